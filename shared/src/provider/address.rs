@@ -1,0 +1,245 @@
+//! Which addresses a provider may have. A connector's URL is somebody's input, so it must not become a way into the
+//! network we run in. What is asked of an allowed address is for the providers.
+
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+use super::{NetworkPolicy, ProviderError};
+
+const ALLOW_PRIVATE: &str = "start the service with --allow-private-networks (ORCHESTRATION_ALLOW_PRIVATE_NETWORKS=true) if connectors may reach private networks";
+const NEVER: &str = "link-local, metadata, multicast, broadcast and unspecified addresses are never asked; enter another base URL";
+
+/// Metadata services outside the link-local range: of AWS over IPv6, of Alibaba and of Azure.
+const METADATA: [IpAddr; 3] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+];
+
+/// Whether a base URL may be stored: `http` or `https`, a host, nothing but a path behind it, and no address that the
+/// policy refuses. A name is not looked up here, since what it resolves to is checked at every connection.
+///
+/// # Errors
+/// `Misconfigured` or `Denied`, in words for the person who entered it.
+pub fn check_base_url(url: &Url, policy: NetworkPolicy) -> Result<(), ProviderError> {
+    let wrong = |what: &str| Err(ProviderError::Misconfigured(format!("The base URL {what}.")));
+    if !matches!(url.scheme(), "http" | "https") {
+        return wrong("must begin with http:// or https://");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return wrong("must not hold a user or password; enter them as credentials");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return wrong("must end before any ? or #");
+    }
+    match url.host() {
+        Some(Host::Ipv4(address)) => check_address(address.into(), policy),
+        Some(Host::Ipv6(address)) => check_address(address.into(), policy),
+        Some(Host::Domain(_)) => Ok(()),
+        None => wrong("must name a host"),
+    }
+}
+
+/// Whether the policy lets us connect to this address.
+pub(super) fn check_address(address: IpAddr, policy: NetworkPolicy) -> Result<(), ProviderError> {
+    let denied =
+        |advice: &str| Err(ProviderError::Denied { address: address.to_string(), advice: advice.to_owned() });
+    match reach(address) {
+        Reach::Never => denied(NEVER),
+        Reach::Private if !policy.allow_private_networks => denied(ALLOW_PRIVATE),
+        Reach::Private | Reach::Public => Ok(()),
+    }
+}
+
+/// How near an address is. The nearest comes first, since it counts where two apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    Never,
+    Private,
+    Public,
+}
+
+fn reach(address: IpAddr) -> Reach {
+    if METADATA.contains(&address) {
+        return Reach::Never;
+    }
+    match address {
+        IpAddr::V4(address) => reach_v4(address),
+        IpAddr::V6(address) => match embedded_v4(address) {
+            Some(inner) => reach(inner.into()).min(reach_v6(address)),
+            None => reach_v6(address),
+        },
+    }
+}
+
+fn reach_v4(address: Ipv4Addr) -> Reach {
+    match address.octets() {
+        [0 | 224.., ..] | [169, 254, ..] | [192, 0, 0, _] => Reach::Never,
+        [10 | 127, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] | [198, 18..=19, ..] => {
+            Reach::Private
+        }
+        _ => Reach::Public,
+    }
+}
+
+fn reach_v6(address: Ipv6Addr) -> Reach {
+    let first = address.segments()[0];
+    if address.is_unspecified() || address.is_multicast() || first & 0xffc0 == 0xfe80 {
+        Reach::Never
+    } else if address.is_loopback() || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfec0 {
+        Reach::Private
+    } else {
+        Reach::Public
+    }
+}
+
+/// The IPv4 address that an IPv6 one stands for: mapped, compatible, NAT64, 6to4 or Teredo.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let join = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => join(high, low),
+        [0x64, 0xff9b, _, _, _, _, high, low] => join(high, low),
+        [0x2002, high, low, ..] => join(high, low),
+        [0x2001, 0, _, _, _, _, high, low] => join(!high, !low),
+        _ => None,
+    }
+}
+
+/// Looks names up as the system does and gives on only what the policy allows. It is asked at every connection, so a
+/// name that resolves to another address the second time is caught.
+pub(super) struct PolicedResolver {
+    pub policy: NetworkPolicy,
+    pub inner: Arc<dyn Resolve>,
+}
+
+impl Resolve for PolicedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (policy, lookup) = (self.policy, self.inner.resolve(name));
+        Box::pin(async move {
+            let (allowed, denied): (Vec<_>, Vec<_>) = lookup
+                .await?
+                .map(|address| check_address(address.ip().to_canonical(), policy).map(|()| address))
+                .partition(Result::is_ok);
+            match denied.into_iter().find_map(Result::err) {
+                Some(denied) if allowed.is_empty() => Err(Box::new(denied) as Box<dyn Error + Send + Sync>),
+                _ => Ok(Box::new(allowed.into_iter().filter_map(Result::ok)) as Addrs),
+            }
+        })
+    }
+}
+
+/// The system's own look-up.
+pub(super) struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: NetworkPolicy = NetworkPolicy { allow_private_networks: true };
+    const CLOSED: NetworkPolicy = NetworkPolicy { allow_private_networks: false };
+
+    fn allowed(address: &str, policy: NetworkPolicy) -> bool {
+        check_address(address.parse().unwrap(), policy).is_ok()
+    }
+
+    #[test]
+    fn refuses_what_is_never_a_provider_under_any_policy() {
+        for address in [
+            "169.254.169.254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "255.255.255.255",
+            "224.0.0.1",
+            "240.0.0.1",
+            "192.0.0.192",
+            "100.100.100.200",
+            "168.63.129.16",
+            "::",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "::ffff:0:169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b:1::169.254.169.254",
+            "2002:a9fe:a9fe::1",
+            "2001:0:1:2:3:4:5601:5601",
+        ] {
+            assert!(!allowed(address, OPEN), "{address}");
+            assert!(!allowed(address, CLOSED), "{address}");
+        }
+    }
+
+    #[test]
+    fn reaches_private_networks_only_when_told_to() {
+        for address in [
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "127.0.0.1",
+            "127.8.8.8",
+            "100.64.0.1",
+            "100.127.255.255",
+            "198.18.0.1",
+            "::1",
+            "fc00::1",
+            "fdff::1",
+            "fec0::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:0a00:0001::1",
+        ] {
+            assert!(allowed(address, OPEN), "{address}");
+            assert!(!allowed(address, CLOSED), "{address}");
+        }
+    }
+
+    #[test]
+    fn reaches_public_addresses() {
+        for address in
+            ["8.8.8.8", "172.32.0.1", "100.128.0.1", "192.0.1.1", "2606:4700::1111", "::ffff:8.8.8.8"]
+        {
+            assert!(allowed(address, CLOSED), "{address}");
+        }
+    }
+
+    #[test]
+    fn checks_what_is_entered() {
+        let check =
+            |url: &str| check_base_url(&url.parse().unwrap(), CLOSED).map_err(|error| error.to_string());
+        assert_eq!(check("https://airflow.example/base/"), Ok(()));
+        for url in [
+            "ftp://airflow.example",
+            "file:///etc/passwd",
+            "https://me:secret@airflow.example",
+            "https://airflow.example/?q=1",
+            "https://airflow.example/#top",
+            "http://127.1/",
+            "http://0x7f000001/",
+            "http://2130706433/",
+            "http://[::1]:8080/",
+            "http://[::ffff:127.0.0.1]/",
+        ] {
+            let refusal = check(url).expect_err(url);
+            assert!(!refusal.contains("secret"), "{refusal}");
+        }
+    }
+}

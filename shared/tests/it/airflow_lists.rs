@@ -1,0 +1,270 @@
+//! Lists are read whole: by cursor, by the rows that came, or by windows of time where pages cannot be trusted.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use shared::provider::{ProviderError, RunScope, TaskRunScope};
+use wiremock::matchers::{method, path, query_param, query_param_is_missing};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+use crate::airflow_stage::{airflow_2, airflow_3, all, answer, provider, recorded, seen, time};
+
+#[tokio::test]
+async fn a_cursor_is_followed_to_its_end() {
+    let server = airflow_3().await;
+    let first: Value = serde_json::from_str(&recorded("3.3", "dag_runs_page_1.json")).unwrap();
+    for (cursor, name) in
+        [("", "dag_runs_page_1.json"), (first["next_cursor"].as_str().unwrap(), "dag_runs_page_2.json")]
+    {
+        Mock::given(path("/api/v2/dags/~/dagRuns"))
+            .and(query_param("cursor", cursor))
+            .and(query_param("order_by", "id"))
+            .and(query_param("updated_at_gte", "2026-11-24T00:00:00.000000Z"))
+            .respond_with(answer(200, recorded("3.3", name)))
+            .expect(1)
+            .mount(&server)
+            .await;
+    }
+    let airflow = provider(&server.uri());
+    let scope = RunScope::ChangedSince(time("2026-11-24T00:00:00Z"));
+    let (runs, pages) = all(|page| {
+        let (airflow, scope) = (&airflow, &scope);
+        async move { airflow.runs(scope, seen(), page.as_ref()).await }
+    })
+    .await;
+    assert_eq!((runs.len(), pages), (7, 2));
+}
+
+#[tokio::test]
+async fn pages_step_by_the_rows_that_came() {
+    let server = airflow_3().await;
+    for (offset, name) in [("0", "dags_page_1.json"), ("4", "dags_page_2.json")] {
+        Mock::given(path("/api/v2/dags"))
+            .and(query_param("offset", offset))
+            .and(query_param("limit", "100"))
+            .and(query_param("exclude_stale", "false"))
+            .respond_with(answer(200, recorded("3.3", name)))
+            .expect(1)
+            .mount(&server)
+            .await;
+    }
+    let airflow = provider(&server.uri());
+    let (pipelines, pages) = all(|page| {
+        let airflow = &airflow;
+        async move { airflow.pipelines(seen(), page.as_ref()).await }
+    })
+    .await;
+    assert_eq!((pipelines.len(), pages), (7, 2));
+    assert!(pipelines.is_sorted_by_key(|pipeline| pipeline.external_id.clone()));
+}
+
+#[tokio::test]
+async fn unfinished_runs_are_asked_for_by_state() {
+    let server = airflow_3().await;
+    Mock::given(path("/api/v2/dags/~/dagRuns"))
+        .and(|request: &Request| {
+            let states: Vec<_> = request.url.query_pairs().filter(|(name, _)| name == "state").collect();
+            states.iter().map(|(_, state)| state.as_ref()).eq(["running", "queued"])
+        })
+        .respond_with(answer(200, recorded("3.3", "dag_runs_empty.json")))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let page = provider(&server.uri()).runs(&RunScope::Unfinished, seen(), None).await.unwrap();
+    assert_eq!((page.items.len(), page.next), (0, None));
+}
+
+/// A list that says it holds something, and shows nothing.
+#[tokio::test]
+async fn a_cut_list_is_not_taken_for_an_empty_one() {
+    for (api, server) in [("v2", airflow_3().await), ("v1", airflow_2().await)] {
+        for list in ["dags", "dags/~/dagRuns"] {
+            let name = if list == "dags" { "dags" } else { "dag_runs" };
+            Mock::given(path(format!("/api/{api}/{list}")))
+                .respond_with(answer(200, json!({name: [], "total_entries": 12}).to_string()))
+                .expect(2)
+                .mount(&server)
+                .await;
+        }
+        let airflow = provider(&server.uri());
+        let pipelines = airflow.pipelines(seen(), None).await.unwrap_err();
+        let runs = airflow.runs(&RunScope::Unfinished, seen(), None).await.unwrap_err();
+        for error in [pipelines, runs] {
+            assert!(error.to_string().contains("a list said to hold 12 that ends early"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_its_list_is_not_an_empty_list() {
+    let server = airflow_3().await;
+    Mock::given(path("/api/v2/dags")).respond_with(answer(200, "{}")).mount(&server).await;
+    let error = provider(&server.uri()).pipelines(seen(), None).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Malformed { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_cursor_that_leads_nowhere_ends() {
+    let server = airflow_3().await;
+    let body = json!({"dag_runs": [], "total_entries": 0, "next_cursor": "again"}).to_string();
+    Mock::given(path("/api/v2/dags/~/dagRuns")).respond_with(answer(200, body)).mount(&server).await;
+    let error = provider(&server.uri()).runs(&RunScope::Unfinished, seen(), None).await.unwrap_err();
+    assert!(error.to_string().contains("does not go on"), "{error}");
+}
+
+#[tokio::test]
+async fn airflow_2_does_not_tell_a_pipeline_without_runs_from_none() {
+    let server = airflow_2().await;
+    let empty = json!({"dag_runs": [], "total_entries": 0}).to_string();
+    Mock::given(path("/api/v1/dags/gone/dagRuns")).respond_with(answer(200, empty)).mount(&server).await;
+    let missing = answer(404, recorded("2.11", "no_dag.json"));
+    Mock::given(path("/api/v1/dags/gone")).respond_with(missing).expect(1).mount(&server).await;
+    let scope = RunScope::Pipeline { pipeline: "gone".to_owned(), since: time("2026-11-01T00:00:00Z") };
+    let error = provider(&server.uri()).runs(&scope, seen(), None).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Refused { status: 404, .. }), "{error}");
+}
+
+/// Task instances of a server that returns those of a window in another order every time, a page at most.
+struct Disorder {
+    rows: Vec<(DateTime<Utc>, Value)>,
+    bounds: [&'static str; 2],
+    asked: AtomicUsize,
+}
+
+impl Disorder {
+    fn new(bounds: [&'static str; 2], moments: impl IntoIterator<Item = DateTime<Utc>>) -> Self {
+        let row = |(index, moment): (usize, DateTime<Utc>)| {
+            let row = json!({
+                "dag_id": "d", "dag_run_id": "r", "task_id": format!("t{index}"), "map_index": -1,
+                "execution_date": moment, "run_after": moment,
+            });
+            (moment, row)
+        };
+        Self { rows: moments.into_iter().enumerate().map(row).collect(), bounds, asked: AtomicUsize::new(0) }
+    }
+}
+
+impl Respond for Disorder {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let given =
+            |name: &str| request.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value);
+        let bound = |name: &str| given(name).map(|value| value.parse::<DateTime<Utc>>().unwrap());
+        let (from, to) = (bound(self.bounds[0]), bound(self.bounds[1]));
+        let within = |moment| from.is_none_or(|from| from <= moment) && to.is_none_or(|to| moment <= to);
+        let mut rows: Vec<_> =
+            self.rows.iter().filter(|(moment, _)| within(*moment)).map(|(_, row)| row).collect();
+        let total = rows.len();
+        let turn = (asked * 37) % total.max(1);
+        rows.rotate_left(turn);
+        let offset = given("offset").map_or(0, |offset| offset.parse().unwrap());
+        let page: Vec<_> = rows.into_iter().skip(offset).take(100).collect();
+        answer(200, json!({"task_instances": page, "total_entries": total}).to_string())
+    }
+}
+
+/// Reads all of it and gives the number of requests.
+async fn read_disorder(server: MockServer, list: &str, disorder: Disorder, scope: TaskRunScope) -> u64 {
+    let wanted: BTreeSet<_> = (0..disorder.rows.len()).map(|index| format!("t{index}")).collect();
+    Mock::given(method("GET")).and(path(list)).respond_with(disorder).mount(&server).await;
+    let airflow = provider(&server.uri());
+    let (found, _) = all(|page| {
+        let (airflow, scope) = (&airflow, &scope);
+        async move { airflow.task_runs(scope, seen(), page.as_ref()).await }
+    })
+    .await;
+    let found: Vec<_> = found.into_iter().map(|task| task.task_id).collect();
+    assert_eq!(found.len(), wanted.len(), "nothing comes twice");
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), wanted);
+    airflow.requests()
+}
+
+const UPDATED: [&str; 2] = ["updated_at_gte", "updated_at_lte"];
+
+#[tokio::test]
+async fn changes_of_airflow_2_are_all_found_whatever_their_order() {
+    let since = time("2026-11-23T00:00:00Z");
+    let disorder = Disorder::new(UPDATED, (0..1000).map(|minute| since + TimeDelta::minutes(minute)));
+    let list = "/api/v1/dags/~/dagRuns/~/taskInstances";
+    let requests = read_disorder(airflow_2().await, list, disorder, TaskRunScope::ChangedSince(since)).await;
+    assert!(requests < 60, "{requests}");
+}
+
+#[tokio::test]
+async fn a_thousand_changes_of_one_instant_are_all_found() {
+    let since = time("2026-11-23T00:00:00Z");
+    let instant = since + TimeDelta::microseconds(12_345_678);
+    let disorder = Disorder::new(UPDATED, std::iter::repeat_n(instant, 1000));
+    let list = "/api/v1/dags/~/dagRuns/~/taskInstances";
+    let requests = read_disorder(airflow_2().await, list, disorder, TaskRunScope::ChangedSince(since)).await;
+    assert!(requests < 250, "{requests}");
+}
+
+#[tokio::test]
+async fn a_history_of_airflow_2_is_read_by_the_dates_of_its_runs() {
+    let since = time("2026-10-24T00:00:00Z");
+    let days = (0..30).flat_map(|day| std::iter::repeat_n(since + TimeDelta::days(day), 20));
+    let disorder = Disorder::new(["execution_date_gte", "execution_date_lte"], days);
+    let scope = TaskRunScope::Pipeline { pipeline: "d".to_owned(), since };
+    let list = "/api/v1/dags/d/dagRuns/~/taskInstances";
+    let requests = read_disorder(airflow_2().await, list, disorder, scope).await;
+    assert!(requests < 30, "{requests}");
+}
+
+#[tokio::test]
+async fn airflow_3_without_cursors_is_read_by_windows_too() {
+    let since = time("2026-11-01T00:00:00Z");
+    let one_run = std::iter::repeat_n(since + TimeDelta::days(3), 250);
+    let disorder = Disorder::new(["run_after_gte", "run_after_lte"], one_run);
+    let scope = TaskRunScope::Pipeline { pipeline: "d".to_owned(), since };
+    let list = "/api/v2/dags/d/dagRuns/~/taskInstances";
+    let requests = read_disorder(airflow_3().await, list, disorder, scope).await;
+    assert!(requests < 60, "{requests}");
+}
+
+#[tokio::test]
+async fn one_wide_run_is_read_until_every_task_was_seen() {
+    let disorder = Disorder::new(UPDATED, std::iter::repeat_n(time("2026-11-01T00:00:00Z"), 350));
+    let scope = TaskRunScope::Run { pipeline: "d".to_owned(), run: "r".to_owned() };
+    let list = "/api/v1/dags/d/dagRuns/r/taskInstances";
+    read_disorder(airflow_2().await, list, disorder, scope).await;
+}
+
+#[tokio::test]
+async fn a_list_that_never_shows_all_of_itself_is_an_error() {
+    let server = airflow_2().await;
+    let row = json!({"dag_id": "d", "dag_run_id": "r", "task_id": "t"});
+    let body = json!({"task_instances": vec![row; 100], "total_entries": 200}).to_string();
+    Mock::given(path("/api/v1/dags/d/dagRuns/r/taskInstances"))
+        .and(query_param_is_missing("order_by"))
+        .respond_with(answer(200, body))
+        .mount(&server)
+        .await;
+    let scope = TaskRunScope::Run { pipeline: "d".to_owned(), run: "r".to_owned() };
+    let error = provider(&server.uri()).task_runs(&scope, seen(), None).await.unwrap_err();
+    assert!(error.to_string().contains("a list of 200 task instances that shows only 1"), "{error}");
+}
+
+/// It says the same of every window.
+#[tokio::test]
+async fn a_server_that_passes_over_filters_is_given_up() {
+    let server = airflow_2().await;
+    let row =
+        json!({"dag_id": "d", "dag_run_id": "r", "task_id": "t", "execution_date": "2026-11-02T00:00:00Z"});
+    let body = json!({"task_instances": vec![row; 100], "total_entries": 200}).to_string();
+    let list = path("/api/v1/dags/d/dagRuns/~/taskInstances");
+    Mock::given(list).respond_with(answer(200, body)).mount(&server).await;
+    let airflow = provider(&server.uri());
+    let scope = TaskRunScope::Pipeline { pipeline: "d".to_owned(), since: time("2026-11-01T00:00:00Z") };
+    let mut next = None;
+    let error = loop {
+        match airflow.task_runs(&scope, seen(), next.as_ref()).await {
+            Ok(page) => next = Some(page.next.expect("there is always another window")),
+            Err(error) => break error,
+        }
+        assert!(airflow.requests() < 1000, "no end in sight");
+    };
+    assert!(matches!(error, ProviderError::Malformed { .. }), "{error}");
+}
