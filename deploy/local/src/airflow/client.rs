@@ -1,0 +1,176 @@
+//! Talking to an Airflow 3 as a test or the demo does: logged in, JSON in and out. The product has its own client.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// An Airflow server and how to log in to it.
+#[derive(Clone, Debug)]
+pub struct Airflow {
+    /// Where it is, without a path of the API.
+    pub url: String,
+    /// An account that may do everything.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+    /// An account that may only read, and its password; known of our own servers.
+    pub viewer: Option<(String, String)>,
+    /// The metadata database, as a PostgreSQL URL; known of our own servers.
+    pub database_url: Option<String>,
+    /// Where DAG files are put; known of our own servers.
+    pub dags_folder: Option<PathBuf>,
+    session: Arc<OnceCell<Session>>,
+}
+
+/// One login, shared by the copies of an [`Airflow`]. Made when first used, since connections do not survive the
+/// runtime they were made in and every test has its own.
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    token: String,
+}
+
+impl Airflow {
+    /// A server that somebody else runs.
+    pub fn at(url: String, username: String, password: String) -> Airflow {
+        let url = url.trim_end_matches('/').to_owned();
+        let session = Arc::default();
+        Airflow { url, username, password, viewer: None, database_url: None, dags_folder: None, session }
+    }
+
+    /// A token for the `Authorization: Bearer` header, good for a day.
+    pub async fn token(&self) -> Result<&str> {
+        Ok(&self.session().await?.token)
+    }
+
+    async fn session(&self) -> Result<&Session> {
+        self.session.get_or_try_init(|| self.log_in()).await
+    }
+
+    async fn log_in(&self) -> Result<Session> {
+        let client = client()?;
+        let login = json!({"username": self.username, "password": self.password});
+        let request = client.post(format!("{}/auth/token", self.url)).json(&login);
+        let (status, body) = send(request).await?;
+        match body["access_token"].as_str() {
+            Some(token) => Ok(Session { client, token: token.to_owned() }),
+            None => bail!("Airflow at {} refuses the login: {status} {body}", self.url),
+        }
+    }
+
+    /// One request to a path under `/api/v2`, whatever the answer.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value)> {
+        let session = self.session().await?;
+        let url = format!("{}/api/v2/{}", self.url, path.trim_start_matches('/'));
+        let request = session.client.request(method, url).bearer_auth(&session.token);
+        send(match body {
+            Some(body) => request.json(body),
+            None => request,
+        })
+        .await
+    }
+
+    /// Reads a path under `/api/v2`, such as `dags/x/dagRuns`.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.succeed(Method::GET, path, None).await
+    }
+
+    /// Sends a new thing.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.succeed(Method::POST, path, Some(body)).await
+    }
+
+    /// Changes a thing.
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value> {
+        self.succeed(Method::PATCH, path, Some(body)).await
+    }
+
+    /// Deletes a thing.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        self.succeed(Method::DELETE, path, None).await.map(drop)
+    }
+
+    /// Starts a run and returns its id; the DAG must be unpaused for it to get anywhere.
+    pub async fn trigger(&self, dag_id: &str, conf: &Value) -> Result<String> {
+        let body = json!({"logical_date": null, "conf": conf});
+        let run = self.post(&format!("dags/{dag_id}/dagRuns"), &body).await?;
+        Ok(run["dag_run_id"].as_str().context("Airflow started a run without an id")?.to_owned())
+    }
+
+    /// Lets a DAG run.
+    pub async fn unpause(&self, dag_id: &str) -> Result<()> {
+        self.patch(&format!("dags/{dag_id}"), &json!({"is_paused": false})).await.map(drop)
+    }
+
+    /// Waits until Airflow has read a DAG's file.
+    pub async fn wait_for_dag(&self, dag_id: &str, patience: Duration) -> Result<()> {
+        let path = format!("dags/{dag_id}");
+        wait(patience, &format!("the DAG {dag_id} to appear"), async || {
+            let (status, _) = self.request(Method::GET, &path, None).await?;
+            Ok((status == StatusCode::OK).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until a run has ended; returns its state, `success` or `failed`.
+    pub async fn wait_for_run(&self, dag_id: &str, run_id: &str, patience: Duration) -> Result<String> {
+        let path = format!("dags/{dag_id}/dagRuns/{run_id}");
+        wait(patience, &format!("the run {run_id} of {dag_id} to end"), async || {
+            let run = self.get(&path).await?;
+            let state = run["state"].as_str().unwrap_or_default();
+            Ok(["success", "failed"].contains(&state).then(|| state.to_owned()))
+        })
+        .await
+    }
+
+    async fn succeed(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let (status, answer) = self.request(method.clone(), path, body).await?;
+        if !status.is_success() {
+            bail!("Airflow answers {status} to {method} {path}: {answer}");
+        }
+        Ok(answer)
+    }
+}
+
+/// What a server says of its parts, without a login.
+pub(super) async fn health(url: &str) -> Option<Value> {
+    let (status, body) = send(client().ok()?.get(format!("{url}/api/v2/monitor/health"))).await.ok()?;
+    status.is_success().then_some(body)
+}
+
+async fn wait<T>(patience: Duration, what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            bail!("waited {} s in vain for {what}", patience.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+async fn send(request: RequestBuilder) -> Result<(StatusCode, Value)> {
+    let response = request.send().await.context("cannot reach Airflow")?;
+    let status = response.status();
+    let text = response.text().await.context("cannot read what Airflow answers")?;
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+}
+
+fn client() -> Result<Client> {
+    let builder = Client::builder().no_proxy().connect_timeout(Duration::from_secs(3));
+    Ok(builder.timeout(Duration::from_secs(30)).build()?)
+}

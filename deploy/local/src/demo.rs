@@ -1,0 +1,252 @@
+//! `cargo demo`: everything started, and two spaces with people, keys and a connector to look at. Run again, it
+//! reuses what is there.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    airflow::{Airflow, airflow, external_airflow},
+    env_file::{self, Settings},
+    kafka::kafka,
+    paths, ports,
+    postgres::postgres,
+    product,
+    progress::{Steps, note, print},
+    status::Part,
+};
+
+const SPACE: &str = "demo";
+const OTHER_SPACE: &str = "other";
+const CONNECTOR: &str = "local airflow";
+/// Our example DAGs, and whether one of them is started at once.
+const DAGS: [(&str, bool); 5] = [
+    ("daily_sales", true),
+    ("warehouse_stock", true),
+    ("customer_segments", true),
+    ("train_model", true),
+    ("stock_check", false),
+];
+/// The people of the demo: the setting that holds their key, their address, their name, their role, their space.
+const PEOPLE: [(&str, &str, &str, &str, &str); 4] = [
+    ("ORCHESTRATION_API_KEY", "edith@demo.example", "Edith Editor", "editor", SPACE),
+    ("ORCHESTRATION_VIEWER_KEY", "victor@demo.example", "Victor Viewer", "viewer", SPACE),
+    ("ORCHESTRATION_ADMIN_KEY", "ada@demo.example", "Ada Admin", "admin", SPACE),
+    ("ORCHESTRATION_OTHER_API_KEY", "olga@other.example", "Olga Other", "admin", OTHER_SPACE),
+];
+/// What must be free on the disk at first: Airflow, Kafka, PostgreSQL and our own build.
+const SPACE_NEEDED_GIB: u64 = 3;
+
+/// The API as the demo asks it.
+struct Api {
+    url: String,
+    client: Client,
+}
+
+/// Starts everything and prints what to try; `port` is the API's, if it matters.
+pub async fn demo(port: Option<u16>) -> Result<()> {
+    let mut steps = Steps::new(8);
+    steps.next("Looking at this machine");
+    check_machine(port)?;
+
+    steps.next("Starting PostgreSQL");
+    postgres().await?;
+    steps.next("Starting Apache Kafka");
+    let kafka = kafka().await?;
+    steps.next("Starting Apache Airflow (the first time this takes a minute)");
+    let airflow = airflow().await?;
+    let mut settings = product::prepare_settings(&kafka, &airflow).await?;
+
+    steps.next("Building the worker and the API (the first time this takes some minutes)");
+    steps.pause();
+    product::build().await?;
+
+    steps.next("Starting the worker and the API");
+    product::migrate(&settings).await?;
+    let api = Api::at(product::start_api(&settings, port).await?)?;
+    product::start_worker(&settings).await?;
+
+    steps.next("Making two spaces, their people and their keys");
+    settings.insert("ORCHESTRATION_URL".to_owned(), api.url.clone());
+    make_spaces(&mut settings, &api).await?;
+    let connector = make_connector(&settings, &api, &airflow).await?;
+    settings.insert("ORCHESTRATION_CONNECTOR_ID".to_owned(), connector.clone());
+    env_file::write(&settings)?;
+
+    steps.next("Running example DAGs and waiting for the first sync");
+    if external_airflow().is_none() {
+        run_examples(&airflow).await?;
+    }
+    let pipelines = wait_for_sync(&settings, &api, &connector).await?;
+    let seconds = steps.finish();
+    print(&farewell(&settings, &api.url, &airflow, pipelines, seconds));
+    Ok(())
+}
+
+fn check_machine(port: Option<u16>) -> Result<()> {
+    // Once everything is there, little more is needed.
+    paths::require_space(if env_file::path().exists() { 1 } else { SPACE_NEEDED_GIB })?;
+    let ours = Part::Api.service().running().map(|record| record.port);
+    if let Some(port) = port
+        && ours != Some(port)
+        && !ports::is_free(port)
+    {
+        bail!("port {port} is taken by another program: choose another with --port, or leave it out");
+    }
+    Ok(())
+}
+
+async fn make_spaces(settings: &mut Settings, api: &Api) -> Result<()> {
+    for (slug, name) in [(SPACE, "Demo"), (OTHER_SPACE, "Another team")] {
+        product::command_line(settings, &["space", "create", slug, "--name", name]).await?;
+    }
+    let team = product::command_line(settings, &["team", "create", SPACE, "Data platform"]).await?;
+    for (setting, email, name, role, space) in PEOPLE {
+        product::command_line(settings, &["user", "create", email, "--name", name]).await?;
+        product::command_line(settings, &["member", "set", space, email, role]).await?;
+        // Keys are shown once, so one from an earlier run is kept while it works.
+        let old = settings.get(setting);
+        if old.is_none_or(|key| key.is_empty()) || !api.accepts(settings, setting).await? {
+            let made = product::command_line(settings, &["key", "create", email, "--label", "demo"]).await?;
+            settings.insert(setting.to_owned(), text(&made, "key")?);
+        }
+    }
+    settings.insert("ORCHESTRATION_SPACE".to_owned(), SPACE.to_owned());
+    settings.insert("ORCHESTRATION_OTHER_SPACE".to_owned(), OTHER_SPACE.to_owned());
+    settings.insert("ORCHESTRATION_TEAM_ID".to_owned(), text(&team, "id")?);
+    env_file::write(settings)
+}
+
+/// The demo's connector, made, or changed if Airflow has moved; its id.
+async fn make_connector(settings: &Settings, api: &Api, airflow: &Airflow) -> Result<String> {
+    let key = &settings["ORCHESTRATION_ADMIN_KEY"];
+    let path = format!("catalog/spaces/{SPACE}/connectors");
+    let wanted = json!({
+        "name": CONNECTOR, "connector_type": "airflow",
+        "config": {"base_url": airflow.url, "api_version": "auto", "schedule": "*/5 * * * * *",
+                   "history_days": 30, "verify_tls": true},
+        "credentials": {"auth_type": "basic", "username": airflow.username, "password": airflow.password},
+    });
+    let existing = api.ask(Method::GET, &format!("{path}?size=500"), key, None).await?;
+    let existing = existing.as_array().and_then(|all| all.iter().find(|one| one["name"] == CONNECTOR));
+    match existing {
+        None => text(&api.ask(Method::POST, &path, key, Some(&wanted)).await?, "id"),
+        Some(one) if one["config"]["base_url"] == wanted["config"]["base_url"] => text(one, "id"),
+        Some(one) => {
+            let change = json!({"config": wanted["config"], "credentials": wanted["credentials"]});
+            let path = format!("{path}/{}", text(one, "id")?);
+            text(&api.ask(Method::PATCH, &path, key, Some(&change)).await?, "id")
+        }
+    }
+}
+
+async fn run_examples(airflow: &Airflow) -> Result<()> {
+    for (dag, start) in DAGS {
+        airflow.wait_for_dag(dag, Duration::from_secs(120)).await?;
+        airflow.unpause(dag).await?;
+        if start {
+            airflow.trigger(dag, &json!({"from": "cargo demo"})).await?;
+        }
+    }
+    note(&format!(
+        "{} example DAGs unpaused, {} runs started",
+        DAGS.len(),
+        DAGS.iter().filter(|dag| dag.1).count()
+    ));
+    Ok(())
+}
+
+/// Waits until a sync has succeeded and there are pipelines to show; how many there are.
+async fn wait_for_sync(settings: &Settings, api: &Api, connector: &str) -> Result<usize> {
+    let key = &settings["ORCHESTRATION_API_KEY"];
+    let deadline = Instant::now() + Duration::from_secs(180);
+    loop {
+        let state = api
+            .ask(Method::GET, &format!("catalog/spaces/{SPACE}/connectors/{connector}"), key, None)
+            .await?;
+        let path = format!("spaces/{SPACE}/orchestration/pipelines?size=500");
+        let pipelines = api.ask(Method::GET, &path, key, None).await?;
+        let count = pipelines.as_array().map_or(0, Vec::len);
+        if !state["last_success_at"].is_null() && count > 0 {
+            return Ok(count);
+        }
+        if Instant::now() >= deadline {
+            let reason = state["last_sync"]["error"].as_str().unwrap_or("it gave no reason");
+            bail!("no sync succeeded within three minutes ({reason}): look at `cargo local logs worker`");
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn farewell(settings: &Settings, url: &str, airflow: &Airflow, pipelines: usize, seconds: u64) -> String {
+    let key = &settings["ORCHESTRATION_API_KEY"];
+    let base = format!("{url}/api/v1.0/spaces/{SPACE}/orchestration");
+    let file = env_file::path();
+    format!(
+        "
+The demo runs after {seconds} s: {pipelines} pipelines of Airflow {airflow} ({username} / {password})
+
+  API   {url}
+  key   {key}   (Edith, editor of the space `{SPACE}`)
+
+Try:
+  curl -s -H 'Authorization: Bearer {key}' '{base}/pipelines'
+  curl -s -H 'Authorization: Bearer {key}' '{base}/runs?size=5'
+  curl -s -X POST -H 'Authorization: Bearer {key}' '{base}/connectors/{connector}/sync'
+
+All keys and settings: {file}. See `cargo local status`, `cargo local logs -f`, `cargo local down`.",
+        airflow = airflow.url,
+        username = airflow.username,
+        password = airflow.password,
+        connector = settings["ORCHESTRATION_CONNECTOR_ID"],
+        file = file.display(),
+    )
+}
+
+impl Api {
+    fn at(port: u16) -> Result<Api> {
+        let client = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        Ok(Api { url: format!("http://127.0.0.1:{port}"), client })
+    }
+
+    /// Whether the key that this setting holds still opens the door.
+    async fn accepts(&self, settings: &Settings, setting: &str) -> Result<bool> {
+        let (status, _) = self.send(Method::GET, "me", &settings[setting], None).await?;
+        Ok(status.is_success())
+    }
+
+    /// The answer to a request that must succeed.
+    async fn ask(&self, method: Method, path: &str, key: &str, body: Option<&Value>) -> Result<Value> {
+        let (status, answer) = self.send(method.clone(), path, key, body).await?;
+        if !status.is_success() {
+            bail!("the API answers {status} to {method} {path}: {answer}");
+        }
+        Ok(answer)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value)> {
+        let mut request =
+            self.client.request(method, format!("{}/api/v1.0/{path}", self.url)).bearer_auth(key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response =
+            request.send().await.with_context(|| format!("cannot reach the API at {}", self.url))?;
+        let status = response.status();
+        let answer = response.text().await.context("the API's answer breaks off")?;
+        Ok((status, serde_json::from_str(&answer).unwrap_or(Value::String(answer))))
+    }
+}
+
+fn text(value: &Value, field: &str) -> Result<String> {
+    let found = value[field].as_str().with_context(|| format!("no {field} in {value}"))?;
+    Ok(found.to_owned())
+}

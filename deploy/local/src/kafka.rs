@@ -1,0 +1,247 @@
+//! A real Apache Kafka broker (KRaft, one node) on loopback, from Maven's artifacts. Topics are made by those
+//! who use them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    paths, ports,
+    process::Stop,
+    progress,
+    service::{self, Launch, Service},
+    tools,
+};
+
+const USUAL_PORT: u16 = 19092;
+const USUAL_CONTROLLER_PORT: u16 = 19392;
+const OLDEST_JAVA: u32 = 17;
+
+/// Makes sure that a Kafka runs and returns its bootstrap servers: `KAFKA_BOOTSTRAP_SERVERS` when that is set,
+/// else our own broker on loopback, started if it does not run yet.
+pub async fn kafka() -> Result<String> {
+    match external_kafka() {
+        Some(servers) if any_answers(&servers).await => Ok(servers),
+        Some(servers) => bail!(
+            "no Kafka answers at {servers}: check KAFKA_BOOTSTRAP_SERVERS, or unset it to have one started here"
+        ),
+        None => kafka_instance("kafka").await,
+    }
+}
+
+/// `KAFKA_BOOTSTRAP_SERVERS`, unless it names our own broker (as it does where `.local/demo.env` was read in).
+pub(crate) fn external_kafka() -> Option<String> {
+    let ours = Service::named("kafka").record().map(|record| format!("127.0.0.1:{}", record.port));
+    crate::setting("KAFKA_BOOTSTRAP_SERVERS").filter(|servers| Some(servers) != ours.as_ref())
+}
+
+/// A broker of its own by name, apart from the one that everybody shares: for tests that stop or kill it.
+pub async fn kafka_instance(name: &str) -> Result<String> {
+    let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
+    let record = Service::named(name).ensure(async || launch(name).await, healthy).await?;
+    Ok(format!("127.0.0.1:{}", record.port))
+}
+
+/// Whether a broker processes requests there: a bound port alone says little while it starts.
+pub(crate) async fn answers(address: &str) -> bool {
+    // ApiVersions, version 0: length, key 18, version 0, correlation 7, client id "local".
+    let request = [0, 0, 0, 15, 0, 18, 0, 0, 0, 0, 0, 7, 0, 5, b'l', b'o', b'c', b'a', b'l'];
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(&request).await?;
+        let mut answer = [0_u8; 10];
+        stream.read_exact(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(3), exchange).await;
+    // After the length: our correlation, then error code 0.
+    matches!(answer, Ok(Ok([_, _, _, _, 0, 0, 0, 7, 0, 0])))
+}
+
+/// Whether one of these servers, separated by commas, is there.
+pub(crate) async fn any_answers(servers: &str) -> bool {
+    for server in servers.split(',') {
+        if answers(server.trim()).await {
+            return true;
+        }
+    }
+    false
+}
+
+async fn launch(name: &str) -> Result<Launch> {
+    let java = java().await?;
+    let classes = jars(&java).await?.join("*");
+    let folder = paths::local_folder(name)?;
+    let port = Service::named(name).choose_port(USUAL_PORT)?;
+    let settings = folder.join("server.properties");
+    let controller = ports::choose(&format!("{name}-controller"), None, USUAL_CONTROLLER_PORT)?;
+    paths::write_file(&settings, &server_properties(port, controller, &folder.join("data")), 0o644)?;
+    let logging = folder.join("log4j2.properties");
+    paths::write_file(&logging, LOGGING, 0o644)?;
+
+    let kafka = |main: &str| {
+        let mut command = Command::new(&java);
+        command.current_dir(&folder);
+        command.arg(format!("-Dlog4j2.configurationFile={}", logging.display()));
+        command.args(["-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
+        command.arg(&classes).arg(main);
+        command
+    };
+    if !folder.join("data/meta.properties").exists() {
+        progress::note("formatting Kafka's storage");
+        let id = cluster_id();
+        let mut format = kafka("kafka.tools.StorageTool");
+        format.args(["format", "--ignore-formatted", "-t", &id, "-c"]).arg(&settings);
+        tools::run(format).await?;
+    }
+    let mut command = kafka("kafka.Kafka");
+    command.arg(&settings);
+    Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Leader })
+}
+
+/// Everything else is Kafka's default, except what would ask for three brokers, waste a small machine, or wait long
+/// for a broker that was killed.
+fn server_properties(port: u16, controller: u16, data: &Path) -> String {
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+num.network.threads=1
+num.io.threads=2
+log.segment.bytes=16777216
+log.cleaner.dedupe.buffer.size=16777216
+",
+        data.display()
+    )
+}
+
+const LOGGING: &str = "status=warn
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d{ISO8601} %p %c{1} %m%n
+rootLogger.level=info
+rootLogger.appenderRef.console.ref=console
+";
+
+/// The broker's jars, copied by Maven once for every version of our pom.
+async fn jars(java: &Path) -> Result<PathBuf> {
+    let pom = paths::asset("kafka/pom.xml");
+    let text = std::fs::read_to_string(&pom).with_context(|| format!("cannot read {}", pom.display()))?;
+    let library = paths::local_dir().join(format!("kafka-jars-{}", paths::path_hash(Path::new(&text))));
+    let _lock = service::lock("kafka-jars").await?;
+    if library.exists() {
+        return Ok(library);
+    }
+    progress::note("fetching Apache Kafka's jars with Maven (45 MB)");
+    let fresh = library.with_added_extension("tmp");
+    let mut command = Command::new(maven().await?);
+    command.args(["-q", "-B", "-f"]).arg(&pom);
+    command.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    command.arg(format!("-DoutputDirectory={}", fresh.display()));
+    if let Some(home) = java_home(java) {
+        command.env("JAVA_HOME", home);
+    }
+    tools::run(command).await.context("cannot fetch Apache Kafka")?;
+    std::fs::rename(&fresh, &library).with_context(|| format!("cannot make {}", library.display()))?;
+    Ok(library)
+}
+
+async fn maven() -> Result<PathBuf> {
+    if let Some(maven) = tools::on_path("mvn") {
+        return Ok(maven);
+    }
+    tools::install_package("maven", "Maven (mvn), which fetches Apache Kafka,").await?;
+    tools::on_path("mvn").context("the package maven brought no mvn")
+}
+
+/// A Java that is new enough: `JAVA_HOME`'s, the one on `PATH`, or one that the system's packages put in place.
+async fn java() -> Result<PathBuf> {
+    if let Some(java) = find_java().await {
+        return Ok(java);
+    }
+    let purpose = format!("Java {OLDEST_JAVA} or later, which runs Apache Kafka,");
+    tools::install_package("default-jre-headless", &purpose).await?;
+    find_java().await.with_context(|| format!("default-jre-headless is older than Java {OLDEST_JAVA}"))
+}
+
+async fn find_java() -> Option<PathBuf> {
+    let installed =
+        std::fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten().map(|entry| entry.path());
+    let homes = crate::setting("JAVA_HOME").map(PathBuf::from).into_iter().chain(installed);
+    let home_programs = homes.map(|home| home.join("bin/java")).filter(|java| tools::is_executable(java));
+    for java in tools::on_path("java").into_iter().chain(home_programs) {
+        let mut command = Command::new(&java);
+        // To standard output, unlike -version.
+        command.arg("--version");
+        let version = tools::run(command).await.ok().and_then(|said| parse_java_version(&said));
+        if version.is_some_and(|version| version >= OLDEST_JAVA) {
+            return Some(java);
+        }
+    }
+    None
+}
+
+fn java_home(java: &Path) -> Option<PathBuf> {
+    Some(java.canonicalize().ok()?.parent()?.parent()?.to_path_buf())
+}
+
+fn parse_java_version(said: &str) -> Option<u32> {
+    said.split_whitespace().nth(1)?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// 22 characters, of which the first is never the `-` that would make it look like a flag.
+fn cluster_id() -> String {
+    let mut bytes = *uuid::Uuid::new_v4().as_bytes();
+    bytes[0] &= 0x7f;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn java_versions_are_read_as_vendors_print_them() {
+        assert_eq!(parse_java_version("openjdk 17.0.15 2025-04-15\nOpenJDK Runtime…"), Some(17));
+        assert_eq!(parse_java_version("java 21 2023-09-19 LTS"), Some(21));
+        assert_eq!(parse_java_version("openjdk 25-ea 2025-09-16"), Some(25));
+        assert_eq!(parse_java_version(""), None);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_says_something_else_is_no_broker() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let web = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        });
+        assert!(!answers(&address).await);
+        web.await.unwrap();
+    }
+}

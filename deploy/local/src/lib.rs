@@ -1,0 +1,41 @@
+//! The real PostgreSQL, Kafka and Airflow on this machine, found or started when somebody needs them: by
+//! `cargo demo`, by the tests and by the benchmarks alike. Holds no product logic.
+//!
+//! Everything here may be called by many processes at the same time. What it starts goes on running until
+//! `cargo local down`. State lies in the git-ignored `.local/`.
+
+mod airflow;
+mod demo;
+mod env_file;
+mod kafka;
+mod logs;
+mod paths;
+mod ports;
+mod postgres;
+mod process;
+mod product;
+mod progress;
+mod python;
+mod service;
+mod status;
+mod test_database;
+mod tools;
+
+pub use airflow::{
+    Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed, airflow, airflow_instance, local_airflow,
+    seed_airflow,
+};
+pub use demo::demo;
+pub use kafka::{kafka, kafka_instance};
+pub use logs::show as logs;
+pub use postgres::{ensure_database, local_postgres, postgres, postgres_instance};
+pub use progress::print;
+pub use python::environment as python_environment;
+pub use service::Service;
+pub use status::{Part, PartStatus, status, table};
+pub use test_database::{TestDatabase, test_database};
+
+/// A setting from the environment; an empty one counts as none.
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}

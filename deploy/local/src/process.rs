@@ -1,0 +1,243 @@
+//! Processes that outlive us: started detached in a group of their own, recognised again by their start time,
+//! stopped with all they started. Does not know what the processes are.
+
+use std::{
+    fs::File,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+
+/// A log longer than this is set aside (one older copy is kept) before a service writes on.
+const LOG_LIMIT_BYTES: u64 = 16 << 20;
+/// How long the number of an ended process may stay in use.
+const COLLECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// One process, told apart from a later one with the same number by when it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its number, which is its group's number too.
+    pub pid: u32,
+    /// When it started, in clock ticks since the machine did.
+    pub started: u64,
+}
+
+/// How a service is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// SIGTERM to the leader alone, which sees to its children itself.
+    Leader,
+    /// SIGINT to the leader alone: PostgreSQL's fast shutdown, which ends sessions and keeps data safe.
+    Fast,
+    /// SIGTERM to every process.
+    Group,
+    /// SIGKILL to every process, as a power cut would.
+    Kill,
+}
+
+struct Stat {
+    state: char,
+    parent: u32,
+    group: u32,
+    started: u64,
+}
+
+impl Identity {
+    /// Starts a command in a process group of its own, its output appended to `log`, its input empty.
+    pub fn spawn(command: &mut Command, log: &Path) -> Result<Identity> {
+        let output = open_log(log)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
+        let identity = Identity::of(child.id()).with_context(|| format!("{program} ended at once"))?;
+        // Collected as soon as it ends: a dead child that still has a number looks alive to PostgreSQL.
+        std::thread::spawn(move || child.wait());
+        Ok(identity)
+    }
+
+    /// The process that has this number now.
+    pub fn of(pid: u32) -> Option<Identity> {
+        stat(pid).map(|stat| Identity { pid, started: stat.started })
+    }
+
+    /// Processes that were started by the same command in the same folder, of which we have lost track.
+    pub fn orphans_of(command: &Command) -> Vec<Identity> {
+        let Some(folder) = command.get_current_dir() else { return Vec::new() };
+        let words = std::iter::once(command.get_program()).chain(command.get_args()).take(3);
+        let start: Vec<u8> = words.flat_map(|word| [word.as_encoded_bytes(), &[0]].concat()).collect();
+        let is_one = |pid: &u32| {
+            let folder_of = std::fs::read_link(format!("/proc/{pid}/cwd"));
+            let words_of = std::fs::read(format!("/proc/{pid}/cmdline"));
+            folder_of.is_ok_and(|it| it.starts_with(folder))
+                && words_of.is_ok_and(|it| it.starts_with(&start))
+        };
+        let leaders =
+            all().filter(|pid| stat(*pid).is_some_and(|stat| stat.group == *pid && stat.state != 'Z'));
+        leaders.filter(is_one).filter_map(Identity::of).collect()
+    }
+
+    /// Whether this very process is still at work (an ended one that nobody has collected is not).
+    pub fn is_running(&self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.started == self.started && stat.state != 'Z')
+    }
+
+    /// Ends the process and all it started: politely first, after `patience` at once.
+    pub async fn stop(&self, how: Stop, patience: Duration) -> Result<()> {
+        let family = self.family();
+        for (how, patience) in [(how, patience), (Stop::Kill, Duration::from_secs(10))] {
+            for member in &family {
+                member.signal(how, member == self);
+            }
+            if within(patience, || !family.iter().any(Identity::is_running)).await {
+                // Its number may linger until its parent, perhaps a slow init, has collected it.
+                within(COLLECT_PATIENCE, || Identity::of(self.pid) != Some(*self)).await;
+                return Ok(());
+            }
+        }
+        bail!("process {} does not end, not even when killed", self.pid)
+    }
+
+    /// Sends the signal, if this is still the process we know.
+    fn signal(&self, how: Stop, leads: bool) {
+        let signal = match how {
+            Stop::Leader if leads => Signal::TERM,
+            Stop::Fast if leads => Signal::INT,
+            Stop::Leader | Stop::Fast => return,
+            Stop::Group => Signal::TERM,
+            Stop::Kill => Signal::KILL,
+        };
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid.filter(|_| self.is_running()) {
+            // It may end by itself between the look and the signal, which is what we want anyway.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// The leader, its group, and whom they started (PostgreSQL's children have groups of their own); only those
+    /// that live. A group's number is not given out again while one of the group lives, so another process under
+    /// the leader's number means that the whole group is gone.
+    fn family(&self) -> Vec<Identity> {
+        if Identity::of(self.pid).is_some_and(|now| now != *self) {
+            return Vec::new();
+        }
+        let living: Vec<(u32, Stat)> = all().filter_map(|pid| Some((pid, stat(pid)?))).collect();
+        let mut family: Vec<u32> = Vec::new();
+        loop {
+            let joins = |(pid, stat): &&(u32, Stat)| {
+                stat.state != 'Z'
+                    && !family.contains(pid)
+                    && (stat.group == self.pid || family.contains(&stat.parent))
+            };
+            let more: Vec<u32> = living.iter().filter(joins).map(|(pid, _)| *pid).collect();
+            if more.is_empty() {
+                let started =
+                    |pid: &u32| living.iter().find(|(other, _)| other == pid).map(|(_, stat)| stat.started);
+                return family
+                    .iter()
+                    .filter_map(|pid| Some(Identity { pid: *pid, started: started(pid)? }))
+                    .collect();
+            }
+            family.extend(more);
+        }
+    }
+}
+
+/// Whether something comes true in time.
+async fn within(patience: Duration, come_true: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    while !come_true() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    true
+}
+
+/// The last lines of a log, for a message.
+pub fn log_tail(log: &Path, lines: usize) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+fn open_log(log: &Path) -> Result<File> {
+    if std::fs::metadata(log).is_ok_and(|data| data.len() > LOG_LIMIT_BYTES) {
+        std::fs::rename(log, log.with_added_extension("1"))?;
+    }
+    let file = File::options().create(true).append(true).open(log);
+    file.with_context(|| format!("cannot write the log {}", log.display()))
+}
+
+/// The numbers of all processes.
+fn all() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name in parentheses may itself hold spaces and parentheses, so fields count from the last one.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_line_is_read_past_a_hostile_name() {
+        let line = "4242 (a) (b c) S 1 4200 4242 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 987654 1 2 3";
+        let stat = parse_stat(line).unwrap();
+        assert_eq!((stat.state, stat.parent, stat.group, stat.started), ('S', 1, 4200, 987_654));
+        assert!(parse_stat("4242 (cut").is_none());
+    }
+
+    #[test]
+    fn another_process_with_our_number_is_not_ours() {
+        let me = Identity::of(std::process::id()).unwrap();
+        assert!(me.is_running());
+        let stranger = Identity { started: me.started + 1, ..me };
+        assert!(!stranger.is_running());
+        assert!(stranger.family().is_empty());
+    }
+
+    #[tokio::test]
+    async fn stopping_ends_the_whole_group_and_an_ended_child_counts_as_gone() {
+        let log = std::env::temp_dir().join(format!("orchestration-process-{}.log", std::process::id()));
+        let same = || {
+            let mut command = Command::new("sh");
+            command.args(["-c", "sleep 300 & echo up; wait"]).current_dir(std::env::temp_dir());
+            command
+        };
+        let process = Identity::spawn(&mut same(), &log).unwrap();
+        while !log_tail(&log, 1).contains("up") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(process.family().len() >= 2);
+        assert_eq!(Identity::orphans_of(&same()), [process]);
+        assert_eq!(Identity::orphans_of(same().current_dir("/proc")), []);
+        assert_eq!(Identity::orphans_of(Command::new("bash").current_dir(std::env::temp_dir())), []);
+        process.stop(Stop::Leader, Duration::from_millis(200)).await.unwrap();
+        assert!(!process.is_running());
+        assert!(process.family().is_empty());
+        std::fs::remove_file(log).unwrap();
+    }
+}

@@ -1,0 +1,197 @@
+//! Our own worker and API as services beside the real parts: built, given their settings, started.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use serde_json::Value;
+
+use crate::{
+    airflow::{Airflow, airflow},
+    env_file::{self, Settings},
+    kafka::kafka,
+    paths, ports,
+    postgres::{ensure_database, external_postgres, postgres},
+    process::Stop,
+    service::{Launch, Service},
+    tools,
+};
+
+const USUAL_API_PORT: u16 = 8080;
+const USUAL_METRICS_PORT: u16 = 9464;
+
+/// Writes `.local/demo.env` with what the worker and the API need; what else it holds stays.
+pub async fn prepare_settings(kafka: &str, airflow: &Airflow) -> Result<Settings> {
+    let admin_url = postgres().await?;
+    let database_url = match external_postgres() {
+        Some(url) => url,
+        None => ensure_database(&admin_url, "orchestration").await?,
+    };
+    let mut settings = env_file::read()?;
+    let fixed = [
+        ("DATABASE_URL", database_url.as_str()),
+        ("KAFKA_BOOTSTRAP_SERVERS", kafka),
+        ("AIRFLOW_URL", &airflow.url),
+        ("AIRFLOW_USERNAME", &airflow.username),
+        ("AIRFLOW_PASSWORD", &airflow.password),
+        ("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true"),
+        ("ORCHESTRATION_RATE_LIMIT_PER_MINUTE", "0"),
+        ("ORCHESTRATION_RATE_LIMIT_PER_HOUR", "0"),
+    ];
+    settings.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    settings
+        .entry("ORCHESTRATION_SEALING_KEYS".to_owned())
+        .or_insert_with(|| base64::engine::general_purpose::STANDARD.encode(rand::random::<[u8; 32]>()));
+    env_file::write(&settings)?;
+    Ok(settings)
+}
+
+/// Everything that a binary of ours needs to be started: the real parts, the settings, the build, the schema.
+pub async fn ready() -> Result<Settings> {
+    // First, since nothing else takes so little time to find missing.
+    postgres().await?;
+    let settings = prepare_settings(&kafka().await?, &airflow().await?).await?;
+    build().await?;
+    migrate(&settings).await?;
+    Ok(settings)
+}
+
+/// Brings the database's schema up to date.
+pub async fn migrate(settings: &Settings) -> Result<()> {
+    administer(settings, &["migrate"]).await.context("the database cannot be migrated").map(drop)
+}
+
+/// Builds both binaries, cargo's own output shown.
+pub async fn build() -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(paths::workspace()).args(["build", "--bins"]);
+    command.args(["-p", "orchestration-api", "-p", "orchestration-worker"]);
+    if binary_folder()?.ends_with("release") {
+        command.arg("--release");
+    }
+    // What cargo told this program about itself would look to build scripts like a change, and cost minutes.
+    for (name, _) in std::env::vars_os() {
+        if is_about_a_package(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    let status = tokio::task::spawn_blocking(move || command.status()).await?.context("cannot run cargo")?;
+    if !status.success() {
+        bail!("the worker and the API do not build: see above");
+    }
+    Ok(())
+}
+
+/// Whether cargo sets this variable for each package it builds or runs, unlike the settings of cargo itself.
+fn is_about_a_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix))
+        || ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"].contains(&name)
+}
+
+/// Runs the API's binary with these arguments; the JSON it prints.
+pub async fn command_line(settings: &Settings, arguments: &[&str]) -> Result<Value> {
+    let arguments: Vec<&str> = std::iter::once("--json").chain(arguments.iter().copied()).collect();
+    let said = administer(settings, &arguments).await?;
+    serde_json::from_str(&said)
+        .with_context(|| format!("`orchestration-api {}` said no JSON", arguments.join(" ")))
+}
+
+async fn administer(settings: &Settings, arguments: &[&str]) -> Result<String> {
+    let mut command = command(&binary_folder()?.join("orchestration-api"), settings)?;
+    command.args(arguments);
+    tools::run(command).await
+}
+
+/// Starts the API unless it runs; its port. A port that is asked for is the one or none.
+pub async fn start_api(settings: &Settings, wanted: Option<u16>) -> Result<u16> {
+    let service = Service::named("api");
+    let elsewhere = |port: u16| service.running().is_some_and(|record| record.port != port);
+    if is_outdated(&service) || wanted.is_some_and(elsewhere) {
+        service.stop().await?;
+    }
+    let prepare = async || {
+        let port = match wanted {
+            Some(port) if !ports::is_free(port) => {
+                bail!("port {port} is taken by another program: choose another with --port, or leave it out")
+            }
+            Some(port) => port,
+            None => service.choose_port(USUAL_API_PORT)?,
+        };
+        let mut command = command(&binary_folder()?.join("orchestration-api"), settings)?;
+        command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]);
+        Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Group })
+    };
+    Ok(service.ensure(prepare, api_is_healthy).await?.port)
+}
+
+/// Starts the worker unless it runs; the port of its metrics.
+pub async fn start_worker(settings: &Settings) -> Result<u16> {
+    let service = Service::named("worker");
+    if is_outdated(&service) {
+        service.stop().await?;
+    }
+    let prepare = async || {
+        let port = service.choose_port(USUAL_METRICS_PORT)?;
+        let mut command = command(&binary_folder()?.join("orchestration-worker"), settings)?;
+        command.arg("run").env("ORCHESTRATION_METRICS_LISTEN", format!("127.0.0.1:{port}"));
+        Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Group })
+    };
+    Ok(service.ensure(prepare, worker_is_healthy).await?.port)
+}
+
+/// Whether the API and what it rests on answer.
+pub(crate) async fn api_is_healthy(port: u16) -> bool {
+    answers_ok(&format!("http://127.0.0.1:{port}/readyz")).await
+}
+
+/// Whether the worker and its database answer.
+pub(crate) async fn worker_is_healthy(port: u16) -> bool {
+    answers_ok(&format!("http://127.0.0.1:{port}/readyz")).await
+}
+
+async fn answers_ok(url: &str) -> bool {
+    let Ok(client) = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build() else {
+        return false;
+    };
+    client.get(url).send().await.is_ok_and(|response| response.status().is_success())
+}
+
+/// Whether it runs a binary that has been built anew since.
+fn is_outdated(service: &Service) -> bool {
+    let Some(record) = service.running() else { return false };
+    let binary = std::fs::read_link(format!("/proc/{}/exe", record.process.pid));
+    binary.is_ok_and(|path| path.to_string_lossy().ends_with(" (deleted)"))
+}
+
+fn command(binary: &Path, settings: &Settings) -> Result<Command> {
+    let mut command = Command::new(binary);
+    command.current_dir(paths::local_folder("")?).envs(settings);
+    Ok(command)
+}
+
+/// Where cargo put this program it puts the others.
+fn binary_folder() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot tell where this program lies")?;
+    Ok(program.parent().context("this program lies nowhere")?.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_cargo_itself_reach_a_build_and_those_of_a_package_do_not() {
+        for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "CARGO_NET_OFFLINE", "PATH"] {
+            assert!(!is_about_a_package(name), "{name}");
+        }
+        for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_LINKS", "CARGO_CRATE_NAME"] {
+            assert!(is_about_a_package(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! How the parts are: what runs, where, and whether it is well.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::{
+    airflow::{self, AirflowRole},
+    kafka, postgres, product,
+    service::Service,
+};
+
+/// What `cargo local` can start and stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The database.
+    Postgres,
+    /// The event log.
+    Kafka,
+    /// The source that is mirrored.
+    Airflow,
+    /// Our worker.
+    Worker,
+    /// Our API.
+    Api,
+}
+
+/// One line of `cargo local status`.
+#[derive(Debug, Serialize)]
+pub struct PartStatus {
+    /// The part, or the service for one that a test started besides.
+    pub name: String,
+    /// The process, if it is ours and runs.
+    pub pid: Option<u32>,
+    /// Host and port.
+    pub address: Option<String>,
+    /// The log file, if the part is ours.
+    pub log: Option<String>,
+    /// Whether it answers.
+    pub healthy: bool,
+}
+
+impl Part {
+    /// In the order they are started.
+    pub const ALL: [Part; 5] = [Part::Postgres, Part::Kafka, Part::Airflow, Part::Worker, Part::Api];
+
+    /// The service that plays this part.
+    pub fn service(self) -> Service {
+        Service::named(match self {
+            Part::Postgres => "postgres",
+            Part::Kafka => "kafka",
+            Part::Airflow => "airflow",
+            Part::Worker => "worker",
+            Part::Api => "api",
+        })
+    }
+
+    /// Makes sure that it runs, and what it rests on.
+    pub async fn start(self) -> Result<()> {
+        match self {
+            Part::Postgres => postgres::postgres().await.map(drop),
+            Part::Kafka => kafka::kafka().await.map(drop),
+            Part::Airflow => airflow::airflow().await.map(drop),
+            Part::Worker => product::start_worker(&product::ready().await?).await.map(drop),
+            Part::Api => product::start_api(&product::ready().await?, None).await.map(drop),
+        }
+    }
+
+    /// Where it is, if somebody else runs it.
+    fn external(self) -> Option<String> {
+        match self {
+            Part::Postgres => postgres::external_postgres(),
+            Part::Kafka => kafka::external_kafka(),
+            Part::Airflow => airflow::external_airflow(),
+            Part::Worker | Part::Api => None,
+        }
+    }
+
+    async fn is_healthy(self, external: Option<&str>, port: u16) -> bool {
+        let here = format!("127.0.0.1:{port}");
+        match self {
+            Part::Postgres => match external {
+                Some(url) => postgres::answers(url.to_owned()).await,
+                None => postgres::is_healthy("postgres", port).await,
+            },
+            Part::Kafka => kafka::any_answers(external.unwrap_or(&here)).await,
+            Part::Airflow => {
+                airflow::is_healthy(external.unwrap_or(&format!("http://{here}")), AirflowRole::Whole).await
+            }
+            Part::Worker => product::worker_is_healthy(port).await,
+            Part::Api => product::api_is_healthy(port).await,
+        }
+    }
+
+    async fn status(self) -> PartStatus {
+        let service = self.service();
+        if let Some(external) = self.external() {
+            let healthy = self.is_healthy(Some(&external), 0).await;
+            let address = Some(host_and_port(&external));
+            return PartStatus { name: service.name, pid: None, address, log: None, healthy };
+        }
+        match service.running() {
+            Some(record) => {
+                ours(service, Some(record.process.pid), record.port, self.is_healthy(None, record.port).await)
+            }
+            None => absent(service),
+        }
+    }
+}
+
+/// How every part is, and every service that a test started besides.
+pub async fn status() -> Result<Vec<PartStatus>> {
+    let [postgres, kafka, airflow, worker, api] = Part::ALL.map(Part::status);
+    let (postgres, kafka, airflow, worker, api) = tokio::join!(postgres, kafka, airflow, worker, api);
+    let mut all = vec![postgres, kafka, airflow, worker, api];
+    for service in Service::all() {
+        let known = all.iter().any(|status| status.name == service.name);
+        if let Some(record) = service.running().filter(|_| !known) {
+            let healthy = tokio::net::TcpStream::connect(("127.0.0.1", record.port)).await.is_ok();
+            all.push(ours(service, Some(record.process.pid), record.port, healthy));
+        }
+    }
+    Ok(all)
+}
+
+/// The same for people.
+pub fn table(all: &[PartStatus]) -> String {
+    let row = |cells: [&str; 5]| {
+        let [name, state, pid, address, log] = cells;
+        format!("{name:<18} {state:<9} {pid:>8}  {address:<22} {log}").trim_end().to_owned()
+    };
+    let mut lines = vec![row(["part", "state", "pid", "address", "log"])];
+    for status in all {
+        let state = match (status.healthy, status.pid) {
+            (true, _) => "healthy",
+            (false, Some(_)) => "unwell",
+            (false, None) => "stopped",
+        };
+        let pid = status.pid.map(|pid| pid.to_string()).unwrap_or_default();
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        lines.push(row([&status.name, state, &pid, &text(&status.address), &text(&status.log)]));
+    }
+    lines.join("\n")
+}
+
+fn ours(service: Service, pid: Option<u32>, port: u16, healthy: bool) -> PartStatus {
+    let log = Some(service.log().to_string_lossy().into_owned());
+    PartStatus { name: service.name, pid, address: Some(format!("127.0.0.1:{port}")), log, healthy }
+}
+
+fn absent(service: Service) -> PartStatus {
+    let log = service.log();
+    let log = log.exists().then(|| log.to_string_lossy().into_owned());
+    PartStatus { name: service.name, pid: None, address: None, log, healthy: false }
+}
+
+/// Of a URL or of a plain list of addresses, without anything secret.
+fn host_and_port(external: &str) -> String {
+    match url::Url::parse(external) {
+        Ok(url) if url.has_host() => {
+            let host = url.host_str().unwrap_or_default();
+            url.port_or_known_default().map_or(host.to_owned(), |port| format!("{host}:{port}"))
+        }
+        _ => external.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_shows_no_password() {
+        assert_eq!(host_and_port("postgres://me:secret@db.example:6432/x"), "db.example:6432");
+        assert_eq!(host_and_port("https://airflow.example/base"), "airflow.example:443");
+        assert_eq!(host_and_port("kafka-1:9092,kafka-2:9092"), "kafka-1:9092,kafka-2:9092");
+    }
+
+    #[test]
+    fn the_table_tells_unwell_from_stopped() {
+        let part = |pid, healthy| PartStatus { name: "api".into(), pid, address: None, log: None, healthy };
+        let table = table(&[part(Some(7), false), part(None, false), part(None, true)]);
+        let states: Vec<&str> =
+            table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+        assert_eq!(states, ["unwell", "stopped", "healthy"]);
+    }
+}

@@ -1,0 +1,78 @@
+//! The parts as tests of other crates use them: really started, really asked.
+
+use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use reqwest::Method;
+use serde_json::json;
+
+async fn seeded() -> anyhow::Result<Airflow> {
+    let name = "airflow-seed-test".to_owned();
+    let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
+    local::airflow_instance(&setup).await
+}
+
+#[tokio::test]
+async fn a_seeded_airflow_serves_its_history_through_its_own_api() {
+    let airflow = seeded().await.unwrap();
+    let seed = Seed { prefix: "made".into(), dags: 2, runs: 40, tasks: 3 };
+    local::seed_airflow(&airflow, &seed).await.unwrap();
+    // Twice is as good as once.
+    local::seed_airflow(&airflow, &seed).await.unwrap();
+
+    let runs = airflow.get("dags/made_0001/dagRuns?limit=100").await.unwrap();
+    assert_eq!(runs["total_entries"], 40);
+    let failed = airflow.get("dags/~/dagRuns?state=failed").await.unwrap();
+    assert_eq!(failed["total_entries"], 4);
+    let run = failed["dag_runs"][0]["dag_run_id"].as_str().unwrap();
+    let tasks = airflow.get(&format!("dags/made_0000/dagRuns/{run}/taskInstances")).await.unwrap();
+    let mut states: Vec<&str> = tasks["task_instances"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| task["state"].as_str().unwrap())
+        .collect();
+    states.sort_unstable();
+    assert_eq!(states, ["failed", "success", "upstream_failed"]);
+    let graph = airflow.get("dags/made_0000/tasks").await.unwrap();
+    assert_eq!(graph["total_entries"], 3);
+
+    let (user, password) = airflow.viewer.clone().unwrap();
+    let viewer = Airflow::at(airflow.url.clone(), user, password);
+    let (status, _) = viewer
+        .request(Method::POST, "dags/made_0000/dagRuns", Some(&json!({"logical_date": null})))
+        .await
+        .unwrap();
+    assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn a_triggered_run_of_an_example_ends() {
+    let airflow = local::airflow().await.unwrap();
+    let patience = std::time::Duration::from_secs(120);
+    airflow.wait_for_dag("warehouse_stock", patience).await.unwrap();
+    airflow.unpause("warehouse_stock").await.unwrap();
+    let run = airflow.trigger("warehouse_stock", &json!({"by": "test"})).await.unwrap();
+    assert_eq!(airflow.wait_for_run("warehouse_stock", &run, patience).await.unwrap(), "success");
+    let path = format!("dags/warehouse_stock/dagRuns/{run}/taskInstances?task_id=count_stock");
+    assert_eq!(airflow.get(&path).await.unwrap()["total_entries"], 4);
+}
+
+#[tokio::test]
+async fn parts_that_were_killed_come_back_at_once_with_their_data() {
+    let name = "postgres-kill-test";
+    let url = local::postgres_instance(name).await.unwrap();
+    local::ensure_database(&url, "kept").await.unwrap();
+    local::Service::named(name).kill().await.unwrap();
+    assert!(local::ensure_database(&url, "kept").await.is_err(), "it still answers");
+    let url = local::postgres_instance(name).await.unwrap();
+    local::ensure_database(&url, "kept").await.unwrap();
+
+    let name = "kafka-kill-test";
+    local::kafka_instance(name).await.unwrap();
+    local::Service::named(name).kill().await.unwrap();
+    let began = std::time::Instant::now();
+    local::kafka_instance(name).await.unwrap();
+    assert!(began.elapsed().as_secs() < 30);
+    for name in ["postgres-kill-test", "kafka-kill-test"] {
+        assert!(local::Service::named(name).stop().await.unwrap());
+    }
+}
