@@ -1,0 +1,36 @@
+//! The worker's entry: reads the command line and starts what it says.
+
+use clap::Parser;
+use shared::telemetry::start_logging;
+use worker::config::{Cli, Command, DeadLetters};
+use worker::{dead_letters, foreground, process, rebuild};
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => start(&args.settings.log, process::run(&args)).await,
+        Command::Sync(args) => start(&args.settings.log, foreground::sync(&args)).await,
+        Command::Rebuild(settings) => start(&settings.log, rebuild::rebuild(&settings)).await,
+        Command::DeadLetters(DeadLetters::List(args)) => {
+            start(&args.settings.log, dead_letters::list(&args)).await
+        }
+        Command::DeadLetters(DeadLetters::Replay(args)) => {
+            start(&args.settings.log, dead_letters::replay(&args)).await
+        }
+    };
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(
+    log: &shared::telemetry::LogConfig,
+    command: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    start_logging(log).map_err(anyhow::Error::msg)?;
+    command.await
+}

@@ -1,0 +1,163 @@
+//! The projections: what the state topics say becomes rows. An older observation never overwrites a newer one,
+//! whatever the order or number of deliveries. Reading Kafka and moving its offsets is for `consume`.
+
+mod pipelines;
+mod runs;
+mod task_runs;
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Serialize;
+use shared::events::{Observed, PipelineObserved, RunObserved, TaskRunObserved, Topic};
+use shared::ids::ConnectorId;
+use shared::outbox;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::consume::{Dead, Message};
+
+/// How an event's kind is kept. Columns have the names of the event's fields, so both directions are one JSON value.
+pub trait Projection: Observed + Send + Sync + Unpin + 'static {
+    /// `$1` ids → id, version, fingerprint, log_offset.
+    const KNOWN: &'static str;
+    /// `$1` a JSON array of events, each with its fingerprint and offset.
+    const UPSERT: &'static str;
+    /// `$1` ids → events, as their rows tell them.
+    const FIND: &'static str;
+}
+
+/// What is known of an entity.
+#[derive(sqlx::FromRow)]
+pub struct Known {
+    pub id: Uuid,
+    pub version: i64,
+    pub fingerprint: Vec<u8>,
+    pub log_offset: i64,
+}
+
+/// Looks entities up.
+pub async fn known<E: Projection>(
+    db: impl PgExecutor<'_>,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
+    let rows: Vec<Known> = sqlx::query_as(E::KNOWN).bind(ids).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|known| (known.id, known)).collect())
+}
+
+/// Entities as events, the way they were last projected.
+pub async fn find<E: Projection>(db: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<E>, sqlx::Error> {
+    let events: Vec<Json<E>> = sqlx::query_scalar(E::FIND).bind(ids).fetch_all(db).await?;
+    Ok(events.into_iter().map(|event| event.0).collect())
+}
+
+/// Applies a batch within the caller's transaction; tells which records can never be applied.
+pub fn apply<'a>(
+    db: &'a mut PgConnection,
+    messages: &'a [Message],
+) -> BoxFuture<'a, Result<Vec<Dead>, sqlx::Error>> {
+    async move {
+        let mut dead = project::<PipelineObserved>(db, messages).await?;
+        dead.extend(project::<RunObserved>(db, messages).await?);
+        dead.extend(project::<TaskRunObserved>(db, messages).await?);
+        Ok(dead)
+    }
+    .boxed()
+}
+
+#[derive(Serialize)]
+struct Row<'a, E> {
+    #[serde(flatten)]
+    event: &'a E,
+    fingerprint: String,
+    log_offset: i64,
+}
+
+async fn project<E: Projection>(
+    db: &mut PgConnection,
+    messages: &[Message],
+) -> Result<Vec<Dead>, sqlx::Error> {
+    let (events, mut dead) = decode::<E>(E::TOPIC, messages);
+    let connectors: BTreeSet<ConnectorId> = events.iter().map(|(_, event)| event.connector_id()).collect();
+    let connectors: Vec<ConnectorId> = sqlx::query_scalar("select id from connectors where id = any($1)")
+        .bind(Vec::from_iter(connectors))
+        .fetch_all(&mut *db)
+        .await?;
+    let (events, orphans): (Vec<_>, Vec<_>) =
+        events.into_iter().partition(|(_, event)| connectors.contains(&event.connector_id()));
+    dead.extend(orphans.into_iter().map(|(message, event)| Dead {
+        message,
+        error: format!("there is no connector {}", event.connector_id()),
+    }));
+    if !events.is_empty() {
+        keep(db, messages, &events).await?;
+    }
+    Ok(dead)
+}
+
+fn decode<E: Projection>(topic: Topic, messages: &[Message]) -> (Vec<(usize, E)>, Vec<Dead>) {
+    let mut events = Vec::new();
+    let mut dead = Vec::new();
+    for (index, message) in messages.iter().enumerate().filter(|(_, message)| message.topic == topic) {
+        // A tombstone says nothing that an event with `deleted` had not said.
+        let Some(payload) = &message.payload else { continue };
+        match serde_json::from_slice(payload) {
+            Ok(event) => events.push((index, event)),
+            Err(error) => dead.push(Dead { message: index, error: error.to_string() }),
+        }
+    }
+    (events, dead)
+}
+
+/// Upserts the newest observation of each entity. Where an older record stands behind a newer one in the log,
+/// compaction would keep the older: the newer is sent once more.
+async fn keep<E: Projection>(
+    db: &mut PgConnection,
+    messages: &[Message],
+    events: &[(usize, E)],
+) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = events.iter().map(|(_, event)| event.subject()).collect();
+    let known = known::<E>(&mut *db, &ids).await?;
+    let mut newest: HashMap<Uuid, (i64, i64, Option<&E>)> =
+        known.into_values().map(|known| (known.id, (known.version, known.log_offset, None))).collect();
+    let mut superseded = BTreeSet::new();
+    for (index, event) in events {
+        let offset = messages[*index].offset;
+        match newest.get(&event.subject()) {
+            Some((version, at, _)) if event.version() < *version => {
+                if offset > *at {
+                    superseded.insert(event.subject());
+                }
+            }
+            Some((version, _, _)) if event.version() == *version => {}
+            _ => {
+                newest.insert(event.subject(), (event.version(), offset, Some(event)));
+            }
+        }
+    }
+    upsert(db, newest.into_values()).await?;
+    for event in find::<E>(&mut *db, &Vec::from_iter(superseded)).await? {
+        outbox::put(db, &event).await?;
+    }
+    Ok(())
+}
+
+async fn upsert<'a, E: Projection>(
+    db: &mut PgConnection,
+    newest: impl Iterator<Item = (i64, i64, Option<&'a E>)>,
+) -> Result<(), sqlx::Error> {
+    let rows: Vec<_> = newest
+        .filter_map(|(_, log_offset, event)| {
+            let event = event?;
+            let fingerprint = event.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+            Some(Row { event, fingerprint, log_offset })
+        })
+        .collect();
+    if !rows.is_empty() {
+        let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        sqlx::query(E::UPSERT).bind(rows).execute(db).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! Task runs as rows.
+
+use shared::events::TaskRunObserved;
+
+use super::Projection;
+
+impl Projection for TaskRunObserved {
+    const KNOWN: &'static str =
+        "select id, version, fingerprint, log_offset from task_runs where id = any($1)";
+
+    const UPSERT: &'static str = "
+        insert into task_runs (
+            id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset,
+            observed_at, deleted_at, pipeline_id, run_id, task_id, map_index, name, operator, status,
+            provider_status, try_number, max_tries, queued_at, started_at, ended_at, duration_seconds,
+            pool, queue, hostname)
+        select
+            e.id, c.space_id, e.connector_id, e.provider, e.external_id, e.version,
+            decode(e.fingerprint, 'hex'), e.log_offset, e.observed_at,
+            case when e.deleted then e.observed_at end, e.pipeline_id, e.run_id, e.task_id, e.map_index,
+            e.name, e.operator, e.status, e.provider_status, e.try_number, e.max_tries, e.queued_at,
+            e.started_at, e.ended_at, e.duration_seconds, e.pool, e.queue, e.hostname
+        from json_to_recordset($1::json) as e(
+            id uuid, connector_id uuid, provider text, external_id text, version bigint,
+            fingerprint text, log_offset bigint, observed_at timestamptz, deleted boolean,
+            pipeline_id uuid, run_id uuid, task_id text, map_index int, name text, operator text,
+            status text, provider_status text, try_number int, max_tries int, queued_at timestamptz,
+            started_at timestamptz, ended_at timestamptz, duration_seconds double precision, pool text,
+            queue text, hostname text)
+        join connectors c on c.id = e.connector_id
+        order by e.id
+        on conflict (id) do update set (
+            version, fingerprint, log_offset, observed_at, deleted_at, name, operator, status,
+            provider_status, try_number, max_tries, queued_at, started_at, ended_at, duration_seconds,
+            pool, queue, hostname) = (
+            excluded.version, excluded.fingerprint, excluded.log_offset, excluded.observed_at,
+            excluded.deleted_at, excluded.name, excluded.operator, excluded.status,
+            excluded.provider_status, excluded.try_number, excluded.max_tries, excluded.queued_at,
+            excluded.started_at, excluded.ended_at, excluded.duration_seconds, excluded.pool,
+            excluded.queue, excluded.hostname)
+        where task_runs.version < excluded.version";
+
+    const FIND: &'static str = "
+        select to_jsonb(t) || jsonb_build_object(
+            'space', s.slug, 'deleted', t.deleted_at is not null,
+            'pipeline_external_id', coalesce(p.external_id, ''), 'run_external_id', coalesce(r.external_id, ''))
+        from task_runs t join spaces s on s.id = t.space_id
+        left join pipelines p on p.id = t.pipeline_id left join runs r on r.id = t.run_id
+        where t.id = any($1)";
+}

@@ -1,0 +1,194 @@
+//! Makes the read model anew from the topics alone: into fresh tables beside the old ones, which go on serving and being
+//! projected into until both are swapped in one transaction.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use indicatif::ProgressBar;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use shared::db;
+use shared::events::Topic;
+use shared::kafka::KafkaConfig;
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::task::block_in_place;
+
+use crate::config::Settings;
+use crate::consume::Message;
+use crate::project;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const BATCH_RECORDS: usize = 2_000;
+/// How often new records may arrive between reading to the end and swapping.
+const SWAP_TRIES: usize = 100;
+
+type Positions = BTreeMap<(String, i32), i64>;
+
+/// Rebuilds, swaps, asks for a full sync of every connector (a compacted log may lack the latest word), and says what
+/// it did.
+///
+/// # Errors
+/// When PostgreSQL or Kafka is away; the old read model stays as it was then.
+pub async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
+    let pool = db::pool(&settings.database, "orchestration-worker-rebuild")?;
+    let mut db = pool.acquire().await.context("PostgreSQL does not answer")?.detach();
+    sqlx::raw_sql(FRESH_TABLES).execute(&mut db).await?;
+    let mut log = Log::open(&settings.kafka)?;
+    let bar = ProgressBar::new(log.ahead()?);
+    let mut swapped = false;
+    for _ in 0..SWAP_TRIES {
+        log.project_to_end(&mut db, &bar).await?;
+        if swap(&mut db, &log.positions).await? {
+            swapped = true;
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    db.close().await?;
+    if !swapped {
+        bail!(
+            "records arrive faster than they can be read; try again at a quieter time, the old read model stays"
+        );
+    }
+    let asked = ask_for_full_syncs(&pool).await?;
+    println!("the read model is new, from {} records; {asked} full syncs asked for", log.read);
+    Ok(())
+}
+
+const FRESH_TABLES: &str = "
+    drop schema if exists rebuild cascade;
+    create schema rebuild;
+    create table rebuild.pipelines (like public.pipelines including all);
+    create table rebuild.runs (like public.runs including all);
+    create table rebuild.task_runs (like public.task_runs including all);
+    -- From here on this connection finds the fresh tables first.
+    set search_path = rebuild, public;
+    set statement_timeout = 0";
+
+/// Indexes get the names of those they stand in for, so that later migrations find them.
+const SWAP: &str = "
+    do $$
+    declare
+        names jsonb;
+        renamed record;
+    begin
+        select jsonb_object_agg(fresh.indexname, old.indexname) into names
+        from pg_indexes fresh join pg_indexes old on old.schemaname = 'public' and old.tablename = fresh.tablename
+            and split_part(old.indexdef, ' USING ', 2) = split_part(fresh.indexdef, ' USING ', 2)
+        where fresh.schemaname = 'rebuild';
+        drop table public.pipelines, public.runs, public.task_runs;
+        alter table rebuild.pipelines set schema public;
+        alter table rebuild.runs set schema public;
+        alter table rebuild.task_runs set schema public;
+        drop schema rebuild;
+        for renamed in select key, value from jsonb_each_text(names) where key <> value loop
+            execute format('alter index public.%I rename to %I', renamed.key, renamed.value);
+        end loop;
+    end $$";
+
+/// The state topics, read from the start.
+struct Log {
+    kafka: KafkaConfig,
+    consumer: BaseConsumer,
+    positions: Positions,
+    read: u64,
+}
+
+impl Log {
+    fn open(kafka: &KafkaConfig) -> anyhow::Result<Self> {
+        let consumer: BaseConsumer = kafka
+            .client()
+            .set("group.id", kafka.group("rebuild"))
+            .set("enable.auto.commit", "false")
+            .set("queued.max.messages.kbytes", "32768")
+            .create()?;
+        let mut positions = Positions::new();
+        let mut partitions = TopicPartitionList::new();
+        for topic in Topic::STATE.map(|topic| kafka.topic(topic)) {
+            let metadata = block_in_place(|| consumer.fetch_metadata(Some(&topic), PATIENCE))
+                .context("Kafka does not answer")?;
+            for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+                partitions.add_partition_offset(&topic, partition.id(), Offset::Beginning)?;
+                let (low, _) =
+                    block_in_place(|| consumer.fetch_watermarks(&topic, partition.id(), PATIENCE))?;
+                positions.insert((topic.clone(), partition.id()), low);
+            }
+        }
+        consumer.assign(&partitions)?;
+        Ok(Self { kafka: kafka.clone(), consumer, positions, read: 0 })
+    }
+
+    /// How many offsets lie before the end.
+    fn ahead(&self) -> anyhow::Result<u64> {
+        let mut ahead = 0;
+        for ((topic, partition), position) in &self.positions {
+            let (_, high) = block_in_place(|| self.consumer.fetch_watermarks(topic, *partition, PATIENCE))?;
+            ahead += (high - position).max(0);
+        }
+        Ok(ahead.unsigned_abs())
+    }
+
+    async fn project_to_end(&mut self, db: &mut PgConnection, bar: &ProgressBar) -> anyhow::Result<()> {
+        while self.ahead()? > 0 {
+            let messages = block_in_place(|| self.collect())?;
+            let mut tx = db.begin().await?;
+            let dead = project::apply(&mut tx, &messages).await?;
+            tx.commit().await?;
+            if !dead.is_empty() {
+                tracing::warn!(
+                    count = dead.len(),
+                    first = dead[0].error,
+                    "records that make no sense are passed over"
+                );
+            }
+            bar.inc(messages.len() as u64);
+            self.read += messages.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self) -> anyhow::Result<Vec<Message>> {
+        let mut messages = Vec::new();
+        while messages.len() < BATCH_RECORDS {
+            let Some(message) = self.consumer.poll(Duration::from_millis(200)) else { break };
+            let message =
+                Message::read(&message.context("Kafka does not answer well")?, &self.kafka, &Topic::STATE);
+            self.positions.insert((message.topic_name.clone(), message.partition), message.offset + 1);
+            messages.push(message);
+        }
+        Ok(messages)
+    }
+}
+
+/// Swaps the tables, unless the worker that projects meanwhile has come further than we have.
+async fn swap(db: &mut PgConnection, reached: &Positions) -> anyhow::Result<bool> {
+    let mut tx = db.begin().await?;
+    // No projection commits from here on.
+    sqlx::raw_sql("lock table projection_offsets in exclusive mode").execute(&mut *tx).await?;
+    let live: Vec<(String, i32, i64)> =
+        sqlx::query_as("select topic, partition, next_offset from projection_offsets")
+            .fetch_all(&mut *tx)
+            .await?;
+    let is_behind = live.into_iter().any(|(topic, partition, next)| {
+        reached.get(&(topic, partition)).is_some_and(|reached| *reached < next)
+    });
+    if is_behind {
+        return Ok(false);
+    }
+    sqlx::raw_sql(SWAP).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn ask_for_full_syncs(pool: &PgPool) -> anyhow::Result<u64> {
+    let asked = sqlx::query(
+        r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", requested_at, accepted_at)
+           select gen_random_uuid(), space_id, id, 'queued', 'manual', true, now(), now() from connectors
+           where is_active and deleted_at is null and connector_type = $1"#,
+    )
+    .bind(shared::connector::AIRFLOW)
+    .execute(pool)
+    .await?;
+    Ok(asked.rows_affected())
+}

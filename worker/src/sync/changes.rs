@@ -1,0 +1,166 @@
+//! What changed since the last sync, and what the provider's list of changes does not tell: runs that are unfinished
+//! here, runs whose tasks changed, and the stand-ins of mapped tasks that have been expanded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::events::{RunObserved, TaskRunObserved, UserRef};
+use shared::ids::{PipelineId, RunId, TaskRunId, UserId};
+use shared::provider::{RunScope, TaskRunScope};
+use uuid::Uuid;
+
+use super::listing::Listed;
+use super::{Sync, SyncError};
+use crate::project::find;
+
+/// The provider stamps changes by several clocks and commits later than it stamps.
+const OVERLAP: TimeDelta = TimeDelta::seconds(30);
+/// How far back a first sync looks before it reads histories.
+const NEWEST: TimeDelta = TimeDelta::minutes(15);
+
+/// Runs by id, with the provider's names of pipeline and run.
+type Runs = BTreeMap<RunId, (String, String)>;
+
+impl Sync<'_> {
+    /// Publishes everything that changed at or after the cursor; tells which runs there were.
+    pub(super) async fn read_changes(
+        &self,
+        cursor: DateTime<Utc>,
+        listed: &Listed,
+    ) -> Result<BTreeSet<PipelineId>, SyncError> {
+        let since = cursor - OVERLAP;
+        let mut read = self.read_runs(&RunScope::ChangedSince(since)).await?;
+        let touched = self.read_changed_task_runs(since).await?;
+        read.extend(self.read_runs(&RunScope::Unfinished).await?);
+        let mut stale = self.unfinished_here().await?;
+        stale.extend(touched);
+        // A pipeline that is gone takes its runs along in the provider; here they stay as last known.
+        stale.retain(|run, (pipeline, _)| !read.contains_key(run) && listed.contains(pipeline));
+        self.reread(stale).await?;
+        Ok(read.into_values().collect())
+    }
+
+    /// Publishes what runs and what has just run, so that a first sync shows the newest within seconds; tells whose
+    /// runs these are.
+    pub(super) async fn read_newest(&self, clock: DateTime<Utc>) -> Result<BTreeSet<PipelineId>, SyncError> {
+        let mut read = self.read_runs(&RunScope::Unfinished).await?;
+        read.extend(self.read_runs(&RunScope::ChangedSince(clock - NEWEST)).await?);
+        Ok(read.into_values().collect())
+    }
+
+    /// Publishes the runs of a scope and tells which there are, and whose.
+    pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<BTreeMap<RunId, PipelineId>, SyncError> {
+        let mut read = BTreeMap::new();
+        let mut page = None;
+        loop {
+            let seen = self.observe().await?;
+            let found = self.provider.runs(scope, seen, page.as_ref()).await?;
+            read.extend(found.items.iter().map(|run| (run.id, run.pipeline_id)));
+            self.take_runs(found.items).await?;
+            page = found.next;
+            if page.is_none() {
+                return Ok(read);
+            }
+        }
+    }
+
+    async fn read_changed_task_runs(&self, since: DateTime<Utc>) -> Result<Runs, SyncError> {
+        let scope = TaskRunScope::ChangedSince(since);
+        let mut touched = Runs::new();
+        let mut page = None;
+        loop {
+            let seen = self.observe().await?;
+            let found = self.provider.task_runs(&scope, seen, page.as_ref()).await?;
+            for task_run in &found.items {
+                let names = (task_run.pipeline_external_id.clone(), task_run.run_external_id.clone());
+                touched.insert(task_run.run_id, names);
+            }
+            self.take_task_runs(found.items).await?;
+            page = found.next;
+            if page.is_none() {
+                return Ok(touched);
+            }
+        }
+    }
+
+    /// Publishes runs, keeping who triggered them: that is ours to know, not the provider's.
+    async fn take_runs(&self, mut observed: Vec<RunObserved>) -> Result<(), SyncError> {
+        let ids: Vec<Uuid> = observed.iter().map(|run| run.id.0).collect();
+        let triggered: BTreeMap<RunId, UserRef> = self.triggered_by(&ids).await?;
+        for run in &mut observed {
+            run.triggered_by = triggered.get(&run.id).cloned();
+        }
+        self.publisher.count(|report| report.runs_seen += observed.len() as u64);
+        self.publisher.publish(observed).await?;
+        self.note_progress(|_| {});
+        Ok(())
+    }
+
+    /// Publishes task runs. When a mapped task is expanded the provider renames its stand-in, index -1, without a
+    /// word: it is gone here too.
+    pub(super) async fn take_task_runs(&self, observed: Vec<TaskRunObserved>) -> Result<(), SyncError> {
+        let stand_ins: BTreeMap<Uuid, (i64, DateTime<Utc>)> = observed
+            .iter()
+            .filter(|task_run| task_run.map_index >= 0)
+            .map(|task_run| {
+                let TaskRunObserved { pipeline_external_id, run_external_id, task_id, .. } = task_run;
+                let stand_in =
+                    TaskRunId::of(task_run.connector_id, pipeline_external_id, run_external_id, task_id, -1);
+                (stand_in.0, (task_run.version, task_run.observed_at))
+            })
+            .collect();
+        let ghosts = find::<TaskRunObserved>(self.pool, &Vec::from_iter(stand_ins.keys().copied())).await?;
+        let ghosts = ghosts.into_iter().filter(|ghost| !ghost.deleted).map(|ghost| {
+            let (version, observed_at) = stand_ins[&ghost.id.0];
+            TaskRunObserved { version, observed_at, deleted: true, ..ghost }
+        });
+        let ghosts: Vec<_> = ghosts.collect();
+        self.publisher.count(|report| report.task_runs_seen += observed.len() as u64);
+        self.publisher.publish(observed).await?;
+        self.publisher.publish(ghosts).await?;
+        self.note_progress(|_| {});
+        Ok(())
+    }
+
+    /// Who triggered these runs through the API, which writes each command down before it sends it: what the row says,
+    /// or, for a run that is seen here first, the command.
+    async fn triggered_by(&self, runs: &[Uuid]) -> Result<BTreeMap<RunId, UserRef>, SyncError> {
+        let triggered: Vec<(RunId, UserId, String)> = sqlx::query_as(
+            "select distinct on (run_id) run_id, user_id, name from (
+                 select id as run_id, triggered_by_id as user_id, triggered_by_name as name, 0 as rank
+                 from runs where id = any($1) and triggered_by_id is not null
+                 union all
+                 select t.run_id, u.id, u.name, 1 from triggers t join users u on u.id = t.user_id
+                 where t.run_id = any($1) and coalesce(t.answer_status, 201) = 201) said
+             order by run_id, rank",
+        )
+        .bind(runs)
+        .fetch_all(self.pool)
+        .await?;
+        Ok(triggered.into_iter().map(|(run, id, name)| (run, UserRef { id, name })).collect())
+    }
+
+    async fn unfinished_here(&self) -> Result<Runs, SyncError> {
+        let runs: Vec<(Uuid, String, String)> = sqlx::query_as(
+            "select r.id, p.external_id, r.external_id from runs r join pipelines p on p.id = r.pipeline_id
+             where r.connector_id = $1 and r.status in ('queued', 'running', 'unknown')
+               and r.deleted_at is null and p.deleted_at is null",
+        )
+        .bind(self.job.connector_id)
+        .fetch_all(self.pool)
+        .await?;
+        Ok(runs.into_iter().map(|(id, pipeline, run)| (RunId(id), (pipeline, run))).collect())
+    }
+
+    /// Asks for runs one by one; one that the provider does not have any more is deleted, with its task runs.
+    pub(super) async fn reread(&self, runs: Runs) -> Result<(), SyncError> {
+        for (id, (pipeline, run)) in runs {
+            let seen = self.observe().await?;
+            match self.provider.run(&pipeline, &run, seen).await? {
+                Some(observed) => self.take_runs(vec![observed]).await?,
+                None => self.delete_run(id, seen).await?,
+            }
+        }
+        Ok(())
+    }
+}

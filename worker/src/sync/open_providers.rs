@@ -1,0 +1,47 @@
+//! Providers that stay open between the syncs of a connector, so that not every poll has to log in again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shared::connector::{ConnectorConfig, Credentials};
+use shared::ids::ConnectorId;
+use shared::provider::{self, NetworkPolicy, Provider, ProviderError};
+
+use super::jobs::Job;
+
+/// More than so many are not kept open.
+const MOST: usize = 1_000;
+
+/// The open providers of this worker.
+#[derive(Default)]
+pub struct OpenProviders(Mutex<HashMap<ConnectorId, Open>>);
+
+struct Open {
+    config: ConnectorConfig,
+    credentials: Credentials,
+    provider: Arc<dyn Provider>,
+}
+
+impl OpenProviders {
+    /// The provider of a job's connector, opened anew when its settings have changed.
+    ///
+    /// # Errors
+    /// When the settings themselves cannot work.
+    pub fn open(&self, job: &Job, network: NetworkPolicy) -> Result<Arc<dyn Provider>, ProviderError> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = open.get(&job.connector_id);
+        if let Some(known) =
+            known.filter(|known| known.config == job.config && known.credentials == job.credentials)
+        {
+            return Ok(known.provider.clone());
+        }
+        if open.len() >= MOST {
+            open.clear();
+        }
+        let provider: Arc<dyn Provider> =
+            provider::open(&job.config, &job.credentials, job.source(), network)?.into();
+        let (config, credentials) = (job.config.clone(), job.credentials.clone());
+        open.insert(job.connector_id, Open { config, credentials, provider: provider.clone() });
+        Ok(provider)
+    }
+}

@@ -1,0 +1,89 @@
+//! Publishes what is new: every observation is compared with the read model, and only a difference becomes an event.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use shared::events::{Record, SyncReport};
+use shared::kafka::{Positions, Producer};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::SyncError;
+use crate::project::{Projection, known};
+
+/// Sends events and keeps the sync's tally.
+pub struct Publisher {
+    pool: PgPool,
+    producer: Producer,
+    sent: Mutex<Sent>,
+}
+
+#[derive(Default)]
+struct Sent {
+    report: SyncReport,
+    positions: Positions,
+}
+
+impl Publisher {
+    pub fn new(pool: PgPool, producer: Producer) -> Self {
+        Self { pool, producer, sent: Mutex::default() }
+    }
+
+    /// Publishes those of the observations that say something new, and returns once Kafka has them. Of one entity
+    /// the last counts.
+    pub async fn publish<E: Projection>(&self, observed: Vec<E>) -> Result<(), SyncError> {
+        let newest: BTreeMap<Uuid, E> = observed.into_iter().map(|event| (event.subject(), event)).collect();
+        let ids: Vec<Uuid> = newest.keys().copied().collect();
+        let known = known::<E>(&self.pool, &ids).await?;
+        let is_news = |event: &&E| {
+            known.get(&event.subject()).is_none_or(|known| known.fingerprint != event.fingerprint())
+        };
+        let records: Vec<Record> = newest
+            .values()
+            .filter(is_news)
+            .map(Record::of)
+            .collect::<Result<_, _>>()
+            .map_err(|error| sqlx::Error::Encode(error.into()))?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let positions = self.producer.send(&records).await?;
+        let mut sent = self.sent();
+        sent.report.events_published += records.len() as u64;
+        for (partition, next) in positions {
+            let position = sent.positions.entry(partition).or_default();
+            *position = (*position).max(next);
+        }
+        Ok(())
+    }
+
+    /// Adds to the report.
+    pub fn count(&self, add: impl FnOnce(&mut SyncReport)) {
+        add(&mut self.sent().report);
+    }
+
+    /// The report so far.
+    pub fn report(&self) -> SyncReport {
+        self.sent().report
+    }
+
+    /// How many records the read model still has to take before it shows everything that was sent.
+    pub async fn behind(&self) -> Result<i64, SyncError> {
+        let wanted = self.sent().positions.clone();
+        let topics: HashSet<String> = wanted.keys().map(|(topic, _)| topic.clone()).collect();
+        let reached: Vec<(String, i32, i64)> = sqlx::query_as(
+            "select topic, partition, next_offset from projection_offsets where topic = any($1)",
+        )
+        .bind(Vec::from_iter(topics))
+        .fetch_all(&self.pool)
+        .await?;
+        let reached: Positions =
+            reached.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect();
+        let behind = |(place, wanted): (&_, &i64)| (wanted - reached.get(place).unwrap_or(&0)).max(0);
+        Ok(wanted.iter().map(behind).sum())
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,185 @@
+//! Runners take jobs under a lease and bring each to an end: succeeded, failed with a reason, or back in the queue.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{ExponentialBuilder, Retryable};
+use shared::ids::{ConnectorId, SyncId};
+use shared::kafka::Producer;
+use shared::provider::NetworkPolicy;
+use shared::secrets::Keyring;
+use sqlx::PgPool;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::jobs::{self, Job, Lease};
+use super::open_providers::OpenProviders;
+use super::{Progress, SyncError, Synced, sync_connector};
+
+const RENEW_EVERY: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const REST_AFTER_ERROR: Duration = Duration::from_secs(2);
+
+/// What every runner works with.
+#[derive(Clone)]
+pub struct Runner {
+    pub pool: PgPool,
+    pub producer: Producer,
+    pub keyring: Keyring,
+    pub network: NetworkPolicy,
+    /// Names this process in leases.
+    pub owner: Arc<str>,
+    pub providers: Arc<OpenProviders>,
+    /// Rung when a job was made here, so that nobody waits for the next look.
+    pub bell: Arc<Notify>,
+    pub stop: CancellationToken,
+}
+
+impl Runner {
+    /// Takes jobs until stopped, so many at a time, and waits for those under way.
+    pub async fn run(self, at_once: usize) {
+        let room = Arc::new(Semaphore::new(at_once));
+        let running = TaskTracker::new();
+        while let Some(place) = self.await_room(&room).await {
+            let rest = match self.take(None).await {
+                Ok(Some(taken)) => {
+                    let runner = self.clone();
+                    running.spawn(async move {
+                        // How it went is written down already.
+                        let _ = runner.finish(taken, &watch::Sender::default()).await;
+                        drop(place);
+                    });
+                    continue;
+                }
+                Ok(None) => LOOK_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "PostgreSQL does not answer; looking for jobs again soon");
+                    REST_AFTER_ERROR
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = self.bell.notified() => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+        running.close();
+        running.wait().await;
+    }
+
+    async fn await_room(&self, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            place = room.clone().acquire_owned() => place.ok(),
+        }
+    }
+
+    /// Runs the job that waits longest, of one connector or of any; none when nothing waits.
+    ///
+    /// # Errors
+    /// When PostgreSQL is away. How the sync itself went is in the answer.
+    pub async fn run_next(
+        &self,
+        only: Option<ConnectorId>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Option<Result<Synced, SyncError>>, sqlx::Error> {
+        match self.take(only).await? {
+            Some(taken) => Ok(Some(self.finish(taken, progress).await)),
+            None => Ok(None),
+        }
+    }
+
+    async fn take(&self, only: Option<ConnectorId>) -> Result<Option<Taken>, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        let Some(lease) = jobs::lease(&mut tx, &self.owner, only).await? else { return Ok(None) };
+        let job = jobs::take(&mut tx, lease, &self.keyring).await?;
+        let syncs = syncs_of(&mut tx, lease).await?;
+        tx.commit().await?;
+        Ok(job.map(|job| Taken { lease, syncs, job }))
+    }
+
+    /// Brings a job to its end and writes the end down, patiently: PostgreSQL may be away just now.
+    async fn finish(&self, taken: Taken, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
+        let Taken { lease, syncs, job } = taken;
+        let began = Instant::now();
+        let outcome = match job {
+            Ok(job) => self.run_job(&job, progress).await,
+            Err(error) => Err(error),
+        };
+        let report = progress.borrow().report;
+        note(lease.connector_id, &outcome, began.elapsed());
+        if let Err(error) = &outcome {
+            let told = || jobs::fail(&self.pool, lease, &syncs, error, &report);
+            if let Err(error) = told.retry(ExponentialBuilder::default().with_max_times(5)).await {
+                tracing::warn!(%error, "how the sync ended could not be written down; it is begun again later");
+            }
+        }
+        outcome
+    }
+
+    async fn run_job(&self, job: &Job, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
+        let provider = self.providers.open(job, self.network)?;
+        let synced = tokio::select! {
+            synced = sync_connector(&self.pool, &self.producer, job, provider.as_ref(), progress) => synced?,
+            lost = self.hold_lease(job, progress) => return Err(lost),
+            () = self.stop.cancelled() => return Err(SyncError::Stopped),
+        };
+        jobs::succeed(&self.pool, job, &synced).await?;
+        Ok(synced)
+    }
+
+    /// Renews the lease until it is lost. A database that is away for less than the lease does not end a sync.
+    async fn hold_lease(&self, job: &Job, progress: &watch::Sender<Progress>) -> SyncError {
+        let mut held = Instant::now();
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            let report = progress.borrow().report;
+            match jobs::renew(&self.pool, job, &report).await {
+                Ok(true) => held = Instant::now(),
+                Ok(false) => return SyncError::LeaseLost,
+                Err(error) => {
+                    tracing::warn!(connector_id = %job.connector_id, %error, "the lease could not be renewed");
+                    if held.elapsed().as_secs_f64() > jobs::LEASE_SECONDS {
+                        return SyncError::LeaseLost;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A lease with all that it serves; the job itself is missing when the settings could not be read.
+struct Taken {
+    lease: Lease,
+    syncs: Vec<SyncId>,
+    job: Result<Job, SyncError>,
+}
+
+async fn syncs_of(db: &mut sqlx::PgConnection, lease: Lease) -> Result<Vec<SyncId>, sqlx::Error> {
+    sqlx::query_scalar("select id from syncs where connector_id = $1 and status = 'running'")
+        .bind(lease.connector_id)
+        .fetch_all(db)
+        .await
+}
+
+fn note(connector: ConnectorId, outcome: &Result<Synced, SyncError>, took: Duration) {
+    let seconds = took.as_secs_f64();
+    let label = match outcome {
+        Ok(Synced { report, .. }) if report.events_published > 0 => {
+            tracing::info!(connector_id = %connector, seconds, ?report, "synced");
+            "succeeded"
+        }
+        Ok(_) => {
+            tracing::debug!(connector_id = %connector, seconds, "synced, nothing new");
+            "succeeded"
+        }
+        Err(error) => {
+            tracing::warn!(connector_id = %connector, seconds, %error, "the sync failed");
+            "failed"
+        }
+    };
+    metrics::counter!("orchestration_syncs_total", "outcome" => label).increment(1);
+    metrics::histogram!("orchestration_sync_duration_seconds", "outcome" => label).record(seconds);
+}

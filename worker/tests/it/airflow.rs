@@ -1,0 +1,84 @@
+//! The whole way on a real Airflow, with the worker as its own process.
+
+use std::time::Duration;
+
+use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use crate::mirror::assert_mirrors;
+use crate::stage::Stage;
+use crate::worker_process::Worker;
+
+/// A server that only serves what was seeded, 3,000 runs of 20 pipelines: nothing changes there by itself.
+pub async fn seeded_airflow() -> &'static Airflow {
+    static SEEDED: OnceCell<Airflow> = OnceCell::const_new();
+    let seeded = SEEDED.get_or_init(async || {
+        let name = "airflow-seeded".to_owned();
+        let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
+        let airflow = local::airflow_instance(&setup).await.unwrap();
+        let seed = Seed { prefix: "history".to_owned(), dags: 20, runs: 150, tasks: 2 };
+        local::seed_airflow(&airflow, &seed).await.unwrap();
+        airflow
+    });
+    seeded.await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_sync_killed_again_and_again_ends_equal_to_airflow() {
+    let airflow = seeded_airflow().await;
+    let stage = Stage::empty().await;
+    stage.connect(airflow).await;
+    sqlx::query("update connector_state set next_due_at = now()").execute(&stage.pool).await.unwrap();
+    for moment in [
+        "select count(*) > 0 from pipelines",
+        "select count(*) > 300 from runs",
+        "select count(*) > 1500 from task_runs",
+    ] {
+        let mut worker = Worker::start(&stage);
+        stage.until(moment).await;
+        worker.kill();
+    }
+    let before_the_last =
+        stage.number("select count(*) from pipeline_crawls where crawled_at is not null").await;
+    assert!(before_the_last > 0, "what was read through is not read again");
+    let _worker = Worker::start(&stage);
+    stage.until("select bool_or(last_success_at is not null) from connector_state").await;
+    assert_mirrors(&stage, airflow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_triggered_in_airflow_shows_with_its_tasks_and_its_events() {
+    let airflow = local::airflow().await.unwrap();
+    let patience = Duration::from_secs(120);
+    airflow.wait_for_dag("warehouse_stock", patience).await.unwrap();
+    airflow.unpause("warehouse_stock").await.unwrap();
+    let stage = Stage::empty().await;
+    stage.connect(&airflow).await;
+    sqlx::query("update connector_state set next_due_at = now()").execute(&stage.pool).await.unwrap();
+    let _worker = Worker::start(&stage);
+    stage.until("select bool_or(last_success_at is not null) from connector_state").await;
+    let run = airflow.trigger("warehouse_stock", &json!({"asked": "by a test"})).await.unwrap();
+    assert_eq!(airflow.wait_for_run("warehouse_stock", &run, patience).await.unwrap(), "success");
+    let shown = async {
+        let ours = "select count(*) = 1 from runs where external_id = $1 and status = 'success' and conf->>'asked' = 'by a test'";
+        while !sqlx::query_scalar::<_, bool>(ours).bind(&run).fetch_one(&stage.pool).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), shown).await.expect("the run shows");
+    let id: uuid::Uuid = sqlx::query_scalar("select id from runs where external_id = $1")
+        .bind(&run)
+        .fetch_one(&stage.pool)
+        .await
+        .unwrap();
+    let events = stage.events(shared::events::Topic::Runs, &id.to_string());
+    let (headers, last) = events.last().unwrap();
+    assert_eq!(last["status"], "success");
+    assert_eq!(headers["ce_type"], "orchestration.run.observed.v1");
+    assert_eq!(headers["ce_source"], format!("/spaces/test/connectors/{}", stage.connector));
+    assert_eq!(headers["ce_subject"], id.to_string());
+    assert_eq!(headers["content-type"], "application/json");
+    let versions: Vec<i64> = events.iter().map(|(_, event)| event["version"].as_i64().unwrap()).collect();
+    assert!(versions.is_sorted());
+}

@@ -1,0 +1,112 @@
+//! A server that misbehaves in every way: the sync fails with a clear reason, nothing shown is touched, and the next
+//! good poll heals.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::airflow::seeded_airflow;
+use crate::stage::Stage;
+
+/// A server that answers every request with the same bytes, then closes.
+async fn answering(head: &'static str, body: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let body = body.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(head.as_bytes()).await;
+                let _ = stream.write_all(b"connection: close\r\n\r\n").await;
+                let _ = stream.write_all(&body).await;
+            });
+        }
+    });
+    url
+}
+
+const JSON: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Tue, 24 Nov 2026 00:00:00 GMT\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misbehaving_server_is_told_of_and_touches_nothing() {
+    let airflow = local::airflow().await.unwrap();
+    airflow.wait_for_dag("warehouse_stock", Duration::from_secs(120)).await.unwrap();
+    let stage = Stage::new().await;
+    stage.connect(&airflow).await;
+    stage.run_sync(false).await.unwrap();
+    let pipelines =
+        stage.number("select count(*) from pipelines where is_active and deleted_at is null").await;
+    let runs = stage.number("select count(*) from runs where deleted_at is null").await;
+    assert!(pipelines > 0);
+    let mut bomb = b"{\"dags\":[\"".to_vec();
+    bomb.resize(100 << 20, b'a');
+    let faults = [
+        (
+            "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n",
+            b"{\"detail\":\"no\"}".to_vec(),
+            "credentials",
+        ),
+        (
+            "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\n",
+            b"{\"detail\":\"Forbidden\"}".to_vec(),
+            "403",
+        ),
+        ("HTTP/1.1 500 Internal Server Error\r\n", b"boom".to_vec(), "500"),
+        ("HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\n", Vec::new(), "302"),
+        (JSON, b"<html><body>Welcome to nginx!</body></html>".to_vec(), "makes no sense"),
+        (JSON, b"{\"version\": \"3.3.2\", \"dags\": [{\"dag_id\": \"war".to_vec(), "makes no sense"),
+        (JSON, bomb, "makes no sense"),
+        (
+            JSON,
+            b"{\"version\":\"3.3.2\",\"access_token\":\"t\",\"dags\":[],\"total_entries\":0}".to_vec(),
+            "gone at once",
+        ),
+    ];
+    for (head, body, reason) in faults {
+        let shown: String = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        stage.point_to(&answering(head, body).await).await;
+        let error = stage.run_sync(true).await.expect_err(&shown).to_string();
+        assert!(error.contains(reason), "{head}{shown}: {error}");
+    }
+    stage.point_to("http://127.0.0.1:9").await;
+    let error = stage.run_sync(true).await.unwrap_err().to_string();
+    assert!(error.contains("cannot be reached"), "{error}");
+    assert_eq!(
+        stage.number("select count(*) from pipelines where is_active and deleted_at is null").await,
+        pipelines
+    );
+    assert_eq!(stage.number("select count(*) from runs where deleted_at is null").await, runs);
+    stage.point_to(&airflow.url).await;
+    stage.run_sync(false).await.unwrap();
+    let open = "select count(*) from connector_state where failures = 0 and credentials_refused_at is null";
+    assert_eq!(stage.number(open).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_poll_of_a_real_airflow_publishes_nothing_and_hardly_writes() {
+    let airflow = seeded_airflow().await;
+    // A PostgreSQL of its own, so that nobody else writes there meanwhile.
+    let stage = Stage::apart("postgres-quiet", &local::kafka().await.unwrap()).await;
+    stage.parts.start_projecting();
+    stage.connect(airflow).await;
+    stage.run_sync(false).await.unwrap();
+    stage.run_sync(false).await.unwrap();
+    let published = stage.published();
+    let before = stage.read_model().await;
+    // The least of several, because PostgreSQL itself writes now and then.
+    let mut least = i64::MAX;
+    for _ in 0..5 {
+        let wal = stage.number("select (pg_current_wal_insert_lsn() - '0/0')::int8").await;
+        let idle = stage.run_sync(false).await.unwrap();
+        assert_eq!(idle.report.events_published, 0);
+        let written = stage.number("select (pg_current_wal_insert_lsn() - '0/0')::int8").await - wal;
+        least = least.min(written);
+    }
+    assert_eq!(stage.published(), published);
+    assert_eq!(stage.read_model().await, before);
+    assert!(least <= 8 << 10, "an idle poll wrote {least} bytes of WAL");
+}

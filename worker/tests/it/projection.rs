@@ -1,0 +1,102 @@
+//! Events become rows: the newest wins whatever the order, nothing is applied twice, and nonsense is kept apart.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use shared::events::{PipelineObserved, Record, RunObserved, Topic};
+use shared::state::RunState;
+
+use crate::stage::Stage;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_says_what_its_event_said() {
+    let stage = Stage::new().await;
+    let pipeline = stage.pipeline("sales", 7);
+    let run = stage.run("sales", "r1", 8, RunState::Success);
+    stage.send(std::slice::from_ref(&pipeline)).await;
+    stage.send(std::slice::from_ref(&run)).await;
+    stage.until("select (select count(*) from runs) + (select count(*) from pipelines) = 2").await;
+    let pipelines: Vec<PipelineObserved> =
+        worker::project::find(&stage.pool, &[pipeline.id.0]).await.unwrap();
+    assert_eq!(pipelines, [pipeline]);
+    let runs: Vec<RunObserved> = worker::project::find(&stage.pool, &[run.id.0]).await.unwrap();
+    assert_eq!(runs, [run]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_highest_version_wins_in_any_order() {
+    let stage = Stage::new().await;
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(8));
+    let orders = prop::collection::vec(1_i64..20, 1..30);
+    for case in 0..8 {
+        let versions = orders.new_tree(&mut runner).unwrap().current();
+        let run = format!("r{case}");
+        let events: Vec<_> =
+            versions.iter().map(|version| stage.run("sales", &run, *version, RunState::Running)).collect();
+        stage.send(&events).await;
+        let last = stage.run("sales", &format!("last{case}"), 1, RunState::Success);
+        stage.send(&[stage.run("sales", &run, 20, RunState::Success), last]).await;
+    }
+    stage.until("select count(*) = 8 from runs where external_id like 'last%'").await;
+    stage.until("select count(*) = 8 from runs where version = 20 and status = 'success'").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replaying_every_topic_changes_nothing_and_a_rebuild_gives_the_same_rows() {
+    let stage = Stage::empty().await;
+    stage.send(&[stage.pipeline("sales", 1), stage.pipeline("stock", 2)]).await;
+    for version in [3, 5, 4] {
+        let runs: Vec<_> =
+            (0..50).map(|run| stage.run("sales", &format!("r{run}"), version, RunState::Running)).collect();
+        stage.send(&runs).await;
+    }
+    let first = stage.parts_again();
+    stage.until("select (select count(*) from runs) = 50 and (select count(*) from pipelines) = 2").await;
+    stage.until("select min(version) = 5 from runs").await;
+    first.stop().await;
+    let before = stage.read_model().await;
+
+    sqlx::query("update projection_offsets set next_offset = 0").execute(&stage.pool).await.unwrap();
+    let replaying = stage.parts_again();
+    stage.until("select sum(next_offset) >= 152 from projection_offsets").await;
+    replaying.stop().await;
+    assert_eq!(stage.read_model().await, before);
+
+    sqlx::query("truncate pipelines, runs, task_runs, projection_offsets")
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    let rebuilding = stage.parts_again();
+    stage.until("select coalesce(sum(next_offset), 0) >= 152 from projection_offsets").await;
+    rebuilding.stop().await;
+    assert_eq!(stage.read_model().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_record_behind_a_newer_one_does_not_have_the_last_word_in_the_log() {
+    let stage = Stage::new().await;
+    stage.send(&[stage.run("sales", "r1", 9, RunState::Success)]).await;
+    stage.until("select count(*) = 1 from runs").await;
+    stage.send(&[stage.run("sales", "r1", 4, RunState::Running)]).await;
+    stage.until("select sum(next_offset) = 3 from projection_offsets").await;
+    assert_eq!(stage.published(), 3, "the newer one was sent once more");
+    assert_eq!(stage.number("select version from runs").await, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_is_kept_as_a_dead_letter_and_the_next_record_goes_on() {
+    let stage = Stage::new().await;
+    let good = stage.run("sales", "r1", 1, RunState::Success);
+    let mut broken = Record::of(&good).unwrap();
+    broken.payload = b"{\"id\": 12".to_vec();
+    // Text that PostgreSQL cannot hold: found only when it is written.
+    let mut poison = Record::of(&stage.run("sales", "r2", 1, RunState::Success)).unwrap();
+    poison.payload =
+        String::from_utf8(poison.payload).unwrap().replace("\"r2\"", "\"r\\u0000\"").into_bytes();
+    let stranger =
+        Record::of(&RunObserved { connector_id: uuid::Uuid::nil().into(), ..good.clone() }).unwrap();
+    let records = [broken, poison, stranger, Record::of(&good).unwrap()];
+    assert!(records.iter().all(|record| record.topic == Topic::Runs));
+    stage.producer().send(&records).await.unwrap();
+    stage.until("select count(*) = 3 from dead_letters").await;
+    stage.until("select count(*) = 1 from runs where external_id = 'r1'").await;
+}

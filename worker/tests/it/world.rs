@@ -1,0 +1,143 @@
+//! A provider whose world a test can change, and that can fail at any request: for faults that a real one will not
+//! show on demand.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use shared::events::{Observation, PipelineObserved, RunObserved, TaskNode, TaskRunObserved};
+use shared::provider::{
+    Page, PageToken, Probe, Provider, ProviderError, RunScope, TaskRunScope, TriggerCommand,
+};
+
+/// What the provider holds. `changed` are the runs and tasks that its list of changes names.
+#[derive(Default)]
+pub struct World {
+    pub pipelines: Mutex<Vec<PipelineObserved>>,
+    pub runs: Mutex<Vec<RunObserved>>,
+    pub task_runs: Mutex<Vec<TaskRunObserved>>,
+    pub changed: Mutex<bool>,
+    /// The request, counted from 1, from which on every one fails.
+    pub fails_from: Mutex<Option<u64>>,
+    requests: AtomicU64,
+}
+
+impl World {
+    pub fn fail_from(&self, request: Option<u64>) {
+        *self.fails_from.lock().unwrap() = request;
+        self.requests.store(0, Ordering::SeqCst);
+    }
+
+    fn ask(&self) -> Result<(), ProviderError> {
+        let request = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
+        match *self.fails_from.lock().unwrap() {
+            Some(from) if request >= from => {
+                Err(ProviderError::Failing { host: "test".to_owned(), status: 500 })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for World {
+    async fn probe(&self) -> Result<Probe, ProviderError> {
+        Ok(Probe { version: "test".to_owned(), clock: self.clock().await? })
+    }
+
+    async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
+        self.ask()?;
+        Ok(Utc::now())
+    }
+
+    async fn pipelines(
+        &self,
+        seen: Observation,
+        _: Option<&PageToken>,
+    ) -> Result<Page<PipelineObserved>, ProviderError> {
+        self.ask()?;
+        let mut items = self.pipelines.lock().unwrap().clone();
+        for item in &mut items {
+            (item.version, item.observed_at, item.first_seen_at) = (seen.version, seen.at, seen.at);
+        }
+        Ok(Page { items, next: None })
+    }
+
+    async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
+        self.ask()?;
+        Ok(self.pipelines.lock().unwrap().iter().any(|held| held.external_id == pipeline))
+    }
+
+    async fn tasks(&self, _: &str) -> Result<Vec<TaskNode>, ProviderError> {
+        self.ask()?;
+        Ok(Vec::new())
+    }
+
+    async fn runs(
+        &self,
+        scope: &RunScope,
+        seen: Observation,
+        _: Option<&PageToken>,
+    ) -> Result<Page<RunObserved>, ProviderError> {
+        self.ask()?;
+        let changed = *self.changed.lock().unwrap();
+        let mut items = self.runs.lock().unwrap().clone();
+        items.retain(|run| match scope {
+            RunScope::ChangedSince(_) => changed,
+            RunScope::Unfinished => !run.status.is_finished(),
+            RunScope::Pipeline { pipeline, .. } => run.pipeline_external_id == *pipeline,
+        });
+        for item in &mut items {
+            (item.version, item.observed_at) = (seen.version, seen.at);
+        }
+        Ok(Page { items, next: None })
+    }
+
+    async fn run(
+        &self,
+        pipeline: &str,
+        run: &str,
+        seen: Observation,
+    ) -> Result<Option<RunObserved>, ProviderError> {
+        self.ask()?;
+        let runs = self.runs.lock().unwrap();
+        let found = runs.iter().find(|held| held.pipeline_external_id == pipeline && held.external_id == run);
+        Ok(found.map(|found| RunObserved { version: seen.version, observed_at: seen.at, ..found.clone() }))
+    }
+
+    async fn task_runs(
+        &self,
+        scope: &TaskRunScope,
+        seen: Observation,
+        _: Option<&PageToken>,
+    ) -> Result<Page<TaskRunObserved>, ProviderError> {
+        self.ask()?;
+        let changed = *self.changed.lock().unwrap();
+        let mut items = self.task_runs.lock().unwrap().clone();
+        items.retain(|task_run| match scope {
+            TaskRunScope::ChangedSince(_) => changed,
+            TaskRunScope::Pipeline { pipeline, .. } => task_run.pipeline_external_id == *pipeline,
+            TaskRunScope::Run { pipeline, run } => {
+                task_run.pipeline_external_id == *pipeline && task_run.run_external_id == *run
+            }
+        });
+        for item in &mut items {
+            (item.version, item.observed_at) = (seen.version, seen.at);
+        }
+        Ok(Page { items, next: None })
+    }
+
+    async fn trigger(
+        &self,
+        _: &str,
+        _: &TriggerCommand,
+        _: Observation,
+    ) -> Result<RunObserved, ProviderError> {
+        Err(ProviderError::Refused { status: 404, message: "nothing is triggered here".to_owned() })
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
