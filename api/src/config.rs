@@ -1,0 +1,113 @@
+//! The command line and every setting: a flag and an environment variable each, `--help` is the reference.
+
+use std::net::SocketAddr;
+
+use axum::http::HeaderValue;
+use clap::{Args, Parser, Subcommand};
+use shared::db::DatabaseConfig;
+use shared::kafka::KafkaConfig;
+use shared::provider::NetworkPolicy;
+use shared::secrets::SealingConfig;
+use shared::telemetry::LogConfig;
+use url::Url;
+
+use crate::admin::AdminCommand;
+
+/// The name that PostgreSQL shows for our connections.
+pub const APPLICATION: &str = "orchestration-api";
+
+/// Serves and administers Orchestration.
+#[derive(Parser, Debug)]
+#[command(name = "orchestration-api", version)]
+pub struct Cli {
+    /// Print JSON: an object for one thing, an array for a list
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Answer HTTP requests until asked to stop
+    Serve(Box<ServeConfig>),
+
+    /// Bring the database schema up to date
+    Migrate(DatabaseConfig),
+
+    #[command(flatten)]
+    Admin(AdminCommand),
+}
+
+/// How to serve.
+#[derive(Args, Clone, Debug)]
+pub struct ServeConfig {
+    /// Address and port to answer on
+    #[arg(long, env = "ORCHESTRATION_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Requests that one key may make in a minute; 0 for no limit
+    #[arg(long, env = "ORCHESTRATION_RATE_LIMIT_PER_MINUTE", default_value_t = 600)]
+    pub rate_limit_per_minute: u32,
+
+    /// Requests that one key may make in an hour; 0 for no limit
+    #[arg(long, env = "ORCHESTRATION_RATE_LIMIT_PER_HOUR", default_value_t = 20_000)]
+    pub rate_limit_per_hour: u32,
+
+    /// Origins whose pages may use the API from a browser, separated by commas, each scheme://host
+    #[arg(long, env = "ORCHESTRATION_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
+    pub cors_origins: Vec<HeaderValue>,
+
+    /// Seconds that a request may take before it is given up
+    #[arg(long, env = "ORCHESTRATION_REQUEST_TIMEOUT", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub request_timeout: u16,
+
+    /// Most bytes of a request's body
+    #[arg(long, env = "ORCHESTRATION_BODY_LIMIT", default_value_t = 1_048_576, value_parser = clap::value_parser!(u32).range(1024..=67_108_864))]
+    pub body_limit: u32,
+
+    /// Seconds to go on answering after being asked to stop, while no longer ready, so that balancers turn away first
+    #[arg(long, env = "ORCHESTRATION_DRAIN_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=10))]
+    pub drain_seconds: u16,
+
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    #[command(flatten)]
+    pub sealing: SealingConfig,
+    #[command(flatten)]
+    pub network: NetworkPolicy,
+    #[command(flatten)]
+    pub log: LogConfig,
+}
+
+/// Scheme, host and port, written as a browser writes them.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let advice = "an origin is a scheme, a host and perhaps a port, like https://ui.example.org:8443";
+    let origin = Url::parse(text).map_err(|_| advice)?.origin();
+    match origin.is_tuple() && origin.ascii_serialization() == text {
+        true => HeaderValue::from_str(text).map_err(|_| advice.to_owned()),
+        false => Err(advice.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        assert!(origin("https://ui.example.org").is_ok());
+        for bad in ["", "*", "ui.example.org", "https://ui.example.org/", "https://UI.example.org", "null"] {
+            assert!(origin(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The query string, parameter by parameter. Unknown ones are passed over; a known one with a bad value is a fault.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use percent_encoding::percent_decode_str;
+use uuid::Uuid;
+
+use super::{Fault, Wrong, value};
+use crate::error::{ApiError, ApiResult};
+
+/// A query, and what was found wrong with it so far.
+#[derive(Debug)]
+pub struct Query {
+    pairs: Vec<(String, Result<String, Wrong>)>,
+    faults: Vec<Fault>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+impl Query {
+    /// Splits a query as it stands in the URI.
+    pub fn of(query: &str) -> Self {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name).unwrap_or_default(), decode(text))
+        });
+        Self { pairs: pairs.collect(), faults: Vec::new() }
+    }
+
+    /// All values of a parameter, each read; the faulty ones are noted and left out.
+    pub fn all<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, Wrong>) -> Vec<T> {
+        let mut values = Vec::new();
+        for (_, text) in self.pairs.iter().filter(|(key, _)| key == name) {
+            match text.as_deref().map_err(Clone::clone).and_then(&read) {
+                Ok(value) => values.push(value),
+                Err(wrong) => self.faults.push(Fault::new(&["query", name], wrong)),
+            }
+        }
+        values
+    }
+
+    /// The one value of a parameter, if it is there.
+    pub fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
+        let mut values = self.all(name, read);
+        if values.len() > 1 {
+            self.faults.push(Fault::new(&["query", name], Wrong::repeated()));
+        }
+        values.pop()
+    }
+
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.one(name, value::text)
+    }
+
+    pub fn texts(&mut self, name: &str) -> Vec<String> {
+        self.all(name, value::text)
+    }
+
+    pub fn id<T: From<Uuid>>(&mut self, name: &str) -> Option<T> {
+        self.one(name, value::uuid).map(T::from)
+    }
+
+    pub fn integer(&mut self, name: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        self.one(name, |text| value::integer(text, &range))
+    }
+
+    pub fn seconds(&mut self, name: &str) -> Option<f64> {
+        self.one(name, value::seconds)
+    }
+
+    pub fn boolean(&mut self, name: &str) -> Option<bool> {
+        self.one(name, value::boolean)
+    }
+
+    pub fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        self.one(name, value::time)
+    }
+
+    pub fn words<T: Copy + Display>(&mut self, name: &str, words: &[T]) -> Vec<T> {
+        self.all(name, |text| value::one_of(text, words))
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// With every fault that was noted.
+    pub fn finish(self) -> ApiResult<()> {
+        match self.faults.is_empty() {
+            true => Ok(()),
+            false => Err(ApiError::Invalid(self.faults)),
+        }
+    }
+}
+
+fn decode(text: &str) -> Result<String, Wrong> {
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8();
+    decoded.map(|decoded| decoded.into_owned()).map_err(|_| Wrong::not_utf8())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(query: Query) -> Vec<(String, &'static str)> {
+        match query.finish() {
+            Err(ApiError::Invalid(faults)) => faults.into_iter().map(|f| (f.loc.join("."), f.kind)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_fault_is_told() {
+        let mut query = Query::of("days=0&team_id=x&page=one&page=2&q=%00&owner=%ff&unknown=%ff");
+        assert_eq!(query.integer("days", 1..=365), None);
+        assert_eq!(query.id::<Uuid>("team_id"), None);
+        query.integer("page", 1..=i64::MAX);
+        query.text("q");
+        query.texts("owner");
+        let told = faults(query);
+        assert_eq!(
+            told,
+            [
+                ("query.days".to_owned(), "value_error.number.not_ge"),
+                ("query.team_id".to_owned(), "type_error.uuid"),
+                ("query.page".to_owned(), "type_error.integer"),
+                ("query.q".to_owned(), "value_error.str.regex"),
+                ("query.owner".to_owned(), "value_error.unicode"),
+            ]
+        );
+    }
+
+    #[test]
+    fn one_value_given_twice_is_a_fault_and_many_are_not() {
+        let mut query = Query::of("days=1&days=2&owner=a+b&owner=%E2%9C%93%2B");
+        query.integer("days", 1..=365);
+        assert_eq!(query.texts("owner"), ["a b", "✓+"]);
+        assert_eq!(faults(query), [("query.days".to_owned(), "value_error.list.max_items")]);
+    }
+}

@@ -1,0 +1,16 @@
+//! The program: reads the command line and runs it. Everything else is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match api::run(api::config::Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("orchestration-api: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The schemas of what is not described where it stands: the vocabularies, and types of other crates.
+
+use std::fmt::Display;
+
+use shared::events::SyncReport;
+use shared::state::{Role, SyncStatus, SyncTrigger, TaskState};
+use utoipa::openapi::{
+    KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat, Type, schema::SchemaType,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::routes::{ACTIVITIES, CRITICALITIES, PIPELINE_STATES, RUN_STATES, RUN_TYPES};
+use crate::store::pipelines::PipelineSort;
+use crate::store::runs::RunSort;
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+fn one_of<T: Display>(words: &[T]) -> RefOr<Schema> {
+    let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+    text().enum_values(Some(words)).build().into()
+}
+
+/// Every key, and every key behind a `-`.
+fn order<T: Display>(keys: &[T]) -> RefOr<Schema> {
+    let both: Vec<String> = keys.iter().flat_map(|key| [key.to_string(), format!("-{key}")]).collect();
+    one_of(&both)
+}
+
+/// A run's status.
+pub struct RunStatus;
+
+impl PartialSchema for RunStatus {
+    fn schema() -> RefOr<Schema> {
+        one_of(&RUN_STATES)
+    }
+}
+
+impl ToSchema for RunStatus {}
+
+/// A pipeline's status: its latest run's, or that there is none.
+pub struct PipelineStatus;
+
+impl PartialSchema for PipelineStatus {
+    fn schema() -> RefOr<Schema> {
+        one_of(&PIPELINE_STATES)
+    }
+}
+
+impl ToSchema for PipelineStatus {}
+
+/// A task run's status.
+pub struct TaskStatus;
+
+impl PartialSchema for TaskStatus {
+    fn schema() -> RefOr<Schema> {
+        use TaskState::{
+            Deferred, Failed, Pending, Queued, Removed, Retrying, Running, Scheduled, Skipped, Success,
+            Unknown, UpstreamFailed,
+        };
+        one_of(&[
+            Pending,
+            Scheduled,
+            Queued,
+            Running,
+            Success,
+            Failed,
+            Retrying,
+            Skipped,
+            UpstreamFailed,
+            Deferred,
+            Removed,
+            Unknown,
+        ])
+    }
+}
+
+impl ToSchema for TaskStatus {}
+
+/// What made a run.
+pub struct RunKind;
+
+impl PartialSchema for RunKind {
+    fn schema() -> RefOr<Schema> {
+        one_of(&RUN_TYPES)
+    }
+}
+
+impl ToSchema for RunKind {}
+
+/// How much a pipeline matters.
+pub struct CriticalityWord;
+
+impl PartialSchema for CriticalityWord {
+    fn schema() -> RefOr<Schema> {
+        one_of(&CRITICALITIES)
+    }
+}
+
+impl ToSchema for CriticalityWord {}
+
+/// How a sync stands.
+pub struct SyncStatusWord;
+
+impl PartialSchema for SyncStatusWord {
+    fn schema() -> RefOr<Schema> {
+        one_of(&[SyncStatus::Queued, SyncStatus::Running, SyncStatus::Succeeded, SyncStatus::Failed])
+    }
+}
+
+impl ToSchema for SyncStatusWord {}
+
+/// What asked for a sync.
+pub struct SyncTriggerWord;
+
+impl PartialSchema for SyncTriggerWord {
+    fn schema() -> RefOr<Schema> {
+        one_of(&[SyncTrigger::Schedule, SyncTrigger::Manual, SyncTrigger::Trigger])
+    }
+}
+
+impl ToSchema for SyncTriggerWord {}
+
+/// A member's role.
+pub struct RoleWord;
+
+impl PartialSchema for RoleWord {
+    fn schema() -> RefOr<Schema> {
+        one_of(&[Role::Viewer, Role::Editor, Role::Admin])
+    }
+}
+
+impl ToSchema for RoleWord {}
+
+/// A person, by id and name.
+pub struct Person;
+
+impl PartialSchema for Person {
+    fn schema() -> RefOr<Schema> {
+        let id = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
+        ObjectBuilder::new().property("id", id).property("name", text()).build().into()
+    }
+}
+
+impl ToSchema for Person {}
+
+/// What a sync did, in numbers.
+pub struct Report;
+
+impl PartialSchema for Report {
+    fn schema() -> RefOr<Schema> {
+        let count = || ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let fields = serde_json::to_value(SyncReport::default()).unwrap_or_default();
+        let fields = fields.as_object().into_iter().flatten().map(|(field, _)| field.clone());
+        fields.fold(ObjectBuilder::new(), |report, field| report.property(field, count())).build().into()
+    }
+}
+
+impl ToSchema for Report {}
+
+/// By what pipelines are sorted.
+pub struct PipelineOrder;
+
+impl PartialSchema for PipelineOrder {
+    fn schema() -> RefOr<Schema> {
+        order(&PipelineSort::ALL)
+    }
+}
+
+impl ToSchema for PipelineOrder {}
+
+/// By what runs are sorted.
+pub struct RunOrder;
+
+impl PartialSchema for RunOrder {
+    fn schema() -> RefOr<Schema> {
+        order(&RunSort::ALL)
+    }
+}
+
+impl ToSchema for RunOrder {}
+
+/// Whether a pipeline is active.
+pub struct Activity;
+
+impl PartialSchema for Activity {
+    fn schema() -> RefOr<Schema> {
+        one_of(&ACTIVITIES)
+    }
+}
+
+impl ToSchema for Activity {}
+
+/// RFC 3339, or a date for its midnight in UTC.
+pub struct Moment;
+
+impl PartialSchema for Moment {
+    fn schema() -> RefOr<Schema> {
+        text().examples(["2026-01-01T05:00:00Z", "2026-01-01"]).build().into()
+    }
+}
+
+impl ToSchema for Moment {}
+
+/// How to reach and poll an Airflow.
+pub struct AirflowConfig;
+
+impl PartialSchema for AirflowConfig {
+    fn schema() -> RefOr<Schema> {
+        airflow().required("base_url").build().into()
+    }
+}
+
+impl ToSchema for AirflowConfig {}
+
+/// What of a configuration is to become different.
+pub struct AirflowConfigChange;
+
+impl PartialSchema for AirflowConfigChange {
+    fn schema() -> RefOr<Schema> {
+        airflow().build().into()
+    }
+}
+
+impl ToSchema for AirflowConfigChange {}
+
+fn airflow() -> ObjectBuilder {
+    let flag = ObjectBuilder::new().schema_type(Type::Boolean).default(Some(true.into()));
+    let days = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(3650));
+    let schedule = ObjectBuilder::new().schema_type(SchemaType::Array(vec![Type::String, Type::Null]));
+    let version = text().enum_values(Some(["auto", "v1", "v2"])).default(Some("auto".into()));
+    ObjectBuilder::new()
+        .property("base_url", text().format(Some(SchemaFormat::Custom("uri".to_owned()))))
+        .property("api_version", version)
+        .property(
+            "schedule",
+            schedule.description(Some("A cron line of six fields, seconds first, in UTC; null for none")),
+        )
+        .property("history_days", days.default(Some(30.into())))
+        .property("verify_tls", flag)
+}
+
+/// Credentials on their way in.
+pub struct CredentialsInput;
+
+impl PartialSchema for CredentialsInput {
+    fn schema() -> RefOr<Schema> {
+        let kind = |word: &str| {
+            ObjectBuilder::new().property("auth_type", text().enum_values(Some([word]))).required("auth_type")
+        };
+        let secret = || text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)));
+        let basic = kind("basic").property("username", text()).property("password", secret());
+        let token = kind("token").property("token", secret());
+        let one_of =
+            OneOfBuilder::new().item(kind("none")).item(basic.required("username").required("password"));
+        RefOr::T(Schema::OneOf(one_of.item(token.required("token")).build()))
+    }
+}
+
+impl ToSchema for CredentialsInput {}

@@ -1,0 +1,245 @@
+//! Connectors: made, changed, deleted, tested. Secrets go in here and never come out again.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Serialize;
+use serde_json::{Value, json};
+use shared::connector::{AIRFLOW, ConnectorConfig, Credentials, parse_schedule};
+use shared::events::Source;
+use shared::ids::ConnectorId;
+use shared::provider::{self, NetworkPolicy, ProviderError, check_base_url};
+use url::Url;
+use utoipa::ToSchema;
+
+use super::BASE;
+use crate::access::{SpaceAdmin, SpaceEditor, SpaceViewer};
+use crate::error::{ApiError, ApiResult};
+use crate::input::{Body, Fields, Id, Query, Wrong, body};
+use crate::page::{Page, Paging, Target};
+use crate::state::App;
+use crate::store::connectors::{self, Connector, ConnectorChange, NewConnector, Opening};
+
+/// List the connectors of the space, by name.
+#[utoipa::path(get, path = "", responses((status = 200, description = "Connectors", body = [Connector])))]
+pub async fn list(
+    space: SpaceViewer,
+    State(app): State<App>,
+    target: Target,
+    mut query: Query,
+) -> ApiResult<Page<Connector>> {
+    let paging = Paging::read(&mut query);
+    query.finish()?;
+    let rows = connectors::list(&app.db, space.space, paging).await?;
+    Ok(Page::new(rows, paging, target))
+}
+
+/// One connector.
+#[utoipa::path(get, path = "/{connector_id}", responses((status = 200, description = "The connector", body = Connector)))]
+pub async fn show(
+    space: SpaceViewer,
+    State(app): State<App>,
+    Id(connector): Id<ConnectorId>,
+) -> ApiResult<Json<Connector>> {
+    let found = connectors::get(&app.db, space.space, connector).await?;
+    found.map(Json).ok_or(ApiError::NotFound("Connector"))
+}
+
+/// Make a connector.
+#[utoipa::path(post, path = "", request_body = NewConnector, responses((status = 201, description = "The connector", body = Connector), (status = 409, description = "The name is taken")))]
+pub async fn create(space: SpaceEditor, State(app): State<App>, body: Body) -> ApiResult<impl IntoResponse> {
+    let mut fields = body.fields()?;
+    let name = fields.required("name", body::text_of(1..=200));
+    let connector_type = fields.required("connector_type", body::text_of(1..=100));
+    let is_active = fields.optional("is_active", body::boolean).unwrap_or(true);
+    let config = match connector_type.as_deref() {
+        Some(AIRFLOW) => read_airflow(&mut fields, &Value::Null, app.network),
+        _ => Some(Value::Object(fields.optional("config", body::storable_object).unwrap_or_default())),
+    };
+    let credentials = match fields.has_value("credentials") {
+        true => read_credentials(&mut fields),
+        false => Some(Credentials::None),
+    };
+    fields.finish()?;
+    let (Some(name), Some(connector_type), Some(config), Some(credentials)) =
+        (name, connector_type, config, credentials)
+    else {
+        return Err(ApiError::Internal);
+    };
+    let new = NewConnector { name: name.trim().to_owned(), connector_type, is_active, config, credentials };
+    let id = connectors::create(&app.db, &app.keyring, space.space, &new).await?;
+    let made = connectors::get(&app.db, space.space, id).await?.ok_or(ApiError::NotFound("Connector"))?;
+    let location = format!("{BASE}/catalog/spaces/{}/connectors/{id}", space.slug);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(made)))
+}
+
+/// Change a connector. What is left out stays; `config` is changed field by field, `credentials` as a whole.
+#[utoipa::path(patch, path = "/{connector_id}", request_body = ConnectorChange, responses((status = 200, description = "The connector", body = Connector), (status = 409, description = "The name is taken")))]
+pub async fn update(
+    space: SpaceEditor,
+    State(app): State<App>,
+    Id(connector): Id<ConnectorId>,
+    body: Body,
+) -> ApiResult<Json<Connector>> {
+    let found = connectors::opening(&app.db, space.space, connector).await?;
+    let now = found.ok_or(ApiError::NotFound("Connector"))?;
+    let mut fields = body.fields()?;
+    let change = read_change(&mut fields, &now, app.network);
+    fields.finish()?;
+    if !connectors::update(&app.db, &app.keyring, space.space, connector, &change).await? {
+        return Err(ApiError::NotFound("Connector"));
+    }
+    let changed = connectors::get(&app.db, space.space, connector).await?;
+    changed.map(Json).ok_or(ApiError::NotFound("Connector"))
+}
+
+/// Delete a connector. Its pipelines stay readable, no longer active.
+#[utoipa::path(delete, path = "/{connector_id}", responses((status = 204, description = "Gone")))]
+pub async fn delete(
+    space: SpaceAdmin,
+    State(app): State<App>,
+    Id(connector): Id<ConnectorId>,
+) -> ApiResult<StatusCode> {
+    match connectors::delete(&app.db, space.space, connector).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::NotFound("Connector")),
+    }
+}
+
+/// How a test of a connector went.
+#[derive(Serialize, ToSchema)]
+pub struct Tested {
+    pub success: bool,
+    /// What to do about it, when it failed.
+    pub message: String,
+    pub provider_version: Option<String>,
+    /// How long the provider took, in milliseconds; null when nothing came back.
+    pub latency_ms: Option<u64>,
+}
+
+/// Ask the provider behind a connector who it is, with the connector's credentials.
+#[utoipa::path(post, path = "/{connector_id}/test", responses((status = 200, description = "How it went", body = Tested), (status = 400, description = "Not an Airflow connector")))]
+pub async fn test(
+    space: SpaceEditor,
+    State(app): State<App>,
+    Id(connector): Id<ConnectorId>,
+) -> ApiResult<Json<Tested>> {
+    let found = connectors::opening(&app.db, space.space, connector).await?;
+    let opening = found.ok_or(ApiError::NotFound("Connector"))?;
+    if opening.connector_type != AIRFLOW {
+        return Err(ApiError::BadRequest("Only Airflow connectors are supported"));
+    }
+    let source = Source { space: space.slug.clone(), connector_id: connector };
+    let begun = Instant::now();
+    let tested = match probe(&app, opening, source).await {
+        Ok(version) => Tested {
+            success: true,
+            message: format!("Airflow {version} answers and accepts the credentials."),
+            provider_version: Some(version),
+            latency_ms: Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        },
+        Err(message) => Tested { success: false, message, provider_version: None, latency_ms: None },
+    };
+    Ok(Json(tested))
+}
+
+async fn probe(app: &App, opening: Opening, source: Source) -> Result<String, String> {
+    let unreadable = |_| "The stored settings cannot be read; enter the configuration and credentials again.";
+    let connector = source.connector_id;
+    let credentials = connectors::unseal(&app.keyring, connector, opening.credentials_sealed.as_deref());
+    let credentials = credentials.map_err(unreadable)?;
+    let config: ConnectorConfig =
+        serde_json::from_value(opening.config).map_err(ApiError::from).map_err(unreadable)?;
+    let opened =
+        provider::open(&config, &credentials, source, app.network).map_err(|error| error.to_string())?;
+    opened.probe().await.map(|probe| probe.version).map_err(|error: ProviderError| error.to_string())
+}
+
+fn read_change(fields: &mut Fields, now: &Opening, network: NetworkPolicy) -> ConnectorChange {
+    let name = fields.given("name", body::text_of(1..=200)).map(|name| name.trim().to_owned());
+    let kind = fields.given("connector_type", body::text);
+    if kind.is_some_and(|kind| kind != now.connector_type) {
+        fields.fault(
+            "connector_type",
+            Wrong::new("value_error.const", "the type cannot be changed; make another connector"),
+        );
+    }
+    let config = match fields.has("config") {
+        false => None,
+        true if now.connector_type == AIRFLOW => read_airflow(fields, &now.config, network),
+        true => fields.given("config", body::storable_object).map(Value::Object),
+    };
+    let credentials = if fields.has("credentials") { read_credentials(fields) } else { None };
+    ConnectorChange { name, is_active: fields.given("is_active", body::boolean), config, credentials }
+}
+
+/// An airflow connector's configuration: what is given over what is there already, and the defaults.
+fn read_airflow(fields: &mut Fields, now: &Value, network: NetworkPolicy) -> Option<Value> {
+    let mut given = fields.object("config")?;
+    let mut config = connectors::complete_config(now);
+    let base_url = match now.is_null() {
+        true => given.required("base_url", |value| base_url(value, network)),
+        false => given.given("base_url", |value| base_url(value, network)),
+    };
+    let read = [
+        ("base_url", base_url),
+        (
+            "api_version",
+            given.given("api_version", body::word(&["auto", "v1", "v2"])).map(|word| json!(word)),
+        ),
+        ("history_days", given.given("history_days", body::integer(1..=3650)).map(|days| json!(days))),
+        ("verify_tls", given.given("verify_tls", body::boolean).map(|verify| json!(verify))),
+    ];
+    for (name, value) in read {
+        if let Some(value) = value {
+            config[name] = value;
+        }
+    }
+    if given.has("schedule") {
+        config["schedule"] = given.optional("schedule", schedule).unwrap_or_default();
+    }
+    given.refuse_rest();
+    fields.absorb(given);
+    Some(config)
+}
+
+/// Stored as it was written; what it leads to is checked again at every connection.
+fn base_url(value: Value, network: NetworkPolicy) -> Result<Value, Wrong> {
+    let text = body::text_of(1..=2000)(value)?;
+    let url = Url::parse(&text).map_err(|_| Wrong::new("value_error.url", "invalid or missing URL"))?;
+    check_base_url(&url, network).map_err(|error| Wrong::new("value_error.url", error.to_string()))?;
+    Ok(Value::String(text))
+}
+
+fn schedule(value: Value) -> Result<Value, Wrong> {
+    let line = body::text_of(1..=200)(value)?;
+    parse_schedule(&line).map_err(|message| Wrong::new("value_error.cron", message))?;
+    Ok(Value::String(line))
+}
+
+fn read_credentials(fields: &mut Fields) -> Option<Credentials> {
+    let mut given = fields.object("credentials")?;
+    let secret = || body::text_of(0..=10_000);
+    let credentials = match given.required("auth_type", body::word(&["basic", "token", "none"])) {
+        Some("basic") => {
+            let username = given.required("username", body::text_of(1..=500));
+            let password = given.required("password", secret());
+            username
+                .zip(password)
+                .map(|(username, password)| Credentials::Basic { username, password: password.into() })
+        }
+        Some("token") => given
+            .required("token", body::text_of(1..=10_000))
+            .map(|token| Credentials::Token { token: token.into() }),
+        Some(_) => Some(Credentials::None),
+        None => None,
+    };
+    if credentials.is_some() {
+        given.refuse_rest();
+    }
+    fields.absorb(given);
+    credentials
+}

@@ -1,0 +1,36 @@
+//! Who asks, and where they belong.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use shared::ids::UserId;
+use utoipa::ToSchema;
+
+use crate::access::Caller;
+use crate::error::ApiResult;
+use crate::state::App;
+use crate::store::members::{self, Membership};
+
+/// A person and their spaces.
+#[derive(Serialize, ToSchema)]
+pub struct Me {
+    pub user: Myself,
+    pub spaces: Vec<Membership>,
+}
+
+/// A person, as they see themselves.
+#[derive(Serialize, ToSchema)]
+pub struct Myself {
+    #[schema(value_type = Uuid)]
+    pub id: UserId,
+    pub name: String,
+    pub email: String,
+}
+
+/// Who the key speaks for, and in which spaces.
+#[utoipa::path(get, path = "/me", responses((status = 200, description = "Who and where", body = Me)))]
+pub async fn show(caller: Caller, State(app): State<App>) -> ApiResult<Json<Me>> {
+    let spaces = members::of(&app.db, caller.user.id).await?;
+    let user = Myself { id: caller.user.id, name: caller.user.name, email: caller.email };
+    Ok(Json(Me { user, spaces }))
+}

@@ -1,0 +1,85 @@
+//! `serve`: builds the service from its settings, answers until asked to stop, and then stops in order: not ready
+//! first, then no new connections, then what is under way, all within a deadline.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use shared::kafka::Probe;
+use shared::secrets::Keyring;
+use shared::{db, shutdown, telemetry};
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{APPLICATION, ServeConfig};
+use crate::limit::Limiter;
+use crate::routes;
+use crate::state::{App, Parts};
+
+/// How long what is under way may go on once no new connection is taken.
+const FINISH: Duration = Duration::from_secs(12);
+/// How often old samples are folded away.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Serves until the process is asked to stop.
+///
+/// # Errors
+/// When a setting cannot work, or the address is taken.
+pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
+    telemetry::start_logging(&config.log).map_err(anyhow::Error::msg)?;
+    let stopping = shutdown::on_signal().context("The signals cannot be watched")?;
+    let app = app(&config, stopping.clone())?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("Cannot listen on {}; choose another with --listen", config.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "answering");
+    tokio::spawn(upkeep(app.clone()));
+
+    let drained = CancellationToken::new();
+    let router = routes::router(app.clone());
+    let server = axum::serve(listener, router).with_graceful_shutdown(drained.clone().cancelled_owned());
+    let server = tokio::spawn(server.into_future());
+    stopping.cancelled().await;
+    sleep(Duration::from_secs(config.drain_seconds.into())).await;
+    drained.cancel();
+    finish(&app, server).await;
+    Ok(())
+}
+
+fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App> {
+    Ok(App::new(Parts {
+        db: db::pool(&config.database, APPLICATION).context("DATABASE_URL cannot be read")?,
+        kafka: Probe::new(&config.kafka).context("The Kafka settings cannot work")?,
+        keyring: Keyring::new(&config.sealing)?,
+        network: config.network,
+        limiter: Limiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
+        metrics: telemetry::start_metrics().context("Metrics cannot be collected")?,
+        time_out: Duration::from_secs(config.request_timeout.into()),
+        origins: config.cors_origins.clone(),
+        body_limit: config.body_limit as usize,
+        stopping,
+        tasks: TaskTracker::new(),
+    }))
+}
+
+/// Waits for what is under way. A request that never ends must not keep the process.
+async fn finish(app: &App, server: tokio::task::JoinHandle<std::io::Result<()>>) {
+    app.tasks.close();
+    let ended = timeout(FINISH, async {
+        let _ = server.await;
+        app.tasks.wait().await;
+    });
+    if ended.await.is_err() {
+        tracing::warn!("requests were still under way at the deadline");
+    }
+    let _ = timeout(Duration::from_secs(3), app.db.close()).await;
+    tracing::info!("stopped");
+}
+
+async fn upkeep(app: App) {
+    while !app.stopping.is_cancelled() {
+        sleep(UPKEEP).await;
+        app.metrics.run_upkeep();
+    }
+}

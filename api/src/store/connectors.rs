@@ -1,0 +1,373 @@
+//! Connectors: what they are, who may be asked with which credentials, and what a change of them means to the worker.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use shared::connector::{AIRFLOW, Credentials, credentials_place};
+use shared::ids::{ConnectorId, SpaceId, SyncId};
+use shared::secrets::Keyring;
+use shared::syncs::announce;
+use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::syncs::{self, Sync};
+use crate::error::{ApiError, ApiResult};
+use crate::openapi::{AirflowConfig, AirflowConfigChange, CredentialsInput};
+use crate::page::{Paging, Rows};
+
+/// A connector, its secrets aside.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Connector {
+    #[serde(flatten)]
+    pub row: ConnectorRow,
+    /// The newest.
+    pub last_sync: Option<Sync>,
+}
+
+/// A connector without its syncs.
+#[derive(Debug, Serialize, FromRow, ToSchema)]
+pub struct ConnectorRow {
+    #[schema(value_type = Uuid)]
+    pub id: ConnectorId,
+    pub name: String,
+    pub connector_type: String,
+    pub is_active: bool,
+    #[sqlx(json)]
+    #[schema(value_type = Object)]
+    pub config: Value,
+    /// What of them may be read back.
+    #[sqlx(json)]
+    #[schema(value_type = Object)]
+    pub credentials: Value,
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// The active ones.
+    pub pipeline_count: i64,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What a connector is made of.
+#[derive(Debug, ToSchema)]
+pub struct NewConnector {
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: String,
+    /// `airflow`, or another that is only stored
+    #[schema(min_length = 1, max_length = 100)]
+    pub connector_type: String,
+    #[schema(required = false, default = true)]
+    pub is_active: bool,
+    /// Required for airflow; any object for the others
+    #[schema(required = false, value_type = AirflowConfig)]
+    pub config: Value,
+    #[schema(required = false, value_type = CredentialsInput)]
+    pub credentials: Credentials,
+}
+
+/// What of a connector is to become different.
+#[derive(Debug, Default, ToSchema)]
+pub struct ConnectorChange {
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
+    pub name: Option<String>,
+    #[schema(value_type = bool, required = false)]
+    pub is_active: Option<bool>,
+    /// What is left out stays
+    #[schema(value_type = AirflowConfigChange, required = false)]
+    pub config: Option<Value>,
+    /// The whole of them
+    #[schema(value_type = CredentialsInput, required = false)]
+    pub credentials: Option<Credentials>,
+}
+
+/// What is needed to speak to a connector's provider.
+#[derive(Debug, FromRow)]
+pub struct Opening {
+    pub connector_type: String,
+    #[sqlx(json)]
+    pub config: Value,
+    pub credentials_sealed: Option<Vec<u8>>,
+}
+
+const COLUMNS: &str = "select c.id, c.name, c.connector_type, c.is_active, c.config,
+    c.credentials_public as credentials, s.last_success_at,
+    (select count(*) from pipelines p where p.connector_id = c.id and p.is_active) as pipeline_count,
+    c.created_at, c.updated_at
+    from connectors c left join connector_state s on s.connector_id = c.id where c.deleted_at is null and ";
+
+/// Some of the connectors of a space, by name.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<Rows<Connector>> {
+    let mut sql = QueryBuilder::new(COLUMNS);
+    sql.push("c.space_id = ").push_bind(space);
+    sql.push(" order by c.name, c.id limit ")
+        .push_bind(paging.limit())
+        .push(" offset ")
+        .push_bind(paging.offset());
+    let rows: Vec<ConnectorRow> = sql.build_query_as().fetch_all(db).await?;
+    let ids: Vec<ConnectorId> = rows.iter().map(|row| row.id).collect();
+    let mut syncs = syncs::newest(db, &ids).await?;
+    let rows = rows.into_iter().map(|row| {
+        let last = syncs.iter().position(|sync| sync.connector_id == row.id);
+        Connector { last_sync: last.map(|place| syncs.swap_remove(place)), row }
+    });
+    let rows = rows.collect();
+    let total =
+        sqlx::query_scalar("select count(*) from connectors where space_id = $1 and deleted_at is null")
+            .bind(space)
+            .fetch_one(db)
+            .await?;
+    Ok(Rows { rows, total })
+}
+
+/// One connector of a space.
+///
+/// # Errors
+/// When the database is away.
+pub async fn get(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<Option<Connector>> {
+    let mut sql = QueryBuilder::new(COLUMNS);
+    sql.push("c.space_id = ").push_bind(space).push(" and c.id = ").push_bind(connector);
+    let Some(row) = sql.build_query_as::<ConnectorRow>().fetch_optional(db).await? else {
+        return Ok(None);
+    };
+    let last_sync = syncs::newest(db, &[connector]).await?.pop();
+    Ok(Some(Connector { row, last_sync }))
+}
+
+/// Whether the space has this connector.
+///
+/// # Errors
+/// When the database is away.
+pub async fn exists(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from connectors where id = $1 and space_id = $2 and deleted_at is null)",
+    )
+    .bind(connector)
+    .bind(space)
+    .fetch_one(db)
+    .await
+}
+
+/// What is needed to speak to the provider of a connector of the space.
+///
+/// # Errors
+/// When the database is away.
+pub async fn opening(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<Option<Opening>> {
+    sqlx::query_as(
+        "select connector_type, config, credentials_sealed from connectors
+         where id = $1 and space_id = $2 and deleted_at is null",
+    )
+    .bind(connector)
+    .bind(space)
+    .fetch_optional(db)
+    .await
+}
+
+/// Makes a connector, its first poll due at once.
+///
+/// # Errors
+/// When the space has one of this name, or the database is away.
+pub async fn create(
+    db: &PgPool,
+    keyring: &Keyring,
+    space: SpaceId,
+    new: &NewConnector,
+) -> ApiResult<ConnectorId> {
+    let id = ConnectorId(Uuid::now_v7());
+    let sealed = seal(keyring, id, &new.credentials)?;
+    let mut tx = db.begin().await?;
+    sqlx::query(
+        "insert into connectors (id, space_id, name, connector_type, is_active, config, credentials_public,
+             credentials_sealed)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(id)
+    .bind(space)
+    .bind(&new.name)
+    .bind(&new.connector_type)
+    .bind(new.is_active)
+    .bind(&new.config)
+    .bind(new.credentials.public())
+    .bind(sealed)
+    .execute(&mut *tx)
+    .await
+    .map_err(name_taken)?;
+    if new.connector_type == AIRFLOW {
+        let due = new.is_active && !new.config["schedule"].is_null();
+        sqlx::query("insert into connector_state (connector_id, next_due_at) values ($1, case when $2 then now() end)")
+            .bind(id)
+            .bind(due)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// The configuration and activity of a connector before a change.
+#[derive(FromRow)]
+struct Before {
+    is_active: bool,
+    #[sqlx(json)]
+    config: Value,
+}
+
+/// Changes a connector; false when the space has none of this id.
+///
+/// # Errors
+/// When the space has another one of this name, or the database is away.
+pub async fn update(
+    db: &PgPool,
+    keyring: &Keyring,
+    space: SpaceId,
+    connector: ConnectorId,
+    change: &ConnectorChange,
+) -> ApiResult<bool> {
+    let sealed =
+        change.credentials.as_ref().map(|credentials| seal(keyring, connector, credentials)).transpose()?;
+    let mut tx = db.begin().await?;
+    let before: Option<Before> = sqlx::query_as(
+        "select is_active, config from connectors where id = $1 and space_id = $2 and deleted_at is null for update",
+    )
+    .bind(connector)
+    .bind(space)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(before) = before else {
+        return Ok(false);
+    };
+    sqlx::query(
+        "update connectors set name = coalesce($2, name), is_active = coalesce($3, is_active),
+             config = coalesce($4, config), credentials_public = coalesce($5, credentials_public),
+             credentials_sealed = coalesce($6, credentials_sealed), updated_at = now()
+         where id = $1",
+    )
+    .bind(connector)
+    .bind(&change.name)
+    .bind(change.is_active)
+    .bind(&change.config)
+    .bind(change.credentials.as_ref().map(Credentials::public))
+    .bind(sealed)
+    .execute(&mut *tx)
+    .await
+    .map_err(name_taken)?;
+    tell_worker(&mut tx, connector, &before, change).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Makes the worker see a change: when it polls next, and what it must read again.
+async fn tell_worker(
+    db: &mut PgConnection,
+    connector: ConnectorId,
+    before: &Before,
+    change: &ConnectorChange,
+) -> sqlx::Result<()> {
+    let config = change.config.as_ref().unwrap_or(&before.config);
+    let differs = |field: &str| config[field] != before.config[field];
+    let (moved, active) = (differs("base_url"), change.is_active.unwrap_or(before.is_active));
+    let reached_anew =
+        moved || change.credentials.is_some() || differs("verify_tls") || differs("api_version");
+    let scheduled = active && !config["schedule"].is_null();
+    let due_now = scheduled && (reached_anew || differs("schedule") || !before.is_active);
+    let history = |config: &Value| config["history_days"].as_i64();
+    // A new epoch ends the sync that still runs against the old address: it can move no cursor any more.
+    sqlx::query(
+        "update connector_state set
+             next_due_at = case when $2 then now() when $3 then next_due_at end,
+             credentials_refused_at = case when $4 then null else credentials_refused_at end,
+             cursor_at = case when $5 then null else cursor_at end,
+             lease_epoch = case when $5 then lease_epoch + 1 else lease_epoch end,
+             lease_until = case when $5 then null else lease_until end
+         where connector_id = $1",
+    )
+    .bind(connector)
+    .bind(due_now)
+    .bind(scheduled)
+    .bind(reached_anew)
+    .bind(moved)
+    .execute(&mut *db)
+    .await?;
+    if moved || history(config) > history(&before.config) {
+        sqlx::query("delete from pipeline_crawls where connector_id = $1")
+            .bind(connector)
+            .execute(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Deletes a connector and what it knew to log in with; false when the space has none of this id. Its pipelines and
+/// their history stay, no longer active.
+///
+/// # Errors
+/// When the database is away.
+pub async fn delete(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<bool> {
+    let mut tx = db.begin().await?;
+    let deleted = sqlx::query(
+        "update connectors set deleted_at = now(), updated_at = now(), credentials_sealed = null
+         where id = $1 and space_id = $2 and deleted_at is null",
+    )
+    .bind(connector)
+    .bind(space)
+    .execute(&mut *tx)
+    .await?;
+    if deleted.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "update connector_state set next_due_at = null, lease_epoch = lease_epoch + 1, lease_until = null
+         where connector_id = $1",
+    )
+    .bind(connector)
+    .execute(&mut *tx)
+    .await?;
+    let ended: Vec<SyncId> = sqlx::query_scalar(
+        "update syncs set status = 'failed', finished_at = now(), version = nextval('observation_version'),
+             error = 'The connector was deleted; nothing is synced from it any more.'
+         where connector_id = $1 and status in ('queued', 'running') returning id",
+    )
+    .bind(connector)
+    .fetch_all(&mut *tx)
+    .await?;
+    announce(&mut tx, &ended).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Reads credentials back, to speak to the provider with them.
+///
+/// # Errors
+/// When they open with none of the keys.
+pub fn unseal(keyring: &Keyring, connector: ConnectorId, sealed: Option<&[u8]>) -> ApiResult<Credentials> {
+    match sealed {
+        None => Ok(Credentials::None),
+        Some(sealed) => Ok(serde_json::from_slice(&keyring.open(&credentials_place(connector), sealed)?)?),
+    }
+}
+
+fn seal(keyring: &Keyring, connector: ConnectorId, credentials: &Credentials) -> ApiResult<Vec<u8>> {
+    Ok(keyring.seal(&credentials_place(connector), &serde_json::to_vec(credentials)?)?)
+}
+
+fn name_taken(error: sqlx::Error) -> ApiError {
+    match error.as_database_error() {
+        Some(fault) if fault.is_unique_violation() => {
+            ApiError::Conflict("The space has a connector of this name already; choose another")
+        }
+        _ => error.into(),
+    }
+}
+
+/// An airflow connector's configuration with every field in it.
+pub fn complete_config(given: &Value) -> Value {
+    let field = |name: &str, default: Value| given.get(name).cloned().unwrap_or(default);
+    json!({
+        "base_url": field("base_url", Value::Null),
+        "api_version": field("api_version", json!("auto")),
+        "schedule": field("schedule", Value::Null),
+        "history_days": field("history_days", json!(30)),
+        "verify_tls": field("verify_tls", json!(true)),
+    })
+}

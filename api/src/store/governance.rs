@@ -1,0 +1,72 @@
+//! What a space decides about its pipelines: who owns one, how much it matters, who watches it. Kept apart from what
+//! the provider says, so that it survives every sync and rebuild.
+
+use shared::ids::{PipelineId, SpaceId, TeamId, UserId};
+use shared::state::Criticality;
+use sqlx::PgPool;
+
+/// Gives a pipeline to a team, or to none; false when the space has no such pipeline.
+///
+/// # Errors
+/// When the database is away.
+pub async fn set_team(
+    db: &PgPool,
+    space: SpaceId,
+    pipeline: PipelineId,
+    team: Option<TeamId>,
+) -> sqlx::Result<bool> {
+    let set = sqlx::query(
+        "insert into pipeline_governance (pipeline_id, space_id, team_id)
+         select id, space_id, $3 from pipelines where id = $1 and space_id = $2
+         on conflict (pipeline_id) do update set team_id = excluded.team_id, updated_at = now()",
+    )
+    .bind(pipeline)
+    .bind(space)
+    .bind(team)
+    .execute(db)
+    .await?;
+    Ok(set.rows_affected() > 0)
+}
+
+/// Says how much a pipeline matters; false when the space has no such pipeline.
+///
+/// # Errors
+/// When the database is away.
+pub async fn set_criticality(
+    db: &PgPool,
+    space: SpaceId,
+    pipeline: PipelineId,
+    criticality: Option<Criticality>,
+) -> sqlx::Result<bool> {
+    let set = sqlx::query(
+        "insert into pipeline_governance (pipeline_id, space_id, criticality)
+         select id, space_id, $3 from pipelines where id = $1 and space_id = $2
+         on conflict (pipeline_id) do update set criticality = excluded.criticality, updated_at = now()",
+    )
+    .bind(pipeline)
+    .bind(space)
+    .bind(criticality.map(|criticality| criticality.to_string()))
+    .execute(db)
+    .await?;
+    Ok(set.rows_affected() > 0)
+}
+
+/// Makes a person watch a pipeline.
+///
+/// # Errors
+/// When the database is away.
+pub async fn watch(db: &PgPool, space: SpaceId, pipeline: PipelineId, user: UserId) -> sqlx::Result<()> {
+    let watch = sqlx::query(
+        "insert into pipeline_watches (pipeline_id, user_id, space_id) values ($1, $2, $3) on conflict do nothing",
+    );
+    watch.bind(pipeline).bind(user).bind(space).execute(db).await.map(drop)
+}
+
+/// Makes a person no longer watch a pipeline.
+///
+/// # Errors
+/// When the database is away.
+pub async fn unwatch(db: &PgPool, pipeline: PipelineId, user: UserId) -> sqlx::Result<()> {
+    let watch = sqlx::query("delete from pipeline_watches where pipeline_id = $1 and user_id = $2");
+    watch.bind(pipeline).bind(user).execute(db).await.map(drop)
+}

@@ -1,0 +1,52 @@
+//! Spaces.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::ids::SpaceId;
+use sqlx::{FromRow, PgPool};
+use uuid::Uuid;
+
+/// A tenant.
+#[derive(Debug, Serialize, FromRow)]
+pub struct Space {
+    pub id: SpaceId,
+    pub slug: String,
+    pub name: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// Makes a space, or renames the one with this slug.
+///
+/// # Errors
+/// When the database is away.
+pub async fn create(db: &PgPool, slug: &str, name: &str) -> sqlx::Result<Space> {
+    sqlx::query_as(
+        "insert into spaces (id, slug, name) values ($1, $2, $3)
+         on conflict (slug) do update set name = excluded.name
+         returning id, slug, name, created_at",
+    )
+    .bind(Uuid::now_v7())
+    .bind(slug)
+    .bind(name)
+    .fetch_one(db)
+    .await
+}
+
+/// All spaces, by slug.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(db: &PgPool) -> sqlx::Result<Vec<Space>> {
+    sqlx::query_as("select id, slug, name, created_at from spaces order by slug").fetch_all(db).await
+}
+
+/// The space with this slug.
+///
+/// # Errors
+/// When the database is away.
+pub async fn find(db: &PgPool, slug: &str) -> sqlx::Result<Option<Space>> {
+    sqlx::query_as("select id, slug, name, created_at from spaces where slug = $1")
+        .bind(slug)
+        .fetch_optional(db)
+        .await
+}

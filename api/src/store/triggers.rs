@@ -1,0 +1,279 @@
+//! Commands to trigger a run: written down before anything is sent, answered once.
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use shared::events::{Observed, RunObserved};
+use shared::ids::{ConnectorId, PipelineId, RunId, SpaceId, UserId};
+use shared::outbox;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+/// How long an `Idempotency-Key` is honoured.
+const HONOURED: &str = "24 hours";
+/// How long one process may be at a command before another takes it up.
+pub const ATTEMPT_SECONDS: f64 = 100.0;
+/// Before the log's first record: where it will stand there is not known yet.
+const NOT_IN_LOG: i64 = -1;
+
+/// A pipeline as far as triggering it goes.
+#[derive(Debug, FromRow)]
+pub struct Triggerable {
+    pub connector_id: ConnectorId,
+    pub connector_type: String,
+    pub external_id: String,
+    pub is_active: bool,
+}
+
+/// What of a pipeline of the space a trigger needs to know.
+///
+/// # Errors
+/// When the database is away.
+pub async fn triggerable(
+    db: &PgPool,
+    space: SpaceId,
+    pipeline: PipelineId,
+) -> sqlx::Result<Option<Triggerable>> {
+    sqlx::query_as(
+        "select p.connector_id, c.connector_type, p.external_id,
+             p.is_active and c.deleted_at is null as is_active
+         from pipelines p join connectors c on c.id = p.connector_id
+         where p.id = $1 and p.space_id = $2",
+    )
+    .bind(pipeline)
+    .bind(space)
+    .fetch_optional(db)
+    .await
+}
+
+/// A command that is to be written down.
+#[derive(Debug)]
+pub struct NewCommand<'a> {
+    pub space: SpaceId,
+    pub connector: ConnectorId,
+    pub pipeline: PipelineId,
+    pub pipeline_external_id: &'a str,
+    pub user: UserId,
+    pub idempotency_key: Option<&'a str>,
+    /// Of everything that was asked.
+    pub sha256: [u8; 32],
+    /// The caller's own choice of an id for the run.
+    pub run_external_id: Option<&'a str>,
+}
+
+/// A command that is this process's to carry out.
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub id: Uuid,
+    pub run_external_id: String,
+    /// Whether it may have been sent before.
+    pub repeated: bool,
+}
+
+/// What has become of a command.
+#[derive(Debug)]
+pub enum Claim {
+    Mine(Command),
+    /// Answered already, with this code and body.
+    Answered(u16, Box<RawValue>),
+    /// Another request is at it.
+    Busy,
+    /// The key was used for something else.
+    OtherCommand,
+}
+
+#[derive(FromRow)]
+struct Known {
+    id: Uuid,
+    run_external_id: String,
+    command_sha256: Vec<u8>,
+    busy: bool,
+    answer_status: Option<i32>,
+    answer: Option<Json<Box<RawValue>>>,
+}
+
+const KNOWN: &str =
+    "select id, run_external_id, command_sha256, attempt_until > now() as busy, answer_status, answer
+    from triggers where pipeline_id = $1 and user_id = $2 and idempotency_key = $3
+      and created_at > now() - $4::interval for update";
+
+/// The answer that this command had already, if any.
+///
+/// # Errors
+/// When the database is away.
+pub async fn answered(db: &PgPool, new: &NewCommand<'_>) -> sqlx::Result<Option<Claim>> {
+    let mut tx = db.begin().await?;
+    let known = known(&mut tx, new).await?;
+    Ok(known.map(|known| known.claim(new)).filter(|claim| !matches!(claim, Claim::Mine(_) | Claim::Busy)))
+}
+
+/// Writes a command down, or takes up the one that its key names.
+///
+/// # Errors
+/// When the database is away.
+pub async fn claim(db: &PgPool, new: &NewCommand<'_>) -> sqlx::Result<Claim> {
+    let mut tx = db.begin().await?;
+    let claim = match insert(&mut tx, new).await? {
+        Some(command) => Claim::Mine(command),
+        None => match known(&mut tx, new).await? {
+            Some(known) => known.claim(new),
+            // It went away between the two statements; the next try makes it.
+            None => Claim::Busy,
+        },
+    };
+    if let Claim::Mine(command) = &claim
+        && command.repeated
+    {
+        sqlx::query(
+            "update triggers set attempt_until = now() + make_interval(secs => $2), attempts = attempts + 1
+             where id = $1",
+        )
+        .bind(command.id)
+        .bind(ATTEMPT_SECONDS)
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(claim)
+}
+
+async fn known(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Option<Known>> {
+    sqlx::query_as(KNOWN)
+        .bind(new.pipeline)
+        .bind(new.user)
+        .bind(new.idempotency_key)
+        .bind(HONOURED)
+        .fetch_optional(db)
+        .await
+}
+
+impl Known {
+    fn claim(self, new: &NewCommand<'_>) -> Claim {
+        let status = self.answer_status.and_then(|status| u16::try_from(status).ok());
+        match status.zip(self.answer) {
+            _ if self.command_sha256 != new.sha256 => Claim::OtherCommand,
+            Some((status, answer)) => Claim::Answered(status, answer.0),
+            None if self.busy => Claim::Busy,
+            None => {
+                Claim::Mine(Command { id: self.id, run_external_id: self.run_external_id, repeated: true })
+            }
+        }
+    }
+}
+
+async fn insert(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Option<Command>> {
+    sqlx::query(
+        "update triggers set idempotency_key = null
+         where pipeline_id = $1 and user_id = $2 and idempotency_key = $3 and created_at <= now() - $4::interval",
+    )
+    .bind(new.pipeline)
+    .bind(new.user)
+    .bind(new.idempotency_key)
+    .bind(HONOURED)
+    .execute(&mut *db)
+    .await?;
+    let id = Uuid::now_v7();
+    let run_external_id = new.run_external_id.map_or_else(|| format!("orchestration__{id}"), str::to_owned);
+    let inserted = sqlx::query(
+        "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
+             idempotency_key, command_sha256, attempt_until)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10))
+         on conflict (pipeline_id, user_id, idempotency_key) where idempotency_key is not null do nothing",
+    )
+    .bind(id)
+    .bind(new.space)
+    .bind(new.connector)
+    .bind(new.pipeline)
+    .bind(new.user)
+    .bind(&run_external_id)
+    .bind(RunId::of(new.connector, new.pipeline_external_id, &run_external_id))
+    .bind(new.idempotency_key)
+    .bind(new.sha256)
+    .bind(ATTEMPT_SECONDS)
+    .execute(db)
+    .await?;
+    Ok((inserted.rows_affected() > 0).then_some(Command { id, run_external_id, repeated: false }))
+}
+
+/// Keeps the answer of a command for those who ask again.
+///
+/// # Errors
+/// When the database is away.
+pub async fn answer(db: &PgPool, command: Uuid, status: u16, body: &RawValue) -> sqlx::Result<()> {
+    sqlx::query("update triggers set answer_status = $2, answer = $3, attempt_until = now() where id = $1")
+        .bind(command)
+        .bind(i32::from(status))
+        .bind(Json(body))
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// Lets the next request take a command up.
+///
+/// # Errors
+/// When the database is away.
+pub async fn release(db: &PgPool, command: Uuid) -> sqlx::Result<()> {
+    sqlx::query("update triggers set attempt_until = now() where id = $1 and answer_status is null")
+        .bind(command)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// Makes a triggered run readable at once, and tells everybody else of it, in one transaction. What the worker has
+/// seen of it later stays.
+///
+/// # Errors
+/// When the database is away.
+pub async fn record(db: &PgPool, space: SpaceId, run: &RunObserved) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    sqlx::query(
+        "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
+             log_offset, observed_at, status, provider_status, run_type, logical_date, data_interval_start,
+             data_interval_end, run_after, queued_at, started_at, ended_at, duration_seconds, conf, note,
+             triggered_by_id, triggered_by_name, external_url)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+             $23, $24, $25, $26)
+         on conflict (id) do update set
+             version = excluded.version, fingerprint = excluded.fingerprint, observed_at = excluded.observed_at,
+             deleted_at = null, status = excluded.status, provider_status = excluded.provider_status,
+             run_type = excluded.run_type, logical_date = excluded.logical_date,
+             data_interval_start = excluded.data_interval_start, data_interval_end = excluded.data_interval_end,
+             run_after = excluded.run_after, queued_at = excluded.queued_at, started_at = excluded.started_at,
+             ended_at = excluded.ended_at, duration_seconds = excluded.duration_seconds, conf = excluded.conf,
+             note = excluded.note, triggered_by_id = excluded.triggered_by_id,
+             triggered_by_name = excluded.triggered_by_name, external_url = excluded.external_url
+         where runs.version < excluded.version",
+    )
+    .bind(run.id)
+    .bind(space)
+    .bind(run.connector_id)
+    .bind(run.pipeline_id)
+    .bind(&run.provider)
+    .bind(&run.external_id)
+    .bind(run.version)
+    .bind(run.fingerprint())
+    .bind(NOT_IN_LOG)
+    .bind(run.observed_at)
+    .bind(run.status.to_string())
+    .bind(&run.provider_status)
+    .bind(run.run_type.to_string())
+    .bind::<Option<DateTime<Utc>>>(run.logical_date)
+    .bind(run.data_interval_start)
+    .bind(run.data_interval_end)
+    .bind(run.run_after)
+    .bind(run.queued_at)
+    .bind(run.started_at)
+    .bind(run.ended_at)
+    .bind(run.duration_seconds)
+    .bind(&run.conf)
+    .bind(&run.note)
+    .bind(run.triggered_by.as_ref().map(|user| user.id))
+    .bind(run.triggered_by.as_ref().map(|user| &user.name))
+    .bind(&run.external_url)
+    .execute(&mut *tx)
+    .await?;
+    outbox::put(&mut tx, run).await?;
+    tx.commit().await
+}

@@ -1,0 +1,271 @@
+//! Connectors: made, changed, deleted, tested; their secrets never shown.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use shared::connector::{Credentials, credentials_place};
+use shared::ids::ConnectorId;
+use uuid::Uuid;
+
+use crate::world::{ADMIN, Answer, EDITOR, Setup, World, each, hours_ago, keyring};
+
+const PATH: &str = "/catalog/spaces/finance/connectors";
+const CANARY: &str = "hunter2-canary";
+
+async fn ask(world: &World, method: Method, path: &str, body: Value) -> Answer {
+    let body = (!body.is_null()).then_some(body);
+    world.send(method, EDITOR, &format!("{PATH}{path}"), body).await
+}
+
+fn airflow() -> Value {
+    json!({
+        "name": "made", "connector_type": "airflow",
+        "config": {"base_url": "https://airflow.example/base", "schedule": "*/30 * * * * *"},
+        "credentials": {"auth_type": "basic", "username": "svc", "password": CANARY},
+    })
+}
+
+async fn make(world: &World) -> String {
+    let made = ask(world, Method::POST, "", airflow()).await.expect(201);
+    made["id"].as_str().unwrap().to_owned()
+}
+
+async fn state(world: &World, id: &str, what: &str) -> Option<bool> {
+    let query = format!("select {what} from connector_state where connector_id = '{id}'");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&world.db).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_connector_is_made_with_defaults_and_due_at_once() {
+    let world = World::new().await;
+    let answer = ask(&world, Method::POST, "", airflow()).await;
+    let location = answer.header("location").to_owned();
+    let made = answer.expect(201);
+    assert!(location.ends_with(made["id"].as_str().unwrap()));
+    assert_eq!(
+        made["config"],
+        json!({"base_url": "https://airflow.example/base", "api_version": "auto", "schedule": "*/30 * * * * *",
+               "history_days": 30, "verify_tls": true})
+    );
+    assert_eq!(made["credentials"], json!({"auth_type": "basic", "username": "svc"}));
+    assert_eq!(
+        (&made["is_active"], &made["last_sync"], &made["pipeline_count"]),
+        (&json!(true), &Value::Null, &json!(0))
+    );
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(state(&world, id, "next_due_at <= now()").await, Some(true));
+    assert_eq!(ask(&world, Method::GET, &format!("/{id}"), Value::Null).await.expect(200), made);
+    assert_eq!(
+        each(&ask(&world, Method::GET, "", Value::Null).await.expect(200), "name"),
+        ["made", "prod airflow"]
+    );
+    ask(&world, Method::POST, "", airflow()).await.expect(409);
+    let stored: serde_json::Value = sqlx::query_scalar("select config from connectors where name = 'made'")
+        .fetch_one(&world.db)
+        .await
+        .unwrap();
+    serde_json::from_value::<shared::connector::ConnectorConfig>(stored).expect("what the worker reads");
+}
+
+#[tokio::test]
+async fn secrets_are_sealed_and_shown_nowhere() {
+    let world = World::new().await;
+    let id = make(&world).await;
+    let sealed: Vec<u8> = sqlx::query_scalar("select credentials_sealed from connectors where name = 'made'")
+        .fetch_one(&world.db)
+        .await
+        .unwrap();
+    let connector = ConnectorId(id.parse::<Uuid>().unwrap());
+    let opened = keyring().open(&credentials_place(connector), &sealed).unwrap();
+    let opened: Credentials = serde_json::from_slice(&opened).unwrap();
+    assert!(opened == Credentials::Basic { username: "svc".into(), password: CANARY.into() });
+    assert!(!String::from_utf8_lossy(&sealed).contains(CANARY));
+    let path = format!("/{id}");
+    for (method, path, body) in [
+        (Method::GET, "", Value::Null),
+        (Method::GET, path.as_str(), Value::Null),
+        (Method::PATCH, path.as_str(), json!({"name": "renamed"})),
+        (
+            Method::PATCH,
+            path.as_str(),
+            json!({"credentials": {"auth_type": "basic", "username": CANARY, "password": 1}}),
+        ),
+        (Method::POST, "", json!({"credentials": {"auth_type": CANARY, "password": CANARY}})),
+        (Method::POST, &format!("{path}/test"), Value::Null),
+    ] {
+        let answer = ask(&world, method.clone(), path, body).await;
+        assert!(!answer.body.to_string().contains(CANARY), "{method} {path}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn faults_of_a_new_connector_are_all_told() {
+    let world = World::new().await;
+    let faulty = json!({
+        "name": " ", "connector_type": "airflow", "is_active": "yes",
+        "config": {"base_url": "ftp://x", "api_version": "v3", "schedule": "* * * * *", "history_days": 0,
+                   "verify_tls": null, "histroy_days": 3},
+        "credentials": {"auth_type": "basic", "username": ""},
+    });
+    let mut places: Vec<_> =
+        ask(&world, Method::POST, "", faulty).await.faults().into_iter().map(|(place, _)| place).collect();
+    places.sort();
+    assert_eq!(
+        places,
+        [
+            "body.config.api_version",
+            "body.config.base_url",
+            "body.config.history_days",
+            "body.config.histroy_days",
+            "body.config.schedule",
+            "body.config.verify_tls",
+            "body.credentials.password",
+            "body.credentials.username",
+            "body.is_active",
+            "body.name",
+        ]
+    );
+    let missing = ask(&world, Method::POST, "", json!({"connector_type": "airflow"})).await;
+    assert_eq!(missing.faults().len(), 2);
+    assert_eq!(ask(&world, Method::POST, "", json!({})).await.faults().len(), 2);
+}
+
+#[tokio::test]
+async fn addresses_that_must_not_be_asked_are_refused_when_saved() {
+    let world = World::with(Setup { allow_private_networks: false, ..Setup::default() }).await;
+    for url in [
+        "http://169.254.169.254",
+        "http://10.0.0.1",
+        "http://127.0.0.1:8080",
+        "http://[::1]",
+        "http://user:pw@x.example",
+    ] {
+        let mut wanted = airflow();
+        wanted["config"]["base_url"] = json!(url);
+        let refused = ask(&world, Method::POST, "", wanted).await;
+        assert_eq!(
+            refused.faults(),
+            [("body.config.base_url".to_owned(), "value_error.url".to_owned())],
+            "{url}"
+        );
+    }
+    let id = make(&world).await;
+    let moved =
+        ask(&world, Method::PATCH, &format!("/{id}"), json!({"config": {"base_url": "http://169.254.1.1"}}))
+            .await;
+    assert_eq!(moved.status, 422);
+}
+
+#[tokio::test]
+async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
+    let world = World::new().await;
+    let id = make(&world).await;
+    let path = format!("/{id}");
+    let settle = "update connector_state set next_due_at = '2099-01-01Z', credentials_refused_at = now(), cursor_at = now(),
+                  lease_owner = 'w', lease_until = now() + interval '1 hour', lease_epoch = 7;
+                  delete from pipeline_crawls;
+                  insert into pipeline_crawls (connector_id, external_id, crawled_at) select connector_id, 'p', now() from connector_state";
+    let crawls = format!("(select count(*) > 0 from pipeline_crawls where connector_id = '{id}')");
+    // What is changed; whether it is due now, still refused, keeps its cursor, its lease and its crawls.
+    for (change, due, refused, cursor, lease, crawled) in [
+        (json!({"name": "renamed"}), Some(false), true, true, true, true),
+        (json!({"credentials": {"auth_type": "token", "token": "t"}}), Some(true), false, true, true, true),
+        (json!({"config": {"history_days": 60}}), Some(false), true, true, true, false),
+        (json!({"config": {"history_days": 20}}), Some(false), true, true, true, true),
+        (json!({"config": {"base_url": "https://moved.example"}}), Some(true), false, false, false, false),
+        (json!({"config": {"base_url": "https://moved.example"}}), Some(false), true, true, true, true),
+        (json!({"config": {"schedule": "0 0 * * * *"}}), Some(true), true, true, true, true),
+        (json!({"is_active": false}), None, true, true, true, true),
+        (json!({"is_active": true}), Some(true), true, true, true, true),
+        (json!({"config": {"schedule": null}}), None, true, true, true, true),
+    ] {
+        world.sql(settle).await;
+        let changed = ask(&world, Method::PATCH, &path, change.clone()).await.expect(200);
+        assert_eq!(changed["name"], "renamed", "{change}");
+        assert_eq!(state(&world, &id, "next_due_at <= now()").await, due, "{change}");
+        assert_eq!(state(&world, &id, "credentials_refused_at is not null").await, Some(refused), "{change}");
+        assert_eq!(state(&world, &id, "cursor_at is not null").await, Some(cursor), "{change}");
+        assert_eq!(
+            state(&world, &id, "lease_epoch = 7 and lease_until is not null").await,
+            Some(lease),
+            "{change}"
+        );
+        assert_eq!(state(&world, &id, &crawls).await, Some(crawled), "{change}");
+    }
+    let last = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    assert_eq!(
+        (&last["config"]["base_url"], &last["config"]["history_days"], &last["credentials"]),
+        (&json!("https://moved.example"), &json!(20), &json!({"auth_type": "token"}))
+    );
+    for (bad, place) in [
+        (json!({"name": null}), "body.name"),
+        (json!({"connector_type": "dbt"}), "body.connector_type"),
+        (json!({"credentials": {"auth_type": "basic"}}), "body.credentials.username"),
+        (json!({"config": []}), "body.config"),
+    ] {
+        assert_eq!(ask(&world, Method::PATCH, &path, bad).await.faults()[0].0, place);
+    }
+    ask(&world, Method::PATCH, &path, json!({"name": "prod airflow"})).await.expect(409);
+}
+
+#[tokio::test]
+async fn other_types_are_stored_and_neither_synced_nor_tested() {
+    let world = World::new().await;
+    let body = json!({"name": "warehouse", "connector_type": "snowflake", "config": {"account": "x"}});
+    let made = ask(&world, Method::POST, "", body).await.expect(201);
+    assert_eq!(
+        (&made["config"], &made["credentials"]),
+        (&json!({"account": "x"}), &json!({"auth_type": "none"}))
+    );
+    let path = format!("/{}", made["id"].as_str().unwrap());
+    ask(&world, Method::POST, &format!("{path}/test"), Value::Null).await.expect(400);
+    let changed = ask(&world, Method::PATCH, &path, json!({"config": {"account": "y"}})).await.expect(200);
+    assert_eq!(changed["config"], json!({"account": "y"}));
+    ask(&world, Method::PATCH, &path, json!({"config": {"a\u{0}": 1}})).await.expect(422);
+}
+
+#[tokio::test]
+async fn a_deleted_connector_leaves_its_history_and_nothing_to_do() {
+    let world = World::new().await;
+    let id = make(&world).await;
+    let connector = ConnectorId(id.parse::<Uuid>().unwrap());
+    let pipeline = world.pipeline_of(connector, "p").await;
+    let run = world.run(pipeline, "r", "success", hours_ago(1)).await;
+    let sync =
+        world.ask(Method::POST, EDITOR, &format!("/connectors/{id}/sync"), Value::Null).await.expect(202);
+    let path = format!("{PATH}/{id}");
+    world.send(Method::DELETE, EDITOR, &path, None).await.expect(403);
+    world.send(Method::DELETE, ADMIN, &path, None).await.expect(204);
+    world.send(Method::DELETE, ADMIN, &path, None).await.expect(404);
+    world.send(Method::GET, ADMIN, &path, None).await.expect(404);
+    assert_eq!(world.number("select count(*) from connectors where credentials_sealed is not null").await, 0);
+    let ended = world
+        .id(&format!(
+            "select id from syncs where status = 'failed' and error is not null and id = {}",
+            sync["id"].to_string().replace('"', "'")
+        ))
+        .await;
+    assert_eq!(ended.to_string(), sync["id"].as_str().unwrap());
+    assert_eq!(world.read("/pipelines").await, json!([]));
+    let shown = world.read(&format!("/pipelines/{pipeline}")).await;
+    assert_eq!((&shown["is_active"], &shown["connector_name"]), (&json!(false), &json!("made")));
+    assert_eq!(world.read(&format!("/runs/{run}")).await["status"], "success");
+    make(&world).await;
+}
+
+#[tokio::test]
+async fn the_last_sync_is_shown() {
+    let world = World::new().await;
+    let path = format!("/{}", world.connector);
+    world
+        .ask(Method::POST, EDITOR, &format!("/connectors/{}/sync", world.connector), Value::Null)
+        .await
+        .expect(202);
+    world.sql("update connector_state set last_success_at = '2026-03-03Z'").await;
+    world.pipeline("p").await;
+    let shown = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    assert_eq!(
+        (&shown["last_sync"]["status"], &shown["last_success_at"]),
+        (&json!("queued"), &json!("2026-03-03T00:00:00Z"))
+    );
+    assert_eq!(shown["pipeline_count"], 1);
+}

@@ -1,0 +1,126 @@
+//! The document: every example has the names and types of what is really answered, and what is committed is what the
+//! code says.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::world::{ADMIN, EDITOR, SPACE, World, assert_same_shape, comment, hours_ago};
+
+#[tokio::test]
+async fn answers_have_the_names_and_types_of_the_examples() {
+    let world = World::new().await;
+    let pipeline = world.pipeline("daily_sales").await;
+    world
+        .sql(
+            "update pipelines set schedule = '0 5 * * *', external_url = 'https://airflow.example', next_run_at = now(),
+             tags = '{finance}', tasks = '[]'",
+        )
+        .await;
+    world.run(pipeline, "r0", "failed", hours_ago(2)).await;
+    let run = world.run(pipeline, "r1", "success", hours_ago(1)).await;
+    world
+        .sql(
+            "update runs set logical_date = run_after, data_interval_start = run_after, data_interval_end = run_after,
+             external_url = 'https://airflow.example'",
+        )
+        .await;
+    let task = world.task_run(run, "extract", -1, "failed").await;
+    world.task_run(run, "load", -1, "success").await;
+    world
+        .sql(
+            "update task_runs set operator = 'PythonOperator', queued_at = now(), started_at = now(), ended_at = now(),
+             duration_seconds = 3.1, pool = 'p', queue = 'q', hostname = 'h'",
+        )
+        .await;
+    let ask = async |method, path: String, body| world.ask(method, EDITOR, &path, body).await;
+    ask(Method::PATCH, format!("/pipelines/{pipeline}/team"), json!({"team_id": world.team}))
+        .await
+        .expect(200);
+    ask(Method::PATCH, format!("/pipelines/{pipeline}/criticality"), json!({"criticality": "high"}))
+        .await
+        .expect(200);
+    let on_run = ask(Method::POST, format!("/runs/{run}/comments"), comment("Backfill")).await.expect(201);
+    let on_task =
+        ask(Method::POST, format!("/task-runs/{task}/comments"), comment("Backfill")).await.expect(201);
+    let sync =
+        ask(Method::POST, format!("/connectors/{}/sync", world.connector), Value::Null).await.expect(202);
+    let shown = world.read(&format!("/runs/{run}")).await;
+    let catalog = format!("/catalog/spaces/{SPACE}/connectors/{}", world.connector);
+    let connector = json!({"config": {"schedule": "*/30 * * * * *"}, "credentials": {"auth_type": "basic", "username": "svc", "password": "x"}});
+    let connector = world.send(Method::PATCH, EDITOR, &catalog, Some(connector)).await.expect(200);
+    for (kind, found) in [
+        ("Pipeline", &world.read("/pipelines").await[0]),
+        ("Pipeline", &world.read(&format!("/pipelines/{pipeline}")).await),
+        ("Run", &shown),
+        ("Run", &world.read("/runs").await[0]),
+        ("TaskRun", &shown["tasks"][0]),
+        ("TaskRun", &world.read(&format!("/task-runs/{task}")).await),
+        ("Comment", &on_run),
+        ("Comment", &on_task),
+        ("Sync", &sync),
+        ("Connector", &connector),
+        ("Sync", &connector["last_sync"]),
+        ("Tested", &world.send(Method::POST, EDITOR, &format!("{catalog}/test"), None).await.expect(200)),
+        ("Me", &world.send(Method::GET, EDITOR, "/me", None).await.expect(200)),
+        ("Team", &world.get(&format!("/spaces/{SPACE}/teams")).await.expect(200)[0]),
+    ] {
+        assert_same_shape(found, &api::openapi::examples()[kind], kind);
+    }
+    for (field, _) in shown.as_object().unwrap() {
+        let may_be_null = ["note", "triggered_by", "deleted_at"].contains(&field.as_str());
+        assert!(may_be_null || !shown[field].is_null(), "{field} was not compared");
+    }
+}
+
+#[test]
+fn every_field_of_an_answer_is_documented() {
+    let document = api::openapi::document();
+    for (name, example) in api::openapi::examples() {
+        let schema = &document["components"]["schemas"][name];
+        let mut properties: Vec<&String> =
+            schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name).collect();
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            let part = match part["$ref"].as_str() {
+                Some(reference) => &document["components"]["schemas"][reference.rsplit('/').next().unwrap()],
+                None => part,
+            };
+            properties.extend(part["properties"].as_object().into_iter().flatten().map(|(name, _)| name));
+        }
+        for (field, _) in example.as_object().unwrap() {
+            assert!(properties.contains(&field), "{name}.{field} is not in the document");
+        }
+    }
+}
+
+#[test]
+fn the_committed_document_is_what_the_code_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+    let said = format!("{}\n", serde_json::to_string_pretty(api::openapi::document()).unwrap());
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(path, &said).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == said,
+        "api/openapi.json differs: run the test with UPDATE_OPENAPI=1 and look at the change"
+    );
+}
+
+#[tokio::test]
+async fn the_document_and_its_page_need_no_key_and_no_network() {
+    let world = World::new().await;
+    let ask = async |path: &str| world.raw(Request::builder().uri(path).body(Body::empty()).unwrap()).await;
+    assert_eq!(ask("/openapi.json").await.expect(200)["openapi"], "3.1.0");
+    let page = ask("/docs").await;
+    assert!(page.header("content-type").starts_with("text/html"));
+    let html = page.expect(200).as_str().unwrap().to_owned();
+    let parts: Vec<_> = html.split("/docs/").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(parts.len() > 3 && !html.contains("https://"), "{html}");
+    for part in parts {
+        assert_eq!(ask(&format!("/docs/{part}")).await.status, 200, "{part}");
+    }
+    assert!(ask("/docs/swagger-initializer.js").await.body.as_str().unwrap().contains("/openapi.json"));
+    assert_eq!(ask("/docs/nothing.js").await.status, 404);
+    world.send(Method::GET, ADMIN, "/me", None).await.expect(200);
+}

@@ -1,0 +1,250 @@
+//! Pipelines: what one shows, and what the list finds in which order.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::world::{World, each, hours_ago};
+
+async fn names(world: &World, query: &str) -> Vec<String> {
+    let list = world.read(&format!("/pipelines?{query}")).await;
+    each(&list, "name").into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn metrics_count_the_runs_of_the_window() {
+    let world = World::new().await;
+    let pipeline = world.pipeline("p").await;
+    for (name, status, hours, seconds) in [
+        ("a", "success", 1, 10.0),
+        ("b", "success", 2, 20.0),
+        ("c", "failed", 3, 60.0),
+        ("d", "running", 0, 0.0),
+        ("e", "queued", 0, 0.0),
+        ("f", "unknown", 4, 0.0),
+        ("old", "failed", 24 * 8, 1000.0),
+        ("gone", "failed", 5, 500.0),
+    ] {
+        let run = world.run(pipeline, name, status, hours_ago(hours)).await;
+        if seconds > 0.0 {
+            world.sql(&format!("update runs set duration_seconds = {seconds} where id = '{run}'")).await;
+        }
+    }
+    world.sql("update runs set deleted_at = now() where external_id = 'gone'").await;
+    let metrics = world.read("/pipelines?days=7").await[0]["metrics"].clone();
+    let ended = |hours| json!(hours_ago(hours) + TimeDelta::seconds(10));
+    assert_eq!(
+        metrics,
+        json!({
+            "days": 7, "run_count": 6, "success_count": 2, "failed_count": 1, "running_count": 1, "queued_count": 1,
+            "success_rate": 2.0 / 3.0, "avg_duration_seconds": 30.0, "p50_duration_seconds": 20.0,
+            "p95_duration_seconds": 56.0, "last_success_at": ended(1), "last_failure_at": ended(3),
+        })
+    );
+    assert_eq!(world.read(&format!("/pipelines/{pipeline}?days=7")).await["metrics"], metrics);
+    assert_eq!(world.read("/pipelines").await[0]["metrics"]["failed_count"], 2);
+    assert_eq!(world.read("/pipelines?days=7&include_deleted=true").await[0]["metrics"]["failed_count"], 2);
+    let empty = world.pipeline("q").await;
+    let metrics = world.read(&format!("/pipelines/{empty}")).await["metrics"].clone();
+    assert_eq!((&metrics["run_count"], &metrics["success_rate"]), (&json!(0), &Value::Null));
+    assert_eq!(metrics["p95_duration_seconds"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_latest_run_is_the_newest_by_the_time_it_was_due() {
+    let world = World::new().await;
+    let pipeline = world.pipeline("p").await;
+    assert_eq!(world.read("/pipelines").await[0]["status"], "never_run");
+    assert_eq!(world.read("/pipelines").await[0]["last_run"], Value::Null);
+    world.run(pipeline, "scheduled", "success", hours_ago(3)).await;
+    // A run of Airflow 2 without a logical date is as old as its queue time.
+    world.run(pipeline, "queued", "queued", hours_ago(1)).await;
+    world.sql("update runs set run_after = null, logical_date = null where external_id = 'queued'").await;
+    // One that was due long ago and began a moment ago is no newer for that.
+    world.run(pipeline, "backfill", "running", hours_ago(0)).await;
+    world.sql("update runs set run_after = now() - interval '9 days' where external_id = 'backfill'").await;
+    let gone = world.run(pipeline, "gone", "failed", hours_ago(0)).await;
+    world.sql(&format!("update runs set deleted_at = now() where id = '{gone}'")).await;
+    let shown = world.read("/pipelines").await[0].clone();
+    assert_eq!((&shown["status"], &shown["last_run"]["external_id"]), (&json!("queued"), &json!("queued")));
+    assert_eq!(each(&world.read("/runs").await, "external_id"), ["queued", "scheduled", "backfill"]);
+}
+
+#[tokio::test]
+async fn filters_combine() {
+    let world = World::new().await;
+    for (name, change) in [
+        ("sales", "owners = '{ann,bob}', owner = 'ann', tags = '{finance,daily}'"),
+        ("stock", "owners = '{bob}', owner = 'bob', tags = '{daily}', is_paused = true"),
+        ("gone", "is_active = false"),
+        ("other", "provider = 'elsewhere', description = 'Moves 100% of_it'"),
+    ] {
+        let id = world.pipeline(name).await;
+        world.sql(&format!("update pipelines set {change} where id = '{id}'")).await;
+    }
+    world.run(shared::ids::PipelineId::of(world.connector, "sales"), "r", "failed", hours_ago(1)).await;
+    world.run(shared::ids::PipelineId::of(world.connector, "stock"), "r", "success", hours_ago(1)).await;
+    let connector = world.connector;
+    for (query, expected) in [
+        ("", "other sales stock"),
+        ("is_active=any", "gone other sales stock"),
+        ("is_active=false", "gone"),
+        ("provider=airflow", "sales stock"),
+        ("provider=nobody", ""),
+        ("owner=bob", "sales stock"),
+        ("owner=ann", "sales"),
+        ("owner=ann&owner=data-eng", "other sales"),
+        ("owner=An", ""),
+        ("tag=daily", "sales stock"),
+        ("tag=finance", "sales"),
+        ("is_paused=true", "stock"),
+        ("is_paused=false", "other sales"),
+        ("status=failed", "sales"),
+        ("status=failed&status=success", "sales stock"),
+        ("status=never_run", "other"),
+        ("status=failed&owner=bob&tag=daily&provider=airflow&is_paused=no", "sales"),
+        ("status=success&owner=ann", ""),
+        (&format!("connector_id={connector}"), "other sales stock"),
+        ("connector_id=00000000-0000-0000-0000-000000000000", ""),
+        ("unknown=1&other[]=x", "other sales stock"),
+    ] {
+        assert_eq!(names(&world, query).await.join(" "), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn text_is_searched_word_by_word_without_patterns() {
+    let world = World::new().await;
+    for (name, change) in [
+        ("Daily_Sales", "external_id = 'daily_sales', tags = '{finance}'"),
+        ("dailyXsales", "description = 'the \"big\" one'"),
+        ("percent", "description = '100% of it', owners = '{o''hara,Zoë}'"),
+        ("ÉTÉ", "description = null"),
+    ] {
+        let id = world.pipeline(name).await;
+        world.sql(&format!("update pipelines set {change} where id = '{id}'")).await;
+    }
+    for (q, expected) in [
+        ("daily", "Daily_Sales dailyXsales"),
+        ("DAILY_", "Daily_Sales"),
+        ("sales+finance", "Daily_Sales"),
+        ("finance+nothing", ""),
+        ("%25", "percent"),
+        ("100%25+it", "percent"),
+        ("o'hara", "percent"),
+        ("ZO%C3%8B", "percent"),
+        ("%C3%A9t%C3%A9", "ÉTÉ"),
+        ("%22big%22", "dailyXsales"),
+        ("%5C", ""),
+        ("+++", "Daily_Sales dailyXsales percent ÉTÉ"),
+        ("", "Daily_Sales dailyXsales percent ÉTÉ"),
+        // The owners of one and the description of the other stand on lines of their own.
+        ("o'harapercent", ""),
+        ("data-eng", "Daily_Sales dailyXsales ÉTÉ"),
+    ] {
+        assert_eq!(names(&world, &format!("q={q}")).await.join(" "), expected, "{q}");
+    }
+}
+
+#[tokio::test]
+async fn lists_are_sorted_with_what_has_no_value_last() {
+    let world = World::new().await;
+    for (name, runs) in [
+        ("b", vec!["success", "failed", "failed"]),
+        ("A", vec!["success"]),
+        ("c", vec!["running"]),
+        ("D", vec![]),
+    ] {
+        let pipeline = world.pipeline(name).await;
+        for (n, status) in runs.iter().enumerate() {
+            let hours = i64::try_from(n).unwrap() + i64::from(name == "A") + 1;
+            world.run(pipeline, &format!("r{n}"), status, hours_ago(hours)).await;
+        }
+    }
+    world.sql("update runs set duration_seconds = 99 where pipeline_id in (select id from pipelines where name = 'A')").await;
+    for (sort, expected) in [
+        ("name", "A b c D"),
+        ("-name", "D c b A"),
+        ("-last_run", "b c A D"),
+        ("last_run", "A b c D"),
+        ("-failed_count", "b A c D"),
+        ("failed_count", "A c D b"),
+        ("success_rate", "b A c D"),
+        ("-success_rate", "A b c D"),
+        ("-avg_duration", "A b c D"),
+        ("avg_duration", "b A c D"),
+    ] {
+        let mut found = names(&world, &format!("sort={sort}")).await;
+        // Where two are equal, their ids decide.
+        for tie in [["b", "c"], ["A", "c"], ["A", "D"], ["c", "D"]] {
+            let at = |name: &str| found.iter().position(|found| found == name).unwrap();
+            let (first, second) = (at(tie[0]), at(tie[1]));
+            if first == second + 1 && may_swap(sort, tie) {
+                found.swap(first, second);
+            }
+        }
+        assert_eq!(found.join(" "), expected, "{sort}");
+    }
+}
+
+/// Whether the two have the same value of what is sorted by.
+fn may_swap(sort: &str, [first, second]: [&str; 2]) -> bool {
+    let failures = |name| if name == "b" { 2 } else { 0 };
+    let rated = |name| matches!(name, "A" | "b");
+    match sort.trim_start_matches('-') {
+        "last_run" => (first, second) == ("b", "c"),
+        "failed_count" => failures(first) == failures(second),
+        "success_rate" | "avg_duration" => !rated(first) && !rated(second),
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn one_pipeline_shows_its_graph_and_the_providers_own_words() {
+    let world = World::new().await;
+    let id = world.pipeline("p").await;
+    let tasks = json!([{"task_id": "a", "operator": "PythonOperator", "upstream": [], "downstream": ["b"]}]);
+    world.sql(&format!("update pipelines set tasks = '{tasks}' where id = '{id}'")).await;
+    let shown = world.read(&format!("/pipelines/{id}")).await;
+    assert_eq!((&shown["tasks"], &shown["provider_metadata"]), (&tasks, &json!({"kept": true})));
+    let listed = world.read("/pipelines").await[0].clone();
+    for (name, value) in listed.as_object().unwrap() {
+        assert_eq!(&shown[name], value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_is_as_fresh_as_the_last_good_poll() {
+    let world = World::new().await;
+    let (there, gone) = (world.pipeline("there").await, world.pipeline("gone").await);
+    let run = world.run(there, "r", "success", hours_ago(2)).await;
+    let deleted = world.run(there, "d", "success", hours_ago(2)).await;
+    world.sql(&format!("update pipelines set is_active = false where id = '{gone}'")).await;
+    world.sql(&format!("update runs set deleted_at = now() where id = '{deleted}'")).await;
+    world.sql("update connector_state set confirmed_at = '2026-06-01Z'").await;
+    let shown = world.read(&format!("/pipelines/{there}")).await;
+    assert_eq!(shown["last_synced_at"], "2026-06-01T00:00:00Z");
+    assert_eq!(
+        (&shown["last_seen_at"], &shown["updated_at"]),
+        (&json!("2026-06-01T00:00:00Z"), &json!("2026-01-01T00:00:00Z"))
+    );
+    assert_eq!(world.read(&format!("/pipelines/{gone}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
+    world.sql("update connector_state set confirmed_at = '2099-06-01Z'").await;
+    assert_eq!(world.read(&format!("/runs/{run}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
+    assert_ne!(world.read(&format!("/runs/{deleted}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
+}
+
+#[tokio::test]
+async fn bad_values_are_all_told() {
+    let world = World::new().await;
+    let path = "/spaces/finance/orchestration/pipelines?status=good&criticality=urgent&team_id=x&connector_id=1&days=366\
+                &watched_only=maybe&is_paused=2&is_active=none&sort=age&page=0&size=-1&include_deleted=&q=%00";
+    let faults = world.get(path).await;
+    let mut places: Vec<_> =
+        faults.faults().into_iter().map(|(place, _)| place.replace("query.", "")).collect();
+    places.sort();
+    assert_eq!(
+        places.join(" "),
+        "connector_id criticality days include_deleted is_active is_paused page q size sort status team_id watched_only"
+    );
+    assert_eq!(faults.status, 422);
+}

@@ -1,0 +1,100 @@
+//! Syncs, as far as asking for one goes.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::world::{EDITOR, OTHER_EDITOR, World, each};
+
+fn path(world: &World) -> String {
+    format!("/connectors/{}/sync", world.connector)
+}
+
+#[tokio::test]
+async fn a_request_is_written_down_and_put_out_in_one_go() {
+    let world = World::new().await;
+    let answer = world.ask(Method::POST, EDITOR, &path(&world), json!({"full": true})).await;
+    let location = answer.header("location").to_owned();
+    let sync = answer.expect(202);
+    assert_eq!(
+        location,
+        format!("/api/v1.0/spaces/finance/orchestration{}s/{}", path(&world), sync["id"].as_str().unwrap())
+    );
+    assert_eq!(world.read(location.split("orchestration").last().unwrap()).await, sync);
+    assert_eq!(
+        (&sync["status"], &sync["trigger"], &sync["full"]),
+        (&json!("queued"), &json!("manual"), &json!(true))
+    );
+    assert_eq!(sync["requested_by"]["name"], "Edith");
+    let said: Vec<(Value, Value)> =
+        sqlx::query_as("select topic, convert_from(payload, 'UTF8')::jsonb from outbox order by id")
+            .fetch_all(&world.db)
+            .await
+            .unwrap();
+    let topics: Vec<_> = said.iter().map(|(topic, _)| topic.as_str().unwrap()).collect();
+    assert_eq!(topics, ["orchestration.sync-requests.v1", "orchestration.syncs.v1"]);
+    assert_eq!((&said[0].1["id"], &said[0].1["full"]), (&sync["id"], &json!(true)));
+    assert_eq!((&said[1].1["status"], &said[1].1["space"]), (&json!("queued"), &json!("finance")));
+}
+
+#[tokio::test]
+async fn one_that_waits_serves_every_wish_and_one_that_runs_serves_none() {
+    let world = World::new().await;
+    let first = world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(202);
+    let second = world
+        .ask(Method::POST, OTHER_EDITOR, &path(&world), json!({"full": true, "accept_mass_deletion": true}))
+        .await
+        .expect(202);
+    assert_eq!((&second["id"], &second["full"]), (&first["id"], &json!(true)));
+    assert_eq!(second["requested_by"]["name"], "Edith");
+    let third = world.ask(Method::POST, EDITOR, &path(&world), json!({"full": false})).await.expect(202);
+    assert_eq!((&third["id"], &third["full"]), (&first["id"], &json!(true)));
+    assert_eq!(world.number("select count(*) from syncs where accept_mass_deletion").await, 1);
+    world.sql("update syncs set status = 'running', started_at = now()").await;
+    let behind = world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(202);
+    assert_ne!(behind["id"], first["id"]);
+    let list = world.read(&format!("{}s", path(&world))).await;
+    assert_eq!(each(&list, "status"), ["queued", "running"]);
+    assert_eq!(each(&world.read(&format!("{}s?size=1&page=2", path(&world))).await, "status"), ["running"]);
+}
+
+#[tokio::test]
+async fn many_requests_at_once_are_one_sync() {
+    let world = World::new().await;
+    let path = path(&world);
+    let asked =
+        futures::future::join_all((0..8).map(|_| world.ask(Method::POST, EDITOR, &path, Value::Null))).await;
+    let ids: std::collections::BTreeSet<_> =
+        asked.into_iter().map(|answer| answer.expect(202)["id"].to_string()).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(world.number("select count(*) from outbox").await, 2);
+}
+
+#[tokio::test]
+async fn a_scheduled_sync_that_waits_is_not_the_one_asked_for() {
+    let world = World::new().await;
+    world
+        .sql(
+            "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
+             select gen_random_uuid(), space_id, id, 'queued', 'schedule', now() from connectors",
+        )
+        .await;
+    let asked = world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(202);
+    assert_eq!(asked["trigger"], "manual");
+}
+
+#[tokio::test]
+async fn other_types_and_sleeping_connectors_are_refused() {
+    let world = World::new().await;
+    world.sql("update connectors set connector_type = 'dbt'").await;
+    let refused = world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await;
+    assert_eq!(refused.expect(400), json!({"detail": "Only Airflow connectors are supported"}));
+    world.sql("update connectors set connector_type = 'airflow', is_active = false").await;
+    world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(409);
+    world.sql("update connectors set deleted_at = now()").await;
+    world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(404);
+    let faults = world
+        .ask(Method::POST, EDITOR, &path(&world), json!({"full": "yes", "accept_mass_deletion": 1}))
+        .await;
+    assert_eq!(faults.faults().len(), 2);
+    assert_eq!(world.number("select count(*) from syncs").await, 0);
+}

@@ -1,0 +1,112 @@
+//! Text of every kind: told back as it was, found as it is, or refused with a reason; never a 500.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::world::{ADMIN, EDITOR, World, comment, each, hours_ago};
+
+const TEXTS: [&str; 10] = [
+    "%_\\",
+    "'; drop table runs; --",
+    "\"quoted\"",
+    "emoji 🦀👩‍👩‍👧",
+    "שלום עולם",
+    "e\u{301}a\u{308}\u{323}",
+    "\u{202e}reversed",
+    "tab\tand\nline",
+    "\u{feff}bom",
+    "\u{1}\u{7f}",
+];
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[tokio::test]
+async fn text_comes_back_as_it_was() {
+    let world = World::new().await;
+    let run = world.run(world.pipeline("p").await, "r", "success", hours_ago(1)).await;
+    let path = format!("/runs/{run}/comments");
+    for text in TEXTS {
+        let made = world.ask(Method::POST, EDITOR, &path, comment(text)).await.expect(201);
+        assert_eq!(made["content"], text);
+        let body = json!({"name": text, "connector_type": "other", "config": {text: [text]}});
+        let made = world
+            .send(Method::POST, ADMIN, "/catalog/spaces/finance/connectors", Some(body))
+            .await
+            .expect(201);
+        assert_eq!((&made["name"], &made["config"]), (&json!(text.trim()), &json!({text: [text]})));
+    }
+    assert_eq!(each(&world.read(&path).await, "content"), TEXTS);
+}
+
+#[tokio::test]
+async fn text_is_found_as_it_is() {
+    let world = World::new().await;
+    for (n, text) in TEXTS.iter().enumerate() {
+        let pipeline = world.pipeline(&format!("p{n}")).await;
+        world.run(pipeline, text, "success", hours_ago(1)).await;
+        sqlx::query(
+            "update pipelines set description = $1, owners = array[$1], tags = array[$1] where id = $2",
+        )
+        .bind(text)
+        .bind(pipeline)
+        .execute(&world.db)
+        .await
+        .unwrap();
+    }
+    for (n, text) in TEXTS.iter().enumerate() {
+        let text = encoded(text);
+        for query in [format!("q={text}"), format!("owner={text}"), format!("tag={text}")] {
+            assert_eq!(
+                each(&world.read(&format!("/pipelines?{query}")).await, "name"),
+                [format!("p{n}")],
+                "{query}"
+            );
+        }
+        let runs = world.read(&format!("/runs?run_id={text}&q={text}&owner={text}&tag={text}")).await;
+        assert_eq!(each(&runs, "pipeline_name"), [format!("p{n}")]);
+    }
+}
+
+#[tokio::test]
+async fn nul_is_refused_everywhere() {
+    let world = World::new().await;
+    for query in ["q", "owner", "tag", "provider"] {
+        let answer = world.get(&format!("/spaces/finance/orchestration/pipelines?{query}=a%00")).await;
+        assert_eq!(answer.faults()[0].0, format!("query.{query}"));
+    }
+    for slug in ["%00", "%ff", "a%2fb", "%F0%9F%A6%80", "';--"] {
+        let answer = world.get(&format!("/spaces/{slug}/teams")).await;
+        assert_eq!(answer.expect(404), json!({"detail": "Space not found"}), "{slug}");
+        let answer = world.get(&format!("/spaces/finance/orchestration/runs/{slug}")).await;
+        assert!([404, 422].contains(&answer.status.as_u16()), "{slug}");
+    }
+    let pipeline = world.pipeline("p").await;
+    let trigger = format!("/pipelines/{pipeline}/trigger");
+    for body in [
+        json!({"conf": {"a": ["\u{0}"]}}),
+        json!({"conf": {"\u{0}": 1}}),
+        json!({"note": "\u{0}"}),
+        json!({"run_id": "\u{0}"}),
+    ] {
+        assert_eq!(world.ask(Method::POST, EDITOR, &trigger, body).await.status, 422);
+    }
+    for body in
+        [json!({"name": "\u{0}", "connector_type": "x"}), json!({"name": "x", "connector_type": "x\u{0}"})]
+    {
+        let answer = world.send(Method::POST, ADMIN, "/catalog/spaces/finance/connectors", Some(body)).await;
+        assert_eq!(answer.status, 422);
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_characters_and_words_are_searched() {
+    let world = World::new().await;
+    world.pipeline("p").await;
+    for q in ["x".repeat(10_000), "p+".repeat(5_000), "%F0%9F%A6%80".repeat(5_000)] {
+        let list = world.read(&format!("/pipelines?q={q}")).await;
+        assert_eq!(list == json!([]), !q.starts_with('p'));
+        assert_ne!(list, Value::Null);
+    }
+}

@@ -1,0 +1,242 @@
+//! Triggering: at most one run for a command, and its outcome told as it is.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::{Value, json};
+use shared::ids::{PipelineId, RunId};
+
+use crate::fake_airflow::{FakeAirflow, Mood};
+use crate::world::{Answer, EDITOR, OTHER_EDITOR, SPACE, Setup, World};
+
+/// A world whose connector leads to a fake.
+async fn world(setup: Setup) -> (World, FakeAirflow, PipelineId) {
+    let world = World::with(setup).await;
+    let fake = FakeAirflow::start().await;
+    let change = json!({
+        "config": {"base_url": fake.url},
+        "credentials": {"auth_type": "basic", "username": "svc", "password": "right"},
+    });
+    let path = format!("/catalog/spaces/{SPACE}/connectors/{}", world.connector);
+    world.send(Method::PATCH, EDITOR, &path, Some(change)).await.expect(200);
+    let pipeline = world.pipeline("p").await;
+    (world, fake, pipeline)
+}
+
+fn request(pipeline: PipelineId, key: &str, idempotency_key: Option<&str>, body: &Value) -> Request<Body> {
+    let request = Request::builder()
+        .method("POST")
+        .uri(format!("/api/v1.0/spaces/{SPACE}/orchestration/pipelines/{pipeline}/trigger"))
+        .header("authorization", format!("Bearer {key}"));
+    let request =
+        idempotency_key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    request.body(body).unwrap()
+}
+
+async fn trigger(world: &World, pipeline: PipelineId, key: Option<&str>, body: Value) -> Answer {
+    world.raw(request(pipeline, EDITOR, key, &body)).await
+}
+
+#[tokio::test]
+async fn a_run_is_made_and_readable_at_once() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    let body =
+        json!({"conf": {"day": "2026-01-01"}, "logical_date": "2026-01-01T00:00:00Z", "note": "once more"});
+    let made = trigger(&world, pipeline, None, body).await.expect(201);
+    assert_eq!(
+        (&made["status"], &made["conf"], &made["triggered_by"]["name"]),
+        (&json!("queued"), &json!({"day": "2026-01-01"}), &json!("Edith"))
+    );
+    assert_eq!(made["logical_date"], "2026-01-01T00:00:00Z");
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(id, RunId::of(world.connector, "p", made["external_id"].as_str().unwrap()).to_string());
+    assert_eq!(world.read(&format!("/runs/{id}")).await, made);
+    let note = fake.runs()[0]["note"].as_str().unwrap().to_owned();
+    assert!(
+        note.starts_with("once more\n\nTriggered by Edith through Orchestration, space finance"),
+        "{note}"
+    );
+    let said: Value = sqlx::query_scalar("select convert_from(payload, 'UTF8')::jsonb from outbox")
+        .fetch_one(&world.db)
+        .await
+        .unwrap();
+    assert_eq!((&said["id"], &said["triggered_by"]["name"]), (&made["id"], &json!("Edith")));
+    let by = made["triggered_by"]["id"].as_str().unwrap();
+    assert_eq!(world.read(&format!("/runs?triggered_by={by}")).await[0]["id"], made["id"]);
+    trigger(&world, pipeline, None, Value::Null).await.expect(201);
+    let named = trigger(&world, pipeline, None, json!({"run_id": "mine"})).await.expect(201);
+    assert_eq!(named["external_id"], "mine");
+    assert_eq!(fake.runs().len(), 3);
+}
+
+#[tokio::test]
+async fn the_same_key_is_the_same_command() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    let body = json!({"conf": {"a": 1, "b": 2}});
+    let first = trigger(&world, pipeline, Some("k1"), body.clone()).await.expect(201);
+    world.sql("update runs set status = 'success', version = version + 1").await;
+    assert_eq!(trigger(&world, pipeline, Some("k1"), body).await.expect(201), first);
+    let other = trigger(&world, pipeline, Some("k1"), json!({"conf": {"a": 2}})).await;
+    assert_eq!(other.faults(), [("body".to_owned(), "value_error.idempotency_key".to_owned())]);
+    trigger(&world, pipeline, Some("k2"), json!({})).await.expect(201);
+    world.raw(request(pipeline, OTHER_EDITOR, Some("k1"), &Value::Null)).await.expect(201);
+    assert_eq!(fake.posts(), 3);
+    world.sql("update pipelines set is_active = false").await;
+    trigger(&world, pipeline, Some("k2"), Value::Null).await.expect(201);
+    trigger(&world, pipeline, Some("k3"), Value::Null).await.expect(409);
+    world.sql("update pipelines set is_active = true; update triggers set created_at = now() - interval '25 hours'").await;
+    trigger(&world, pipeline, Some("k1"), json!({"conf": {"a": 2}})).await.expect(201);
+    assert_eq!(fake.runs().len(), 4);
+    for bad in ["", &"x".repeat(256)] {
+        trigger(&world, pipeline, Some(bad), Value::Null).await.expect(400);
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_with_one_key_are_one_run() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    fake.set_mood(Mood::Slow);
+    let all =
+        futures::future::join_all((0..5).map(|_| trigger(&world, pipeline, Some("k"), Value::Null))).await;
+    let ids: std::collections::BTreeSet<_> =
+        all.into_iter().map(|answer| answer.expect(201)["id"].to_string()).collect();
+    assert_eq!((ids.len(), fake.posts()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_providers_own() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    for code in [400, 403, 404, 409, 422, 429, 500] {
+        fake.set_mood(Mood::Refusing(code));
+        let key = format!("k{code}");
+        let refused = trigger(&world, pipeline, Some(&key), Value::Null).await;
+        assert_eq!(refused.status.as_u16(), code);
+        assert_eq!(
+            (&refused.body["provider"], &refused.body["provider_status"]),
+            (&json!("airflow"), &json!(code))
+        );
+        let said = refused.body["detail"].as_str().unwrap();
+        assert!(code >= 429 || said == "Not like this", "{said}");
+        fake.set_mood(Mood::Good);
+        // What was refused for good is refused again; what may be otherwise a moment later is asked again.
+        let again = if matches!(code, 403 | 429 | 500) { 201 } else { code };
+        trigger(&world, pipeline, Some(&key), Value::Null).await.expect(again);
+    }
+    let path = format!("/catalog/spaces/{SPACE}/connectors/{}", world.connector);
+    let wrong = json!({"credentials": {"auth_type": "basic", "username": "svc", "password": "wrong"}});
+    world.send(Method::PATCH, EDITOR, &path, Some(wrong)).await.expect(200);
+    let refused = trigger(&world, pipeline, None, Value::Null).await.expect(401);
+    assert_eq!(
+        refused,
+        json!({"detail": "Invalid credentials", "provider": "airflow", "provider_status": 401})
+    );
+}
+
+#[tokio::test]
+async fn a_broken_answer_is_looked_up_before_it_is_told() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    for mood in [Mood::MakingAndBreaking, Mood::MakingAndFailing] {
+        fake.set_mood(mood);
+        let made = trigger(&world, pipeline, None, Value::Null).await.expect(201);
+        assert_eq!(made["triggered_by"]["name"], "Edith");
+    }
+    assert_eq!(fake.runs().len(), 2);
+    fake.set_mood(Mood::Breaking);
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(504);
+    fake.set_mood(Mood::Good);
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(201);
+    assert_eq!(fake.runs().len(), 3);
+}
+
+#[tokio::test]
+async fn a_repeat_after_an_unknown_outcome_finds_the_first_run() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    fake.set_mood(Mood::Mute);
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(504);
+    let run: String =
+        sqlx::query_scalar("select run_external_id from triggers").fetch_one(&world.db).await.unwrap();
+    fake.has(&run, "made by the first attempt");
+    fake.set_mood(Mood::Good);
+    let posts = fake.posts();
+    let made = trigger(&world, pipeline, Some("k"), Value::Null).await.expect(201);
+    assert_eq!((made["external_id"].as_str().unwrap(), fake.posts()), (run.as_str(), posts));
+}
+
+#[tokio::test]
+async fn somebody_elses_run_of_the_same_name_is_not_ours() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    fake.has("taken", "by hand");
+    let refused = trigger(&world, pipeline, Some("k"), json!({"run_id": "taken"})).await.expect(409);
+    assert_eq!(
+        (&refused["provider_status"], &refused["detail"]),
+        (&json!(409), &json!("A run with this run id or this logical date exists already"))
+    );
+    assert_eq!(world.number("select count(*) from runs").await, 0);
+}
+
+#[tokio::test]
+async fn nothing_sent_is_told_apart() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    world.sql(r#"update connectors set config = '{"base_url": "http://127.0.0.1:9"}'"#).await;
+    let answer = trigger(&world, pipeline, Some("k"), Value::Null).await.expect(502);
+    assert!(answer["detail"].as_str().unwrap().contains("cannot be reached"));
+    world.sql(&format!(r#"update connectors set config = '{{"base_url": "{}"}}'"#, fake.url)).await;
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(201);
+    assert_eq!(fake.posts(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_leaves_nothing_half_done() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    fake.set_mood(Mood::Slow);
+    let asked = trigger(&world, pipeline, Some("k"), Value::Null);
+    assert!(tokio::time::timeout(Duration::from_millis(500), asked).await.is_err());
+    let made = trigger(&world, pipeline, Some("k"), Value::Null).await.expect(201);
+    assert_eq!((fake.posts(), world.number("select count(*) from runs").await), (1, 1));
+    assert_eq!(world.read(&format!("/runs/{}", made["id"].as_str().unwrap())).await["status"], "queued");
+}
+
+#[tokio::test]
+async fn a_provider_that_takes_too_long_is_told_as_unknown_and_found_later() {
+    let (world, fake, pipeline) =
+        world(Setup { time_out: Duration::from_millis(1500), ..Setup::default() }).await;
+    fake.set_mood(Mood::Slow);
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(504);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(201);
+    assert_eq!(fake.posts(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_triggered_is_refused() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    let faulty = json!({"conf": [1], "logical_date": "tomorrow", "run_id": "a b", "note": "x".repeat(701)});
+    let places: Vec<_> =
+        trigger(&world, pipeline, None, faulty).await.faults().into_iter().map(|(place, _)| place).collect();
+    assert_eq!(places, ["body.conf", "body.logical_date", "body.run_id", "body.note"]);
+    world.sql("update connectors set connector_type = 'dbt'").await;
+    trigger(&world, pipeline, None, Value::Null).await.expect(400);
+    world
+        .sql("update connectors set connector_type = 'airflow'; update pipelines set is_active = false")
+        .await;
+    assert_eq!(
+        trigger(&world, pipeline, None, Value::Null).await.expect(409),
+        json!({"detail": "The pipeline is no longer active"})
+    );
+    assert_eq!(fake.posts(), 0);
+}
+
+#[tokio::test]
+async fn the_test_of_a_connector_tells_the_version() {
+    let (world, fake, _) = world(Setup::default()).await;
+    let path = format!("/catalog/spaces/{SPACE}/connectors/{}/test", world.connector);
+    let good = world.send(Method::POST, EDITOR, &path, None).await.expect(200);
+    assert_eq!((&good["success"], &good["provider_version"]), (&json!(true), &json!("3.1.8")));
+    assert!(good["latency_ms"].is_u64());
+    drop(fake);
+    world.sql("update connectors set credentials_sealed = 'broken'").await;
+    let bad = world.send(Method::POST, EDITOR, &path, None).await.expect(200);
+    assert_eq!((&bad["success"], &bad["provider_version"]), (&json!(false), &Value::Null));
+}
