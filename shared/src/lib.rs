@@ -6,6 +6,7 @@ pub mod db;
 pub mod events;
 pub mod ids;
 pub mod kafka;
+pub mod metrics;
 pub mod outbox;
 pub mod provider;
 pub mod secrets;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use shared::events::Topic;
 use shared::kafka::{Producer, ensure_topics};
 use shared::secrets::Keyring;
-use shared::{db, outbox, shutdown, telemetry};
+use shared::{db, metrics, outbox, shutdown, telemetry};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -23,6 +23,7 @@ use crate::sync::runner::Runner;
 use crate::sync::{requests, schedule};
 use crate::{gauges, project, vitals};
 
+const METRICS_EVERY: Duration = Duration::from_secs(1);
 const RELAY_EVERY: Duration = Duration::from_millis(200);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
@@ -40,19 +41,20 @@ pub struct Parts {
 /// # Errors
 /// When a setting cannot work, or Kafka's topics contradict the event contract.
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let metrics = telemetry::start_metrics()?;
+    let recorder = telemetry::start_metrics()?;
     let stop = shutdown::on_signal()?;
     let parts = Parts::open(&args.settings, stop.clone())?;
     let listener = tokio::net::TcpListener::bind(args.metrics_listen).await.with_context(|| {
         format!("{} cannot be listened on; choose another with --metrics-listen", args.metrics_listen)
     })?;
-    parts.tasks.spawn(vitals::serve(listener, metrics, parts.runner.pool.clone(), stop.clone()));
+    parts.tasks.spawn(vitals::serve(listener, recorder, parts.runner.pool.clone(), stop.clone()));
     parts.await_topics().await?;
     gauges::describe();
     parts.tasks.spawn(gauges::keep(parts.runner.pool.clone(), args.settings.kafka.clone(), stop.clone()));
     parts.start_projecting();
     parts.start_requests();
     parts.start_relay();
+    parts.tasks.spawn(keep_metrics(parts.runner.pool.clone(), stop.clone()));
     let _ticker = parts.start_ticker().await?;
     parts.tasks.spawn(parts.runner.clone().run(args.syncs_at_once.into()));
     tracing::info!(metrics = %args.metrics_listen, syncs_at_once = args.syncs_at_once, "the worker runs");
@@ -188,6 +190,21 @@ async fn relay(pool: PgPool, producer: Producer, stop: CancellationToken) {
         }
         tokio::select! {
             () = tokio::time::sleep(RELAY_EVERY) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Readers count for themselves what is not kept, so that nothing is wrong when this is late.
+async fn keep_metrics(pool: PgPool, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match metrics::keep(&pool).await {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(error) => tracing::debug!(%error, "PostgreSQL does not answer; the metrics stay as they are"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(METRICS_EVERY) => {}
             () = stop.cancelled() => {}
         }
     }

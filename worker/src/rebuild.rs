@@ -66,13 +66,18 @@ const FRESH_TABLES: &str = "
     set search_path = rebuild, public;
     set statement_timeout = 0";
 
-/// Indexes get the names of those they stand in for, so that later migrations find them.
+/// Indexes get the names of those they stand in for, so that later migrations find them, and triggers are made again.
 const SWAP: &str = "
     do $$
     declare
         names jsonb;
         renamed record;
+        triggers text[];
+        trigger_again text;
     begin
+        select array_agg(pg_get_triggerdef(oid)) into triggers from pg_trigger
+        where not tgisinternal and tgrelid in
+            ('public.pipelines'::regclass, 'public.runs'::regclass, 'public.task_runs'::regclass);
         select jsonb_object_agg(fresh.indexname, old.indexname) into names
         from pg_indexes fresh join pg_indexes old on old.schemaname = 'public' and old.tablename = fresh.tablename
             and split_part(old.indexdef, ' USING ', 2) = split_part(fresh.indexdef, ' USING ', 2)
@@ -85,6 +90,12 @@ const SWAP: &str = "
         for renamed in select key, value from jsonb_each_text(names) where key <> value loop
             execute format('alter index public.%I rename to %I', renamed.key, renamed.value);
         end loop;
+        foreach trigger_again in array coalesce(triggers, '{}') loop
+            execute trigger_again;
+        end loop;
+        insert into public.pipeline_metrics (pipeline_id) select distinct pipeline_id from public.runs
+        on conflict do nothing;
+        update public.pipeline_metrics set revision = revision + 1;
     end $$";
 
 /// The state topics, read from the start.

@@ -22,7 +22,7 @@ pub const PIPELINE_STATES: [&str; 6] = ["queued", "running", "success", "failed"
 /// Every way to ask for active pipelines.
 pub const ACTIVITIES: [&str; 3] = ["true", "false", "any"];
 /// The window of metrics when none is asked for.
-pub const DEFAULT_DAYS: i32 = 30;
+pub const DEFAULT_DAYS: i32 = shared::metrics::KEPT_DAYS;
 
 /// The query of a list of pipelines.
 pub fn pipelines(query: &mut Query) -> PipelineQuery {

@@ -5,6 +5,7 @@ use derive_more::Display;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::ids::{ConnectorId, PipelineId, RunId, SpaceId, TeamId, UserId};
+use shared::metrics;
 use shared::state::Criticality;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -329,7 +330,7 @@ async fn find(
         sql.push(LATEST);
     }
     if query.sort.needs_metrics() {
-        push_metrics(&mut sql, query.window, "");
+        push_metrics(&mut sql, query.window);
     }
     query.filter.push(&mut sql, space, user);
     if !query.status.is_empty() {
@@ -398,30 +399,37 @@ pub async fn exists(db: &PgPool, space: SpaceId, pipeline: PipelineId) -> sqlx::
 fn push_joins(sql: &mut QueryBuilder<Postgres>, user: UserId, window: Window) {
     sql.push(JOINS);
     sql.push(" left join pipeline_watches w on w.pipeline_id = p.id and w.user_id = ").push_bind(user);
-    let percentiles = ", percentile_cont(array[0.5, 0.95]) within group (order by r.duration_seconds)
-        filter (where r.status in ('success', 'failed')) as percentiles";
-    push_metrics(sql, window, percentiles);
+    push_metrics(sql, window);
 }
 
-fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: Window, more: &str) {
-    sql.push(
-        " cross join lateral (select count(*) as run_count,
-            count(*) filter (where r.status = 'success') as success_count,
-            count(*) filter (where r.status = 'failed') as failed_count,
-            count(*) filter (where r.status = 'running') as running_count,
-            count(*) filter (where r.status = 'queued') as queued_count,
-            avg(r.duration_seconds) filter (where r.status in ('success', 'failed')) as avg_duration_seconds,
-            max(r.ended_at) filter (where r.status = 'success') as last_success_at,
-            max(r.ended_at) filter (where r.status = 'failed') as last_failure_at",
-    )
-    .push(more)
-    .push(" from runs r where r.pipeline_id = p.id and r.counted_at >= now() - make_interval(days => ")
-    .push_bind(window.days)
-    .push(")");
-    if !window.include_deleted {
-        sql.push(" and r.deleted_at is null");
+/// Adds the metrics of `p` as `m`: those that are kept where they are still right, else counted now.
+fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: Window) {
+    if window.include_deleted || window.days != metrics::KEPT_DAYS {
+        sql.push(" cross join lateral ");
+        push_counted(sql, window);
+        sql.push(" m");
+        return;
     }
-    sql.push(") m");
+    sql.push(
+        " left join pipeline_metrics kept on kept.pipeline_id = p.id
+             and kept.counted_revision = kept.revision and kept.valid_until >= now()
+         cross join lateral (
+             select kept.run_count, kept.success_count, kept.failed_count, kept.running_count, kept.queued_count,
+                 kept.avg_duration_seconds, kept.percentiles, kept.last_success_at, kept.last_failure_at
+             where kept.pipeline_id is not null
+             union all
+             select counted.run_count, counted.success_count, counted.failed_count, counted.running_count,
+                 counted.queued_count, counted.avg_duration_seconds, counted.percentiles, counted.last_success_at,
+                 counted.last_failure_at from ",
+    );
+    push_counted(sql, window);
+    sql.push(" counted where kept.pipeline_id is null) m");
+}
+
+fn push_counted(sql: &mut QueryBuilder<Postgres>, window: Window) {
+    sql.push("run_metrics(p.id, now() - ").push_bind(window.days).push(" * interval '24 hours', ");
+    // A literal, so that the index of those that are not deleted can serve.
+    sql.push(if window.include_deleted { "true)" } else { "false)" });
 }
 
 impl Pipeline {

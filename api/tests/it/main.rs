@@ -9,6 +9,7 @@ mod conventions;
 mod examples;
 mod fake_airflow;
 mod governance;
+mod metrics;
 mod paging;
 mod pipelines;
 mod runs;

@@ -39,6 +39,10 @@ async fn a_rebuild_from_the_topics_under_a_running_worker_gives_the_same_read_mo
     // And the running worker goes on with the new tables.
     stage.send(&[stage.run("sales", "after", 4, RunState::Success)]).await;
     stage.until("select count(*) = 3001 from runs").await;
+    // Their metrics are kept as before.
+    stage
+        .until("select bool_and(counted_revision = revision and run_count = 3001) from pipeline_metrics")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
