@@ -42,18 +42,53 @@ create table pipeline_metrics (
     last_failure_at timestamptz
 ) with (fillfactor = 50);
 
--- Whoever writes runs marks their pipelines, in the same transaction.
+-- How many runs of a pipeline have each status, so that the total of a long list need not be counted.
+create table run_counts (
+    pipeline_id uuid not null,
+    status text not null,
+    is_deleted boolean not null,
+    space_id uuid not null,
+    n bigint not null,
+    primary key (pipeline_id, status, is_deleted)
+) with (fillfactor = 50);
+create index run_counts_space on run_counts (space_id);
+
+-- Whoever writes runs marks their pipelines and counts them, in the same transaction.
 create function mark_pipeline_metrics() returns trigger language plpgsql as $$
 begin
     insert into pipeline_metrics (pipeline_id) select distinct pipeline_id from changed order by pipeline_id
     on conflict (pipeline_id) do update set revision = pipeline_metrics.revision + 1;
+    insert into run_counts as counted (pipeline_id, status, is_deleted, space_id, n)
+        select pipeline_id, status, deleted_at is not null, space_id, case tg_op when 'DELETE' then -1 else 1 end * count(*)
+        from changed group by 1, 2, 3, 4 order by 1, 2, 3
+    on conflict (pipeline_id, status, is_deleted) do update set n = counted.n + excluded.n;
+    return null;
+end $$;
+create function mark_changed_pipeline_metrics() returns trigger language plpgsql as $$
+begin
+    insert into pipeline_metrics (pipeline_id) select distinct pipeline_id from after order by pipeline_id
+    on conflict (pipeline_id) do update set revision = pipeline_metrics.revision + 1;
+    insert into run_counts as counted (pipeline_id, status, is_deleted, space_id, n)
+        select pipeline_id, status, deleted_at is not null, space_id, sum(n)
+        from (select pipeline_id, status, deleted_at, space_id, 1 as n from after union all select pipeline_id, status, deleted_at, space_id, -1 from before) moved
+        group by 1, 2, 3, 4 having sum(n) <> 0 order by 1, 2, 3
+    on conflict (pipeline_id, status, is_deleted) do update set n = counted.n + excluded.n;
     return null;
 end $$;
 create trigger runs_inserted after insert on runs
     referencing new table as changed for each statement execute function mark_pipeline_metrics();
 create trigger runs_updated after update on runs
-    referencing new table as changed for each statement execute function mark_pipeline_metrics();
+    referencing old table as before new table as after
+    for each statement execute function mark_changed_pipeline_metrics();
 create trigger runs_deleted after delete on runs
     referencing old table as changed for each statement execute function mark_pipeline_metrics();
 
-insert into pipeline_metrics (pipeline_id) select distinct pipeline_id from runs;
+-- Marks and counts everything, where runs came by another way than statements on the table.
+create function count_all_runs() returns void language sql as $$
+    insert into pipeline_metrics (pipeline_id) select distinct pipeline_id from runs on conflict do nothing;
+    update pipeline_metrics set revision = revision + 1;
+    delete from run_counts;
+    insert into run_counts (pipeline_id, status, is_deleted, space_id, n)
+        select pipeline_id, status, deleted_at is not null, space_id, count(*) from runs group by 1, 2, 3, 4;
+$$;
+select count_all_runs();

@@ -1,6 +1,8 @@
 //! The extractors that are the right: a handler that takes a [`SpaceEditor`] runs for editors and admins alone.
 //! Key and `{slug}` become a person and a space, or 401, 404 or 403.
 
+mod memory;
+
 use std::ops::Deref;
 use std::sync::OnceLock;
 
@@ -11,10 +13,11 @@ use shared::events::UserRef;
 use shared::ids::SpaceId;
 use shared::state::Role;
 
+pub use self::memory::AccessMemory;
 use crate::error::{ApiError, ApiResult};
 use crate::limit::Standing;
 use crate::state::App;
-use crate::store::access::{self, Access};
+use crate::store::access::Access;
 use crate::store::keys;
 
 /// Where access leaves how the key stands, for the response's headers.
@@ -123,7 +126,7 @@ async fn member(parts: &mut Parts, app: &App, least: Role) -> ApiResult<Member> 
 
 async fn authenticate(parts: &Parts, app: &App, slug: Option<&str>) -> ApiResult<Access> {
     let key = bearer(parts).ok_or(ApiError::Unauthorized)?;
-    let found = access::find(&app.db, keys::digest(key), slug).await?;
+    let found = app.access.find(&app.db, keys::digest(key), slug).await?;
     let access = found.ok_or(ApiError::Unauthorized)?;
     let Some(standing) = app.limiter.count(access.key_id) else {
         return Ok(access);

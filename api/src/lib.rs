@@ -1,20 +1,20 @@
 //! Serves the space-scoped reads and commands over HTTP, and administers spaces, people and keys from the command
 //! line. What is read was written by the worker; what the providers hold is asked of them only by a trigger or a test.
 
-mod access;
+pub mod access;
 mod admin;
 pub mod config;
 mod edge;
 mod error;
 mod etag;
-mod input;
+pub mod input;
 pub mod limit;
 pub mod openapi;
-mod page;
+pub mod page;
 pub mod routes;
 mod serve;
 pub mod state;
-mod store;
+pub mod store;
 mod trigger;
 
 use anyhow::Context;

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::AccessMemory;
 use crate::config::{APPLICATION, ServeConfig};
 use crate::limit::Limiter;
 use crate::routes;
@@ -35,6 +36,7 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
         .with_context(|| format!("Cannot listen on {}; choose another with --listen", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "answering");
     tokio::spawn(upkeep(app.clone()));
+    app.tasks.spawn(listen(app.clone()));
 
     let drained = CancellationToken::new();
     let router = routes::router(app.clone());
@@ -51,6 +53,7 @@ fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App>
     Ok(App::new(Parts {
         db: db::pool(&config.database, APPLICATION).context("DATABASE_URL cannot be read")?,
         kafka: Probe::new(&config.kafka).context("The Kafka settings cannot work")?,
+        access: AccessMemory::default(),
         keyring: Keyring::new(&config.sealing)?,
         network: config.network,
         limiter: Limiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
@@ -75,6 +78,10 @@ async fn finish(app: &App, server: tokio::task::JoinHandle<std::io::Result<()>>)
     }
     let _ = timeout(Duration::from_secs(3), app.db.close()).await;
     tracing::info!("stopped");
+}
+
+async fn listen(app: App) {
+    app.access.listen(&app.db, &app.stopping).await;
 }
 
 async fn upkeep(app: App) {

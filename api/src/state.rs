@@ -13,6 +13,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::AccessMemory;
 use crate::limit::Limiter;
 
 /// The service's shared parts.
@@ -23,6 +24,7 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub db: PgPool,
     pub kafka: Probe,
+    pub access: AccessMemory,
     pub keyring: Keyring,
     pub network: NetworkPolicy,
     pub limiter: Limiter,

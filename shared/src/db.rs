@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::events::Observation;
@@ -24,6 +25,9 @@ pub struct DatabaseConfig {
     pub statement_timeout: u32,
 }
 
+/// How long a connection that answered is taken to be alive.
+const TRUSTED: Duration = Duration::from_secs(1);
+
 /// Opens a pool without waiting for the server: a database that is away at start-up is a state, not an end.
 ///
 /// # Errors
@@ -40,6 +44,16 @@ pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::
         .max_connections(config.database_connections)
         .acquire_timeout(Duration::from_secs(5))
         .idle_timeout(Duration::from_secs(300))
+        // A round trip before every statement would cost as much as most statements do.
+        .test_before_acquire(false)
+        .before_acquire(|connection, state| {
+            Box::pin(async move {
+                if state.idle_for > TRUSTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options))
 }
 

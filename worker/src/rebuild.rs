@@ -93,9 +93,7 @@ const SWAP: &str = "
         foreach trigger_again in array coalesce(triggers, '{}') loop
             execute trigger_again;
         end loop;
-        insert into public.pipeline_metrics (pipeline_id) select distinct pipeline_id from public.runs
-        on conflict do nothing;
-        update public.pipeline_metrics set revision = revision + 1;
+        perform count_all_runs();
     end $$";
 
 /// The state topics, read from the start.

@@ -168,11 +168,9 @@ pub async fn list(
     paging: Paging,
 ) -> sqlx::Result<Option<Rows<Run>>> {
     let mut sql = columns(query.filter.include_deleted);
-    sql.push(", (select count(*)");
-    push_found(&mut sql, space, user, of, &query.filter);
-    sql.push(") as total from (select r.id, row_number() over (");
-    push_order(&mut sql, query.sort);
-    sql.push(") as place");
+    sql.push(", (");
+    push_total(&mut sql, space, user, of, &query.filter);
+    sql.push(") as total from (select r.id");
     push_found(&mut sql, space, user, of, &query.filter);
     push_order(&mut sql, query.sort);
     sql.push(" limit ").push_bind(paging.limit()).push(" offset ").push_bind(paging.offset());
@@ -180,7 +178,7 @@ pub async fn list(
         .push(JOINS)
         .push(" where r.space_id = ")
         .push_bind(space);
-    sql.push(" order by page.place");
+    push_order(&mut sql, query.sort);
     let rows = sql.build().fetch_all(db).await?;
     match rows.first() {
         Some(row) => {
@@ -204,8 +202,8 @@ async fn count(
     {
         return Ok(None);
     }
-    let mut sql = QueryBuilder::new("select count(*)");
-    push_found(&mut sql, space, user, of, filter);
+    let mut sql = QueryBuilder::new("");
+    push_total(&mut sql, space, user, of, filter);
     let total = sql.build_query_scalar().fetch_one(db).await?;
     Ok(Some(Rows { rows: Vec::new(), total }))
 }
@@ -256,6 +254,26 @@ fn push_order(sql: &mut QueryBuilder<Postgres>, sort: Option<(RunSort, bool)>) {
     };
 }
 
+/// How many runs are found: added up where that is enough, else counted.
+fn push_total(
+    sql: &mut QueryBuilder<Postgres>,
+    space: SpaceId,
+    user: UserId,
+    of: &RunsOf<'_>,
+    filter: &RunFilter,
+) {
+    if !filter.asks_status_alone() {
+        sql.push("select count(*)");
+        return push_found(sql, space, user, of, filter);
+    }
+    sql.push("select coalesce(sum(r.n), 0)::bigint from run_counts r");
+    push_of(sql, space, user, of);
+    if !filter.include_deleted {
+        sql.push(" and not r.is_deleted");
+    }
+    filter.push_status(sql);
+}
+
 fn push_found(
     sql: &mut QueryBuilder<Postgres>,
     space: SpaceId,
@@ -263,12 +281,18 @@ fn push_found(
     of: &RunsOf<'_>,
     filter: &RunFilter,
 ) {
+    sql.push(" from runs r");
+    push_of(sql, space, user, of);
+    filter.push(sql);
+}
+
+fn push_of(sql: &mut QueryBuilder<Postgres>, space: SpaceId, user: UserId, of: &RunsOf<'_>) {
     match of {
         RunsOf::Pipeline(pipeline) => {
-            sql.push(" from runs r where r.pipeline_id = ").push_bind(*pipeline);
+            sql.push(" where r.pipeline_id = ").push_bind(*pipeline);
         }
         RunsOf::Space(pipelines) => {
-            sql.push(" from runs r where r.space_id = ").push_bind(space);
+            sql.push(" where r.space_id = ").push_bind(space);
             if !pipelines.is_open() {
                 sql.push(
                     " and r.pipeline_id in (select p.id from pipelines p join connectors c on c.id = p.connector_id
@@ -279,10 +303,34 @@ fn push_found(
             }
         }
     }
-    filter.push(sql);
 }
 
 impl RunFilter {
+    fn asks_status_alone(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                started_from: None,
+                started_to: None,
+                ended_from: None,
+                ended_to: None,
+                duration_min: None,
+                duration_max: None,
+                triggered_by: None,
+                run_id: None,
+                run_type,
+                status: _,
+                include_deleted: _,
+            } if run_type.is_empty()
+        )
+    }
+
+    fn push_status(&self, sql: &mut QueryBuilder<Postgres>) {
+        if !self.status.is_empty() {
+            sql.push(" and r.status = any(").push_bind(words(&self.status)).push(")");
+        }
+    }
+
     fn push(&self, sql: &mut QueryBuilder<Postgres>) {
         if !self.include_deleted {
             sql.push(" and r.deleted_at is null");
@@ -304,9 +352,7 @@ impl RunFilter {
         if let Some(seconds) = self.duration_max {
             sql.push(" and r.duration_seconds <= ").push_bind(seconds);
         }
-        if !self.status.is_empty() {
-            sql.push(" and r.status = any(").push_bind(words(&self.status)).push(")");
-        }
+        self.push_status(sql);
         if !self.run_type.is_empty() {
             sql.push(" and r.run_type = any(").push_bind(words(&self.run_type)).push(")");
         }

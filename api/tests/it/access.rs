@@ -235,3 +235,36 @@ async fn me_tells_who_and_where() {
     assert_eq!(me["user"]["name"], "Edith");
     assert_eq!(me["spaces"], json!([{"slug": "finance", "name": "Finance", "role": "editor"}]));
 }
+
+/// While changes are told, keys are remembered; what is changed holds at once all the same.
+#[tokio::test]
+async fn what_is_remembered_of_a_key_is_forgotten_when_it_changes() {
+    let world = World::new().await;
+    let app = world.app.clone();
+    tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
+    let path = format!("/spaces/{SPACE}/orchestration/runs");
+    let status = async |key: &str| world.send(Method::GET, key, &path, None).await.status.as_u16();
+    let becomes = async |key: &str, wanted: u16| {
+        let becomes = async { while status(key).await != wanted {} };
+        tokio::time::timeout(std::time::Duration::from_secs(60), becomes).await.expect("it is told");
+    };
+    let remembered = async {
+        // With the tables away, only what is remembered can answer for the key.
+        while {
+            assert_eq!(status(VIEWER).await, 200);
+            let mut hidden = world.db.begin().await.unwrap();
+            sqlx::query("alter table api_keys rename to hidden").execute(&mut *hidden).await.unwrap();
+            let answer = tokio::time::timeout(std::time::Duration::from_millis(300), status(VIEWER)).await;
+            hidden.rollback().await.unwrap();
+            answer.is_err()
+        } {}
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), remembered).await.expect("a key is remembered");
+
+    world.sql("update api_keys set revoked_at = now() where prefix = 'qk_victor'").await;
+    becomes(VIEWER, 401).await;
+    world.sql("update api_keys set revoked_at = null where prefix = 'qk_victor'").await;
+    becomes(VIEWER, 200).await;
+    world.sql("delete from memberships where user_id in (select id from users where name = 'Victor')").await;
+    becomes(VIEWER, 404).await;
+}

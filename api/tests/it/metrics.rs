@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared::ids::{PipelineId, RunId};
 use shared::metrics;
 
-use crate::world::{World, hours_ago};
+use crate::world::{SPACE, World, hours_ago};
 
 const STATES: [&str; 4] = ["success", "failed", "running", "queued"];
 /// A window that is never kept, and holds the same runs as the usual one where none is older than 30 days.
@@ -31,6 +31,17 @@ async fn metrics_of(world: &World, path: &str) -> Vec<Value> {
 
 async fn assert_as_counted(world: &World) {
     assert_eq!(metrics_of(world, "/pipelines").await, metrics_of(world, COUNTED).await);
+}
+
+/// The totals that are added up are those of the lists.
+async fn assert_totals(world: &World) {
+    for path in
+        ["/runs?", "/runs?status=failed&status=queued&", "/runs?include_deleted=true&", "/runs?tag=none&"]
+    {
+        let answer = world.get(&format!("/spaces/{SPACE}/orchestration{path}size=500")).await;
+        let total = answer.header("x-total-count").to_owned();
+        assert_eq!(total, answer.expect(200).as_array().unwrap().len().to_string(), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -85,6 +96,7 @@ async fn whatever_changes_when_the_answer_is_what_counting_gives() {
             metrics::keep(&world.db).await.unwrap();
         }
         assert_as_counted(&world).await;
+        assert_totals(&world).await;
     }
     for sort in ["failed_count", "-success_rate", "-avg_duration", "avg_duration"] {
         let order = |path: String| {

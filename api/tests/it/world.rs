@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use api::access::AccessMemory;
 use api::limit::Limiter;
 use api::routes;
 use api::state::{App, Parts};
@@ -118,6 +119,7 @@ impl World {
         let app = App::new(Parts {
             db: db.clone(),
             kafka: Probe::new(&kafka).unwrap(),
+            access: AccessMemory::default(),
             keyring: keyring(),
             network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
             limiter: Limiter::new(setup.limits.0, setup.limits.1),

@@ -5,6 +5,7 @@
 //! `cargo local down`. State lies in the git-ignored `.local/`.
 
 mod airflow;
+mod bench;
 mod demo;
 mod env_file;
 mod kafka;
@@ -25,15 +26,17 @@ pub use airflow::{
     Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed, airflow, airflow_instance, local_airflow,
     seed_airflow,
 };
+pub use bench::{Benchmark, bench};
 pub use demo::demo;
 pub use kafka::{kafka, kafka_instance};
 pub use logs::show as logs;
-pub use postgres::{ensure_database, local_postgres, postgres, postgres_instance};
+pub use postgres::{ensure_database, local_postgres, postgres, postgres_instance, postgres_program};
 pub use progress::print;
 pub use python::environment as python_environment;
 pub use service::Service;
 pub use status::{Part, PartStatus, status, table};
 pub use test_database::{TestDatabase, test_database};
+pub use tools::program;
 
 /// A setting from the environment; an empty one counts as none.
 fn setting(name: &str) -> Option<String> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use local::{Part, Service, demo, logs, print, status, table};
+use local::{Benchmark, Part, Service, bench, demo, logs, print, status, table};
 
 /// Real PostgreSQL, Kafka and Airflow on this machine, and our worker and API beside them
 #[derive(Parser)]
@@ -42,6 +42,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure, and print a table
+    Bench {
+        benchmark: Benchmark,
+        /// Seconds for each measurement
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+    },
 }
 
 #[tokio::main]
@@ -64,6 +71,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Up { part } => up(part).await,
         Command::Down { part } => down(part).await,
         Command::Logs { part, follow, lines } => logs(&services(part), lines, follow).await,
+        Command::Bench { benchmark, seconds } => bench(benchmark, seconds).await,
         Command::Status { json } => {
             let all = status().await?;
             print(&if json { serde_json::to_string_pretty(&all)? } else { table(&all) });

@@ -62,6 +62,15 @@ pub async fn postgres_instance(name: &str) -> Result<String> {
     home.url(record.port)
 }
 
+/// A program that comes with the server, as `pgbench` does.
+pub async fn postgres_program(name: &str) -> Result<PathBuf> {
+    let program = find_programs().await?.join(name);
+    let found = tools::is_executable(&program).then_some(program).or_else(|| tools::on_path(name));
+    found.with_context(|| {
+        format!("this PostgreSQL comes without {name}: install the system's package postgresql")
+    })
+}
+
 /// Makes a database unless it exists; returns its URL.
 pub async fn ensure_database(admin_url: &str, name: &str) -> Result<String> {
     let mut admin = connect(admin_url).await?;

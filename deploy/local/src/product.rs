@@ -67,25 +67,29 @@ pub async fn migrate(settings: &Settings) -> Result<()> {
 
 /// Builds both binaries, cargo's own output shown.
 pub async fn build() -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(paths::workspace()).args(["build", "--bins"]);
-    command.args(["-p", "orchestration-api", "-p", "orchestration-worker"]);
+    let mut command = cargo();
+    command.args(["build", "--bins", "-p", "orchestration-api", "-p", "orchestration-worker"]);
     if binary_folder()?.ends_with("release") {
         command.arg("--release");
     }
+    let status = tokio::task::spawn_blocking(move || command.status()).await?.context("cannot run cargo")?;
+    if !status.success() {
+        bail!("the worker and the API do not build: see above");
+    }
+    Ok(())
+}
+
+/// Cargo, on this workspace.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(paths::workspace()).stdin(Stdio::null());
     // What cargo told this program about itself would look to build scripts like a change, and cost minutes.
     for (name, _) in std::env::vars_os() {
         if is_about_a_package(&name.to_string_lossy()) {
             command.env_remove(name);
         }
     }
-    command.stdin(Stdio::null());
-    let status = tokio::task::spawn_blocking(move || command.status()).await?.context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the worker and the API do not build: see above");
-    }
-    Ok(())
+    command
 }
 
 /// Whether cargo sets this variable for each package it builds or runs, unlike the settings of cargo itself.

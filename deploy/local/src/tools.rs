@@ -59,6 +59,14 @@ pub async fn install_package(package: &str, purpose: &str) -> Result<()> {
     Ok(())
 }
 
+/// A program from `PATH`, or from the system's package of this name when it is missing there.
+pub async fn program(name: &str) -> Result<PathBuf> {
+    if on_path(name).is_none() {
+        install_package(name, name).await?;
+    }
+    on_path(name).with_context(|| format!("the package {name} brought no program of this name"))
+}
+
 /// `uv`, from `PATH` or installed into a virtual environment of its own under `.local/`.
 pub async fn uv() -> Result<PathBuf> {
     if let Some(uv) = on_path("uv") {

@@ -39,6 +39,7 @@ async fn a_rebuild_from_the_topics_under_a_running_worker_gives_the_same_read_mo
     // And the running worker goes on with the new tables.
     stage.send(&[stage.run("sales", "after", 4, RunState::Success)]).await;
     stage.until("select count(*) = 3001 from runs").await;
+    assert_eq!(stage.number("select sum(n)::bigint from run_counts").await, 3_001);
     // Their metrics are kept as before.
     stage
         .until("select bool_and(counted_revision = revision and run_count = 3001) from pipeline_metrics")

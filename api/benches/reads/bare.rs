@@ -1,0 +1,39 @@
+//! The least that a service could do: ask PostgreSQL the same questions and answer in JSON. No keys, no roles, no
+//! limits, no headers.
+
+use api::input::Query;
+use api::page::Paging;
+use api::store::pipelines::PipelineFilter;
+use api::store::runs::{self, Run, RunDetail, RunQuery, RunsOf};
+use api::store::task_runs;
+use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use shared::ids::{RunId, SpaceId, UserId};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+#[derive(Clone)]
+pub struct Bare {
+    pub db: PgPool,
+    pub space: SpaceId,
+}
+
+pub fn router(bare: Bare) -> Router {
+    Router::new().route("/runs/{id}", get(run)).route("/runs", get(fifty_runs)).with_state(bare)
+}
+
+async fn run(State(bare): State<Bare>, Path(id): Path<Uuid>) -> Json<RunDetail> {
+    let run = runs::get(&bare.db, bare.space, RunId(id), false).await.unwrap().unwrap();
+    let tasks = task_runs::list(&bare.db, bare.space, run.id, false).await.unwrap();
+    Json(RunDetail { run, tasks })
+}
+
+async fn fifty_runs(State(bare): State<Bare>) -> Json<Vec<Run>> {
+    let paging = Paging::read(&mut Query::of("size=50"));
+    let of = PipelineFilter::default();
+    let nobody = UserId(Uuid::nil());
+    let page =
+        runs::list(&bare.db, bare.space, nobody, &RunsOf::Space(&of), &RunQuery::default(), paging).await;
+    Json(page.unwrap().unwrap().rows)
+}

@@ -1,0 +1,55 @@
+//! What was measured, as two tables in Markdown.
+
+use crate::load::{Full, Latency, Load};
+use crate::sql::Read;
+
+pub struct Report {
+    compared: String,
+    pages: String,
+}
+
+impl Report {
+    pub fn new(load: &Load) -> Self {
+        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        Self {
+            compared: format!(
+                "{cores} cores, everything on one machine, {} connections, {} s each.\n\n\
+                 | read | PostgreSQL alone | bare handler | API | of PostgreSQL alone | of the bare handler |\n\
+                 |---|---:|---:|---:|---:|---:|\n",
+                load.connections,
+                load.time.as_secs()
+            ),
+            pages: "| page, at half the load it bears | a second | median | p99 | of the p99 before |\n\
+                    |---|---:|---:|---:|---:|\n"
+                .to_owned(),
+        }
+    }
+
+    pub fn compared(&mut self, read: Read, alone: f64, bare: &Full, api: &Full) {
+        let (bare, api) = (bare.per_second, api.per_second);
+        let percent = |whole: f64| format!("{:.0} %", 100.0 * api / whole);
+        self.compared += &format!(
+            "| {} | {alone:.0}/s | {bare:.0}/s | {api:.0}/s | {} | {} |\n",
+            read.name(),
+            percent(alone),
+            percent(bare)
+        );
+        local::print(self.compared.lines().last().unwrap_or_default());
+    }
+
+    pub fn page(&mut self, name: &str, found: &Latency, before: Option<&Latency>) {
+        let ratio = before.map(|before| format!("{:.1}", found.p99.as_secs_f64() / before.p99.as_secs_f64()));
+        self.pages += &format!(
+            "| {name} | {:.0} | {:.1} ms | {:.1} ms | {} |\n",
+            found.per_second,
+            found.median.as_secs_f64() * 1e3,
+            found.p99.as_secs_f64() * 1e3,
+            ratio.unwrap_or_default()
+        );
+        local::print(self.pages.lines().last().unwrap_or_default());
+    }
+
+    pub fn print(&self) {
+        local::print(&format!("\n{}\n{}", self.compared, self.pages));
+    }
+}

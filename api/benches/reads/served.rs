@@ -1,0 +1,81 @@
+//! What is measured, listening: the service as it runs in production, its limits on, and the bare handler.
+
+use std::time::Duration;
+
+use api::access::AccessMemory;
+use api::limit::Limiter;
+use api::routes;
+use api::state::{App, Parts};
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use shared::db::DatabaseConfig;
+use shared::ids::SpaceId;
+use shared::kafka::{KafkaConfig, KafkaOptions, Probe};
+use shared::provider::NetworkPolicy;
+use shared::secrets::{Keyring, SealingConfig};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bare::{self, Bare};
+use crate::data::Data;
+
+pub struct Served {
+    /// Addresses.
+    pub api: String,
+    pub bare: String,
+    pub key: String,
+}
+
+impl Served {
+    pub async fn start(data: &Data) -> anyhow::Result<Self> {
+        let app = app(pool(data)?)?;
+        let api = listen(routes::router(app.clone())).await?;
+        // As in production; it ends with the process.
+        tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
+        let bare = listen(bare::router(Bare { db: pool(data)?, space: SpaceId(data.space) })).await?;
+        Ok(Self { api, bare, key: data.key.clone() })
+    }
+}
+
+async fn listen(router: Router) -> anyhow::Result<String> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    Ok(address)
+}
+
+fn pool(data: &Data) -> anyhow::Result<PgPool> {
+    let config = DatabaseConfig {
+        database_url: data.url.clone().into(),
+        database_connections: u32::try_from(crate::CONNECTIONS)?,
+        statement_timeout: 30,
+    };
+    Ok(shared::db::pool(&config, "bench")?)
+}
+
+fn app(db: PgPool) -> anyhow::Result<App> {
+    let kafka = KafkaConfig {
+        kafka_bootstrap_servers: "127.0.0.1:9".to_owned(),
+        kafka_prefix: String::new(),
+        kafka_partitions: 1,
+        kafka_replication: 1,
+        kafka_options: KafkaOptions::default(),
+    };
+    let sealing =
+        SealingConfig { sealing_keys: "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=".to_owned().into() };
+    Ok(App::new(Parts {
+        db,
+        kafka: Probe::new(&kafka)?,
+        access: AccessMemory::default(),
+        keyring: Keyring::new(&sealing)?,
+        network: NetworkPolicy { allow_private_networks: false },
+        limiter: Limiter::new(u32::MAX, u32::MAX),
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        time_out: Duration::from_secs(30),
+        origins: vec![],
+        body_limit: 100_000,
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    }))
+}
