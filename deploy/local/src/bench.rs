@@ -9,12 +9,15 @@ use crate::product;
 pub enum Benchmark {
     /// The API's reads beside PostgreSQL alone
     Reads,
+    /// A first sync and an idle poll beside a bare crawl of the same Airflow
+    Sync,
 }
 
 impl Benchmark {
     fn target(self) -> (&'static str, &'static str) {
         match self {
             Self::Reads => ("orchestration-api", "reads"),
+            Self::Sync => ("orchestration-worker", "sync"),
         }
     }
 }

@@ -1,0 +1,90 @@
+//! What a sync costs beside a bare crawl of the same Airflow by the same plan, and what a poll costs that finds
+//! nothing new. `cargo local bench sync` runs it and prints a table.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
+
+mod bare;
+mod stage;
+
+use std::time::Duration;
+
+use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use stage::{Stage, Synced};
+
+const DAGS: u32 = 500;
+const RUNS: u32 = 100;
+const TASKS: u32 = 5;
+/// Both are measured by turns, since the machine has its moods.
+const TURNS: usize = 3;
+const IDLE_POLLS: usize = 5;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let airflow = seeded().await?;
+    let mut crawls = Vec::new();
+    let mut firsts = Vec::new();
+    let mut idles = Vec::new();
+    for _ in 0..TURNS {
+        crawls.push(bare::crawl(&airflow).await?);
+        let stage = Stage::new(&airflow).await?;
+        firsts.push(stage.sync().await?);
+        idles.clear();
+        for _ in 0..IDLE_POLLS {
+            idles.push(stage.sync().await?);
+        }
+    }
+    print(&crawls, &firsts, &idles);
+    Ok(())
+}
+
+async fn seeded() -> anyhow::Result<Airflow> {
+    let name = "airflow-bench".to_owned();
+    let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
+    let airflow = local::airflow_instance(&setup).await?;
+    let seed = Seed { prefix: "bench".to_owned(), dags: DAGS, runs: RUNS, tasks: TASKS };
+    local::seed_airflow(&airflow, &seed).await?;
+    Ok(airflow)
+}
+
+fn print(crawls: &[bare::Crawl], firsts: &[Synced], idles: &[Synced]) {
+    let crawl = median(crawls.iter().map(|crawl| crawl.took));
+    let first = median(firsts.iter().map(|sync| sync.took));
+    let memory = firsts.iter().map(|sync| sync.memory).max().unwrap_or(0);
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let mut table = format!(
+        "\n{cores} cores, everything on one machine; an Airflow 3.3 with {DAGS} DAGs × {RUNS} runs × {TASKS} tasks; \
+         medians of {TURNS}, by turns.\n\n\
+         | | requests | rows told | published | rewritten | WAL | took |\n|---|---:|---:|---:|---:|---:|---:|\n\
+         | bare crawl | {} | {} | | | | {:.1} s |\n",
+        crawls[0].requests,
+        crawls[0].rows,
+        crawl.as_secs_f64()
+    );
+    table += &row("first sync", &firsts[0], first);
+    let quietest = idles.iter().min_by_key(|sync| sync.wal).expect("there were some");
+    table += &row("idle poll", quietest, median(idles.iter().map(|sync| sync.took)));
+    table += &format!(
+        "\nA first sync takes {:.2} times the bare crawl; its worker had {} MB at most.",
+        first.as_secs_f64() / crawl.as_secs_f64(),
+        memory >> 20
+    );
+    local::print(&table);
+}
+
+fn row(name: &str, sync: &Synced, took: Duration) -> String {
+    format!(
+        "| {name} | {} | {} | {} | {} | {} KiB | {:.1} s |\n",
+        sync.report.requests,
+        sync.report.pipelines_seen + sync.report.runs_seen + sync.report.task_runs_seen,
+        sync.report.events_published,
+        sync.rewritten,
+        sync.wal >> 10,
+        took.as_secs_f64()
+    )
+}
+
+fn median(times: impl Iterator<Item = Duration>) -> Duration {
+    let mut times: Vec<_> = times.collect();
+    times.sort();
+    times[times.len() / 2]
+}
