@@ -11,6 +11,8 @@ use shared::secrets::SealingConfig;
 use shared::telemetry::LogConfig;
 use uuid::Uuid;
 
+use crate::retention::RetentionConfig;
+
 /// Polls Airflow, publishes what changed to Kafka and projects it into PostgreSQL.
 #[derive(Parser, Debug)]
 #[command(name = "orchestration-worker", version)]
@@ -75,6 +77,9 @@ pub struct RunArgs {
     /// How many connectors are synced at a time
     #[arg(long, env = "ORCHESTRATION_SYNCS_AT_ONCE", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub syncs_at_once: u16,
+
+    #[command(flatten)]
+    pub retention: RetentionConfig,
 }
 
 #[derive(Args, Debug)]

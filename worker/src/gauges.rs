@@ -34,6 +34,10 @@ pub fn describe() {
     describe_counter!("orchestration_records_applied_total", "Records read from Kafka and applied, by group");
     describe_counter!("orchestration_dead_letters_total", "Records that made no sense, by group");
     describe_counter!(
+        "orchestration_retention_removed_total",
+        "Rows that were removed because they were older than they are kept, by what they were"
+    );
+    describe_counter!(
         "orchestration_source_requests_total",
         "Requests to providers, by connector and answer"
     );

@@ -21,7 +21,7 @@ use crate::config::{RunArgs, Settings};
 use crate::consume::{self, Consumption};
 use crate::sync::runner::Runner;
 use crate::sync::{requests, schedule};
-use crate::{gauges, project, vitals};
+use crate::{gauges, project, retention, vitals};
 
 const METRICS_EVERY: Duration = Duration::from_secs(1);
 const RELAY_EVERY: Duration = Duration::from_millis(200);
@@ -41,6 +41,7 @@ pub struct Parts {
 /// # Errors
 /// When a setting cannot work, or Kafka's topics contradict the event contract.
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
+    args.retention.check()?;
     let recorder = telemetry::start_metrics()?;
     let stop = shutdown::on_signal()?;
     let parts = Parts::open(&args.settings, stop.clone())?;
@@ -55,6 +56,7 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     parts.start_requests();
     parts.start_relay();
     parts.tasks.spawn(keep_metrics(parts.runner.pool.clone(), stop.clone()));
+    parts.tasks.spawn(retention::keep(parts.runner.pool.clone(), args.retention.clone(), stop.clone()));
     let _ticker = parts.start_ticker().await?;
     parts.tasks.spawn(parts.runner.clone().run(args.syncs_at_once.into()));
     tracing::info!(metrics = %args.metrics_listen, syncs_at_once = args.syncs_at_once, "the worker runs");

@@ -5,8 +5,9 @@ mod pipelines;
 mod runs;
 mod task_runs;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -27,6 +28,45 @@ pub trait Projection: Observed + Send + Sync + Unpin + 'static {
     const UPSERT: &'static str;
     /// `$1` ids → events, as their rows tell them.
     const FIND: &'static str;
+    /// Of entities without a row, `$1` ids, `$2` what they belong to, `$3` when they were due if that matters, `$4` when
+    /// anything last happened to them → the ids of those that are older than such are kept.
+    const TOO_OLD: &'static str;
+
+    /// How old it is, if it can grow too old.
+    fn age(&self) -> Option<Age>;
+}
+
+/// How old an entity is by its own times.
+pub struct Age {
+    /// The pipeline or run that it belongs to.
+    of: Uuid,
+    due_at: Option<DateTime<Utc>>,
+    settled_at: DateTime<Utc>,
+}
+
+/// Nothing is kept for a shorter time.
+const KEPT_AT_LEAST: TimeDelta = TimeDelta::days(1);
+
+/// Which of these, none of which has a row, are older than such are kept: removed once, or never taken in, and not to
+/// come back.
+pub async fn too_old<'a, E: Projection>(
+    db: impl PgExecutor<'_>,
+    unknown: impl Iterator<Item = &'a E>,
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let fresh = Utc::now() - KEPT_AT_LEAST;
+    let mut old = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for event in unknown {
+        if let Some(Age { of, due_at, settled_at }) = event.age().filter(|age| age.settled_at < fresh) {
+            old.extend([(event.subject(), of, due_at, settled_at)]);
+        }
+    }
+    if old.0.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let (ids, of, due_at, settled_at) = old;
+    let too_old: Vec<Uuid> =
+        sqlx::query_scalar(E::TOO_OLD).bind(ids).bind(of).bind(due_at).bind(settled_at).fetch_all(db).await?;
+    Ok(too_old.into_iter().collect())
 }
 
 /// What is known of an entity.
@@ -111,7 +151,7 @@ fn decode<E: Projection>(topic: Topic, messages: &[Message]) -> (Vec<(usize, E)>
     (events, dead)
 }
 
-/// Upserts the newest observation of each entity. Where an older record stands behind a newer one in the log,
+/// Upserts the newest observation of each entity, if it is new and not too old. Where an older record stands behind a newer one in the log,
 /// compaction would keep the older: the newer is sent once more.
 async fn keep<E: Projection>(
     db: &mut PgConnection,
@@ -120,6 +160,7 @@ async fn keep<E: Projection>(
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = events.iter().map(|(_, event)| event.subject()).collect();
     let known = known::<E>(&mut *db, &ids).await?;
+    let here: HashSet<Uuid> = known.keys().copied().collect();
     let mut newest: HashMap<Uuid, (i64, i64, Option<&E>)> =
         known.into_values().map(|known| (known.id, (known.version, known.log_offset, None))).collect();
     let mut superseded = BTreeSet::new();
@@ -137,6 +178,9 @@ async fn keep<E: Projection>(
             }
         }
     }
+    let unknown = newest.iter().filter(|(id, _)| !here.contains(id)).filter_map(|(_, (.., event))| *event);
+    let too_old = too_old::<E>(&mut *db, unknown).await?;
+    newest.retain(|id, _| !too_old.contains(id));
     upsert(db, newest.into_values()).await?;
     for event in find::<E>(&mut *db, &Vec::from_iter(superseded)).await? {
         outbox::put(db, &event).await?;

@@ -2,7 +2,7 @@
 
 use shared::events::PipelineObserved;
 
-use super::Projection;
+use super::{Age, Projection};
 
 impl Projection for PipelineObserved {
     const KNOWN: &'static str =
@@ -41,4 +41,10 @@ impl Projection for PipelineObserved {
     const FIND: &'static str = "
         select to_jsonb(p) || jsonb_build_object('space', s.slug, 'deleted', p.deleted_at is not null)
         from pipelines p join spaces s on s.id = p.space_id where p.id = any($1)";
+
+    const TOO_OLD: &'static str = "select null::uuid where false";
+
+    fn age(&self) -> Option<Age> {
+        None
+    }
 }

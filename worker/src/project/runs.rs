@@ -1,8 +1,9 @@
 //! Runs as rows.
 
+use chrono::DateTime;
 use shared::events::RunObserved;
 
-use super::Projection;
+use super::{Age, Projection};
 
 impl Projection for RunObserved {
     const KNOWN: &'static str = "select id, version, fingerprint, log_offset from runs where id = any($1)";
@@ -51,4 +52,27 @@ impl Projection for RunObserved {
                 then jsonb_build_object('id', r.triggered_by_id, 'name', r.triggered_by_name) end)
         from runs r join spaces s on s.id = r.space_id left join pipelines p on p.id = r.pipeline_id
         where r.id = any($1)";
+
+    // The live read model tells which run is a pipeline's latest, also while another one is made beside it.
+    const TOO_OLD: &'static str = "
+        select old.id from retention
+        cross join unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
+            as old(id, pipeline_id, due_at, settled_at)
+        where retention.what = 'runs' and old.settled_at < now() - retention.days * interval '24 hours'
+            and (old.due_at is null or exists (
+                select from public.runs later where later.pipeline_id = old.pipeline_id
+                    and later.deleted_at is null and (later.ordered_at, later.id) > (old.due_at, old.id)))
+            and not exists (select from comments c where c.run_id = old.id and c.task_run_id is null)
+            and not exists (select from comments c where c.run_id = old.id and c.task_run_id is not null)";
+
+    fn age(&self) -> Option<Age> {
+        let due_at = self.run_after.or(self.logical_date).or(self.queued_at).or(self.started_at);
+        let times = [self.run_after, self.logical_date, self.queued_at, self.started_at, self.ended_at];
+        (self.status.is_finished() || self.deleted).then(|| Age {
+            of: self.pipeline_id.0,
+            // One that is gone at the provider is nobody's latest.
+            due_at: (!self.deleted).then_some(due_at.unwrap_or(DateTime::UNIX_EPOCH)),
+            settled_at: times.into_iter().flatten().max().unwrap_or(self.observed_at),
+        })
+    }
 }

@@ -2,7 +2,7 @@
 
 use shared::events::TaskRunObserved;
 
-use super::Projection;
+use super::{Age, Projection};
 
 impl Projection for TaskRunObserved {
     const KNOWN: &'static str =
@@ -47,4 +47,22 @@ impl Projection for TaskRunObserved {
         from task_runs t join spaces s on s.id = t.space_id
         left join pipelines p on p.id = t.pipeline_id left join runs r on r.id = t.run_id
         where t.id = any($1)";
+
+    // They go with their run: by its age where it is here, by their own where it went before them.
+    const TOO_OLD: &'static str = "
+        select old.id from retention
+        cross join unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
+            as old(id, run_id, due_at, settled_at)
+        left join public.runs r on r.id = old.run_id
+        where retention.what = 'task_runs' and old.settled_at < now() - retention.days * interval '24 hours'
+            and case when r.id is not null then may_go(r.id, now() - retention.days * interval '24 hours')
+                else not exists (select from comments c where c.run_id = old.run_id and c.task_run_id is null)
+                    and not exists (select from comments c where c.run_id = old.run_id and c.task_run_id is not null)
+                end";
+
+    fn age(&self) -> Option<Age> {
+        let times = [self.queued_at, self.started_at, self.ended_at];
+        let settled_at = times.into_iter().flatten().max().unwrap_or(self.observed_at);
+        Some(Age { of: self.run_id.0, due_at: None, settled_at })
+    }
 }

@@ -12,6 +12,7 @@ use shared::provider::{ProviderError, RunScope, TaskRunScope};
 
 use super::listing::Listed;
 use super::{CRAWLS_AT_ONCE, Sync, SyncError, jobs};
+use crate::retention::Kept;
 
 /// How often every history is read again, to find what no list of changes tells: deletions and notes.
 const RECONCILE_EVERY: TimeDelta = TimeDelta::hours(6);
@@ -27,10 +28,11 @@ impl Sync<'_> {
         lively: &BTreeSet<PipelineId>,
     ) -> Result<(), SyncError> {
         let mut due = self.due(listed).await?;
+        let kept = Kept::read(self.pool).await?;
         due.sort_by_key(|name| !lively.contains(&PipelineId::of(self.job.connector_id, name)));
         self.note_progress(|progress| progress.to_crawl = due.len());
         stream::iter(due)
-            .map(|pipeline| self.crawl(pipeline))
+            .map(|pipeline| self.crawl(pipeline, kept))
             .buffer_unordered(CRAWLS_AT_ONCE)
             .try_for_each(|()| {
                 self.note_progress(|progress| progress.crawled += 1);
@@ -77,10 +79,14 @@ impl Sync<'_> {
         Ok(crawled)
     }
 
-    async fn crawl(&self, pipeline: String) -> Result<(), SyncError> {
+    async fn crawl(&self, pipeline: String, kept: Kept) -> Result<(), SyncError> {
         let began = Utc::now();
-        let since = began - TimeDelta::days(self.job.config.history_days.into());
-        match self.read_history(&pipeline, since).await {
+        let history_days = i32::from(self.job.config.history_days);
+        // What would be removed at once is not asked for.
+        let since = |kept: Option<i32>| {
+            began - TimeDelta::days(kept.map_or(history_days, |days| days.min(history_days)).into())
+        };
+        match self.read_history(&pipeline, since(kept.runs), since(kept.task_runs)).await {
             // It went between the listing and now; the next listing tells.
             Err(SyncError::Provider(ProviderError::Refused { status: 404, .. })) => Ok(()),
             Err(error) => Err(error),
@@ -88,15 +94,21 @@ impl Sync<'_> {
         }
     }
 
-    async fn read_history(&self, pipeline: &str, since: DateTime<Utc>) -> Result<(), SyncError> {
+    /// Reads runs and, where they are kept for less long, task runs, of runs that were due since then.
+    async fn read_history(
+        &self,
+        pipeline: &str,
+        since: DateTime<Utc>,
+        tasks_since: DateTime<Utc>,
+    ) -> Result<(), SyncError> {
         let id = PipelineId::of(self.job.connector_id, pipeline);
         let mut runs_here = self.runs_here(id, since).await?;
-        let mut task_runs_here = self.task_runs_here(id, since).await?;
+        let mut task_runs_here = self.task_runs_here(id, tasks_since).await?;
         let scope = RunScope::Pipeline { pipeline: pipeline.to_owned(), since };
         for run in self.read_runs(&scope).await?.keys() {
             runs_here.remove(run);
         }
-        let scope = TaskRunScope::Pipeline { pipeline: pipeline.to_owned(), since };
+        let scope = TaskRunScope::Pipeline { pipeline: pipeline.to_owned(), since: tasks_since };
         for task_run in self.read_task_runs(&scope).await? {
             task_runs_here.remove(&task_run);
         }

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::SyncError;
-use crate::project::{Projection, known};
+use crate::project::{Projection, known, too_old};
 
 /// Sends events and keeps the sync's tally.
 pub struct Publisher {
@@ -29,14 +29,17 @@ impl Publisher {
         Self { pool, producer, sent: Mutex::default() }
     }
 
-    /// Publishes those of the observations that say something new, and returns once Kafka has them. Of one entity
+    /// Publishes those of the observations that say something new and are not too old to be kept, and returns once Kafka has them. Of one entity
     /// the last counts.
     pub async fn publish<E: Projection>(&self, observed: Vec<E>) -> Result<(), SyncError> {
         let newest: BTreeMap<Uuid, E> = observed.into_iter().map(|event| (event.subject(), event)).collect();
         let ids: Vec<Uuid> = newest.keys().copied().collect();
         let known = known::<E>(&self.pool, &ids).await?;
-        let is_news = |event: &&E| {
-            known.get(&event.subject()).is_none_or(|known| known.fingerprint != event.fingerprint())
+        let unknown = newest.values().filter(|event| !known.contains_key(&event.subject()));
+        let too_old = too_old::<E>(&self.pool, unknown).await?;
+        let is_news = |event: &&E| match known.get(&event.subject()) {
+            Some(known) => known.fingerprint != event.fingerprint(),
+            None => !too_old.contains(&event.subject()),
         };
         let records: Vec<Record> = newest
             .values()

@@ -20,6 +20,8 @@ pub struct World {
     pub changed: Mutex<bool>,
     /// The request, counted from 1, from which on every one fails.
     pub fails_from: Mutex<Option<u64>>,
+    /// Since when histories were asked for, in order.
+    pub asked_since: Mutex<Vec<DateTime<Utc>>>,
     requests: AtomicU64,
 }
 
@@ -82,6 +84,9 @@ impl Provider for World {
     ) -> Result<Page<RunObserved>, ProviderError> {
         self.ask()?;
         let changed = *self.changed.lock().unwrap();
+        if let RunScope::Pipeline { since, .. } = scope {
+            self.asked_since.lock().unwrap().push(*since);
+        }
         let mut items = self.runs.lock().unwrap().clone();
         items.retain(|run| match scope {
             RunScope::ChangedSince(_) => changed,
@@ -114,6 +119,9 @@ impl Provider for World {
     ) -> Result<Page<TaskRunObserved>, ProviderError> {
         self.ask()?;
         let changed = *self.changed.lock().unwrap();
+        if let TaskRunScope::Pipeline { since, .. } = scope {
+            self.asked_since.lock().unwrap().push(*since);
+        }
         let mut items = self.task_runs.lock().unwrap().clone();
         items.retain(|task_run| match scope {
             TaskRunScope::ChangedSince(_) => changed,

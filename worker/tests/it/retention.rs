@@ -1,0 +1,334 @@
+//! Retention: what is too old goes, what must stay stays, and what went does not come back by any way.
+
+use chrono::{SubsecRound, TimeDelta, Utc};
+use clap::Parser;
+use shared::events::{RunObserved, TaskRunObserved};
+use shared::state::{RunState, TaskState};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use worker::retention::{self, RetentionConfig};
+
+use crate::stage::Stage;
+use crate::worker_process::run_command;
+use crate::world::World;
+
+#[derive(Parser)]
+struct Settings {
+    #[command(flatten)]
+    retention: RetentionConfig,
+}
+
+fn settings(arguments: &[&str]) -> Result<RetentionConfig, clap::Error> {
+    let fast = ["test", "--retention-rows-per-second", "1000000"];
+    Settings::try_parse_from(fast.iter().chain(arguments)).map(|settings| settings.retention)
+}
+
+/// Tells PostgreSQL how long things are kept, and makes the passes that are due.
+async fn keep(pool: &PgPool, arguments: &[&str]) {
+    let settings = settings(arguments).unwrap();
+    retention::agree(pool, &settings).await.unwrap();
+    look(pool).await;
+}
+
+async fn look(pool: &PgPool) {
+    retention::look(pool, 1_000_000, &CancellationToken::new()).await.unwrap();
+}
+
+/// A run that was due, began and ended so many days ago.
+fn run(stage: &Stage, pipeline: &str, name: &str, days: i64, status: RunState) -> RunObserved {
+    let at = (Utc::now() - TimeDelta::days(days)).trunc_subsecs(6);
+    let ended_at = status.is_finished().then_some(at);
+    RunObserved {
+        run_after: Some(at),
+        started_at: Some(at),
+        ended_at,
+        observed_at: at,
+        ..stage.run(pipeline, name, 1, status)
+    }
+}
+
+fn task_of(stage: &Stage, run: &RunObserved, task: &str) -> TaskRunObserved {
+    let state = if run.status.is_finished() { TaskState::Success } else { TaskState::Running };
+    let observed_at = run.observed_at;
+    let task_run = stage.task_run(&run.pipeline_external_id, &run.external_id, task, -1, state);
+    TaskRunObserved { started_at: run.started_at, ended_at: run.ended_at, observed_at, ..task_run }
+}
+
+/// Old runs of a daily pipeline and of one that ran once, each with two task runs, and comments on some.
+struct History {
+    runs: Vec<RunObserved>,
+    task_runs: Vec<TaskRunObserved>,
+}
+
+impl History {
+    fn of(stage: &Stage) -> Self {
+        let gone = RunObserved { deleted: true, ..run(stage, "sales", "gone", 200, RunState::Running) };
+        let runs = vec![
+            run(stage, "sales", "old", 100, RunState::Success),
+            run(stage, "sales", "older", 300, RunState::Failed),
+            gone,
+            run(stage, "sales", "commented", 100, RunState::Success),
+            run(stage, "sales", "commented task", 100, RunState::Success),
+            run(stage, "sales", "goes on", 100, RunState::Running),
+            // Due long ago, but made up for lately.
+            RunObserved {
+                ended_at: Some(Utc::now().trunc_subsecs(6)),
+                ..run(stage, "sales", "caught up", 100, RunState::Success)
+            },
+            run(stage, "sales", "fresh", 5, RunState::Success),
+            run(stage, "yearly", "once", 300, RunState::Success),
+        ];
+        let task_runs =
+            runs.iter().flat_map(|run| ["a", "b"].map(|task| task_of(stage, run, task))).collect();
+        Self { runs, task_runs }
+    }
+
+    async fn project(&self, stage: &Stage) {
+        stage.send(&["sales", "yearly"].map(|name| stage.pipeline(name, 1))).await;
+        stage.send(&self.runs).await;
+        stage.send(&self.task_runs).await;
+        stage.until("select count(*) = 9 from runs").await;
+        stage.until("select count(*) = 18 from task_runs").await;
+        let user = "insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada')";
+        sqlx::query(user).execute(&stage.pool).await.unwrap();
+        sqlx::query(
+            "insert into comments (id, space_id, run_id, task_run_id, author_id, content)
+             select gen_random_uuid(), r.space_id, r.id, case when r.external_id = 'commented task' then t.id end, u.id, 'why?'
+             from users u, runs r join task_runs t on t.run_id = r.id and t.task_id = 'a'
+             where r.external_id like 'commented%'",
+        )
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    }
+}
+
+async fn names(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar("select external_id from runs order by 1").fetch_all(pool).await.unwrap()
+}
+
+const STAY: [&str; 6] = ["caught up", "commented", "commented task", "fresh", "goes on", "once"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ended_runs_go_with_their_task_runs_and_what_is_needed_stays() {
+    let stage = Stage::new().await;
+    History::of(&stage).project(&stage).await;
+    keep(&stage.pool, &["--keep-runs", "30"]).await;
+    assert_eq!(names(&stage.pool).await, STAY);
+    assert_eq!(stage.number("select count(*) from task_runs").await, 12);
+    assert_eq!(
+        stage.number("select count(*) from task_runs t where run_id not in (select id from runs)").await,
+        0
+    );
+    // Totals and metrics have followed.
+    assert_eq!(stage.number("select sum(n)::bigint from run_counts").await, 6);
+    assert_eq!(
+        stage.number("select sum(n)::bigint from run_counts where status = 'failed' or is_deleted").await,
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_removed_unless_a_time_is_set() {
+    let stage = Stage::new().await;
+    History::of(&stage).project(&stage).await;
+    keep(&stage.pool, &[]).await;
+    assert_eq!(stage.number("select count(*) from runs").await, 9);
+    assert_eq!(stage.number("select count(*) from task_runs").await, 18);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn task_runs_may_go_before_their_runs() {
+    let stage = Stage::new().await;
+    History::of(&stage).project(&stage).await;
+    keep(&stage.pool, &["--keep-task-runs", "30", "--keep-runs", "250"]).await;
+    let stay = ["caught up", "commented", "commented task", "fresh", "goes on", "gone", "old", "once"];
+    assert_eq!(names(&stage.pool).await, stay);
+    assert_eq!(stage.number("select count(*) from task_runs").await, 12);
+    assert_eq!(stage.number("select count(*) from task_runs t join runs r on r.id = t.run_id where r.external_id in ('old', 'gone')").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_comes_back_with_no_sync_replay_or_rebuild() {
+    let stage = Stage::empty().await;
+    let projecting = stage.parts_again();
+    stage.parts.start_relay();
+    let history = History::of(&stage);
+    history.project(&stage).await;
+    keep(&stage.pool, &["--keep-runs", "30"]).await;
+    let before = stage.read_model().await;
+    let published = stage.published();
+
+    // The provider still has and lists all of it.
+    let world = World::default();
+    *world.pipelines.lock().unwrap() = vec![stage.pipeline("sales", 1), stage.pipeline("yearly", 1)];
+    *world.changed.lock().unwrap() = true;
+    *world.runs.lock().unwrap() = history.runs.iter().filter(|run| !run.deleted).cloned().collect();
+    *world.task_runs.lock().unwrap() =
+        history.task_runs.iter().filter(|task| !task.external_id.contains("gone")).cloned().collect();
+    for full in [false, true, false] {
+        stage.sync(&world, full).await.unwrap();
+    }
+    assert_eq!(stage.published(), published, "nothing was told again");
+    assert_eq!(stage.read_model().await, before);
+
+    projecting.stop().await;
+    sqlx::query("update projection_offsets set next_offset = 0").execute(&stage.pool).await.unwrap();
+    let replaying = stage.parts_again();
+    stage.until("select sum(next_offset) >= 29 from projection_offsets").await;
+    replaying.stop().await;
+    assert_eq!(stage.read_model().await, before);
+
+    run_command(&stage, &["rebuild"]);
+    assert_eq!(stage.read_model().await, before);
+
+    // Begun again at the provider it is news.
+    let again = run(&stage, "sales", "older", 0, RunState::Running);
+    world.runs.lock().unwrap().push(again);
+    let projecting = stage.parts_again();
+    stage.sync(&world, false).await.unwrap();
+    assert!(names(&stage.pool).await.contains(&"older".to_owned()));
+    projecting.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_is_read_no_further_back_than_its_runs_are_kept() {
+    let stage = Stage::new().await;
+    let world = World::default();
+    *world.pipelines.lock().unwrap() = vec![stage.pipeline("sales", 1)];
+    keep(&stage.pool, &["--keep-runs", "20", "--keep-task-runs", "10"]).await;
+    stage.sync(&world, false).await.unwrap();
+    let days = |since: chrono::DateTime<Utc>| (Utc::now() - since).num_days();
+    let asked: Vec<i64> = world.asked_since.lock().unwrap().drain(..).map(days).collect();
+    assert_eq!(asked, [20, 10], "of runs and of task runs, though history_days is 30");
+    // Kept for longer, it is read again.
+    keep(&stage.pool, &["--keep-runs", "25"]).await;
+    stage.sync(&world, false).await.unwrap();
+    let asked: Vec<i64> = world.asked_since.lock().unwrap().drain(..).map(days).collect();
+    assert_eq!(asked, [25, 25]);
+    stage.sync(&world, false).await.unwrap();
+    assert!(world.asked_since.lock().unwrap().is_empty(), "once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_being_commented_on_is_passed_over_and_kept() {
+    let stage = Stage::new().await;
+    History::of(&stage).project(&stage).await;
+    let mut writing = stage.pool.begin().await.unwrap();
+    sqlx::query(
+        "insert into comments (id, space_id, run_id, author_id, content)
+         select gen_random_uuid(), r.space_id, r.id, u.id, 'just now' from users u, runs r where r.external_id = 'old'",
+    )
+    .execute(&mut *writing)
+    .await
+    .unwrap();
+    // It would wait for ever, were it to wait for the writer.
+    tokio::time::timeout(std::time::Duration::from_secs(60), keep(&stage.pool, &["--keep-runs", "30"]))
+        .await
+        .unwrap();
+    writing.commit().await.unwrap();
+    assert!(names(&stage.pool).await.contains(&"old".to_owned()));
+    sqlx::query("update retention set next_pass_at = now()").execute(&stage.pool).await.unwrap();
+    look(&stage.pool).await;
+    assert!(names(&stage.pool).await.contains(&"old".to_owned()));
+    // And what is gone takes no comment.
+    let late = sqlx::query(
+        "insert into comments (id, space_id, run_id, author_id, content)
+         select gen_random_uuid(), s.id, $1, u.id, 'too late' from users u, spaces s",
+    )
+    .bind(Uuid::new_v4())
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    assert_eq!(late.rows_affected(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_go_in_batches_and_one_worker_is_at_it() {
+    let stage = Stage::new().await;
+    sqlx::query(
+        "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
+             log_offset, observed_at, status, run_type, run_after, ended_at, conf)
+         select gen_random_uuid(), c.space_id, c.id, md5('p' || n % 3)::uuid, 'airflow', 'r' || n, 1, '', 0, at,
+             case when n % 100 = 0 then 'running' else 'success' end, 'scheduled', at, at, '{}'
+         from connectors c, generate_series(1, 2600) n, lateral (select now() - (40 + n / 200) * interval '1 day' as at) x",
+    )
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    // 1,200 task runs of one run: more than a batch.
+    sqlx::query(
+        "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version,
+             fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number, max_tries, deleted_at)
+         select gen_random_uuid(), r.space_id, r.connector_id, r.pipeline_id, r.id, 'airflow', 't' || n, 1, '', 0,
+             r.observed_at, 't', n, 't', 'success', 1, 0, case when n % 2 = 0 then r.observed_at end
+         from runs r, generate_series(1, 1200) n where r.external_id = 'r7'",
+    )
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    retention::agree(&stage.pool, &settings(&["--keep-runs", "30"]).unwrap()).await.unwrap();
+    let mut elsewhere = stage.pool.begin().await.unwrap();
+    sqlx::query("update retention set next_pass_at = now() + interval '1 minute'")
+        .execute(&mut *elsewhere)
+        .await
+        .unwrap();
+    elsewhere.commit().await.unwrap();
+    look(&stage.pool).await;
+    assert_eq!(stage.number("select count(*) from runs").await, 2_600, "another worker is at it");
+    sqlx::query("update retention set next_pass_at = now()").execute(&stage.pool).await.unwrap();
+    look(&stage.pool).await;
+    assert_eq!(stage.number("select count(*) from task_runs").await, 0);
+    // Those that go on, and the latest of each of the three pipelines.
+    let left = stage.number("select count(*) from runs").await;
+    assert_eq!(left, stage.number("select count(*) from runs where status = 'running'").await + 3);
+    assert_eq!(stage.number("select sum(n)::bigint from run_counts").await, left);
+    stage.until("select bool_and(next_pass_at > now() + interval '5 hours') from retention where days is not null").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn syncs_commands_and_sent_dead_letters_go_when_their_time_has_come() {
+    let stage = Stage::new().await;
+    for statement in [
+        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
+         select gen_random_uuid(), c.space_id, c.id, status, 'schedule', now() - days * interval '1 day'
+         from connectors c, (values ('succeeded', 100), ('failed', 50), ('succeeded', 49), ('queued', 60)) s(status, days)",
+        "insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada')",
+        "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id, idempotency_key,
+             command_sha256, attempt_until, created_at)
+         select gen_random_uuid(), c.space_id, c.id, gen_random_uuid(), u.id, 'r', gen_random_uuid(), days::text, '', now(),
+             now() - days * interval '1 day' from connectors c, users u, unnest(array[1, 29, 31]) days",
+        "insert into dead_letters (id, topic, partition, \"offset\", headers, error, created_at, replayed_at)
+         select gen_random_uuid(), 't', 0, n, '{}', 'e', now() - interval '200 days', now() - days * interval '1 day'
+         from unnest(array[1, 31, null]) with ordinality letters(days, n)",
+    ] {
+        sqlx::raw_sql(statement).execute(&stage.pool).await.unwrap();
+    }
+    keep(&stage.pool, &[]).await;
+    // The latest that ended stays, and so does one that waits.
+    let syncs = "select string_agg(status, ' ' order by requested_at) from syncs";
+    let syncs: String = sqlx::query_scalar(syncs).fetch_one(&stage.pool).await.unwrap();
+    assert_eq!(syncs, "queued succeeded");
+    let keys = "select string_agg(idempotency_key, ' ' order by created_at desc) from triggers";
+    let keys: String = sqlx::query_scalar(keys).fetch_one(&stage.pool).await.unwrap();
+    assert_eq!(keys, "1 29");
+    assert_eq!(stage.number("select count(*) from dead_letters").await, 2);
+}
+
+#[test]
+fn a_time_that_cannot_be_kept_is_refused_with_a_sentence() {
+    for (flag, value, least) in
+        [("--keep-runs", "0", "1"), ("--keep-syncs", "7", "8"), ("--keep-triggers", "never", "2")]
+    {
+        let said = settings(&[flag, value]).unwrap_err().to_string();
+        assert!(
+            said.contains(&format!("must be `forever` or a number of days from {least} to 36500")),
+            "{said}"
+        );
+    }
+    let outlive = settings(&["--keep-runs", "30", "--keep-task-runs", "31"]).unwrap();
+    assert!(outlive.check().unwrap_err().to_string().contains("task runs go with their run"));
+    assert!(settings(&["--keep-task-runs", "31"]).unwrap().check().is_ok());
+    assert!(settings(&["--keep-runs", "30", "--keep-task-runs", "forever"]).unwrap().check().is_ok());
+}
