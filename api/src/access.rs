@@ -10,7 +10,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use shared::events::UserRef;
-use shared::ids::SpaceId;
+use shared::ids::{KeyId, SpaceId};
 use shared::state::Role;
 
 pub use self::memory::AccessMemory;
@@ -44,6 +44,8 @@ pub struct Member {
     pub slug: String,
     pub user: UserRef,
     pub role: Role,
+    pub key: KeyId,
+    key_sha256: [u8; 32],
 }
 
 /// May read the space.
@@ -59,7 +61,8 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
-        let access = authenticate(parts, app, None).await?;
+        let key_sha256 = key_sha256(parts)?;
+        let access = authenticate(parts, app, key_sha256, None).await?;
         Ok(Self { user: UserRef { id: access.user_id, name: access.user_name }, email: access.email })
     }
 }
@@ -109,24 +112,41 @@ impl Deref for SpaceAdmin {
     }
 }
 
+impl SpaceViewer {
+    /// Whether the key still lets its person read the space. It is not counted as a request.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn may_still_read(&self, app: &App) -> ApiResult<bool> {
+        let access = app.access.find(&app.db, self.key_sha256, Some(&self.slug)).await?;
+        Ok(access.is_some_and(|access| access.space_id == Some(self.space) && access.role.is_some()))
+    }
+}
+
 async fn member(parts: &mut Parts, app: &App, least: Role) -> ApiResult<Member> {
     let params = RawPathParams::from_request_parts(parts, app).await.ok();
     let slug = params.iter().flatten().find(|(name, _)| *name == "slug").map(|(_, slug)| slug.to_owned());
     // A slug that no text column can hold names no space.
     let slug = slug.filter(|slug| !slug.contains('\0')).unwrap_or_default();
-    let access = authenticate(parts, app, Some(&slug)).await?;
+    let key_sha256 = key_sha256(parts)?;
+    let access = authenticate(parts, app, key_sha256, Some(&slug)).await?;
     let (Some(space), Some(role)) = (access.space_id, access.role) else {
         return Err(ApiError::NotFound("Space"));
     };
     if role < least {
         return Err(ApiError::RoleTooLow(least));
     }
-    Ok(Member { space, slug, user: UserRef { id: access.user_id, name: access.user_name }, role })
+    let user = UserRef { id: access.user_id, name: access.user_name };
+    Ok(Member { space, slug, user, role, key: access.key_id, key_sha256 })
 }
 
-async fn authenticate(parts: &Parts, app: &App, slug: Option<&str>) -> ApiResult<Access> {
-    let key = bearer(parts).ok_or(ApiError::Unauthorized)?;
-    let found = app.access.find(&app.db, keys::digest(key), slug).await?;
+async fn authenticate(
+    parts: &Parts,
+    app: &App,
+    key_sha256: [u8; 32],
+    slug: Option<&str>,
+) -> ApiResult<Access> {
+    let found = app.access.find(&app.db, key_sha256, slug).await?;
     let access = found.ok_or(ApiError::Unauthorized)?;
     let Some(standing) = app.limiter.count(access.key_id) else {
         return Ok(access);
@@ -138,6 +158,11 @@ async fn authenticate(parts: &Parts, app: &App, slug: Option<&str>) -> ApiResult
         Some(seconds) => Err(ApiError::TooManyRequests(seconds)),
         None => Ok(access),
     }
+}
+
+/// What the key in the header is known by.
+fn key_sha256(parts: &Parts) -> ApiResult<[u8; 32]> {
+    bearer(parts).map(keys::digest).ok_or(ApiError::Unauthorized)
 }
 
 /// The key in the header; a scheme's name is not case-sensitive.

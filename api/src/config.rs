@@ -12,6 +12,7 @@ use shared::telemetry::LogConfig;
 use url::Url;
 
 use crate::admin::AdminCommand;
+use crate::live::LiveConfig;
 
 /// The name that PostgreSQL shows for our connections.
 pub const APPLICATION: &str = "orchestration-api";
@@ -80,6 +81,8 @@ pub struct ServeConfig {
     pub sealing: SealingConfig,
     #[command(flatten)]
     pub network: NetworkPolicy,
+    #[command(flatten)]
+    pub live: LiveConfig,
     #[command(flatten)]
     pub log: LogConfig,
 }

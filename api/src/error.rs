@@ -10,6 +10,7 @@ use shared::secrets::SecretError;
 use shared::state::Role;
 
 use crate::input::Fault;
+use crate::live::Full;
 
 /// What a handler gives back.
 pub type ApiResult<T> = Result<T, ApiError>;
@@ -35,6 +36,8 @@ pub enum ApiError {
     Invalid(Vec<Fault>),
     /// Seconds until the next request is let in.
     TooManyRequests(u64),
+    /// There is no room for one more event stream.
+    TooManyStreams(Full),
     Internal,
     /// What is away.
     Unavailable(&'static str),
@@ -61,9 +64,9 @@ impl ApiError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests(_) | Self::TooManyStreams(Full::Key(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::TooManyStreams(Full::Process) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused { status, .. } => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
             Self::NotSent(_) => StatusCode::BAD_GATEWAY,
             Self::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
@@ -94,6 +97,12 @@ impl ApiError {
             }
             Self::TooLarge(limit) => format!("The body is larger than the {limit} bytes allowed"),
             Self::TooManyRequests(seconds) => format!("Too many requests; try again in {seconds} seconds"),
+            Self::TooManyStreams(Full::Key(open)) => {
+                format!("This key has {open} event streams open, and may have no more; close one first")
+            }
+            Self::TooManyStreams(Full::Process) => {
+                "No more event streams can be open here; try again in a moment".to_owned()
+            }
             Self::Unavailable(what) => format!("{what} does not answer; try again in a moment"),
             Self::OutcomeUnknown => {
                 "What the provider made of it is not known yet; ask again with the same Idempotency-Key"
@@ -109,7 +118,7 @@ impl ApiError {
         match self {
             Self::Unauthorized => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Self::TooManyRequests(seconds) => Some((header::RETRY_AFTER, (*seconds).into())),
-            Self::Unavailable(_) => Some((header::RETRY_AFTER, RETRY_AFTER.into())),
+            Self::Unavailable(_) | Self::TooManyStreams(_) => Some((header::RETRY_AFTER, RETRY_AFTER.into())),
             _ => None,
         }
     }

@@ -4,11 +4,13 @@
 pub mod access;
 mod admin;
 pub mod config;
+mod connection;
 mod edge;
 mod error;
 mod etag;
 pub mod input;
 pub mod limit;
+pub mod live;
 pub mod openapi;
 pub mod page;
 pub mod routes;

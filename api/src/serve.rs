@@ -14,12 +14,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessMemory;
 use crate::config::{APPLICATION, ServeConfig};
+use crate::connection::Listener;
 use crate::limit::Limiter;
-use crate::routes;
+use crate::live::Live;
 use crate::state::{App, Parts};
+use crate::{live, routes};
 
 /// How long what is under way may go on once no new connection is taken.
 const FINISH: Duration = Duration::from_secs(12);
+/// How long a client may take nothing of what is sent to it.
+const STALLED: Duration = Duration::from_secs(20);
 /// How often old samples are folded away.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -37,10 +41,12 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "answering");
     tokio::spawn(upkeep(app.clone()));
     app.tasks.spawn(listen(app.clone()));
+    app.tasks.spawn(live::run(app.clone()));
 
     let drained = CancellationToken::new();
     let router = routes::router(app.clone());
-    let server = axum::serve(listener, router).with_graceful_shutdown(drained.clone().cancelled_owned());
+    let server = axum::serve(Listener::new(listener, STALLED), router)
+        .with_graceful_shutdown(drained.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
     stopping.cancelled().await;
     sleep(Duration::from_secs(config.drain_seconds.into())).await;
@@ -57,6 +63,7 @@ fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App>
         keyring: Keyring::new(&config.sealing)?,
         network: config.network,
         limiter: Limiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
+        live: Live::new(config.kafka.clone(), config.live.clone()),
         metrics: telemetry::start_metrics().context("Metrics cannot be collected")?,
         time_out: Duration::from_secs(config.request_timeout.into()),
         origins: config.cors_origins.clone(),

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessMemory;
 use crate::limit::Limiter;
+use crate::live::Live;
 
 /// The service's shared parts.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub struct Parts {
     pub keyring: Keyring,
     pub network: NetworkPolicy,
     pub limiter: Limiter,
+    pub live: Live,
     pub metrics: PrometheusHandle,
     /// How long a request may take.
     pub time_out: Duration,

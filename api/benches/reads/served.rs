@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api::access::AccessMemory;
 use api::limit::Limiter;
+use api::live::{Live, LiveConfig};
 use api::routes;
 use api::state::{App, Parts};
 use axum::Router;
@@ -71,6 +72,7 @@ fn app(db: PgPool) -> anyhow::Result<App> {
         keyring: Keyring::new(&sealing)?,
         network: NetworkPolicy { allow_private_networks: false },
         limiter: Limiter::new(u32::MAX, u32::MAX),
+        live: Live::new(kafka, LiveConfig { streams: 0, streams_per_key: 0, stream_heartbeat: 15 }),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         time_out: Duration::from_secs(30),
         origins: vec![],

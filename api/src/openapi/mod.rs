@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 pub use words::{
-    Activity, AirflowConfig, AirflowConfigChange, CredentialsInput, CriticalityWord, Moment, Person,
-    PipelineOrder, PipelineStatus, Report, RoleWord, RunKind, RunOrder, RunStatus, SyncStatusWord,
-    SyncTriggerWord, TaskStatus,
+    Activity, AirflowConfig, AirflowConfigChange, CredentialsInput, CriticalityWord, EventKind, EventStatus,
+    Moment, Person, PipelineOrder, PipelineStatus, Report, RoleWord, RunKind, RunOrder, RunStatus,
+    SyncStatusWord, SyncTriggerWord, TaskStatus,
 };
 
 use crate::routes::{self, BASE};
@@ -91,12 +91,17 @@ pub fn examples() -> &'static Map<String, Value> {
     EXAMPLES.get_or_init(|| serde_json::from_str(include_str!("examples.json")).unwrap_or_default())
 }
 
+/// What a stream looks like.
+const STREAM: &str = include_str!("stream.txt");
+
 /// Adds to one operation what its path and method say of it.
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
-    let (keyed, reads) = (path.starts_with(BASE), method == "get");
     let mut parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
     parameters.splice(0..0, path_parameters(path));
     let responses = operation["responses"].as_object().cloned().unwrap_or_default();
+    // What goes on for ever has no tag.
+    let streams = responses.get("200").is_some_and(|good| good["content"]["text/event-stream"].is_object());
+    let (keyed, reads) = (path.starts_with(BASE), method == "get" && !streams);
     let is_list = responses
         .get("200")
         .is_some_and(|good| good["content"]["application/json"]["schema"]["type"] == "array");
@@ -110,6 +115,9 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let mut all = Map::new();
     for (code, mut response) in responses {
         response["headers"] = headers(keyed, reads, is_list, &code);
+        if streams && code == "200" {
+            response["content"]["text/event-stream"]["example"] = json!(STREAM);
+        }
         if !code.starts_with('2') {
             response["content"] = json!({"application/json": {"schema": reference("schemas", "Error")}});
         }
@@ -123,7 +131,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let may = |code: &str| match code {
         "304" => reads,
         "400" | "413" => body,
-        "403" => keyed && !reads && !path.ends_with("/watch"),
+        "403" => keyed && method != "get" && !path.ends_with("/watch"),
         "404" => keyed && path.contains('{'),
         "422" => checked,
         _ => keyed,
@@ -158,6 +166,7 @@ fn tag(path: &str) -> &'static str {
     match path {
         path if !path.starts_with(BASE) => "Service",
         path if path.contains("comments") => "Comments",
+        path if path.ends_with("/events") => "Events",
         path if path.contains("/sync") => "Syncs",
         path if path.contains("/catalog/") => "Connectors",
         path if path.contains("/runs") || path.contains("/task-runs") => "Runs",

@@ -9,6 +9,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::live::{KINDS, STATUSES};
 use crate::routes::{ACTIVITIES, CRITICALITIES, PIPELINE_STATES, RUN_STATES, RUN_TYPES};
 use crate::store::pipelines::PipelineSort;
 use crate::store::runs::RunSort;
@@ -121,6 +122,28 @@ impl PartialSchema for SyncTriggerWord {
 }
 
 impl ToSchema for SyncTriggerWord {}
+
+/// What a change is of.
+pub struct EventKind;
+
+impl PartialSchema for EventKind {
+    fn schema() -> RefOr<Schema> {
+        one_of(&KINDS)
+    }
+}
+
+impl ToSchema for EventKind {}
+
+/// How a run, a task run or a sync stands.
+pub struct EventStatus;
+
+impl PartialSchema for EventStatus {
+    fn schema() -> RefOr<Schema> {
+        one_of(&STATUSES)
+    }
+}
+
+impl ToSchema for EventStatus {}
 
 /// A member's role.
 pub struct RoleWord;

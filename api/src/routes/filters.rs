@@ -5,6 +5,7 @@ use std::fmt::Display;
 use shared::state::{Criticality, RunState, RunType};
 
 use crate::input::{Query, Wrong, one_of};
+use crate::live::{EventFilter, KINDS, STATUSES};
 use crate::store::pipelines::{PipelineFilter, PipelineQuery, PipelineSort, Window};
 use crate::store::runs::{RunFilter, RunQuery, RunSort};
 
@@ -86,6 +87,17 @@ pub fn runs(query: &mut Query) -> RunQuery {
             include_deleted: include_deleted(query),
         },
         sort: query.one("sort", |text| order(text, &RunSort::ALL)),
+    }
+}
+
+/// Which changes a stream is told.
+pub fn events(query: &mut Query) -> EventFilter {
+    EventFilter {
+        kind: query.words("type", &KINDS),
+        pipeline_id: query.id("pipeline_id"),
+        team_id: query.id("team_id"),
+        criticality: query.words("criticality", &CRITICALITIES),
+        status: query.words("status", &STATUSES),
     }
 }
 

@@ -4,6 +4,7 @@
 mod comments;
 mod connectors;
 mod docs;
+mod events;
 mod filters;
 mod governance;
 mod me;
@@ -46,6 +47,7 @@ fn orchestration() -> OpenApiRouter<App> {
         .routes(routes!(comments::list_of_run, comments::create_on_run))
         .routes(routes!(comments::list_of_task_run, comments::create_on_task_run))
         .routes(routes!(comments::update, comments::delete))
+        .routes(routes!(events::follow))
         .routes(routes!(syncs::request))
         .routes(routes!(syncs::list))
         .routes(routes!(syncs::show))

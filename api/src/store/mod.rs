@@ -6,6 +6,7 @@ pub mod comments;
 pub mod connectors;
 pub mod governance;
 pub mod keys;
+pub mod live;
 pub mod members;
 pub mod pipelines;
 pub mod runs;

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
 mod access;
+mod api_process;
 mod comments;
 mod connectors;
 mod conventions;
+mod event_stream;
+mod events;
+mod events_resumed;
 mod examples;
 mod fake_airflow;
 mod governance;
@@ -13,6 +17,7 @@ mod metrics;
 mod paging;
 mod pipelines;
 mod runs;
+mod stage;
 mod syncs;
 mod text;
 mod trigger;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use api::access::AccessMemory;
 use api::limit::Limiter;
+use api::live::{Live, LiveConfig};
 use api::routes;
 use api::state::{App, Parts};
 use axum::Router;
@@ -33,12 +34,16 @@ pub const OTHER_EDITOR: &str = "qk_emil";
 pub const STRANGER: &str = "qk_olga";
 pub const REVOKED: &str = "qk_revoked";
 
+/// 32 bytes of `a`, in base64.
+pub const SEALING_KEY: &str = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
+
 /// The space that everything happens in.
 pub const SPACE: &str = "finance";
 pub const OTHER_SPACE: &str = "other";
 
 pub struct World {
     pub db: PgPool,
+    pub database_url: String,
     pub app: App,
     router: Router,
     pub connector: ConnectorId,
@@ -98,8 +103,7 @@ impl Default for Setup {
 }
 
 pub fn keyring() -> Keyring {
-    // 32 bytes of `a`, in base64.
-    Keyring::new(&SealingConfig { sealing_keys: format!("{}E=", "YWFh".repeat(10) + "YW").into() }).unwrap()
+    Keyring::new(&SealingConfig { sealing_keys: SEALING_KEY.into() }).unwrap()
 }
 
 impl World {
@@ -108,7 +112,7 @@ impl World {
     }
 
     pub async fn with(setup: Setup) -> Self {
-        let db = local::test_database().await.expect("a database").pool;
+        let local::TestDatabase { url, pool: db } = local::test_database().await.expect("a database");
         let kafka = KafkaConfig {
             kafka_bootstrap_servers: "127.0.0.1:9".to_owned(),
             kafka_prefix: String::new(),
@@ -123,6 +127,7 @@ impl World {
             keyring: keyring(),
             network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
             limiter: Limiter::new(setup.limits.0, setup.limits.1),
+            live: Live::new(kafka, LiveConfig { streams: 10, streams_per_key: 10, stream_heartbeat: 1 }),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             time_out: setup.time_out,
             origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
@@ -133,6 +138,7 @@ impl World {
         let router = routes::router(app.clone());
         let mut world = Self {
             db,
+            database_url: url,
             app,
             router,
             connector: ConnectorId(Uuid::nil()),
@@ -231,6 +237,22 @@ impl World {
 
     pub async fn number(&self, statement: &str) -> i64 {
         sqlx::query_scalar(AssertSqlSafe(statement.to_owned())).fetch_one(&self.db).await.unwrap()
+    }
+
+    /// Waits until a query answers true.
+    pub async fn until(&self, what: &str) {
+        let wait = async {
+            loop {
+                let asked = sqlx::query_scalar(AssertSqlSafe(what.to_owned()));
+                match asked.fetch_one(&self.db).await.unwrap() {
+                    Some(true) => break,
+                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(120), wait)
+            .await
+            .unwrap_or_else(|_| panic!("never true: {what}"));
     }
 
     /// A pipeline of the space, as a sync would leave it.

@@ -1,0 +1,129 @@
+//! A client of the event stream, which reads it as the specification of Server-Sent Events says.
+
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use serde_json::Value;
+
+use crate::world::SPACE;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct EventStream {
+    chunks: BoxStream<'static, reqwest::Result<Vec<u8>>>,
+    unread: Vec<u8>,
+    pub headers: HeaderMap,
+    /// What to come back with.
+    pub last_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// `:` for a heartbeat.
+    pub kind: String,
+    pub data: Value,
+}
+
+impl EventStream {
+    /// Follows the space's events; the code and body of the answer where it is refused.
+    pub async fn open(
+        api: &str,
+        key: &str,
+        query: &str,
+        last_id: Option<&str>,
+    ) -> Result<Self, (u16, Value)> {
+        Self::open_in(SPACE, api, key, query, last_id).await
+    }
+
+    pub async fn open_in(
+        space: &str,
+        api: &str,
+        key: &str,
+        query: &str,
+        last_id: Option<&str>,
+    ) -> Result<Self, (u16, Value)> {
+        let url = format!("{api}/api/v1.0/spaces/{space}/orchestration/events?{query}");
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut request = client.get(url).bearer_auth(key).header("accept-encoding", "gzip");
+        if let Some(id) = last_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.map_err(|error| (0, error.to_string().into()))?;
+        if response.status() != 200 {
+            return Err((response.status().as_u16(), response.json().await.unwrap()));
+        }
+        let headers = response.headers().clone();
+        let chunks = response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec())).boxed();
+        Ok(Self { chunks, unread: Vec::new(), headers, last_id: last_id.map(str::to_owned) })
+    }
+
+    /// The next event; none when the stream has ended or broken.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            let event = self.next_frame().await?;
+            if !matches!(event.kind.as_str(), "" | ":") {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The next so many events.
+    pub async fn take(&mut self, many: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        while events.len() < many {
+            events.push(self.next().await.expect("another event"));
+        }
+        events
+    }
+
+    /// Waits for the next heartbeat, and fails if an event comes before it.
+    #[track_caller]
+    pub fn silence(&mut self) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move {
+            loop {
+                let frame = self.next_frame().await.expect("a heartbeat");
+                match frame.kind.as_str() {
+                    ":" => return,
+                    "" => {}
+                    _ => panic!("{frame:?} at {place}"),
+                }
+            }
+        }
+    }
+
+    /// The next frame, an event or not; its id is remembered.
+    async fn next_frame(&mut self) -> Option<Event> {
+        let end = loop {
+            match self.unread.windows(2).position(|pair| pair == b"\n\n") {
+                Some(end) => break end,
+                None => {
+                    let chunk = tokio::time::timeout(PATIENCE, self.chunks.next());
+                    self.unread.extend(chunk.await.expect("a sign of life")?.ok()?);
+                }
+            }
+        };
+        let frame: Vec<u8> = self.unread.drain(..end + 2).collect();
+        let mut event = Event { kind: String::new(), data: Value::Null };
+        for line in String::from_utf8(frame).unwrap().lines() {
+            match line.split_once(": ") {
+                Some(("event", kind)) => event.kind = kind.to_owned(),
+                Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
+                Some(("id", id)) => self.last_id = Some(id.to_owned()),
+                _ if line.starts_with(':') => event.kind = ":".to_owned(),
+                _ => {}
+            }
+        }
+        Some(event)
+    }
+}
+
+impl Event {
+    /// Which run, at which version.
+    pub fn version(&self) -> (String, i64) {
+        let id = self.data["id"].as_str().unwrap_or_else(|| panic!("{self:?} is of nothing"));
+        (id.to_owned(), self.data["version"].as_i64().unwrap())
+    }
+}

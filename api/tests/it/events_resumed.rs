@@ -1,0 +1,250 @@
+//! Streams that are cut off and come back: nothing is missed, or it is said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+use serde_json::json;
+use shared::events::{RunObserved, Topic};
+use shared::state::{RunState, TaskState};
+use tokio::sync::watch;
+
+use crate::api_process::Api;
+use crate::event_stream::{Event, EventStream};
+use crate::stage::Stage;
+use crate::world::{OTHER_SPACE, SPACE, STRANGER, VIEWER};
+
+const LIVELY: [&str; 2] = ["--stream-heartbeat", "1"];
+
+/// Changes runs of both spaces until told to end; the versions that were sent of each of ours.
+async fn keep_changing(stage: &Stage, mut end: watch::Receiver<bool>) -> BTreeMap<String, Vec<i64>> {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut sent = BTreeMap::<String, Vec<i64>>::new();
+    let mut is_last = false;
+    loop {
+        let mut batch = Vec::new();
+        for n in 0..8 {
+            let name = format!("r{n}");
+            let of_ours = stage.run("sales", &name, RunState::Running);
+            let status = if is_last { RunState::Success } else { RunState::Running };
+            if is_last || rng.random_bool(0.4) {
+                sent.entry(of_ours.id.to_string()).or_default().push(of_ours.version);
+                batch.push(RunObserved { status, ..of_ours });
+            }
+            if rng.random_bool(0.3) {
+                batch.push(stage.run_of(stage.world.other_connector, "sales", &name, RunState::Failed));
+            }
+        }
+        stage.send(&batch).await;
+        if rng.random_bool(0.3) {
+            let task_run = stage.task_run("sales", "r0", "load", TaskState::Running);
+            sent.entry(task_run.id.to_string()).or_default().push(task_run.version);
+            stage.send(&[task_run]).await;
+        }
+        if is_last {
+            return sent;
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(15), end.wait_for(|end| *end)).await;
+        is_last = *end.borrow();
+    }
+}
+
+/// A client that is cut off again and again, each time finds one of the replicas, and goes on from its last id.
+struct Restless {
+    rng: StdRng,
+    last_id: Option<String>,
+    seen: Vec<Event>,
+}
+
+impl Restless {
+    async fn open(&mut self, replicas: &[Api]) -> EventStream {
+        loop {
+            let replica = &replicas[self.rng.random_range(0..replicas.len())];
+            match EventStream::open(&replica.url, VIEWER, "", self.last_id.as_deref()).await {
+                Ok(stream) => return stream,
+                Err((code, body)) => assert!(code == 0 || code == 503, "{code} {body}"),
+            }
+        }
+    }
+
+    /// Reads until `is_enough`, or the stream breaks.
+    async fn read(&mut self, stream: &mut EventStream, is_enough: impl Fn(&[Event], usize) -> bool) {
+        let before = self.seen.len();
+        while !is_enough(&self.seen, self.seen.len() - before) {
+            let Some(event) = stream.next().await else { break };
+            assert_ne!(event.kind, "reset", "{}", event.data);
+            if event.kind != "end" {
+                self.seen.push(event);
+            }
+        }
+        self.last_id = stream.last_id.clone();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_cut_off_twenty_times_sees_every_change_in_order_and_none_of_another_space() {
+    let stage = Stage::new().await;
+    let mut replicas = vec![Api::start(&stage, &LIVELY).await, Api::start(&stage, &LIVELY).await];
+    let mut client = Restless { rng: StdRng::seed_from_u64(11), last_id: None, seen: Vec::new() };
+    let mut stream = client.open(&replicas).await;
+    let (end, ended) = watch::channel(false);
+    let changing = keep_changing(&stage, ended);
+    let listening = async {
+        for cut in 0..20 {
+            let many = client.rng.random_range(0..30);
+            client.read(&mut stream, |_, read| read >= many).await;
+            drop(stream);
+            if cut % 4 == 1 {
+                let replica = replicas.remove(0);
+                match cut % 8 {
+                    1 => drop(replica),
+                    _ => _ = replica.stop().await,
+                }
+                replicas.push(Api::start(&stage, &LIVELY).await);
+            }
+            tokio::time::sleep(Duration::from_millis(client.rng.random_range(0..400))).await;
+            stream = client.open(&replicas).await;
+        }
+        end.send_replace(true);
+        let finished = |seen: &[Event]| seen.iter().filter(|event| event.data["status"] == "success").count();
+        while finished(&client.seen) < 8 {
+            client.read(&mut stream, |seen, _| finished(seen) >= 8).await;
+            stream = client.open(&replicas).await;
+        }
+        client.seen
+    };
+    let (sent, seen) = tokio::join!(changing, listening);
+
+    let mut told = BTreeMap::<String, Vec<i64>>::new();
+    for event in &seen {
+        assert_eq!(
+            (&event.data["space"], &event.data["connector_id"]),
+            (&json!(SPACE), &json!(stage.world.connector))
+        );
+        let (id, version) = event.version();
+        told.entry(id).or_default().push(version);
+    }
+    for versions in told.values_mut() {
+        assert!(versions.is_sorted(), "{versions:?}");
+        versions.dedup();
+    }
+    // The last change of a task may still be on its way when the runs have ended.
+    for (id, versions) in &sent {
+        let told = told.get(id).map_or(&[][..], Vec::as_slice);
+        let missing: BTreeSet<_> = versions.iter().filter(|version| !told.contains(version)).collect();
+        let is_last_of_task = missing.iter().all(|version| Some(**version) > told.last().copied());
+        assert!(missing.is_empty() || is_last_of_task, "{id}: {missing:?} missing in {told:?}");
+    }
+    let changes: usize = sent.values().map(Vec::len).sum();
+    assert!(changes > 200, "{changes} changes are too few to say anything");
+}
+
+/// So many changes of one run, and so on one partition.
+async fn change(stage: &Stage, many: usize) -> Vec<i64> {
+    let runs: Vec<_> = (0..many).map(|_| stage.run("sales", "r1", RunState::Running)).collect();
+    stage.send(&runs).await;
+    runs.iter().map(|run| run.version).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_filled_after_a_restart_or_else_it_is_said() {
+    let stage = Stage::new().await;
+    let api = Api::start(&stage, &LIVELY).await;
+    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await.unwrap();
+    change(&stage, 1).await;
+    stream.next().await.unwrap();
+    let id = stream.last_id.clone();
+    drop(api);
+    let missed = change(&stage, 500).await;
+    let api = Api::start(&stage, &LIVELY).await;
+    let mut stream = EventStream::open(&api.url, VIEWER, "", id.as_deref()).await.unwrap();
+    let told: Vec<_> = stream.take(500).await.iter().map(|event| event.version().1).collect();
+    assert_eq!(told, missed);
+    // From the middle of it, on another replica.
+    let mut stream = EventStream::open(&api.url, VIEWER, "", id.as_deref()).await.unwrap();
+    stream.take(123).await;
+    let second = Api::start(&stage, &LIVELY).await;
+    let mut stream = EventStream::open(&second.url, VIEWER, "", stream.last_id.as_deref()).await.unwrap();
+    assert_eq!(stream.next().await.unwrap().version().1, missed[123]);
+    stream.take(376).await;
+    stream.silence().await;
+
+    change(&stage, 3_000).await;
+    stage.world.until("select max(next_offset) >= 3501 from projection_offsets").await;
+    let third = Api::start(&stage, &LIVELY).await;
+    for unusable in [id.as_deref(), Some("anything"), Some("AAAA")] {
+        let mut stream = EventStream::open(&third.url, VIEWER, "", unusable).await.unwrap();
+        let reset = stream.next().await.unwrap();
+        assert_eq!(reset.kind, "reset");
+        assert!(reset.data["detail"].is_string());
+        stream.silence().await;
+        let next = change(&stage, 1).await;
+        assert_eq!(stream.next().await.unwrap().version().1, next[0]);
+    }
+}
+
+/// Other spaces may be as busy as they like: a heartbeat takes a silent client along.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_moves_the_id_of_a_silent_stream() {
+    let stage = Stage::new().await;
+    let api = Api::start(&stage, &LIVELY).await;
+    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await.unwrap();
+    stream.silence().await;
+    let at_first = stream.last_id.clone().unwrap();
+    let other = stage.world.other_connector;
+    let theirs: Vec<_> = (0..3_000).map(|_| stage.run_of(other, "sales", "r1", RunState::Running)).collect();
+    let mut busy = EventStream::open_in(OTHER_SPACE, &api.url, STRANGER, "", None).await.unwrap();
+    stage.send(&theirs).await;
+    // Read meanwhile, so that what is read afterwards was said afterwards.
+    let silent = async {
+        loop {
+            stream.silence().await
+        }
+    };
+    tokio::select! {
+        _ = busy.take(theirs.len()) => {}
+        () = silent => {}
+    }
+    stream.silence().await;
+    stream.silence().await;
+    let id = stream.last_id.clone();
+    let fresh = Api::start(&stage, &LIVELY).await;
+    let mut stream = EventStream::open(&fresh.url, VIEWER, "", id.as_deref()).await.unwrap();
+    stream.silence().await;
+    let mut stream = EventStream::open(&fresh.url, VIEWER, "", Some(&at_first)).await.unwrap();
+    assert_eq!(stream.next().await.unwrap().kind, "reset", "the first id is too old by now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_replica_tells_everything() {
+    let stage = Stage::new().await;
+    let (first, second) = (Api::start(&stage, &LIVELY).await, Api::start(&stage, &LIVELY).await);
+    let mut streams = Vec::new();
+    for api in [&first, &second, &first, &second] {
+        streams.push(EventStream::open(&api.url, VIEWER, "", None).await.unwrap());
+    }
+    let sent = change(&stage, 200).await;
+    for stream in &mut streams {
+        let told: Vec<_> = stream.take(200).await.iter().map(|event| event.version().1).collect();
+        assert_eq!(told, sent);
+    }
+}
+
+/// What is on new partitions before they are noticed would be a gap that nobody sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_partitions_are_noticed_and_said() {
+    let stage = Stage::new().await;
+    let api = Api::start(&stage, &LIVELY).await;
+    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await.unwrap();
+    let admin: AdminClient<DefaultClientContext> = stage.kafka.client().create().unwrap();
+    let topic = stage.kafka.topic(Topic::Runs);
+    let more = NewPartitions::new(&topic, 5);
+    admin.create_partitions(&[more], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    assert_eq!(stream.next().await.unwrap().kind, "reset");
+    let resumed = EventStream::open(&api.url, VIEWER, "", stream.last_id.as_deref()).await;
+    change(&stage, 1).await;
+    assert_eq!(stream.next().await.unwrap().kind, "run");
+    assert_eq!(resumed.unwrap().next().await.unwrap().kind, "run");
+}
