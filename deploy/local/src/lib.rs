@@ -31,12 +31,13 @@ pub use demo::demo;
 pub use kafka::{kafka, kafka_instance};
 pub use logs::show as logs;
 pub use postgres::{ensure_database, local_postgres, postgres, postgres_instance, postgres_program};
+pub use product::programs;
 pub use progress::print;
 pub use python::environment as python_environment;
 pub use service::Service;
 pub use status::{Part, PartStatus, status, table};
 pub use test_database::{TestDatabase, test_database};
-pub use tools::program;
+pub use tools::{program, program_of};
 
 /// A setting from the environment; an empty one counts as none.
 fn setting(name: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ use crate::{
     paths, ports,
     postgres::{ensure_database, external_postgres, postgres},
     process::Stop,
-    service::{Launch, Service},
+    service::{self, Launch, Service},
     tools,
 };
 
@@ -77,6 +77,38 @@ pub async fn build() -> Result<()> {
         bail!("the worker and the API do not build: see above");
     }
     Ok(())
+}
+
+/// The folder with both binaries, built if they are older than their sources. Where all tests are run, cargo has just
+/// built them, and asked for them alone it would build them again with fewer features.
+pub async fn programs() -> Result<PathBuf> {
+    let _lock = service::lock("programs").await?;
+    let folder = binary_folder()?;
+    let changed = last_change(
+        &["Cargo.lock", "migrations", "shared", "worker/src", "api/src"]
+            .map(|it| paths::workspace().join(it)),
+    );
+    let is_fresh = |name: &str| modified(&folder.join(name)).is_some_and(|built| built > changed);
+    if !["orchestration-api", "orchestration-worker"].into_iter().all(is_fresh) {
+        build().await?;
+    }
+    Ok(folder)
+}
+
+/// When the youngest of all files below these places was written.
+fn last_change(places: &[PathBuf]) -> SystemTime {
+    let below = |place: &PathBuf| -> Vec<PathBuf> {
+        std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let youngest = places.iter().map(|place| match place.is_dir() {
+        true => last_change(&below(place)),
+        false => modified(place).unwrap_or(SystemTime::UNIX_EPOCH),
+    });
+    youngest.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).ok()?.modified().ok()
 }
 
 /// Cargo, on this workspace.
@@ -179,10 +211,12 @@ fn command(binary: &Path, settings: &Settings) -> Result<Command> {
     Ok(command)
 }
 
-/// Where cargo put this program it puts the others.
+/// Where cargo put this program it puts the others; a test's own lies one folder further in.
 fn binary_folder() -> Result<PathBuf> {
     let program = std::env::current_exe().context("cannot tell where this program lies")?;
-    Ok(program.parent().context("this program lies nowhere")?.to_path_buf())
+    let folder = program.parent().context("this program lies nowhere")?;
+    let outer = folder.parent().filter(|_| folder.ends_with("deps"));
+    Ok(outer.unwrap_or(folder).to_path_buf())
 }
 
 #[cfg(test)]

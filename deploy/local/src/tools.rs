@@ -61,10 +61,15 @@ pub async fn install_package(package: &str, purpose: &str) -> Result<()> {
 
 /// A program from `PATH`, or from the system's package of this name when it is missing there.
 pub async fn program(name: &str) -> Result<PathBuf> {
+    program_of(name, name).await
+}
+
+/// A program from `PATH`, or from the system's package that brings it when it is missing there.
+pub async fn program_of(name: &str, package: &str) -> Result<PathBuf> {
     if on_path(name).is_none() {
-        install_package(name, name).await?;
+        install_package(package, name).await?;
     }
-    on_path(name).with_context(|| format!("the package {name} brought no program of this name"))
+    on_path(name).with_context(|| format!("the package {package} brought no {name}"))
 }
 
 /// `uv`, from `PATH` or installed into a virtual environment of its own under `.local/`.

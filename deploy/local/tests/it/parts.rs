@@ -3,16 +3,20 @@
 use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
 use reqwest::Method;
 use serde_json::json;
+use tokio::sync::{Mutex, MutexGuard};
 
-async fn seeded() -> anyhow::Result<Airflow> {
+/// An Airflow without a scheduler, ours alone while the guard is held: others would change its history.
+pub async fn seeded() -> anyhow::Result<(Airflow, MutexGuard<'static, ()>)> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    let guard = ALONE.lock().await;
     let name = "airflow-seed-test".to_owned();
     let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
-    local::airflow_instance(&setup).await
+    Ok((local::airflow_instance(&setup).await?, guard))
 }
 
 #[tokio::test]
 async fn a_seeded_airflow_serves_its_history_through_its_own_api() {
-    let airflow = seeded().await.unwrap();
+    let (airflow, _alone) = seeded().await.unwrap();
     let seed = Seed { prefix: "made".into(), dags: 2, runs: 40, tasks: 3 };
     local::seed_airflow(&airflow, &seed).await.unwrap();
     // Twice is as good as once.

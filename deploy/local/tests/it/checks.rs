@@ -1,0 +1,47 @@
+//! Programs that check what others deploy with, installed from PyPI, and the way to run them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// A file of `deploy/local/checks`.
+pub fn asset(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("checks").join(name)
+}
+
+/// One of the programs that `checks/requirements.txt` brings.
+pub async fn checker(name: &str) -> PathBuf {
+    let requirements = asset("requirements.txt");
+    let environment = local::python_environment("checks", &["3.12", "3.13", "3.11"], &requirements).await;
+    environment.unwrap().join("bin").join(name)
+}
+
+/// Runs a command to its end: what it printed, or what it complained of.
+pub fn run(command: &mut Command) -> Result<String, String> {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    match output.status.success() {
+        true => Ok(said),
+        false => Err(said + &String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+/// The files that git knows, new ones included, by their path in the repository.
+pub fn files() -> Vec<String> {
+    let mut git = Command::new("git");
+    git.current_dir(repository()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    let mut files: Vec<String> = run(&mut git).unwrap().lines().map(str::to_owned).collect();
+    files.retain(|file| repository().join(file).is_file());
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// The text of a file of the repository.
+pub fn text(file: &str) -> String {
+    std::fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}

@@ -1,0 +1,96 @@
+//! The documents as a reader takes them: shell blocks, which of them may be run, and the commands named in passing. What
+//! the blocks do is tried by `walk`.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use crate::checks::{files, run, text};
+
+/// A fenced block of shell commands.
+#[derive(Clone, Debug)]
+pub struct Block {
+    pub document: String,
+    pub heading: String,
+    pub line: usize,
+    pub commands: String,
+}
+
+/// Every fenced block: what its fence says, and itself.
+fn fenced() -> Vec<(String, Block)> {
+    let documents = files().into_iter().filter(|file| file.ends_with(".md"));
+    documents.flat_map(|document| fenced_in(&document, &text(&document))).collect()
+}
+
+fn fenced_in(document: &str, text: &str) -> Vec<(String, Block)> {
+    let mut blocks = Vec::new();
+    let mut heading = String::new();
+    let mut open: Option<(String, Block)> = None;
+    for (number, line) in text.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(says)) => {
+                let (document, heading) = (document.to_owned(), heading.clone());
+                let block = Block { document, heading, line: number + 2, commands: String::new() };
+                open = Some((says.trim().to_owned(), block));
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some((_, block)), None) => block.commands.extend([line, "\n"]),
+            (None, None) => {
+                if let Some(title) = line.strip_prefix('#') {
+                    heading = title.trim_start_matches('#').trim().to_owned();
+                }
+            }
+        }
+    }
+    assert!(open.is_none(), "{document}: a fence is not closed");
+    blocks
+}
+
+/// The blocks that may be run, in the order in which they stand.
+pub fn runnable() -> Vec<Block> {
+    fenced().into_iter().filter(|(says, _)| says == "sh").map(|(_, block)| block).collect()
+}
+
+#[test]
+fn every_shell_block_says_whether_it_is_run() {
+    let known = ["sh", "sh not-run", "json", "yaml", "mermaid", "sql", "text", ""];
+    for (says, Block { document, line, .. }) in fenced() {
+        assert!(known.contains(&says.as_str()), "{document}:{line}: write `sh` or `sh not-run` for {says:?}");
+    }
+}
+
+#[tokio::test]
+async fn commands_that_are_named_in_passing_exist() {
+    let programs = local::programs().await.unwrap();
+    let mut named = BTreeSet::new();
+    for document in files().into_iter().filter(|file| file.ends_with(".md")) {
+        let text = text(&document);
+        // Between single backticks stands what is odd.
+        let spans = text.split('`').skip(1).step_by(2).map(str::to_owned);
+        named.extend(spans.filter(|span| span.starts_with("orchestration-")));
+    }
+    let named: BTreeSet<Vec<&str>> =
+        named.iter().map(|span| words(span)).filter(|words| !words.is_empty()).collect();
+    assert!(named.contains(&vec!["orchestration-worker", "dead-letters", "list"]), "{named:?}");
+    for words in named {
+        let mut command = Command::new(programs.join(words[0]));
+        run(command.args(&words[1..]).arg("--help"))
+            .unwrap_or_else(|complaint| panic!("{words:?}: {complaint}"));
+    }
+}
+
+/// A program and its subcommands, without what it is told besides.
+fn words(span: &str) -> Vec<&str> {
+    let is_word =
+        |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+    span.split_whitespace().take_while(is_word).collect()
+}
+
+#[test]
+fn blocks_are_found_with_their_headings() {
+    let page = "# One\n```sh\na\nb\n```\n## Two\n```sh not-run\nc\n```\n";
+    let found = fenced_in("page.md", page);
+    let seen: Vec<_> =
+        found.iter().map(|(says, block)| (says.as_str(), block.heading.as_str(), block.line)).collect();
+    assert_eq!(seen, [("sh", "One", 3), ("sh not-run", "Two", 8)]);
+    assert_eq!(found[0].1.commands, "a\nb\n");
+}

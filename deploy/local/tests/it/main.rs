@@ -1,0 +1,13 @@
+//! What lies in `deploy/`, and the documents, held against reality.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod chart;
+mod checks;
+mod compose;
+mod documents;
+mod image;
+mod operator;
+mod parts;
+mod systemd;
+mod walk;

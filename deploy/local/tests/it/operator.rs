@@ -1,0 +1,149 @@
+//! An operator at a shell: runs the blocks of the documents one after the other, what is exported stays, and has the
+//! programs run meanwhile.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::checks::repository;
+use crate::documents::Block;
+
+/// How long one block may take, and a program until it is ready.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A shell whose exported variables live on, and the programs that were started from it.
+pub struct Operator {
+    home: tempfile::TempDir,
+    running: Vec<Child>,
+    pub api_port: u16,
+    pub worker_port: u16,
+}
+
+impl Operator {
+    /// Sits down in an empty folder, with the repository's `deploy/` and the programs at hand.
+    pub async fn new(settings: &[(&str, &str)]) -> Operator {
+        let home = tempfile::tempdir().unwrap();
+        let desk = home.path().join("desk");
+        std::fs::create_dir_all(desk.join("deploy")).unwrap();
+        for entry in std::fs::read_dir(repository().join("deploy")).unwrap() {
+            let entry = entry.unwrap();
+            std::os::unix::fs::symlink(
+                entry.path().canonicalize().unwrap(),
+                desk.join("deploy").join(entry.file_name()),
+            )
+            .unwrap();
+        }
+        let programs = local::programs().await.unwrap();
+        std::os::unix::fs::symlink(programs.parent().unwrap(), desk.join("target")).unwrap();
+        let operator =
+            Operator { home, running: Vec::new(), api_port: free_port(), worker_port: free_port() };
+        let url = format!("http://127.0.0.1:{}", operator.api_port);
+        let mut first = Command::new("env");
+        first.env_clear().envs(settings.iter().copied()).env("ORCHESTRATION_URL", url);
+        first.env("PATH", search_path(&programs).await).env("HOME", operator.home.path());
+        first.args(["bash", "-c", "export -p"]);
+        std::fs::write(operator.state(), first.output().unwrap().stdout).unwrap();
+        operator
+    }
+
+    /// Runs a block as it stands; what it printed.
+    pub async fn run(&self, block: &Block) -> String {
+        let place = format!("{}:{}", block.document, block.line);
+        self.shell(&block.commands).await.unwrap_or_else(|complaint| panic!("{place}: {complaint}"))
+    }
+
+    /// Runs commands; what they printed, or all that they said.
+    pub async fn shell(&self, commands: &str) -> Result<String, String> {
+        let script = format!("set -euo pipefail\n. ../state\n{commands}\nexport -p > ../state\n");
+        let mut bash = tokio::process::Command::new("bash");
+        bash.env_clear()
+            .current_dir(self.desk())
+            .args(["-c", &script])
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, bash.output()).await;
+        let output = output.map_err(|_| format!("still not done after {PATIENCE:?}:\n{commands}"))?.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        match output.status.success() {
+            true => Ok(said),
+            false => Err(format!("{commands}\n{said}{}", String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
+    /// What a variable holds now.
+    pub async fn variable(&self, name: &str) -> String {
+        self.shell(&format!("printf %s \"${name}\"")).await.unwrap()
+    }
+
+    /// Starts api and worker with the settings that stand now, and waits until both say that they are ready.
+    pub async fn start(&mut self) {
+        let api = format!("orchestration-api serve --listen 127.0.0.1:{}", self.api_port);
+        let worker = format!("orchestration-worker run --metrics-listen 127.0.0.1:{}", self.worker_port);
+        for (name, program, port) in [("api", api, self.api_port), ("worker", worker, self.worker_port)] {
+            let log = File::options().create(true).append(true).open(self.log(name)).unwrap();
+            let mut bash = Command::new("bash");
+            bash.env_clear().current_dir(self.desk()).args(["-c", &format!(". ../state; exec {program}")]);
+            self.running.push(bash.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+            let deadline = Instant::now() + PATIENCE;
+            while let Err(complaint) = self.shell(&format!("deploy/ready {port}")).await {
+                let log = std::fs::read_to_string(self.log(name)).unwrap_or_default();
+                assert!(Instant::now() < deadline, "{name} is not ready: {complaint}\n{log}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// Asks both to stop, and waits until they have.
+    pub async fn stop(&mut self) {
+        for program in &self.running {
+            kill_process(Pid::from_child(program), Signal::TERM).unwrap();
+        }
+        let running = std::mem::take(&mut self.running);
+        tokio::task::spawn_blocking(move || {
+            for mut program in running {
+                program.wait().unwrap();
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    fn desk(&self) -> PathBuf {
+        self.home.path().join("desk")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.home.path().join(format!("{name}.log"))
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        for program in &mut self.running {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
+    }
+}
+
+/// Our programs, PostgreSQL's, and what the documents ask for, before all else.
+async fn search_path(programs: &Path) -> String {
+    let postgres = local::postgres_program("pg_dump").await.unwrap();
+    for name in ["jq", "curl", "openssl"] {
+        local::program(name).await.unwrap();
+    }
+    let path = std::env::var("PATH").unwrap();
+    format!("{}:{}:{path}", programs.display(), postgres.parent().unwrap().display())
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
