@@ -4,15 +4,18 @@
 
 mod access;
 mod comments;
+mod conformance;
 mod connectors;
 mod conventions;
 mod examples;
 mod fake_airflow;
 mod governance;
+mod hang_up;
 mod metrics;
 mod paging;
 mod pipelines;
 mod runs;
+mod statuses;
 mod syncs;
 mod text;
 mod trigger;
