@@ -15,6 +15,7 @@ mod metrics;
 mod paging;
 mod pipelines;
 mod runs;
+mod schemathesis;
 mod statuses;
 mod syncs;
 mod text;
