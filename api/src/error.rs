@@ -115,10 +115,15 @@ impl ApiError {
     }
 
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
-        match self {
-            Self::Unauthorized => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            Self::TooManyRequests(seconds) => Some((header::RETRY_AFTER, (*seconds).into())),
-            Self::Unavailable(_) | Self::TooManyStreams(_) => Some((header::RETRY_AFTER, RETRY_AFTER.into())),
+        if let Self::TooManyRequests(seconds) = self {
+            return Some((header::RETRY_AFTER, (*seconds).into()));
+        }
+        // By code: what HTTP asks of an answer holds for a refusal of the provider's too.
+        match self.status() {
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Some((header::RETRY_AFTER, RETRY_AFTER.into()))
+            }
             _ => None,
         }
     }

@@ -14,7 +14,7 @@ use crate::page;
 /// Answers a read that the client already has with 304.
 pub async fn conditional(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let known: Vec<_> = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect();
     let response = next.run(request).await;
     // What is streamed has no size beforehand, and no tag.
     if !reads || response.status() != StatusCode::OK || response.body().size_hint().exact().is_none() {
@@ -23,13 +23,13 @@ pub async fn conditional(request: Request, next: Next) -> Response {
     tagged(response, known).await
 }
 
-async fn tagged(response: Response, known: Option<HeaderValue>) -> Response {
+async fn tagged(response: Response, known: Vec<HeaderValue>) -> Response {
     let (mut parts, body) = response.into_parts();
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return ApiError::Internal.into_response();
     };
     let tag = tag(&parts.headers, &bytes);
-    let matched = known.is_some_and(|known| matches(&known, &tag));
+    let matched = known.iter().any(|known| matches(known, &tag));
     if let Ok(value) = HeaderValue::try_from(tag) {
         parts.headers.insert(header::ETAG, value);
     }

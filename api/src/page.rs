@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::input::Query;
+use crate::input::{Query, is_named};
 
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 pub const PAGE: HeaderName = HeaderName::from_static("x-page");
@@ -115,7 +115,7 @@ fn links(page: i64, pages: i64, uri: &Uri) -> String {
 
 fn other_page(uri: &Uri, page: i64) -> String {
     let query = uri.query().unwrap_or_default();
-    let kept = query.split('&').filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("page"));
+    let kept = query.split('&').filter(|pair| !pair.is_empty() && !is_named(pair, "page"));
     let query: Vec<String> = kept.map(link_safe).chain([format!("page={page}")]).collect();
     format!("{}?{}", uri.path(), query.join("&"))
 }
@@ -146,6 +146,7 @@ mod tests {
     #[test]
     fn links_lead_to_the_pages_that_exist() {
         insta::assert_snapshot!(links_of(2, 25, "/x?q=a%20b&page=2&size=10"), @r#"</x?q=a%20b&size=10&page=1>; rel="first", </x?q=a%20b&size=10&page=1>; rel="prev", </x?q=a%20b&size=10&page=3>; rel="next", </x?q=a%20b&size=10&page=3>; rel="last""#);
+        insta::assert_snapshot!(links_of(1, 5, "/x?%70age=7&pages=2"), @r#"</x?pages=2&page=1>; rel="first", </x?pages=2&page=1>; rel="last""#);
         insta::assert_snapshot!(links_of(1, 0, "/x"), @r#"</x?page=1>; rel="first", </x?page=1>; rel="last""#);
         insta::assert_snapshot!(links_of(9, 15, "/x"), @r#"</x?page=1>; rel="first", </x?page=2>; rel="prev", </x?page=2>; rel="last""#);
     }

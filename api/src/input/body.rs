@@ -221,12 +221,18 @@ pub fn boolean(value: Value) -> Result<bool, Wrong> {
 }
 
 pub fn integer(range: RangeInclusive<i64>) -> impl FnOnce(Value) -> Result<i64, Wrong> {
-    move |value| match value {
-        Value::Number(number) if number.is_i64() || number.is_u64() => {
-            value::in_range(number.as_i64().unwrap_or(i64::MAX), &range)
-        }
-        _ => Err(Wrong::not_integer()),
+    move |value| match whole(&value) {
+        Some(number) => value::in_range(number, &range),
+        None => Err(Wrong::not_integer()),
     }
+}
+
+/// A whole number, `30.0` included; one too large to hold counts as the largest.
+fn whole(value: &Value) -> Option<i64> {
+    let is_whole =
+        value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0);
+    // The cast goes to the nearest number that can be held.
+    is_whole.then(|| value.as_i64().or_else(|| value.as_f64().map(|number| number as i64))).flatten()
 }
 
 pub fn id<T: From<Uuid>>(value: Value) -> Result<T, Wrong> {

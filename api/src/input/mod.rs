@@ -8,7 +8,7 @@ mod value;
 
 pub use body::{Body, Fields};
 pub use path::Id;
-pub use query::Query;
+pub use query::{Query, is_named};
 use serde::Serialize;
 pub use value::{Wrong, one_of};
 

@@ -103,6 +103,11 @@ impl Query {
     }
 }
 
+/// Whether a pair of a query, as it stands in the URI, gives this parameter.
+pub fn is_named(pair: &str, name: &str) -> bool {
+    decode(pair.split('=').next().unwrap_or_default()).is_ok_and(|decoded| decoded == name)
+}
+
 fn decode(text: &str) -> Result<String, Wrong> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();

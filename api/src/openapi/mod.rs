@@ -1,6 +1,8 @@
 //! The OpenAPI document: what the routes and their types say, completed by what holds for all of them: path
-//! parameters, keys, headers, errors and examples.
+//! parameters, keys, headers, errors, links and examples.
 
+mod inputs;
+mod links;
 mod words;
 
 use std::sync::OnceLock;
@@ -8,9 +10,9 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 pub use words::{
-    Activity, AirflowConfig, AirflowConfigChange, CredentialsInput, CriticalityWord, EventKind, EventStatus,
-    Moment, Person, PipelineOrder, PipelineStatus, Report, RoleWord, RunKind, RunOrder, RunStatus,
-    SyncStatusWord, SyncTriggerWord, TaskStatus,
+    Activity, CriticalityWord, EventKind, EventStatus, JsonObject, Moment, Person, PipelineOrder,
+    PipelineStatus, Report, RoleWord, RunKind, RunOrder, RunStatus, SyncStatusWord, SyncTriggerWord,
+    TaskStatus,
 };
 
 use crate::routes::{self, BASE};
@@ -30,7 +32,7 @@ fn complete(described: &OpenApi) -> Value {
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     });
     document["servers"] = json!([{"url": "/"}]);
-    complete_schemas(&mut document["components"]["schemas"]);
+    complete_schemas(&mut document);
     document["components"]["headers"] = header_components();
     document["components"]["responses"] = error_components();
     document["components"]["securitySchemes"] = json!({"key": {
@@ -41,11 +43,40 @@ fn complete(described: &OpenApi) -> Value {
             complete_operation(path, method, operation);
         }
     }
+    links::add(&mut document["paths"]);
     document
 }
 
-/// What is answered always has all its fields; examples stand with their schemas.
-fn complete_schemas(schemas: &mut Value) {
+/// What is answered always has all its fields, what is asked says what it may hold; examples stand with their schemas.
+fn complete_schemas(document: &mut Value) {
+    let mut schemas = document["components"]["schemas"].take();
+    write_errors(&mut schemas);
+    inputs::write(&mut schemas);
+    let asked = inputs::asked(&document["paths"], &schemas);
+    for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
+        match asked.contains(name) {
+            true => inputs::limit_text(schema),
+            false if name == "Error" => {}
+            false => require_all(schema),
+        }
+        if let Some(example) = examples().get(name) {
+            schema["examples"] = json!([example]);
+        }
+    }
+    document["components"]["schemas"] = schemas;
+}
+
+fn require_all(schema: &mut Value) {
+    let properties: Vec<_> =
+        schema["properties"].as_object().into_iter().flatten().map(|(name, _)| json!(name)).collect();
+    if !properties.is_empty() {
+        schema["required"] = Value::Array(properties);
+    }
+    let parts = schema.get_mut("allOf").and_then(Value::as_array_mut);
+    parts.into_iter().flatten().for_each(require_all);
+}
+
+fn write_errors(schemas: &mut Value) {
     schemas["Error"] = json!({
         "type": "object", "required": ["detail"],
         "properties": {
@@ -59,30 +90,12 @@ fn complete_schemas(schemas: &mut Value) {
         "properties": {"detail": {"type": "array", "items": {
             "type": "object", "required": ["loc", "msg", "type"],
             "properties": {
-                "loc": {"type": "array", "items": {"type": "string"}, "description": "path, query or body, and the field"},
+                "loc": {"type": "array", "prefixItems": [{"enum": ["path", "query", "body"]}], "items": {"type": "string"},
+                        "minItems": 1, "description": "path, query or body, and the field"},
                 "msg": {"type": "string"}, "type": {"type": "string", "examples": ["value_error.missing"]},
             },
         }}},
     });
-    let asked = [
-        "NewComment",
-        "TeamChange",
-        "CriticalityChange",
-        "Wish",
-        "TriggerWish",
-        "NewConnector",
-        "ConnectorChange",
-    ];
-    for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
-        let properties: Vec<_> =
-            schema["properties"].as_object().into_iter().flatten().map(|(name, _)| json!(name)).collect();
-        if !asked.contains(&name.as_str()) && !properties.is_empty() && name != "Error" {
-            schema["required"] = Value::Array(properties);
-        }
-        if let Some(example) = examples().get(name) {
-            schema["examples"] = json!([example]);
-        }
-    }
 }
 
 /// An example of each schema that has one.
@@ -108,31 +121,40 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     if is_list {
         parameters.extend(paging());
     }
+    parameters.iter_mut().filter(|parameter| parameter["in"] == "query").for_each(inputs::limit_text);
     if reads {
-        parameters.push(json!({"name": "If-None-Match", "in": "header", "required": false,
-            "description": "The ETag of an earlier answer; 304 if nothing has changed", "schema": {"type": "string"}}));
+        parameters.push(header_parameter(
+            "If-None-Match",
+            "The ETag of an earlier answer; 304 if nothing has changed",
+        ));
     }
+    parameters.push(header_parameter(
+        "X-Request-Id",
+        "A name for this request; up to 128 plain characters, else one is made",
+    ));
+    let told = Told { keyed, reads, is_list, has_place: PLACED.iter().any(|end| path.ends_with(end)) };
     let mut all = Map::new();
     for (code, mut response) in responses {
-        response["headers"] = headers(keyed, reads, is_list, &code);
+        response["headers"] = headers(&told, &code);
         if streams && code == "200" {
             response["content"]["text/event-stream"]["example"] = json!(STREAM);
         }
         if !code.starts_with('2') {
-            response["content"] = json!({"application/json": {"schema": reference("schemas", "Error")}});
+            response["content"] = json!({"application/json": {"schema": refusal(&code)}});
         }
         all.insert(code, response);
     }
-    let body = operation.get("requestBody").is_some();
+    let body = operation.get_mut("requestBody").map(require_body).is_some();
     let checked = body
         || parameters.iter().any(|parameter| {
-            parameter["in"] == "query" || parameter["name"] != "slug" && parameter["in"] == "path"
+            let name = parameter["name"].as_str().unwrap_or_default();
+            parameter["in"] == "query" || parameter["in"] == "path" && name.ends_with("_id")
         });
     let may = |code: &str| match code {
         "304" => reads,
         "400" | "413" => body,
         "403" => keyed && method != "get" && !path.ends_with("/watch"),
-        "404" => keyed && path.contains('{'),
+        "404" => path.contains('{'),
         "422" => checked,
         _ => keyed,
     };
@@ -184,15 +206,26 @@ fn path_parameters(path: &str) -> Vec<Value> {
     names.map(|name| json!({"name": name, "in": "path", "required": true, "schema": schema(name)})).collect()
 }
 
+const WHICH_PAGE: &str = "Which page, from 1; one past the end is empty. A page is a cut through the list as it stands: \
+    what enters the list before it makes rows come again, known by their id, and what leaves makes it pass rows over";
+
 fn paging() -> [Value; 2] {
     let parameter = |name: &str, description: &str, default: i64| {
         json!({"name": name, "in": "query", "required": false, "description": description,
                "schema": {"type": "integer", "minimum": 1, "default": default}})
     };
-    [
-        parameter("page", "Which page, from 1; one past the end is empty", 1),
-        parameter("size", "Most things on a page; more than 500 is 500", 100),
-    ]
+    [parameter("page", WHICH_PAGE, 1), parameter("size", "Most things on a page; more than 500 is 500", 100)]
+}
+
+/// A body must be there unless it may be null as well.
+fn require_body(body: &mut Value) {
+    let either = &body["content"]["application/json"]["schema"]["oneOf"];
+    let is_optional = either.as_array().into_iter().flatten().any(|kind| kind["type"] == "null");
+    body["required"] = json!(!is_optional);
+}
+
+fn header_parameter(name: &str, description: &str) -> Value {
+    json!({"name": name, "in": "header", "required": false, "description": description, "schema": {"type": "string"}})
 }
 
 /// Every header of an answer: its name, its type, what it says.
@@ -211,7 +244,7 @@ const HEADERS: [(&str, &str, &str); 14] = [
     ("X-Page-Size", "integer", "The size in force"),
     ("X-Total-Pages", "integer", "How many pages there are"),
     ("Link", "string", "first, prev, next and last, where they exist (RFC 8288)"),
-    ("Location", "string", "Where it can be read, where it has a place of its own"),
+    ("Location", "string", "Where it can be read"),
     ("WWW-Authenticate", "string", "Bearer"),
     ("Retry-After", "integer", "Seconds"),
     ("Cache-Control", "string", "private, no-cache: to be asked for each time"),
@@ -233,14 +266,16 @@ const ERRORS: [(&str, &str, &str); 10] = [
 
 fn header_components() -> Value {
     let component = |&(name, kind, description): &(&str, &str, &str)| {
-        (name.to_owned(), json!({"description": description, "schema": {"type": kind}}))
+        let required = !name.starts_with("X-RateLimit");
+        (name.to_owned(), json!({"description": description, "required": required, "schema": {"type": kind}}))
     };
     Value::Object(HEADERS.iter().map(component).collect())
 }
 
 fn error_components() -> Value {
     let component = |&(code, name, description): &(&str, &str, &str)| {
-        let mut response = json!({"description": description, "headers": headers(true, true, false, code)});
+        let told = Told { keyed: true, reads: true, is_list: false, has_place: false };
+        let mut response = json!({"description": description, "headers": headers(&told, code)});
         if code != "304" {
             let schema = reference("schemas", if code == "422" { "Invalid" } else { "Error" });
             response["content"] = json!({"application/json": {"schema": schema}});
@@ -250,16 +285,35 @@ fn error_components() -> Value {
     Value::Object(ERRORS.iter().map(component).collect())
 }
 
+/// The body of a refusal with this code that an operation describes itself: a 422 of its own is the provider's.
+fn refusal(code: &str) -> Value {
+    match code {
+        "422" => json!({"anyOf": [reference("schemas", "Invalid"), reference("schemas", "Error")]}),
+        _ => reference("schemas", "Error"),
+    }
+}
+
+/// The ends of the paths whose answers say where what was made can be read.
+const PLACED: [&str; 2] = ["/sync", "/connectors"];
+
+/// What the headers of an answer depend on.
+struct Told {
+    keyed: bool,
+    reads: bool,
+    is_list: bool,
+    has_place: bool,
+}
+
 /// The headers of an answer with this code.
-fn headers(keyed: bool, reads: bool, is_list: bool, code: &str) -> Value {
+fn headers(of: &Told, code: &str) -> Value {
     let told = |name: &str| match name {
         "X-Request-Id" => true,
-        "ETag" | "Cache-Control" => reads && matches!(code, "200" | "304"),
-        "X-Total-Count" | "X-Page" | "X-Page-Size" | "X-Total-Pages" | "Link" => is_list && code == "200",
-        "Location" => matches!(code, "201" | "202"),
+        "ETag" | "Cache-Control" => of.reads && matches!(code, "200" | "304"),
+        "X-Total-Count" | "X-Page" | "X-Page-Size" | "X-Total-Pages" | "Link" => of.is_list && code == "200",
+        "Location" => of.has_place && matches!(code, "201" | "202"),
         "WWW-Authenticate" => code == "401",
         "Retry-After" => matches!(code, "429" | "503"),
-        _ => keyed,
+        _ => of.keyed,
     };
     let names = HEADERS.iter().map(|(name, _, _)| *name).filter(|name| told(name));
     Value::Object(names.map(|name| (name.to_owned(), reference("headers", name))).collect())

@@ -4,9 +4,8 @@ use std::fmt::Display;
 
 use shared::events::SyncReport;
 use shared::state::{Role, SyncStatus, SyncTrigger, TaskState};
-use utoipa::openapi::{
-    KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat, Type, schema::SchemaType,
-};
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::live::{KINDS, STATUSES};
@@ -220,65 +219,21 @@ pub struct Moment;
 
 impl PartialSchema for Moment {
     fn schema() -> RefOr<Schema> {
-        text().examples(["2026-01-01T05:00:00Z", "2026-01-01"]).build().into()
+        let format = |format| text().format(Some(SchemaFormat::KnownFormat(format)));
+        let either = AnyOfBuilder::new().item(format(KnownFormat::DateTime)).item(format(KnownFormat::Date));
+        RefOr::T(Schema::AnyOf(either.examples(["2026-01-01T05:00:00Z", "2026-01-01"]).build()))
     }
 }
 
 impl ToSchema for Moment {}
 
-/// How to reach and poll an Airflow.
-pub struct AirflowConfig;
+/// An object of any JSON that can be stored; spelled out in `inputs`.
+pub struct JsonObject;
 
-impl PartialSchema for AirflowConfig {
+impl PartialSchema for JsonObject {
     fn schema() -> RefOr<Schema> {
-        airflow().required("base_url").build().into()
+        ObjectBuilder::new().build().into()
     }
 }
 
-impl ToSchema for AirflowConfig {}
-
-/// What of a configuration is to become different.
-pub struct AirflowConfigChange;
-
-impl PartialSchema for AirflowConfigChange {
-    fn schema() -> RefOr<Schema> {
-        airflow().build().into()
-    }
-}
-
-impl ToSchema for AirflowConfigChange {}
-
-fn airflow() -> ObjectBuilder {
-    let flag = ObjectBuilder::new().schema_type(Type::Boolean).default(Some(true.into()));
-    let days = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(3650));
-    let schedule = ObjectBuilder::new().schema_type(SchemaType::Array(vec![Type::String, Type::Null]));
-    let version = text().enum_values(Some(["auto", "v1", "v2"])).default(Some("auto".into()));
-    ObjectBuilder::new()
-        .property("base_url", text().format(Some(SchemaFormat::Custom("uri".to_owned()))))
-        .property("api_version", version)
-        .property(
-            "schedule",
-            schedule.description(Some("A cron line of six fields, seconds first, in UTC; null for none")),
-        )
-        .property("history_days", days.default(Some(30.into())))
-        .property("verify_tls", flag)
-}
-
-/// Credentials on their way in.
-pub struct CredentialsInput;
-
-impl PartialSchema for CredentialsInput {
-    fn schema() -> RefOr<Schema> {
-        let kind = |word: &str| {
-            ObjectBuilder::new().property("auth_type", text().enum_values(Some([word]))).required("auth_type")
-        };
-        let secret = || text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)));
-        let basic = kind("basic").property("username", text()).property("password", secret());
-        let token = kind("token").property("token", secret());
-        let one_of =
-            OneOfBuilder::new().item(kind("none")).item(basic.required("username").required("password"));
-        RefOr::T(Schema::OneOf(one_of.item(token.required("token")).build()))
-    }
-}
-
-impl ToSchema for CredentialsInput {}
+impl ToSchema for JsonObject {}

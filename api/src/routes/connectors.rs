@@ -49,7 +49,7 @@ pub async fn show(
 }
 
 /// Make a connector.
-#[utoipa::path(post, path = "", request_body = NewConnector, responses((status = 201, description = "The connector", body = Connector), (status = 409, description = "The name is taken")))]
+#[utoipa::path(post, path = "", request_body = ref("#/components/schemas/NewConnector"), responses((status = 201, description = "The connector", body = Connector), (status = 409, description = "The name is taken")))]
 pub async fn create(space: SpaceEditor, State(app): State<App>, body: Body) -> ApiResult<impl IntoResponse> {
     let mut fields = body.fields()?;
     let name = fields.required("name", body::text_of(1..=200));
@@ -77,7 +77,7 @@ pub async fn create(space: SpaceEditor, State(app): State<App>, body: Body) -> A
 }
 
 /// Change a connector. What is left out stays; `config` is changed field by field, `credentials` as a whole.
-#[utoipa::path(patch, path = "/{connector_id}", request_body = ConnectorChange, responses((status = 200, description = "The connector", body = Connector), (status = 409, description = "The name is taken")))]
+#[utoipa::path(patch, path = "/{connector_id}", request_body = ref("#/components/schemas/ConnectorChange"), responses((status = 200, description = "The connector", body = Connector), (status = 409, description = "The name is taken")))]
 pub async fn update(
     space: SpaceEditor,
     State(app): State<App>,

@@ -28,7 +28,7 @@ pub async fn page() -> ApiResult<Response> {
 }
 
 /// A part of the page.
-#[utoipa::path(get, path = "/docs/{file}", responses((status = 200, description = "A script, a style or a picture", content_type = "application/octet-stream")))]
+#[utoipa::path(get, path = "/docs/{file}", responses((status = 200, description = "A script, a style or a picture", content_type = "*/*")))]
 pub async fn part(params: RawPathParams) -> ApiResult<Response> {
     let name = params.iter().next().map(|(_, name)| name).unwrap_or_default();
     let part = file(name).ok_or(ApiError::NotFound("File"))?;

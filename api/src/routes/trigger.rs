@@ -16,12 +16,14 @@ use shared::events::Source;
 use shared::ids::{PipelineId, RunId};
 use shared::provider::{self, TriggerCommand};
 use tokio::time::{Instant, sleep, timeout_at};
-use utoipa::ToSchema;
+use tracing::Instrument;
+use utoipa::{IntoParams, ToSchema};
 
 use super::runs;
 use crate::access::{Member, SpaceEditor};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{Body, Fault, Fields, Id, Wrong, body};
+use crate::openapi::{JsonObject, Moment};
 use crate::state::App;
 use crate::store::connectors;
 use crate::store::runs::RunDetail;
@@ -39,20 +41,30 @@ const POLL: Duration = Duration::from_millis(200);
 #[derive(Debug, ToSchema)]
 pub struct TriggerWish {
     /// The parameters to give it
-    #[schema(value_type = Object, required = false)]
+    #[schema(value_type = Option<JsonObject>)]
     conf: Value,
+    #[schema(value_type = Option<Moment>, inline)]
     logical_date: Option<DateTime<Utc>>,
     /// The provider's id for it; one is made when it is left out
-    #[schema(min_length = 1, max_length = 250, pattern = "^[A-Za-z0-9_.~:+-]+$")]
+    #[schema(min_length = 1, max_length = 250, pattern = "^(?!\\.{1,2}$)[A-Za-z0-9_.~:+-]+$")]
     run_id: Option<String>,
     #[schema(max_length = 700)]
     note: Option<String>,
 }
 
+/// What makes asking again the same command.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+struct Named {
+    /// 1 to 255 visible characters of ASCII; honoured for 24 hours
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")]
+    key: Option<String>,
+}
+
 /// Trigger a run of a pipeline.
 ///
 /// With an `Idempotency-Key`, asking again makes no second run.
-#[utoipa::path(post, path = "/pipelines/{pipeline_id}/trigger", request_body = Option<TriggerWish>, params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; honoured for 24 hours")), responses((status = 201, description = "The run", body = RunDetail), (status = 409, description = "The pipeline is no longer active, or the provider has such a run"), (status = 502, description = "Nothing could be sent to the provider"), (status = 504, description = "Sent, and the outcome is not known; asking again with the same key is safe"), (status = "default", description = "The provider refused: its own code")))]
+#[utoipa::path(post, path = "/pipelines/{pipeline_id}/trigger", request_body = Option<TriggerWish>, params(Named), responses((status = 201, description = "The run", body = RunDetail), (status = 409, description = "The pipeline is no longer active, or the provider has such a run"), (status = 422, description = "The input is invalid, or the provider finds it so"), (status = 502, description = "Nothing could be sent to the provider"), (status = 504, description = "Sent, and the outcome is not known; asking again with the same key is safe"), (status = "default", description = "The provider refused: its own code")))]
 pub async fn trigger(
     space: SpaceEditor,
     State(app): State<App>,
@@ -61,39 +73,95 @@ pub async fn trigger(
     body: Body,
 ) -> ApiResult<Response> {
     let deadline = Instant::now() + app.time_out.mul_f64(0.9);
-    let key = idempotency_key(&headers)?;
+    let Named { key } = Named::read(&headers)?;
     let wish = read(body.optional_fields()?)?;
     let found = triggers::triggerable(&app.db, space.space, pipeline).await?;
     let target = found.ok_or(ApiError::NotFound("Pipeline"))?;
     if target.connector_type != AIRFLOW {
         return Err(ApiError::BadRequest("Only Airflow pipelines can be triggered"));
     }
-    let new = NewCommand {
-        space: space.space,
-        connector: target.connector_id,
-        pipeline,
-        pipeline_external_id: &target.external_id,
-        user: space.user.id,
-        idempotency_key: key,
-        sha256: wish.digest(),
-        run_external_id: wish.run_id.as_deref(),
-    };
-    if key.is_some()
-        && let Some(answered) = triggers::answered(&app.db, &new).await?
-    {
-        return repeated(answered);
+    let asked = Asked { app: app.clone(), space: (*space).clone(), pipeline, target, key, wish };
+    // A task of its own ends what it began, even if the client is gone.
+    let task = app.tasks.spawn(asked.answer(deadline).in_current_span());
+    match timeout_at(deadline, task).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(ApiError::Internal),
+        Err(_) => Err(ApiError::OutcomeUnknown),
     }
-    if !target.is_active {
-        return Err(ApiError::Conflict("The pipeline is no longer active"));
-    }
-    loop {
-        match triggers::claim(&app.db, &new).await? {
-            Claim::Mine(command) => {
-                return carry_out(app, (*space).clone(), target, command, &wish, deadline).await;
-            }
-            Claim::Busy if Instant::now() + POLL < deadline => sleep(POLL).await,
-            other => return repeated(other),
+}
+
+/// A request to trigger, read and found to make sense.
+struct Asked {
+    app: App,
+    space: Member,
+    pipeline: PipelineId,
+    target: Triggerable,
+    key: Option<String>,
+    wish: TriggerWish,
+}
+
+impl Asked {
+    /// Writes the command down and carries it out, unless its key says that this was done, or is being done, already.
+    async fn answer(self, deadline: Instant) -> ApiResult<Response> {
+        let db = &self.app.db;
+        let new = NewCommand {
+            space: self.space.space,
+            connector: self.target.connector_id,
+            pipeline: self.pipeline,
+            pipeline_external_id: &self.target.external_id,
+            user: self.space.user.id,
+            idempotency_key: self.key.as_deref(),
+            sha256: self.wish.digest(),
+            run_external_id: self.wish.run_id.as_deref(),
+        };
+        if self.key.is_some()
+            && let Some(answered) = triggers::answered(db, &new).await?
+        {
+            return repeated(answered);
         }
+        if !self.target.is_active {
+            return Err(ApiError::Conflict("The pipeline is no longer active"));
+        }
+        loop {
+            match triggers::claim(db, &new).await? {
+                Claim::Mine(command) => return self.carry_out(command).await,
+                Claim::Busy if Instant::now() + POLL < deadline => sleep(POLL).await,
+                other => return repeated(other),
+            }
+        }
+    }
+
+    /// Sends the command; one that has no final answer may be taken up by the next request.
+    async fn carry_out(&self, command: Command) -> ApiResult<Response> {
+        let id = command.id;
+        let answer = match self.prepare(command).await {
+            Ok(sending) => finish(&self.app, sending).await,
+            Err(error) => Err(error),
+        };
+        if answer.is_err() {
+            triggers::release(&self.app.db, id).await?;
+        }
+        answer
+    }
+
+    async fn prepare(&self, command: Command) -> ApiResult<Sending> {
+        let Self { app, space, target, wish, .. } = self;
+        let connector = target.connector_id;
+        let opening = connectors::opening(&app.db, space.space, connector).await?;
+        let opening = opening.ok_or(ApiError::Conflict("The pipeline is no longer active"))?;
+        let credentials = connectors::unseal(&app.keyring, connector, opening.credentials_sealed.as_deref())?;
+        let config: ConnectorConfig = serde_json::from_value(opening.config)?;
+        let source = Source { space: space.slug.clone(), connector_id: connector };
+        let provider = provider::open(&config, &credentials, source, app.network)?;
+        let wish = TriggerCommand {
+            run: command.run_external_id.clone(),
+            logical_date: wish.logical_date,
+            conf: wish.conf.clone(),
+            note: Some(signed(wish.note.as_deref(), space, &command)),
+        };
+        let (db, user) = (app.db.clone(), space.user.clone());
+        let pipeline = target.external_id.clone();
+        Ok(Sending { db, space: space.space, provider, user, pipeline, command, wish })
     }
 }
 
@@ -112,55 +180,6 @@ fn repeated(claim: Claim) -> ApiResult<Response> {
     }
 }
 
-/// Does it in a task of its own, which ends what it began even if the client is gone.
-async fn carry_out(
-    app: App,
-    space: Member,
-    target: Triggerable,
-    command: Command,
-    wish: &TriggerWish,
-    deadline: Instant,
-) -> ApiResult<Response> {
-    let id = command.id;
-    let sending = match prepare(&app, &space, target, command, wish).await {
-        Ok(sending) => sending,
-        Err(error) => {
-            triggers::release(&app.db, id).await?;
-            return Err(error);
-        }
-    };
-    let task = app.tasks.spawn(finish(app.clone(), sending));
-    match timeout_at(deadline, task).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(ApiError::Internal),
-        Err(_) => Err(ApiError::OutcomeUnknown),
-    }
-}
-
-async fn prepare(
-    app: &App,
-    space: &Member,
-    target: Triggerable,
-    command: Command,
-    wish: &TriggerWish,
-) -> ApiResult<Sending> {
-    let connector = target.connector_id;
-    let opening = connectors::opening(&app.db, space.space, connector).await?;
-    let opening = opening.ok_or(ApiError::Conflict("The pipeline is no longer active"))?;
-    let credentials = connectors::unseal(&app.keyring, connector, opening.credentials_sealed.as_deref())?;
-    let config: ConnectorConfig = serde_json::from_value(opening.config)?;
-    let source = Source { space: space.slug.clone(), connector_id: connector };
-    let provider = provider::open(&config, &credentials, source, app.network)?;
-    let wish = TriggerCommand {
-        run: command.run_external_id.clone(),
-        logical_date: wish.logical_date,
-        conf: wish.conf.clone(),
-        note: Some(signed(wish.note.as_deref(), space, &command)),
-    };
-    let (db, user) = (app.db.clone(), space.user.clone());
-    Ok(Sending { db, space: space.space, provider, user, pipeline: target.external_id, command, wish })
-}
-
 /// Says in the provider, too, who it was and from where.
 fn signed(note: Option<&str>, space: &Member, command: &Command) -> String {
     let name: String = space.user.name.chars().take(100).collect();
@@ -172,21 +191,9 @@ fn signed(note: Option<&str>, space: &Member, command: &Command) -> String {
     }
 }
 
-async fn finish(app: App, sending: Sending) -> ApiResult<Response> {
-    let command = sending.command.id;
-    let answer = match sending.send().await {
-        Ok(outcome) => answer(&app, &sending, outcome).await,
-        Err(error) => Err(error.into()),
-    };
-    if answer.is_err() {
-        triggers::release(&app.db, command).await?;
-    }
-    answer
-}
-
-async fn answer(app: &App, sending: &Sending, outcome: Outcome) -> ApiResult<Response> {
-    match outcome {
-        Outcome::Made(run) => made(app, sending, run.id).await,
+async fn finish(app: &App, sending: Sending) -> ApiResult<Response> {
+    match sending.send().await? {
+        Outcome::Made(run) => made(app, &sending, run.id).await,
         Outcome::Refused { status, message } => {
             let refusal = ApiError::Refused { status, message };
             // These may be answered differently without anyone asking for something else.
@@ -208,12 +215,16 @@ async fn made(app: &App, sending: &Sending, run: RunId) -> ApiResult<Response> {
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<&str>> {
-    let Some(key) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
-    key.map(Some).ok_or(ApiError::BadRequest("The Idempotency-Key must be 1 to 255 visible ASCII characters"))
+impl Named {
+    fn read(headers: &HeaderMap) -> ApiResult<Self> {
+        let Some(key) = headers.get("idempotency-key") else {
+            return Ok(Self { key: None });
+        };
+        let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+        let key =
+            key.ok_or(ApiError::BadRequest("The Idempotency-Key must be 1 to 255 visible ASCII characters"))?;
+        Ok(Self { key: Some(key.to_owned()) })
+    }
 }
 
 fn read(mut fields: Fields) -> ApiResult<TriggerWish> {
@@ -231,11 +242,13 @@ fn read(mut fields: Fields) -> ApiResult<TriggerWish> {
 fn run_id(value: Value) -> Result<String, Wrong> {
     let id = body::text_of(1..=LONGEST_RUN_ID)(value)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "_.~:+-".contains(c);
-    match id.chars().all(plain) {
+    // Between the slashes of an address the two mean another place.
+    match id.chars().all(plain) && ![".", ".."].contains(&id.as_str()) {
         true => Ok(id),
-        false => {
-            Err(Wrong::new("value_error.str.regex", "string does not match regex \"^[A-Za-z0-9_.~:+-]+$\""))
-        }
+        false => Err(Wrong::new(
+            "value_error.str.regex",
+            "string does not match regex \"^(?!\\.{1,2}$)[A-Za-z0-9_.~:+-]+$\"",
+        )),
     }
 }
 

@@ -92,14 +92,18 @@ fn push_target(sql: &mut QueryBuilder<Postgres>, target: Target) {
     };
 }
 
-/// One comment of a space, if what it is on is there.
+/// One comment of a space, if what it is on is there: the run, and the task run where it is on one.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn get(db: &PgPool, space: SpaceId, comment: CommentId) -> sqlx::Result<Option<Comment>> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push_bind(space).push(" and c.id = ").push_bind(comment);
-    sql.push(" and exists (select from runs where runs.id = c.run_id and runs.space_id = c.space_id)");
+    sql.push(
+        " and exists (select from runs where runs.id = c.run_id and runs.space_id = c.space_id)
+          and (c.task_run_id is null or exists (
+              select from task_runs t where t.id = c.task_run_id and t.space_id = c.space_id))",
+    );
     sql.build_query_as().fetch_optional(db).await
 }
 

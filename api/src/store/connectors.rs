@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use super::syncs::{self, Sync};
 use crate::error::{ApiError, ApiResult};
-use crate::openapi::{AirflowConfig, AirflowConfigChange, CredentialsInput};
 use crate::page::{Paging, Rows};
 
 /// A connector, its secrets aside.
@@ -48,34 +47,22 @@ pub struct ConnectorRow {
 }
 
 /// What a connector is made of.
-#[derive(Debug, ToSchema)]
+#[derive(Debug)]
 pub struct NewConnector {
-    #[schema(min_length = 1, max_length = 200)]
     pub name: String,
-    /// `airflow`, or another that is only stored
-    #[schema(min_length = 1, max_length = 100)]
+    /// `airflow`, or another that is only stored.
     pub connector_type: String,
-    #[schema(required = false, default = true)]
     pub is_active: bool,
-    /// Required for airflow; any object for the others
-    #[schema(required = false, value_type = AirflowConfig)]
     pub config: Value,
-    #[schema(required = false, value_type = CredentialsInput)]
     pub credentials: Credentials,
 }
 
 /// What of a connector is to become different.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Debug, Default)]
 pub struct ConnectorChange {
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     pub name: Option<String>,
-    #[schema(value_type = bool, required = false)]
     pub is_active: Option<bool>,
-    /// What is left out stays
-    #[schema(value_type = AirflowConfigChange, required = false)]
     pub config: Option<Value>,
-    /// The whole of them
-    #[schema(value_type = CredentialsInput, required = false)]
     pub credentials: Option<Credentials>,
 }
 

@@ -125,10 +125,10 @@ pub struct Wish {
     #[schema(ignore)]
     pub trigger: SyncTrigger,
     /// Whether to read the whole history again
-    #[schema(required = false, default = false)]
+    #[schema(value_type = Option<bool>, default = false)]
     pub full: bool,
     /// Whether a full sync may deactivate more than a fifth of the pipelines at once
-    #[schema(required = false, default = false)]
+    #[schema(value_type = Option<bool>, default = false)]
     pub accept_mass_deletion: bool,
 }
 

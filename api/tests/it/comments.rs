@@ -70,8 +70,28 @@ async fn ten_thousand_characters_are_allowed_and_kept_as_they_were() {
     let longest = format!(" \n{}\t", "é".repeat(10_000));
     let made = world.ask(Method::POST, EDITOR, &path, comment(&longest)).await.expect(201);
     assert_eq!(made["content"], longest);
+    let crabs = "🦀".repeat(10_000);
+    assert_eq!(world.ask(Method::POST, EDITOR, &path, comment(&crabs)).await.expect(201)["content"], crabs);
+    let blank = "\u{a0}\u{2003}\u{3000}\u{85}\r\n";
+    let nothing = world.ask(Method::POST, EDITOR, &path, comment(blank)).await;
+    assert_eq!(nothing.faults(), [("body.content".to_owned(), "value_error.any_str.min_length".to_owned())]);
     let longer = world.ask(Method::POST, EDITOR, &path, comment(&"é".repeat(10_001))).await;
     assert_eq!(longer.faults(), [("body.content".to_owned(), "value_error.any_str.max_length".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_comment_is_not_there_without_what_it_is_on() {
+    let world = World::new().await;
+    let run = a_run(&world).await;
+    let task = world.task_run(run, "extract", -1, "failed").await;
+    let path = format!("/task-runs/{task}/comments");
+    let made = world.ask(Method::POST, EDITOR, &path, comment("on a task")).await.expect(201);
+    let path = format!("/comments/{}", made["id"].as_str().unwrap());
+    world.sql("delete from task_runs").await;
+    for method in [Method::PUT, Method::PATCH, Method::DELETE] {
+        world.ask(method, EDITOR, &path, comment("late")).await.expect(404);
+    }
+    assert_eq!(world.number("select count(*) from comments where content = 'on a task'").await, 1);
 }
 
 #[tokio::test]

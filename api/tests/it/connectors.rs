@@ -6,6 +6,7 @@ use shared::connector::{Credentials, credentials_place};
 use shared::ids::ConnectorId;
 use uuid::Uuid;
 
+use crate::fake_airflow::FakeAirflow;
 use crate::world::{ADMIN, Answer, EDITOR, Setup, World, each, hours_ago, keyring};
 
 const PATH: &str = "/catalog/spaces/finance/connectors";
@@ -156,6 +157,23 @@ async fn addresses_that_must_not_be_asked_are_refused_when_saved() {
 }
 
 #[tokio::test]
+async fn what_a_name_means_is_checked_when_it_is_asked() {
+    let world = World::with(Setup { allow_private_networks: false, ..Setup::default() }).await;
+    let fake = FakeAirflow::start().await;
+    let path = format!("/{}", world.connector);
+    let named = json!({"config": {"base_url": fake.url.replace("127.0.0.1", "localhost")}});
+    ask(&world, Method::PATCH, &path, named).await.expect(200);
+    let tested = ask(&world, Method::POST, &format!("{path}/test"), Value::Null).await.expect(200);
+    assert_eq!(tested["success"], false);
+    let trigger = format!("/pipelines/{}/trigger", world.pipeline("p").await);
+    let refused = world.ask(Method::POST, EDITOR, &trigger, Value::Null).await.expect(502);
+    for said in [&tested["message"], &refused["detail"]] {
+        assert!(said.as_str().unwrap().contains("not allowed"), "{said}");
+    }
+    assert_eq!(fake.posts(), 0);
+}
+
+#[tokio::test]
 async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
     let world = World::new().await;
     let id = make(&world).await;
@@ -169,7 +187,7 @@ async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
     for (change, due, refused, cursor, lease, crawled) in [
         (json!({"name": "renamed"}), Some(false), true, true, true, true),
         (json!({"credentials": {"auth_type": "token", "token": "t"}}), Some(true), false, true, true, true),
-        (json!({"config": {"history_days": 60}}), Some(false), true, true, true, false),
+        (json!({"config": {"history_days": 60.0}}), Some(false), true, true, true, false),
         (json!({"config": {"history_days": 20}}), Some(false), true, true, true, true),
         (json!({"config": {"base_url": "https://moved.example"}}), Some(true), false, false, false, false),
         (json!({"config": {"base_url": "https://moved.example"}}), Some(false), true, true, true, true),

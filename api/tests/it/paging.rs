@@ -1,67 +1,22 @@
-//! Pages: together they are exactly what the filter finds, in order, nothing twice.
+//! Pages: together they are exactly what the filter finds, in order, nothing twice, whatever else changes under way.
+//!
+//! A page is a cut through the list as it is when it is asked for. While rows enter the list before the next page,
+//! nothing is passed over, and what comes again is known by its id; while rows leave it, nothing comes twice; and where
+//! what is sorted by changes itself, every page is still in order within itself.
+
+mod model;
 
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::world::{World, hours_ago};
 
 const STATUSES: [&str; 4] = ["success", "failed", "running", "queued"];
-
-/// A world of runs with many ties, and what is asked of it.
-#[derive(Clone, Debug)]
-struct Asked {
-    list: usize,
-    status: Option<usize>,
-    sort: usize,
-    size: usize,
-}
-
-fn asked() -> impl Strategy<Value = Asked> {
-    (0..3_usize, proptest::option::of(0..STATUSES.len()), 0..10_usize, 1..12_usize)
-        .prop_map(|(list, status, sort, size)| Asked { list, status, sort, size })
-}
-
-impl Asked {
-    fn path(&self, pipeline: &str) -> String {
-        let runs = [
-            "",
-            "started_at",
-            "-started_at",
-            "ended_at",
-            "-ended_at",
-            "duration_seconds",
-            "-duration_seconds",
-        ];
-        let pipelines = [
-            "",
-            "name",
-            "-name",
-            "last_run",
-            "-last_run",
-            "failed_count",
-            "-failed_count",
-            "success_rate",
-            "-success_rate",
-            "-avg_duration",
-        ];
-        let (path, sorts) = match self.list {
-            0 => ("/runs".to_owned(), &runs[..]),
-            1 => (format!("/pipelines/{pipeline}/runs"), &runs[..]),
-            _ => ("/pipelines".to_owned(), &pipelines[..]),
-        };
-        let mut path = format!("{path}?size={}", self.size);
-        if let Some(status) = self.status {
-            path += &format!("&status={}", STATUSES[status]);
-        }
-        match sorts[self.sort % sorts.len()] {
-            "" => path,
-            sort => format!("{path}&sort={sort}"),
-        }
-    }
-}
 
 async fn populate(world: &World) -> String {
     let mut first = None;
@@ -102,48 +57,115 @@ async fn pages(world: &World, path: &str) -> (Vec<String>, usize) {
     }
 }
 
+/// Does this to the database again and again until it is aborted.
+fn keep_doing(world: &World, statement: &'static str) -> JoinHandle<()> {
+    let db = world.db.clone();
+    tokio::spawn(async move {
+        loop {
+            sqlx::raw_sql(statement).execute(&db).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_are_the_whole_list_in_order_and_nothing_twice() {
+async fn pages_are_the_filtered_set_in_order_and_nothing_twice_while_rows_change() {
     let world = World::new().await;
-    let pipeline = populate(&world).await;
+    // Everything that a sync writes anew, and what people add.
+    let writer = keep_doing(
+        &world,
+        "update runs set note = 'touched', conf = '{\"n\": 1}', version = version + 1, observed_at = now() where random() < 0.3;
+         update pipelines set description = 'touched', next_run_at = now(), version = version + 1 where random() < 0.3;
+         update connector_state set confirmed_at = now();
+         insert into comments (id, space_id, run_id, author_id, content)
+             select gen_random_uuid(), r.space_id, r.id, u.id, 'a word' from runs r, users u where u.name = 'Ada' limit 1",
+    );
     let handle = tokio::runtime::Handle::current();
     let check = move || {
-        let mut runner =
-            TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
-        runner
-            .run(&asked(), |asked| {
-                let path = asked.path(&pipeline);
-                let (paged, total) = handle.block_on(pages(&world, &path));
-                let whole = path.replacen(&format!("size={}", asked.size), "size=500", 1);
-                let (whole, _) = handle.block_on(pages(&world, &whole));
-                prop_assert_eq!(&paged, &whole, "{}", path);
-                prop_assert_eq!(paged.len(), total);
-                prop_assert_eq!(paged.iter().collect::<BTreeSet<_>>().len(), total);
-                Ok(())
-            })
-            .unwrap();
+        let data = (model::pipelines(), proptest::collection::vec(model::asked(), 6));
+        let data = data.prop_filter("ids are distinct", |(pipelines, _)| model::are_distinct(pipelines));
+        let config =
+            Config { cases: 40, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+        let result = TestRunner::new(config).run(&data, |(pipelines, all)| {
+            handle.block_on(model::store(&world, &pipelines));
+            for asked in all {
+                let path = asked.path(&pipelines);
+                let expected: Vec<_> = asked.expected(&pipelines).iter().map(ToString::to_string).collect();
+                let (found, total) = handle.block_on(pages(&world, &path));
+                prop_assert_eq!(&found, &expected, "{}", path);
+                prop_assert_eq!(total, expected.len(), "{}", path);
+            }
+            Ok(())
+        });
+        result.unwrap();
     };
     tokio::task::spawn_blocking(check).await.unwrap();
+    writer.abort();
+}
+
+/// The pages of a list, a statement run after each.
+async fn pages_while(world: &World, path: &str, statement: &str) -> Vec<Vec<String>> {
+    let mut pages = Vec::new();
+    for page in 1.. {
+        let found = world.read(&format!("{path}&page={page}")).await;
+        let ids: Vec<_> =
+            found.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+        if ids.is_empty() {
+            break;
+        }
+        pages.push(ids);
+        world.sql(statement).await;
+    }
+    pages
 }
 
 #[tokio::test]
-async fn rows_that_change_under_way_are_neither_lost_nor_shown_twice() {
+async fn nothing_is_passed_over_while_rows_enter_and_nothing_comes_twice_while_they_leave() {
     let world = World::new().await;
     populate(&world).await;
-    let writer = {
-        let db = world.db.clone();
-        tokio::spawn(async move {
-            loop {
-                let touch = "update runs set note = 'touched', version = version + 1 where random() < 0.2";
-                sqlx::query(touch).execute(&db).await.unwrap();
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            }
-        })
-    };
-    for _ in 0..5 {
-        let (ids, total) = pages(&world, "/runs?size=7").await;
-        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), total);
-        assert_eq!(ids.len(), total);
+    let (before, _) = pages(&world, "/runs?size=500").await;
+    let enter = "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
+            log_offset, observed_at, status, run_type, run_after, conf)
+        select gen_random_uuid(), space_id, connector_id, id, 'airflow', gen_random_uuid(), 1, '', 0, now(), 'queued', 'manual',
+            clock_timestamp(), '{}' from pipelines limit 3";
+    let cut = pages_while(&world, "/runs?size=7", enter).await;
+    for (page, next) in cut.iter().zip(&cut[1..]) {
+        assert_eq!(page[4..], next[..3.min(next.len())], "three entered, and so three come again");
+    }
+    let mut seen = BTreeSet::new();
+    let once: Vec<_> = cut.into_iter().flatten().filter(|id| seen.insert(id.clone())).collect();
+    assert_eq!(once, before);
+
+    let (before, _) = pages(&world, "/runs?size=500").await;
+    let leave = "update runs set deleted_at = now() where id in (
+        select id from runs where deleted_at is null order by ordered_at desc, id desc limit 2)";
+    let found: Vec<_> = pages_while(&world, "/runs?size=7", leave).await.into_iter().flatten().collect();
+    let mut rest = before.iter();
+    assert!(found.iter().all(|id| rest.any(|other| other == id)), "in order, and nothing twice");
+}
+
+#[tokio::test]
+async fn a_page_is_in_order_though_what_it_is_sorted_by_changes() {
+    let world = World::new().await;
+    populate(&world).await;
+    let (_, all) = pages(&world, "/runs?size=500").await;
+    let writer = keep_doing(
+        &world,
+        "update runs set started_at = case when random() < 0.8 then now() - random() * interval '9 days' end,
+             version = version + 1 where random() < 0.3",
+    );
+    for round in 0..40 {
+        let path =
+            format!("/spaces/finance/orchestration/runs?sort=-started_at&size=9&page={}", round % 5 + 1);
+        let answer = world.get(&path).await;
+        assert_eq!(answer.header("x-total-count"), all.to_string());
+        let rows = answer.expect(200);
+        let started =
+            |row: &Value| row["started_at"].as_str().map(|at| DateTime::parse_from_rfc3339(at).unwrap());
+        let rows: Vec<_> =
+            rows.as_array().unwrap().iter().map(|row| (started(row), row["id"].as_str())).collect();
+        // Descending, and what has not started last.
+        assert!(rows.windows(2).all(|pair| pair[0] > pair[1]), "{rows:?}");
     }
     writer.abort();
 }

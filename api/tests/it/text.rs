@@ -1,8 +1,10 @@
 //! Text of every kind: told back as it was, found as it is, or refused with a reason; never a 500.
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use serde_json::{Value, json};
 
+use crate::access::{fill, ids, table};
 use crate::world::{ADMIN, EDITOR, World, comment, each, hours_ago};
 
 const TEXTS: [&str; 10] = [
@@ -97,6 +99,60 @@ async fn nul_is_refused_everywhere() {
     {
         let answer = world.send(Method::POST, ADMIN, "/catalog/spaces/finance/connectors", Some(body)).await;
         assert_eq!(answer.status, 422);
+    }
+}
+
+/// Every parameter of every query, and every text and name in every body.
+#[tokio::test]
+async fn nul_is_a_fault_wherever_the_document_allows_text() {
+    let world = World::new().await;
+    let ids = ids(&world, false).await;
+    let document = api::openapi::document();
+    let mut tried = 0;
+    for row in table().iter().filter(|row| row.1.starts_with(api::routes::BASE)) {
+        let operation = &document["paths"][row.1][row.0.to_lowercase()];
+        let request = || {
+            let key = format!("Bearer {ADMIN}");
+            Request::builder().method(row.0).header("authorization", key)
+        };
+        let path = fill(row.1, &ids);
+        for parameter in
+            operation["parameters"].as_array().unwrap().iter().filter(|known| known["in"] == "query")
+        {
+            let name = parameter["name"].as_str().unwrap();
+            let asked = request().uri(format!("{path}?{name}=%00")).body(Body::empty()).unwrap();
+            let answer = world.raw(asked).await;
+            assert_eq!(answer.faults()[0].0, format!("query.{name}"), "{row:?}");
+            tried += 1;
+        }
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let reference = schema["$ref"].as_str().or(schema["oneOf"][0]["$ref"].as_str());
+        let Some(kind) = reference.and_then(|reference| reference.rsplit('/').next()) else { continue };
+        for body in with_nul(&api::openapi::examples()[kind]) {
+            let asked = request().uri(&path).body(Body::from(body.to_string())).unwrap();
+            assert_eq!(world.raw(asked).await.status, 422, "{row:?} {body}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 80, "{tried} were tried");
+}
+
+/// The same once for every text in it, with NUL there.
+fn with_nul(example: &Value) -> Vec<Value> {
+    match example {
+        Value::String(text) => vec![json!(format!("{text}\u{0}"))],
+        Value::Object(fields) => {
+            let replaced = fields.iter().flat_map(|(name, value)| {
+                with_nul(value).into_iter().map(move |value| {
+                    let mut with = fields.clone();
+                    with.insert(name.clone(), value);
+                    Value::Object(with)
+                })
+            });
+            replaced.collect()
+        }
+        Value::Array(items) => items.iter().flat_map(with_nul).map(|item| json!([item])).collect(),
+        _ => Vec::new(),
     }
 }
 

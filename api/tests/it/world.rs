@@ -1,6 +1,7 @@
 //! A small world to ask about: a database of its own, two spaces with their people, a connector, and the router.
 
 use std::sync::LazyLock;
+use std::task::Poll;
 use std::time::Duration;
 
 use api::access::AccessMemory;
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use uuid::Uuid;
+
+use crate::conformance;
 
 pub const ADMIN: &str = "qk_ada";
 pub const EDITOR: &str = "qk_edith";
@@ -86,6 +89,8 @@ impl Answer {
 /// How a world's service is set up.
 pub struct Setup {
     pub limits: (u32, u32),
+    /// Where nothing answers, if nothing else is said.
+    pub kafka: String,
     pub time_out: Duration,
     pub allow_private_networks: bool,
     pub origins: Vec<&'static str>,
@@ -95,12 +100,16 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             limits: (0, 0),
+            kafka: "127.0.0.1:9".to_owned(),
             time_out: Duration::from_secs(30),
             allow_private_networks: true,
             origins: vec![],
         }
     }
 }
+
+/// 32 bytes of `a`, in base64.
+pub const SEALING_KEY: &str = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
 
 pub fn keyring() -> Keyring {
     Keyring::new(&SealingConfig { sealing_keys: SEALING_KEY.into() }).unwrap()
@@ -114,7 +123,7 @@ impl World {
     pub async fn with(setup: Setup) -> Self {
         let local::TestDatabase { url, pool: db } = local::test_database().await.expect("a database");
         let kafka = KafkaConfig {
-            kafka_bootstrap_servers: "127.0.0.1:9".to_owned(),
+            kafka_bootstrap_servers: setup.kafka.clone(),
             kafka_prefix: String::new(),
             kafka_partitions: 1,
             kafka_replication: 1,
@@ -329,8 +338,9 @@ impl World {
         id
     }
 
-    /// A request as it is, to the whole service.
+    /// A request as it is, to the whole service. The answer is held against the document.
     pub async fn raw(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
@@ -340,7 +350,24 @@ impl World {
                 serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into())
             }
         };
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        conformance::check(&method, &path, &answer);
+        answer
+    }
+
+    /// Begins a request and drops it after so many looks at it, as is done when the connection breaks. True when it
+    /// was through before that.
+    pub async fn abandon(&self, request: Request<Body>, mut looks: usize) -> bool {
+        let mut call = std::pin::pin!(self.router.clone().oneshot(request));
+        std::future::poll_fn(|context| match call.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending if looks == 0 => Poll::Ready(false),
+            Poll::Pending => {
+                looks -= 1;
+                Poll::Pending
+            }
+        })
+        .await
     }
 
     pub async fn send(&self, method: Method, key: &str, path: &str, body: Option<Value>) -> Answer {
@@ -382,7 +409,7 @@ pub fn hours_ago(hours: i64) -> DateTime<Utc> {
     *NOW - chrono::TimeDelta::hours(hours)
 }
 
-/// Two JSON values with the same names, and values of the same types where neither is null.
+/// Two JSON values with the same names, and values of the same types. Only what is null in the example may be anything.
 pub fn assert_same_shape(found: &Value, example: &Value, place: &str) {
     match (found, example) {
         (Value::Object(found), Value::Object(example)) => {
@@ -392,11 +419,12 @@ pub fn assert_same_shape(found: &Value, example: &Value, place: &str) {
             }
         }
         (Value::Array(found), Value::Array(example)) => {
+            assert!(!found.is_empty() || example.is_empty(), "{place} is empty and was not compared");
             for (found, example) in found.iter().zip(example) {
                 assert_same_shape(found, example, &format!("{place}[]"));
             }
         }
-        (Value::Null, _) | (_, Value::Null) => {}
+        (_, Value::Null) => {}
         (found, example) => assert_eq!(
             std::mem::discriminant(found),
             std::mem::discriminant(example),

@@ -6,6 +6,8 @@ mod client;
 mod model;
 mod normalize;
 mod page;
+#[cfg(test)]
+mod rebinding;
 mod refusal;
 mod session;
 mod v1;

@@ -1,0 +1,170 @@
+//! The schemas of what clients send, exact enough to be checked against: whatever fits one is accepted, as far as a
+//! schema can tell. What only the server knows, such as which addresses are allowed, stands in the descriptions.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::reference;
+
+/// Any text that can be stored.
+const TEXT: &str = r"^[^\u0000]*$";
+/// Any text that can be stored and is not white space alone.
+const NOT_BLANK: &str =
+    r"^[^\u0000]*[^\u0000\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\u0000]*$";
+/// Formats that leave no room for a pattern.
+const FORMATS: [&str; 5] = ["uuid", "date-time", "date", "uri", "cron"];
+
+/// Writes what the derived schemas have no words for.
+pub fn write(schemas: &mut Value) {
+    let any = reference("schemas", "Json");
+    let of_any =
+        json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any.clone()});
+    schemas["Json"] = json!({
+        "description": "Any JSON without the character NUL",
+        "anyOf": [{"type": ["null", "boolean", "number"]}, {"type": "string", "pattern": TEXT},
+                  {"type": "array", "items": any}, of_any.clone()],
+    });
+    schemas["JsonObject"] = of_any;
+    schemas["AirflowConfig"] =
+        airflow(json!({"required": ["base_url"], "description": "How to reach and poll an Airflow."}));
+    schemas["AirflowConfigChange"] =
+        airflow(json!({"description": "What of a configuration is to become different."}));
+    schemas["CredentialsInput"] = credentials();
+    schemas["NewConnector"] = new_connector();
+    schemas["ConnectorChange"] = connector_change();
+}
+
+/// Says of every text in a schema what it may hold, where nothing says more.
+pub fn limit_text(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if is_free_text(fields) {
+                let blank = fields.get("minLength").is_none_or(|least| *least == 0);
+                fields.insert("pattern".to_owned(), json!(if blank { TEXT } else { NOT_BLANK }));
+            }
+            fields.values_mut().for_each(limit_text);
+        }
+        Value::Array(items) => items.iter_mut().for_each(limit_text),
+        _ => {}
+    }
+}
+
+fn is_free_text(fields: &Map<String, Value>) -> bool {
+    let is_text = match fields.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "string"),
+        kind => kind.is_some_and(|kind| kind == "string"),
+    };
+    let format = fields.get("format").and_then(Value::as_str).unwrap_or_default();
+    is_text
+        && !FORMATS.contains(&format)
+        && !["enum", "const", "pattern"].iter().any(|word| fields.contains_key(*word))
+}
+
+/// The names of the schemas that the bodies of requests are made of.
+pub fn asked(paths: &Value, schemas: &Value) -> BTreeSet<String> {
+    let operations = paths.as_object().into_iter().flatten().flat_map(|(_, methods)| methods.as_object());
+    let bodies = operations.flatten().filter_map(|(_, operation)| operation.get("requestBody"));
+    let mut names = BTreeSet::new();
+    bodies.for_each(|body| collect(body, schemas, &mut names));
+    names
+}
+
+fn collect(value: &Value, schemas: &Value, names: &mut BTreeSet<String>) {
+    let Value::Object(fields) = value else {
+        return value.as_array().into_iter().flatten().for_each(|item| collect(item, schemas, names));
+    };
+    let referred = fields.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+    if let Some(name) = referred
+        && names.insert(name.to_owned())
+    {
+        collect(&schemas[name], schemas, names);
+    }
+    fields.values().for_each(|value| collect(value, schemas, names));
+}
+
+fn airflow(more: Value) -> Value {
+    let mut config = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "base_url": {"type": "string", "format": "uri", "maxLength": 2000, "description":
+                "http or https, a host and perhaps a path, at an address that this installation may reach"},
+            "api_version": {"type": "string", "enum": ["auto", "v1", "v2"], "default": "auto"},
+            "schedule": {"type": ["string", "null"], "format": "cron", "maxLength": 200, "description":
+                "A cron line of six fields, seconds first, in UTC; null for none"},
+            "history_days": {"type": "integer", "minimum": 1, "maximum": 3650, "default": 30},
+            "verify_tls": {"type": "boolean", "default": true},
+        },
+    });
+    config
+        .as_object_mut()
+        .into_iter()
+        .for_each(|config| config.extend(more.as_object().cloned().unwrap_or_default()));
+    config
+}
+
+fn credentials() -> Value {
+    let kind = |word: &str, fields: Value| {
+        let mut properties = json!({"auth_type": {"const": word}});
+        let required: Vec<_> = ["auth_type"]
+            .into_iter()
+            .map(String::from)
+            .chain(fields.as_object().into_iter().flatten().map(|(name, _)| name.clone()))
+            .collect();
+        properties
+            .as_object_mut()
+            .into_iter()
+            .for_each(|all| all.extend(fields.as_object().cloned().unwrap_or_default()));
+        json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
+    };
+    let secret = |least: usize| json!({"type": "string", "format": "password", "minLength": least, "maxLength": 10_000});
+    json!({
+        "description": "What the provider wants to see; written whole, and read back without its secrets.",
+        "oneOf": [
+            kind("none", json!({})),
+            kind("basic", json!({"username": {"type": "string", "minLength": 1, "maxLength": 500}, "password": secret(0)})),
+            kind("token", json!({"token": secret(1)})),
+        ],
+    })
+}
+
+fn new_connector() -> Value {
+    let of_type = |title: &str, connector_type: Value, config: Value, required: &[&str]| {
+        json!({
+            "title": title, "type": "object", "required": required,
+            "properties": {
+                "name": {"type": "string", "minLength": 1, "maxLength": 200},
+                "connector_type": connector_type,
+                "is_active": {"type": ["boolean", "null"], "default": true},
+                "config": config,
+                "credentials": {"anyOf": [reference("schemas", "CredentialsInput"), {"type": "null"}]},
+            },
+        })
+    };
+    let other = json!({"type": "string", "minLength": 1, "maxLength": 100, "not": {"const": "airflow"}});
+    let object = json!({"anyOf": [reference("schemas", "JsonObject"), {"type": "null"}]});
+    json!({
+        "description": "What a connector is made of.",
+        "oneOf": [
+            of_type("An Airflow", json!({"const": "airflow"}), reference("schemas", "AirflowConfig"), &["name", "connector_type", "config"]),
+            of_type("Anything else, which is only stored", other, object, &["name", "connector_type"]),
+        ],
+    })
+}
+
+fn connector_change() -> Value {
+    json!({
+        "description": "What of a connector is to become different; what is left out stays.",
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": 200},
+            "connector_type": {"type": "string", "description": "Only as it is already"},
+            "is_active": {"type": "boolean"},
+            "config": {
+                "description": "Of an airflow connector, field by field; of another, any object, as a whole",
+                "anyOf": [reference("schemas", "AirflowConfigChange"), reference("schemas", "JsonObject")],
+            },
+            "credentials": reference("schemas", "CredentialsInput"),
+        },
+    })
+}

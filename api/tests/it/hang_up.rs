@@ -1,0 +1,89 @@
+//! A client that hangs up leaves nothing half done, whenever it does. The service drops what it was doing then, as
+//! these requests are dropped: after one look at them, after two, and so on until one is through.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::fake_airflow::FakeAirflow;
+use crate::world::{EDITOR, SPACE, Setup, World, comment, each, hours_ago};
+
+fn post(path: &str) -> axum::http::request::Builder {
+    Request::builder()
+        .method("POST")
+        .uri(format!("/api/v1.0/spaces/{SPACE}/orchestration{path}"))
+        .header("authorization", format!("Bearer {EDITOR}"))
+}
+
+#[tokio::test]
+async fn a_trigger_is_carried_out_once_and_told_to_whoever_asks_again() {
+    let world = World::with(Setup::default()).await;
+    let fake = FakeAirflow::start().await;
+    world.sql(&format!(r#"update connectors set config = '{{"base_url": "{}"}}'"#, fake.url)).await;
+    let path = format!("/pipelines/{}/trigger", world.pipeline("p").await);
+    let request = |looks: usize| {
+        let key = format!("key {looks}");
+        post(&path).header("idempotency-key", key).body(Body::empty()).unwrap()
+    };
+    let mut looks = 0;
+    while !world.abandon(request(looks), looks).await {
+        world.raw(request(looks)).await.expect(201);
+        looks += 1;
+    }
+    assert!(looks > 1, "it was abandoned {looks} times");
+    assert_eq!(fake.posts(), looks + 1);
+    assert_eq!(world.number("select count(*) from runs").await, i64::try_from(looks).unwrap() + 1);
+    assert_eq!(world.number("select count(*) from triggers where answer_status is null").await, 0);
+}
+
+#[tokio::test]
+async fn a_comment_is_there_whole_or_not_at_all() {
+    let world = World::new().await;
+    let run = world.run(world.pipeline("p").await, "r", "failed", hours_ago(1)).await;
+    let path = format!("/runs/{run}/comments");
+    let request = |looks: usize| {
+        let body = comment(&format!("comment {looks}"));
+        post(&path).body(Body::from(body.to_string())).unwrap()
+    };
+    let mut looks = 0;
+    while !world.abandon(request(looks), looks).await {
+        looks += 1;
+    }
+    assert!(looks > 1, "it was abandoned {looks} times");
+    let last = world.ask(Method::POST, EDITOR, &path, comment("last")).await.expect(201);
+    let list = world.read(&path).await;
+    let contents = each(&list, "content");
+    assert!(
+        contents.contains(&format!("comment {looks}").as_str()) && contents.contains(&"last"),
+        "{contents:?}"
+    );
+    let distinct: std::collections::BTreeSet<_> = contents.iter().collect();
+    assert_eq!(distinct.len(), contents.len(), "{contents:?}");
+    for made in list.as_array().unwrap() {
+        assert_eq!((&made["author"], &made["run_id"]), (&last["author"], &json!(run)));
+    }
+    assert_eq!(world.read(&format!("/runs/{run}")).await["comment_count"], json!(contents.len()));
+}
+
+#[tokio::test]
+async fn a_sync_is_asked_for_with_its_record_or_not_at_all() {
+    let world = World::new().await;
+    let path = format!("/connectors/{}/sync", world.connector);
+    let mut looks = 0;
+    let whole = "select count(*) from (
+        select id::text from syncs except all select convert_from(payload, 'UTF8')::jsonb ->> 'id' from outbox
+            where topic::text like '%sync-requests%'
+        union all
+        (select convert_from(payload, 'UTF8')::jsonb ->> 'id' from outbox where topic::text like '%sync-requests%'
+            except all select id::text from syncs)) torn";
+    while !world.abandon(post(&path).body(Body::empty()).unwrap(), looks).await {
+        assert_eq!(world.number(whole).await, 0, "torn after {looks} looks");
+        // The next one must not be served by what this one left.
+        world.sql("update syncs set status = 'failed'").await;
+        looks += 1;
+    }
+    assert!(looks > 3, "it was abandoned {looks} times");
+    world.ask(Method::POST, EDITOR, &path, Value::Null).await.expect(202);
+    assert_eq!(world.number(whole).await, 0);
+    assert_eq!(world.number("select count(*) from syncs where status = 'queued'").await, 1);
+}
