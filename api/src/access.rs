@@ -118,6 +118,7 @@ async fn member(parts: &mut Parts, app: &App, least: Role) -> ApiResult<Member> 
     let (Some(space), Some(role)) = (access.space_id, access.role) else {
         return Err(ApiError::NotFound("Space"));
     };
+    tracing::Span::current().record("space", &slug);
     if role < least {
         return Err(ApiError::RoleTooLow(least));
     }
@@ -128,6 +129,7 @@ async fn authenticate(parts: &Parts, app: &App, slug: Option<&str>) -> ApiResult
     let key = bearer(parts).ok_or(ApiError::Unauthorized)?;
     let found = app.access.find(&app.db, keys::digest(key), slug).await?;
     let access = found.ok_or(ApiError::Unauthorized)?;
+    tracing::Span::current().record("user_id", access.user_id.to_string());
     let Some(standing) = app.limiter.count(access.key_id) else {
         return Ok(access);
     };

@@ -15,6 +15,7 @@ use shared::connector::{AIRFLOW, ConnectorConfig};
 use shared::events::Source;
 use shared::ids::{PipelineId, RunId};
 use shared::provider::{self, TriggerCommand};
+use shared::trace;
 use tokio::time::{Instant, sleep, timeout_at};
 use utoipa::ToSchema;
 
@@ -129,7 +130,7 @@ async fn carry_out(
             return Err(error);
         }
     };
-    let task = app.tasks.spawn(finish(app.clone(), sending));
+    let task = app.tasks.spawn(trace::follow(finish(app.clone(), sending)));
     match timeout_at(deadline, task).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(ApiError::Internal),

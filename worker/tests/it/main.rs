@@ -12,5 +12,6 @@ mod outages;
 mod projection;
 mod stage;
 mod syncing;
+mod traces;
 mod worker_process;
 mod world;
