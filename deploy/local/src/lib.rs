@@ -31,6 +31,7 @@ pub use demo::demo;
 pub use kafka::{kafka, kafka_instance};
 pub use logs::show as logs;
 pub use postgres::{ensure_database, local_postgres, postgres, postgres_instance, postgres_program};
+pub use product::tested_binaries;
 pub use progress::print;
 pub use python::environment as python_environment;
 pub use service::Service;

@@ -179,10 +179,24 @@ fn command(binary: &Path, settings: &Settings) -> Result<Command> {
     Ok(command)
 }
 
-/// Where cargo put this program it puts the others.
+/// Where both binaries lie, for tests that start them. Built as `cargo test` builds them: nothing is built twice.
+pub async fn tested_binaries() -> Result<PathBuf> {
+    let folder = binary_folder()?;
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--no-run", "--workspace", "--test", "it"]);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    tools::run(command).await?;
+    Ok(folder)
+}
+
+/// Where cargo put this program it puts the others; tests lie one folder below.
 fn binary_folder() -> Result<PathBuf> {
     let program = std::env::current_exe().context("cannot tell where this program lies")?;
-    Ok(program.parent().context("this program lies nowhere")?.to_path_buf())
+    let folder = program.parent().context("this program lies nowhere")?;
+    let above = folder.parent().filter(|_| folder.ends_with("deps"));
+    Ok(above.unwrap_or(folder).to_path_buf())
 }
 
 #[cfg(test)]
