@@ -133,6 +133,7 @@ async fn member(parts: &mut Parts, app: &App, least: Role) -> ApiResult<Member> 
     let (Some(space), Some(role)) = (access.space_id, access.role) else {
         return Err(ApiError::NotFound("Space"));
     };
+    tracing::Span::current().record("space", &slug);
     if role < least {
         return Err(ApiError::RoleTooLow(least));
     }
@@ -148,6 +149,7 @@ async fn authenticate(
 ) -> ApiResult<Access> {
     let found = app.access.find(&app.db, key_sha256, slug).await?;
     let access = found.ok_or(ApiError::Unauthorized)?;
+    tracing::Span::current().record("user_id", access.user_id.to_string());
     let Some(standing) = app.limiter.count(access.key_id) else {
         return Ok(access);
     };

@@ -5,11 +5,13 @@ use std::any::Any;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use shared::trace::{self, Trace};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use crate::access::Counted;
@@ -18,7 +20,16 @@ use crate::{limit, page};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Names, measures and logs a request.
+/// Describes what is measured here.
+pub fn describe() {
+    metrics::describe_histogram!(
+        "orchestration_http_request_duration_seconds",
+        metrics::Unit::Seconds,
+        "How long requests took until their answer began, by method, route and status"
+    );
+}
+
+/// Names, measures and logs a request, as a step of the trace that it came with.
 pub async fn observe(mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = request_id(request.headers().get(REQUEST_ID));
@@ -26,8 +37,18 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let counted = Counted::default();
     request.extensions_mut().insert(counted.clone());
-    let span = tracing::info_span!("request", id = ?id, method, route);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    // At this level the ids stand on every line, whatever is logged.
+    let span = tracing::error_span!(
+        "request",
+        request_id = id.to_str().unwrap_or_default(),
+        trace_id = Empty,
+        method,
+        route,
+        space = Empty,
+        user_id = Empty,
+    );
+    let trace = Trace::begin(&span, traceparent(request.headers()));
+    let mut response = trace::lead(Some(trace), next.run(request)).instrument(span.clone()).await;
     if let Some(standing) = counted.standing() {
         standing.write(response.headers_mut());
     }
@@ -37,8 +58,24 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     let seconds = begun.elapsed().as_secs_f64();
     let labels = [("method", method.to_owned()), ("route", route), ("status", status.to_string())];
     metrics::histogram!("orchestration_http_request_duration_seconds", &labels).record(seconds);
-    span.in_scope(|| tracing::debug!(status, seconds, "answered"));
+    span.in_scope(|| note(method, status, seconds));
     response
+}
+
+/// What changed something, or failed here, is worth a line; a read is not.
+fn note(method: &str, status: u16, seconds: f64) {
+    match method {
+        _ if status >= 500 => tracing::warn!(status, seconds, "answered"),
+        "POST" | "PUT" | "PATCH" | "DELETE" => tracing::info!(status, seconds, "answered"),
+        _ => tracing::debug!(status, seconds, "answered"),
+    }
+}
+
+/// Where the caller's own trace stands; two or none that makes sense count as none.
+fn traceparent(headers: &HeaderMap) -> Option<Trace> {
+    let mut given = headers.get_all(trace::HEADER).iter();
+    let first = given.next()?.to_str().ok()?.parse().ok()?;
+    given.next().is_none().then_some(first)
 }
 
 /// The caller's own id when it is a sane one: short, and nothing that a log could stumble over.
@@ -98,6 +135,7 @@ pub fn cors(origins: &[HeaderValue]) -> CorsLayer {
             header::IF_NONE_MATCH,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
+            HeaderName::from_static(trace::HEADER),
             REQUEST_ID,
         ])
         .expose_headers([

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use shared::kafka::Probe;
 use shared::secrets::Keyring;
+use shared::telemetry::Forget;
 use shared::{db, shutdown, telemetry};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
@@ -18,28 +19,26 @@ use crate::connection::Listener;
 use crate::limit::Limiter;
 use crate::live::Live;
 use crate::state::{App, Parts};
-use crate::{live, routes};
+use crate::{edge, live, routes};
 
 /// How long what is under way may go on once no new connection is taken.
 const FINISH: Duration = Duration::from_secs(12);
 /// How long a client may take nothing of what is sent to it.
 const STALLED: Duration = Duration::from_secs(20);
-/// How often old samples are folded away.
-const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Serves until the process is asked to stop.
 ///
 /// # Errors
 /// When a setting cannot work, or the address is taken.
 pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
-    telemetry::start_logging(&config.log).map_err(anyhow::Error::msg)?;
+    let _logging = telemetry::start_logging(&config.log, APPLICATION).map_err(anyhow::Error::msg)?;
     let stopping = shutdown::on_signal().context("The signals cannot be watched")?;
     let app = app(&config, stopping.clone())?;
+    edge::describe();
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("Cannot listen on {}; choose another with --listen", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "answering");
-    tokio::spawn(upkeep(app.clone()));
     app.tasks.spawn(listen(app.clone()));
     app.tasks.spawn(live::run(app.clone()));
 
@@ -64,7 +63,7 @@ fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App>
         network: config.network,
         limiter: Limiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
         live: Live::new(config.kafka.clone(), config.live.clone()),
-        metrics: telemetry::start_metrics().context("Metrics cannot be collected")?,
+        metrics: telemetry::start_metrics("api", Forget::Never).context("Metrics cannot be collected")?,
         time_out: Duration::from_secs(config.request_timeout.into()),
         origins: config.cors_origins.clone(),
         body_limit: config.body_limit as usize,
@@ -89,11 +88,4 @@ async fn finish(app: &App, server: tokio::task::JoinHandle<std::io::Result<()>>)
 
 async fn listen(app: App) {
     app.access.listen(&app.db, &app.stopping).await;
-}
-
-async fn upkeep(app: App) {
-    while !app.stopping.is_cancelled() {
-        sleep(UPKEEP).await;
-        app.metrics.run_upkeep();
-    }
 }

@@ -14,3 +14,4 @@ pub mod shutdown;
 pub mod state;
 pub mod syncs;
 pub mod telemetry;
+pub mod trace;

@@ -8,6 +8,7 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::events::{Event, Record, Topic};
 use crate::kafka::{Producer, SendError};
+use crate::trace;
 
 /// Puts an event into the outbox, within the caller's transaction.
 ///
@@ -15,6 +16,7 @@ use crate::kafka::{Producer, SendError};
 /// When PostgreSQL is away.
 pub async fn put<E: Event>(db: &mut PgConnection, event: &E) -> Result<(), sqlx::Error> {
     let record = Record::of(event).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let record = record.led_by(trace::current());
     sqlx::query("insert into outbox (topic, key, headers, payload) values ($1, $2, $3, $4)")
         .bind(Json(record.topic))
         .bind(record.key)

@@ -5,26 +5,28 @@ use sqlx::types::Json;
 
 use crate::events::SyncChanged;
 use crate::ids::SyncId;
-use crate::outbox;
+use crate::{outbox, trace};
 
 /// Puts the present state of these syncs into the outbox, within the transaction that changed them.
 ///
 /// # Errors
 /// When PostgreSQL is away.
 pub async fn announce(db: &mut PgConnection, syncs: &[SyncId]) -> Result<(), sqlx::Error> {
-    let changed: Vec<Json<SyncChanged>> = sqlx::query_scalar(
+    let changed: Vec<(Json<SyncChanged>, Option<String>)> = sqlx::query_as(
         "select to_jsonb(s) || jsonb_build_object(
              'space', spaces.slug,
              'observed_at', coalesce(s.finished_at, s.started_at, s.requested_at),
-             'requested_by', case when u.id is not null then jsonb_build_object('id', u.id, 'name', u.name) end)
+             'requested_by', case when u.id is not null then jsonb_build_object('id', u.id, 'name', u.name) end),
+             s.traceparent
          from syncs s join spaces on spaces.id = s.space_id left join users u on u.id = s.requested_by
          where s.id = any($1) order by s.requested_at, s.id",
     )
     .bind(syncs)
     .fetch_all(&mut *db)
     .await?;
-    for sync in changed {
-        outbox::put(db, &sync.0).await?;
+    for (sync, asked) in changed {
+        let trace = trace::current().or_else(|| asked?.parse().ok());
+        trace::lead(trace, outbox::put(db, &sync.0)).await?;
     }
     Ok(())
 }

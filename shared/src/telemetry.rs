@@ -1,13 +1,18 @@
-//! Logs and metrics: how they leave the process. What they say is for those who say it.
+//! Logs, metrics and traces: how they leave the process. What they say is for those who say it.
+
+#[cfg(feature = "otlp")]
+pub(crate) mod otlp;
+mod process;
+mod prometheus;
 
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
-
-/// The upper bounds of every histogram's buckets: all of them measure seconds.
-const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
+pub use prometheus::{Forget, render_metrics, start_metrics};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+use url::Url;
 
 /// How to log.
 #[derive(Args, Clone, Debug)]
@@ -23,6 +28,10 @@ pub struct LogConfig {
     /// How to write the log
     #[arg(long, env = "ORCHESTRATION_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+
+    /// Send traces to this OpenTelemetry collector, over HTTP, like http://collector:4318
+    #[arg(long, env = "ORCHESTRATION_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<Url>,
 }
 
 /// The shape of a log line.
@@ -34,28 +43,49 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error.
-///
-/// # Errors
-/// When the filter cannot be read, in one sentence.
-pub fn start_logging(config: &LogConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log)
-        .map_err(|error| format!("--log (ORCHESTRATION_LOG) is not a log filter: {error}"))?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let started = match config.log_format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| format!("Logging could not be started: {error}"))
+/// Logging, until it is dropped: what was not sent yet is sent then.
+#[must_use]
+pub struct Logging {
+    #[cfg(feature = "otlp")]
+    _exporter: Option<otlp::Exporter>,
 }
 
-/// Starts collecting metrics; the handle renders them as Prometheus text.
+/// Starts logging to standard error, and sending traces where a collector is named.
 ///
 /// # Errors
-/// When a recorder is already installed in this process.
-pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()
+/// When a setting cannot work, in one sentence.
+pub fn start_logging(config: &LogConfig, program: &'static str) -> Result<Logging, String> {
+    let filter = EnvFilter::try_new(&config.log)
+        .map_err(|error| format!("--log (ORCHESTRATION_LOG) is not a log filter: {error}"))?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    let (exporter, spans) = exporter(config, program)?;
+    let layers: Vec<_> = std::iter::once(lines).chain(spans).collect();
+    let started = tracing_subscriber::registry().with(layers).with(filter).try_init();
+    started.map_err(|error| format!("Logging could not be started: {error}"))?;
+    Ok(exporter)
+}
+
+type Layers = Option<Box<dyn Layer<Registry> + Send + Sync>>;
+
+#[cfg(feature = "otlp")]
+fn exporter(config: &LogConfig, program: &'static str) -> Result<(Logging, Layers), String> {
+    let Some(endpoint) = &config.otlp_endpoint else { return Ok((Logging { _exporter: None }, None)) };
+    let (exporter, layer) = otlp::Exporter::start(endpoint, program)?;
+    Ok((Logging { _exporter: Some(exporter) }, Some(layer)))
+}
+
+#[cfg(not(feature = "otlp"))]
+fn exporter(config: &LogConfig, _: &'static str) -> Result<(Logging, Layers), String> {
+    match config.otlp_endpoint {
+        None => Ok((Logging {}, None)),
+        Some(_) => Err("--otlp-endpoint (ORCHESTRATION_OTLP_ENDPOINT) needs a program that was built with \
+                        `--features otlp`, as the release image is"
+            .to_owned()),
+    }
 }

@@ -31,6 +31,6 @@ async fn start(
     log: &shared::telemetry::LogConfig,
     command: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    start_logging(log).map_err(anyhow::Error::msg)?;
+    let _logging = start_logging(log, "orchestration-worker").map_err(anyhow::Error::msg)?;
     command.await
 }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use shared::events::Topic;
 use shared::kafka::{Producer, ensure_topics};
 use shared::secrets::Keyring;
+use shared::telemetry::Forget;
 use shared::{db, metrics, outbox, shutdown, telemetry};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
@@ -42,7 +43,8 @@ pub struct Parts {
 /// When a setting cannot work, or Kafka's topics contradict the event contract.
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     args.retention.check()?;
-    let recorder = telemetry::start_metrics()?;
+    let recorder = telemetry::start_metrics("worker", Forget::After(gauges::FORGET))?;
+    gauges::describe();
     let stop = shutdown::on_signal()?;
     let parts = Parts::open(&args.settings, stop.clone())?;
     let listener = tokio::net::TcpListener::bind(args.metrics_listen).await.with_context(|| {
@@ -50,7 +52,6 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     })?;
     parts.tasks.spawn(vitals::serve(listener, recorder, parts.runner.pool.clone(), stop.clone()));
     parts.await_topics().await?;
-    gauges::describe();
     parts.tasks.spawn(gauges::keep(parts.runner.pool.clone(), args.settings.kafka.clone(), stop.clone()));
     parts.start_projecting();
     parts.start_requests();
@@ -171,6 +172,7 @@ impl Parts {
 }
 
 async fn tick(runner: &Runner) {
+    gauges::ticks().increment(1);
     let made =
         async { Ok(schedule::tick(&runner.pool).await? as u64 + schedule::follow(&runner.pool).await?) };
     match made.await {

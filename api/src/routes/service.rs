@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
+use shared::telemetry::render_metrics;
 use std::time::Duration;
 
 use crate::error::{ApiError, ApiResult};
@@ -41,7 +42,6 @@ async fn postgres_answers(app: &App) -> bool {
 /// Counts and durations, as Prometheus text.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, description = "Prometheus text", content_type = "text/plain", body = String)))]
 pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    metrics::gauge!("orchestration_database_connections").set(f64::from(app.db.size()));
-    metrics::gauge!("orchestration_database_connections_idle").set(app.db.num_idle() as f64);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
+    let told = render_metrics(&app.metrics, &app.db);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], told)
 }

@@ -15,8 +15,8 @@ use shared::connector::{AIRFLOW, ConnectorConfig};
 use shared::events::Source;
 use shared::ids::{PipelineId, RunId};
 use shared::provider::{self, TriggerCommand};
+use shared::trace;
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::Instrument;
 use utoipa::{IntoParams, ToSchema};
 
 use super::runs;
@@ -82,7 +82,7 @@ pub async fn trigger(
     }
     let asked = Asked { app: app.clone(), space: (*space).clone(), pipeline, target, key, wish };
     // A task of its own ends what it began, even if the client is gone.
-    let task = app.tasks.spawn(asked.answer(deadline).in_current_span());
+    let task = app.tasks.spawn(trace::follow(asked.answer(deadline)));
     match timeout_at(deadline, task).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(ApiError::Internal),

@@ -5,9 +5,9 @@ use serde::Serialize;
 use shared::connector::AIRFLOW;
 use shared::events::{SyncReport, SyncRequested, UserRef};
 use shared::ids::{ConnectorId, SpaceId, SyncId, UserId};
-use shared::outbox;
 use shared::state::SyncTrigger;
 use shared::syncs::announce;
+use shared::{outbox, trace};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder, Row};
@@ -187,8 +187,8 @@ pub async fn request(
     let id = SyncId(Uuid::now_v7());
     let requested_at = sqlx::query_scalar(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
-               requested_by, requested_at)
-           values ($1, $2, $3, 'queued', $4, $5, $6, $7, clock_timestamp()) returning requested_at"#,
+               requested_by, requested_at, traceparent)
+           values ($1, $2, $3, 'queued', $4, $5, $6, $7, clock_timestamp(), $8) returning requested_at"#,
     )
     .bind(id)
     .bind(space.0)
@@ -197,6 +197,7 @@ pub async fn request(
     .bind(wish.full)
     .bind(wish.accept_mass_deletion)
     .bind(user)
+    .bind(trace::current().map(|trace| trace.to_string()))
     .fetch_one(&mut *db)
     .await?;
     let event = SyncRequested {

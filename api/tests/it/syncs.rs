@@ -1,9 +1,12 @@
 //! Syncs, as far as asking for one goes.
 
-use axum::http::Method;
+use api::routes::BASE;
+use axum::body::Body;
+use axum::http::{Method, Request, header};
 use serde_json::{Value, json};
+use shared::trace::Trace;
 
-use crate::world::{EDITOR, OTHER_EDITOR, World, each};
+use crate::world::{EDITOR, OTHER_EDITOR, SPACE, World, each};
 
 fn path(world: &World) -> String {
     format!("/connectors/{}/sync", world.connector)
@@ -34,6 +37,32 @@ async fn a_request_is_written_down_and_put_out_in_one_go() {
     assert_eq!(topics, ["orchestration.sync-requests.v1", "orchestration.syncs.v1"]);
     assert_eq!((&said[0].1["id"], &said[0].1["full"]), (&sync["id"], &json!(true)));
     assert_eq!((&said[1].1["status"], &said[1].1["space"]), (&json!("queued"), &json!("finance")));
+}
+
+#[tokio::test]
+async fn the_callers_trace_goes_along_and_one_that_makes_no_sense_is_replaced() {
+    const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (given, kept) in [(&[GIVEN][..], true), (&["00-nonsense-01"], false), (&[GIVEN, GIVEN], false)] {
+        let world = World::new().await;
+        let mut request = Request::post(format!("{BASE}/spaces/{SPACE}/orchestration{}", path(&world)))
+            .header(header::AUTHORIZATION, format!("Bearer {EDITOR}"));
+        for traceparent in given {
+            request = request.header("traceparent", *traceparent);
+        }
+        world.raw(request.body(Body::empty()).unwrap()).await.expect(202);
+        let traces: Vec<Option<String>> = sqlx::query_scalar(
+            "select (select header->>1 from jsonb_array_elements(headers) header where header->>0 = 'traceparent')
+             from outbox union all select traceparent from syncs",
+        )
+        .fetch_all(&world.db)
+        .await
+        .unwrap();
+        let ids: Vec<String> =
+            traces.iter().map(|trace| trace.as_deref().unwrap().parse::<Trace>().unwrap().id()).collect();
+        assert_eq!(ids.len(), 3);
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        assert_eq!(ids[0] == "4bf92f3577b34da6a3ce929d0e0e4736", kept, "{given:?}");
+    }
 }
 
 #[tokio::test]

@@ -108,9 +108,6 @@ impl Default for Setup {
     }
 }
 
-/// 32 bytes of `a`, in base64.
-pub const SEALING_KEY: &str = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
-
 pub fn keyring() -> Keyring {
     Keyring::new(&SealingConfig { sealing_keys: SEALING_KEY.into() }).unwrap()
 }

@@ -21,6 +21,7 @@ pub use topic::Topic;
 use uuid::Uuid;
 
 use crate::ids::{ConnectorId, UserId};
+use crate::trace::{self, Trace};
 
 /// One kind of message: its topic, its CloudEvents type, and where its identity is found.
 pub trait Event: Serialize + DeserializeOwned {
@@ -112,5 +113,12 @@ impl Record {
             headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(),
             payload: serde_json::to_vec(event)?,
         })
+    }
+
+    /// With what led to it in a header of its own: no part of the event, which is the same whoever asked.
+    #[must_use]
+    pub fn led_by(mut self, trace: Option<Trace>) -> Self {
+        self.headers.extend(trace.map(|trace| (trace::HEADER.to_owned(), trace.to_string())));
+        self
     }
 }

@@ -8,7 +8,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 
 use super::KafkaConfig;
-use crate::events::Record;
+use crate::events::{Record, Topic};
 
 /// Where a batch ended: topic and partition, and the offset after the last record.
 pub type Positions = BTreeMap<(String, i32), i64>;
@@ -44,6 +44,7 @@ impl Producer {
             .set("queue.buffering.max.messages", "20000")
             .set("queue.buffering.max.kbytes", "32768")
             .create()?;
+        Topic::ALL.map(published).iter().for_each(|counter| counter.increment(0));
         Ok(Self { inner, config: config.clone() })
     }
 
@@ -69,6 +70,9 @@ impl Producer {
         while !waiting.is_empty() {
             settle(waiting.pop_front(), &mut positions).await?;
         }
+        for record in records {
+            published(record.topic).increment(1);
+        }
         Ok(positions)
     }
 
@@ -92,6 +96,10 @@ impl Producer {
             );
         }
     }
+}
+
+fn published(topic: Topic) -> metrics::Counter {
+    metrics::counter!("orchestration_events_published_total", "topic" => topic.to_string())
 }
 
 /// Waits for the oldest record; where another producer call holds the queue, a short while for its room.

@@ -1,6 +1,6 @@
 //! One batch and its transaction: what is applied, what is buried, and how far each partition has come, together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -8,11 +8,15 @@ use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers};
 use shared::events::Topic;
 use shared::kafka::KafkaConfig;
+use shared::trace::{self, Trace};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Consumption;
+
+/// So many traces of a batch are named in its log line.
+const TRACES_TOLD: usize = 16;
 
 /// Topic and partition, and the next offset to read there.
 pub type Positions = BTreeMap<(String, i32), i64>;
@@ -78,6 +82,11 @@ impl Message {
             payload: message.payload().map(<[u8]>::to_vec),
         }
     }
+
+    /// What led to it, as far as its sender told.
+    pub fn trace(&self) -> Option<Trace> {
+        self.headers.get(trace::HEADER)?.parse().ok()
+    }
 }
 
 /// The part of a batch that is ours to apply and was not applied yet.
@@ -136,7 +145,21 @@ async fn transact(
         .increment((messages.len() - dead.len()) as u64);
     metrics::counter!("orchestration_dead_letters_total", "group" => consumption.group)
         .increment(dead.len() as u64);
+    note(consumption.group, messages, dead.len());
     Ok(())
+}
+
+/// Says which traces have come to their end here; what nobody can search for is not worth a line.
+fn note(group: &str, messages: &[Message], dead: usize) {
+    let traces: BTreeSet<String> =
+        messages.iter().filter_map(|message| Some(message.trace()?.id())).collect();
+    let trace_ids = traces.iter().take(TRACES_TOLD).cloned().collect::<Vec<_>>().join(",");
+    let (records, traces) = (messages.len(), traces.len());
+    if traces > 0 {
+        tracing::info!(group, records, dead, traces, trace_ids, "applied");
+    } else {
+        tracing::debug!(group, records, dead, "applied");
+    }
 }
 
 /// Moves each partition's offset, if it still stands where we left it.
@@ -169,7 +192,15 @@ async fn advance(
 
 async fn bury(db: &mut PgConnection, message: &Message, error: &str) -> Result<(), sqlx::Error> {
     let (topic, partition, offset) = (&message.topic_name, message.partition, message.offset);
-    tracing::error!(topic, partition, offset, error, "a record makes no sense and is kept as a dead letter");
+    let trace_id = message.trace().map(Trace::id);
+    tracing::error!(
+        topic,
+        partition,
+        offset,
+        error,
+        trace_id,
+        "a record makes no sense and is kept as a dead letter"
+    );
     sqlx::query(
         r#"insert into dead_letters (id, topic, partition, "offset", key, headers, payload, error)
            values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (topic, partition, "offset") do nothing"#,

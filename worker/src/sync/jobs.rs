@@ -8,6 +8,7 @@ use shared::ids::{ConnectorId, SyncId};
 use shared::provider::ProviderError;
 use shared::secrets::Keyring;
 use shared::syncs::announce;
+use shared::trace::Trace;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 
@@ -37,6 +38,8 @@ pub struct Job {
     pub accept_mass_deletion: bool,
     /// The latest of the requests it serves.
     pub requested_at: DateTime<Utc>,
+    /// What led to the first of them that somebody asked for.
+    pub trace: Option<Trace>,
 }
 
 impl Job {
@@ -89,6 +92,9 @@ struct Taken {
     accept_mass_deletion: bool,
     requested_at: DateTime<Utc>,
     attempts: i32,
+    traceparent: Option<String>,
+    /// How long after its tick it begins, if a schedule made it and this is its first beginning.
+    late_seconds: Option<f64>,
 }
 
 /// Starts every sync that waits for the leased connector; none when all had been begun too often.
@@ -102,7 +108,8 @@ pub async fn take(
              accepted_at = coalesce(accepted_at, now()), version = nextval('observation_version')
          where connector_id = $1 and status in ('queued', 'running')
            and (accepted_at is not null or requested_at < now() - interval '1 minute')
-         returning id, \"full\", accept_mass_deletion, requested_at, attempts",
+         returning id, \"full\", accept_mass_deletion, requested_at, attempts, traceparent,
+             case when attempts = 1 then extract(epoch from clock_timestamp() - tick_at)::float8 end as late_seconds",
     )
     .bind(lease.connector_id)
     .fetch_all(&mut *db)
@@ -114,6 +121,9 @@ pub async fn take(
         release(db, lease).await?;
         return Ok(None);
     };
+    for late in taken.iter().filter_map(|sync| sync.late_seconds) {
+        metrics::histogram!("orchestration_schedule_lateness_seconds").record(late);
+    }
     let settings = settings(db, lease.connector_id).await?;
     Ok(Some(settings.open(lease.connector_id, keyring).map(|(config, credentials)| Job {
         connector_id: lease.connector_id,
@@ -127,6 +137,7 @@ pub async fn take(
         full: taken.iter().any(|sync| sync.full),
         accept_mass_deletion: taken.iter().any(|sync| sync.accept_mass_deletion),
         requested_at,
+        trace: taken.iter().find_map(|sync| sync.traceparent.as_deref()?.parse().ok()),
     })))
 }
 

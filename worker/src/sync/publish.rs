@@ -3,13 +3,26 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use shared::events::{Record, SyncReport};
+use metrics::Counter;
+use shared::events::{Record, SyncReport, Topic};
 use shared::kafka::{Positions, Producer};
+use shared::trace;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::SyncError;
 use crate::project::{Projection, known, too_old};
+
+/// The changes that were found, by what changed.
+pub fn changes(topic: Topic) -> Counter {
+    let kind = match topic {
+        Topic::Pipelines => "pipeline",
+        Topic::Runs => "run",
+        Topic::TaskRuns => "task_run",
+        Topic::Syncs | Topic::SyncRequests => "sync",
+    };
+    metrics::counter!("orchestration_changes_total", "kind" => kind)
+}
 
 /// Sends events and keeps the sync's tally.
 pub struct Publisher {
@@ -44,13 +57,14 @@ impl Publisher {
         let records: Vec<Record> = newest
             .values()
             .filter(is_news)
-            .map(Record::of)
-            .collect::<Result<_, _>>()
+            .map(|event| Ok(Record::of(event)?.led_by(trace::current())))
+            .collect::<Result<_, serde_json::Error>>()
             .map_err(|error| sqlx::Error::Encode(error.into()))?;
         if records.is_empty() {
             return Ok(());
         }
         let positions = self.producer.send(&records).await?;
+        changes(E::TOPIC).increment(records.len() as u64);
         let mut sent = self.sent();
         sent.report.events_published += records.len() as u64;
         for (partition, next) in positions {

@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 use shared::connector::AIRFLOW;
 use shared::events::SyncRequested;
 use shared::syncs::announce;
+use shared::trace::{self, Trace};
 use sqlx::PgConnection;
 
 use crate::consume::{Dead, Message};
@@ -19,7 +20,10 @@ pub fn apply<'a>(
         for (message, read) in messages.iter().enumerate() {
             let payload = read.payload.as_deref().unwrap_or_default();
             let refused = match serde_json::from_slice(payload) {
-                Ok(request) => accept(db, &request).await?,
+                Ok(request) => {
+                    let trace = read.trace().unwrap_or_else(|| Trace::step(None));
+                    trace::lead(Some(trace), accept(db, &request, trace)).await?
+                }
                 Err(error) => Some(error.to_string()),
             };
             dead.extend(refused.map(|error| Dead { message, error }));
@@ -30,7 +34,11 @@ pub fn apply<'a>(
 }
 
 /// Accepts a request, new or known; answers with the reason when it makes no sense.
-async fn accept(db: &mut PgConnection, request: &SyncRequested) -> Result<Option<String>, sqlx::Error> {
+async fn accept(
+    db: &mut PgConnection,
+    request: &SyncRequested,
+    trace: Trace,
+) -> Result<Option<String>, sqlx::Error> {
     let connector: Option<String> =
         sqlx::query_scalar("select connector_type from connectors where id = $1 and deleted_at is null")
             .bind(request.connector_id)
@@ -43,8 +51,9 @@ async fn accept(db: &mut PgConnection, request: &SyncRequested) -> Result<Option
     }
     let is_new: Option<bool> = sqlx::query_scalar(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
-               requested_at, accepted_at)
-           select $1, space_id, id, 'queued', 'manual', $3, $4, least($5, now()), now() from connectors where id = $2
+               requested_at, accepted_at, traceparent)
+           select $1, space_id, id, 'queued', 'manual', $3, $4, least($5, now()), now(), $6 from connectors
+           where id = $2
            on conflict (id) do update set accepted_at = now() where syncs.accepted_at is null
            returning xmax = 0"#,
     )
@@ -53,8 +62,11 @@ async fn accept(db: &mut PgConnection, request: &SyncRequested) -> Result<Option
     .bind(request.full)
     .bind(request.accept_mass_deletion)
     .bind(request.observed_at)
+    .bind(trace.to_string())
     .fetch_optional(&mut *db)
     .await?;
+    let SyncRequested { id: sync_id, connector_id, full, .. } = request;
+    tracing::info!(%sync_id, %connector_id, full, trace_id = trace.id(), "a sync is asked for");
     if is_new == Some(true) {
         announce(db, &[request.id]).await?;
     }

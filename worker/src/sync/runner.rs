@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
+use shared::events::SyncReport;
 use shared::ids::{ConnectorId, SyncId};
 use shared::kafka::Producer;
 use shared::provider::NetworkPolicy;
 use shared::secrets::Keyring;
+use shared::trace::{self, Trace};
 use sqlx::PgPool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::jobs::{self, Job, Lease};
 use super::open_providers::OpenProviders;
@@ -100,8 +104,15 @@ impl Runner {
         Ok(job.map(|job| Taken { lease, syncs, job }))
     }
 
-    /// Brings a job to its end and writes the end down, patiently: PostgreSQL may be away just now.
+    /// Brings a job to its end as a step of the trace that led to it.
     async fn finish(&self, taken: Taken, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
+        let span = taken.span();
+        let trace = Trace::begin(&span, taken.job.as_ref().ok().and_then(|job| job.trace));
+        trace::lead(Some(trace), self.work(taken, progress)).instrument(span).await
+    }
+
+    /// Writes the end down, patiently: PostgreSQL may be away just now.
+    async fn work(&self, taken: Taken, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
         let Taken { lease, syncs, job } = taken;
         let began = Instant::now();
         let outcome = match job {
@@ -109,7 +120,7 @@ impl Runner {
             Err(error) => Err(error),
         };
         let report = progress.borrow().report;
-        note(lease.connector_id, &outcome, began.elapsed());
+        note(&outcome, began.elapsed());
         if let Err(error) = &outcome {
             let told = || jobs::fail(&self.pool, lease, &syncs, error, &report);
             if let Err(error) = told.retry(ExponentialBuilder::default().with_max_times(5)).await {
@@ -140,7 +151,7 @@ impl Runner {
                 Ok(true) => held = Instant::now(),
                 Ok(false) => return SyncError::LeaseLost,
                 Err(error) => {
-                    tracing::warn!(connector_id = %job.connector_id, %error, "the lease could not be renewed");
+                    tracing::warn!(%error, "the lease could not be renewed");
                     if held.elapsed().as_secs_f64() > jobs::LEASE_SECONDS {
                         return SyncError::LeaseLost;
                     }
@@ -157,6 +168,17 @@ struct Taken {
     job: Result<Job, SyncError>,
 }
 
+impl Taken {
+    /// With every id that somebody may search the log for.
+    fn span(&self) -> Span {
+        let sync_ids = self.syncs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let space = self.job.as_ref().ok().map(|job| job.space.as_str());
+        let connector_id = self.lease.connector_id;
+        // At this level the ids stand on every line, whatever is logged.
+        tracing::error_span!("sync", %connector_id, space, sync_ids, trace_id = Empty)
+    }
+}
+
 async fn syncs_of(db: &mut sqlx::PgConnection, lease: Lease) -> Result<Vec<SyncId>, sqlx::Error> {
     sqlx::query_scalar("select id from syncs where connector_id = $1 and status = 'running'")
         .bind(lease.connector_id)
@@ -164,22 +186,26 @@ async fn syncs_of(db: &mut sqlx::PgConnection, lease: Lease) -> Result<Vec<SyncI
         .await
 }
 
-fn note(connector: ConnectorId, outcome: &Result<Synced, SyncError>, took: Duration) {
+fn note(outcome: &Result<Synced, SyncError>, took: Duration) {
     let seconds = took.as_secs_f64();
     let label = match outcome {
         Ok(Synced { report, .. }) if report.events_published > 0 => {
-            tracing::info!(connector_id = %connector, seconds, ?report, "synced");
+            let SyncReport { requests, runs_seen, task_runs_seen, events_published, .. } = report;
+            tracing::info!(seconds, requests, runs_seen, task_runs_seen, events_published, "synced");
             "succeeded"
         }
-        Ok(_) => {
-            tracing::debug!(connector_id = %connector, seconds, "synced, nothing new");
+        Ok(Synced { report, .. }) => {
+            tracing::debug!(seconds, requests = report.requests, "synced, nothing new");
             "succeeded"
+        }
+        Err(error @ (SyncError::Stopped | SyncError::LeaseLost)) => {
+            tracing::info!(seconds, %error, "the sync is left to another worker");
+            "left"
         }
         Err(error) => {
-            tracing::warn!(connector_id = %connector, seconds, %error, "the sync failed");
+            tracing::warn!(seconds, %error, "the sync failed");
             "failed"
         }
     };
-    metrics::counter!("orchestration_syncs_total", "outcome" => label).increment(1);
     metrics::histogram!("orchestration_sync_duration_seconds", "outcome" => label).record(seconds);
 }

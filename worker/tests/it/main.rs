@@ -13,5 +13,6 @@ mod projection;
 mod retention;
 mod stage;
 mod syncing;
+mod traces;
 mod worker_process;
 mod world;

@@ -129,6 +129,11 @@ impl Stage {
     /// Asks for a sync and leases it, as a runner would.
     pub async fn lease(&self, full: bool) -> Job {
         self.ask(full, false).await;
+        self.take().await
+    }
+
+    /// Leases what waits, as a runner would.
+    pub async fn take(&self) -> Job {
         let mut db = self.pool.acquire().await.unwrap();
         let lease = jobs::lease(&mut db, "test", Some(self.connector)).await.unwrap().unwrap();
         jobs::take(&mut db, lease, &self.parts.runner.keyring).await.unwrap().unwrap().unwrap()

@@ -17,7 +17,6 @@ use url::Url;
 
 use super::refusal;
 use crate::connector::ConnectorConfig;
-use crate::ids::ConnectorId;
 use crate::provider::address::PolicedResolver;
 use crate::provider::{NetworkPolicy, ProviderError, check_base_url};
 
@@ -36,7 +35,6 @@ const RETRY_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
-    connector: String,
     permits: Semaphore,
     sent: AtomicU64,
 }
@@ -74,7 +72,6 @@ impl Client {
     /// Sends nothing yet. Names are looked up by `resolver`.
     pub fn new(
         config: &ConnectorConfig,
-        connector: ConnectorId,
         network: NetworkPolicy,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, ProviderError> {
@@ -98,7 +95,6 @@ impl Client {
         Ok(Self {
             http,
             base: config.base_url.clone(),
-            connector: connector.to_string(),
             permits: Semaphore::new(IN_FLIGHT),
             sent: AtomicU64::new(0),
         })
@@ -175,8 +171,7 @@ impl Client {
         let response = request.send().await;
         let code =
             response.as_ref().map_or("none".to_owned(), |response| response.status().as_u16().to_string());
-        metrics::counter!("orchestration_source_requests_total", "connector_id" => self.connector.clone(), "code" => code)
-            .increment(1);
+        metrics::counter!("orchestration_source_requests_total", "code" => code).increment(1);
         self.answer(response.map_err(|error| self.unreachable(&error))?).await
     }
 
@@ -265,7 +260,6 @@ mod tests {
     use std::net::{IpAddr, SocketAddr};
 
     use reqwest::dns::{Addrs, Name, Resolving};
-    use uuid::Uuid;
     use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
     use super::*;
@@ -296,8 +290,7 @@ mod tests {
         let url = format!("http://airflow.example:{}", server.address().port());
         let config = serde_json::from_value(serde_json::json!({"base_url": url})).unwrap();
         let network = NetworkPolicy { allow_private_networks: true };
-        let connector = ConnectorId(Uuid::nil());
-        let client = Client::new(&config, connector, network, Arc::new(resolver)).unwrap();
+        let client = Client::new(&config, network, Arc::new(resolver)).unwrap();
         (server, client)
     }
 

@@ -76,7 +76,7 @@ impl Airflow {
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, ProviderError> {
         Ok(Self {
-            client: Arc::new(Client::new(config, source.connector_id, network, resolver)?),
+            client: Arc::new(Client::new(config, network, resolver)?),
             credentials: credentials.clone(),
             wanted: config.api_version,
             source,

@@ -23,7 +23,7 @@ pub fn document(kinds: &[Kind]) -> Value {
         "defaultContentType": "application/json",
         "channels": each(kinds, channel),
         "operations": each(kinds, operation),
-        "components": { "messages": each(kinds, message), "schemas": { "cloud_event": cloud_event() } },
+        "components": { "messages": each(kinds, message), "schemas": { "cloud_event": cloud_event(), "trace": trace() } },
     })
 }
 
@@ -71,6 +71,7 @@ fn message(kind: &Kind) -> Value {
         "contentType": "application/json",
         "headers": { "allOf": [
             { "$ref": "#/components/schemas/cloud_event" },
+            { "$ref": "#/components/schemas/trace" },
             { "type": "object", "properties": { "ce_type": { "const": kind.ce_type } } },
         ] },
         "payload": {
@@ -99,5 +100,19 @@ fn cloud_event() -> Value {
             "ce_time": { "type": "string", "format": "date-time", "description": "The value's `observed_at`." },
             "content-type": { "const": "application/json" },
         },
+    })
+}
+
+/// Beside CloudEvents: what a sender may add, and what may differ where the same event is sent twice.
+fn trace() -> Value {
+    json!({
+        "type": "object",
+        "description": "Where a message belongs in a trace, as W3C trace context says it. It is no part of the event: it may be \
+            missing, and differ where the same event is sent twice. On a sync request it leads to all that the sync publishes.",
+        "properties": { "traceparent": {
+            "type": "string",
+            "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$",
+            "examples": ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+        } },
     })
 }

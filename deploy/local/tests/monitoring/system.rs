@@ -1,0 +1,190 @@
+//! The product as an operator runs it: the real worker and API as processes, on a database and topics of their own,
+//! with a connector to a real Airflow.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::TcpListener;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub const SPACE: &str = "monitored-space";
+pub const EMAIL: &str = "ada@monitored.example";
+pub const SEALING_KEY: &str = "c2VhbGluZy1jYW5hcnktc2VhbGluZy1jYW5hcnktc2U=";
+
+pub struct System {
+    pub api_address: String,
+    pub worker_address: String,
+    pub key: String,
+    pub connector: String,
+    pub airflow: Airflow,
+    processes: Vec<Child>,
+    settings: BTreeMap<&'static str, String>,
+    folder: TempDir,
+}
+
+impl System {
+    /// Both run, and a connector without a schedule is there, never synced.
+    pub async fn start() -> Self {
+        let binaries = local::programs().await.unwrap();
+        let airflow = seeded_airflow().await;
+        let settings = BTreeMap::from([
+            ("DATABASE_URL", local::test_database().await.unwrap().url),
+            ("KAFKA_BOOTSTRAP_SERVERS", local::kafka().await.unwrap()),
+            ("ORCHESTRATION_KAFKA_PREFIX", format!("test-{}.", uuid::Uuid::new_v4().simple())),
+            ("ORCHESTRATION_KAFKA_PARTITIONS", "2".to_owned()),
+            ("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true".to_owned()),
+            ("ORCHESTRATION_SEALING_KEYS", SEALING_KEY.to_owned()),
+            ("ORCHESTRATION_RATE_LIMIT_PER_MINUTE", "0".to_owned()),
+            ("ORCHESTRATION_RATE_LIMIT_PER_HOUR", "0".to_owned()),
+            ("ORCHESTRATION_LOG_FORMAT", "json".to_owned()),
+        ]);
+        let mut system = Self {
+            api_address: format!("127.0.0.1:{}", free_port()),
+            worker_address: format!("127.0.0.1:{}", free_port()),
+            key: String::new(),
+            connector: String::new(),
+            airflow,
+            processes: Vec::new(),
+            settings,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let worker = ["run", "--metrics-listen", &system.worker_address.clone()];
+        system.spawn(Command::new(binaries.join("orchestration-worker")).args(worker), "worker");
+        let api = ["serve", "--listen", &system.api_address.clone()];
+        system.spawn(Command::new(binaries.join("orchestration-api")).args(api), "api");
+        let administer = |arguments: &[&str]| {
+            let mut command = Command::new(binaries.join("orchestration-api"));
+            let output = command.arg("--json").args(arguments).envs(&system.settings).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            serde_json::from_slice::<Value>(&output.stdout).unwrap()
+        };
+        administer(&["space", "create", SPACE, "--name", "Monitored"]);
+        administer(&["user", "create", EMAIL, "--name", "Ada"]);
+        administer(&["member", "set", SPACE, EMAIL, "admin"]);
+        let key =
+            administer(&["key", "create", EMAIL, "--label", "test"])["key"].as_str().unwrap().to_owned();
+        system.key = key;
+        for address in [&system.api_address, &system.worker_address] {
+            let url = format!("http://{address}/readyz");
+            until("both are ready", Duration::from_secs(60), async || ask(&url).await.is_ok()).await;
+        }
+        system.connector = system.make_connector().await;
+        system
+    }
+
+    fn spawn(&mut self, command: &mut Command, name: &str) {
+        let log = File::create(self.folder.path().join(name)).unwrap();
+        self.processes.push(command.envs(&self.settings).stderr(log).spawn().unwrap());
+    }
+
+    async fn make_connector(&self) -> String {
+        let Airflow { url, username, password, .. } = &self.airflow;
+        let connector = json!({
+            "name": "monitored airflow", "connector_type": "airflow",
+            "config": {"base_url": url, "schedule": null},
+            "credentials": {"auth_type": "basic", "username": username, "password": password},
+        });
+        let path = format!("/api/v1.0/catalog/spaces/{SPACE}/connectors");
+        let made = self.request(Method::POST, &path, None, Some(connector)).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks the API, successfully.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        traceparent: Option<&str>,
+        body: Option<Value>,
+    ) -> Value {
+        let mut request =
+            client().request(method, format!("http://{}{path}", self.api_address)).bearer_auth(&self.key);
+        if let Some(traceparent) = traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let answer = response.text().await.unwrap();
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        serde_json::from_str(&answer).unwrap_or_default()
+    }
+
+    /// Asks for a sync and waits until it has succeeded.
+    pub async fn sync(&self, traceparent: Option<&str>) -> Value {
+        let syncs = format!("/api/v1.0/spaces/{SPACE}/orchestration/connectors/{}/sync", self.connector);
+        let asked = self.request(Method::POST, &syncs, traceparent, None).await;
+        let path = format!("{syncs}s/{}", asked["id"].as_str().unwrap());
+        until("the sync has succeeded", Duration::from_secs(120), async || {
+            let sync = self.request(Method::GET, &path, None, None).await;
+            assert_ne!(sync["status"], "failed", "{sync}");
+            sync["status"] == "succeeded"
+        })
+        .await;
+        asked
+    }
+
+    pub async fn metrics(&self, address: &str) -> String {
+        ask(&format!("http://{address}/metrics")).await.unwrap()
+    }
+
+    /// Every line that one of them has logged.
+    pub fn log(&self, name: &str) -> Vec<Value> {
+        let text = self.log_text(name);
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+            .collect()
+    }
+
+    pub fn log_text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+async fn seeded_airflow() -> Airflow {
+    let name = "airflow-seed-test".to_owned();
+    let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
+    let airflow = local::airflow_instance(&setup).await.unwrap();
+    let seed = Seed { prefix: "made".into(), dags: 2, runs: 40, tasks: 3 };
+    local::seed_airflow(&airflow, &seed).await.unwrap();
+    airflow
+}
+
+fn client() -> Client {
+    Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
+}
+
+/// What stands at a URL, if the answer is good.
+pub async fn ask(url: &str) -> Result<String, String> {
+    let response = client().get(url).send().await.map_err(|error| error.to_string())?;
+    let (status, answer) = (response.status(), response.text().await.unwrap_or_default());
+    if status.is_success() { Ok(answer) } else { Err(answer) }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub async fn until(what: &str, patience: Duration, come_true: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !come_true().await {
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
