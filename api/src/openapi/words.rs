@@ -239,6 +239,13 @@ fn airflow() -> ObjectBuilder {
         )
         .property("history_days", days.default(Some(30.into())))
         .property("verify_tls", flag)
+        .property("max_requests_in_flight", most(32, "How many requests its syncs have open at a time", 4))
+        .property("max_requests_per_second", most(1000, "How many requests its syncs send in a second", 50))
+}
+
+fn most(maximum: i64, description: &str, default: i64) -> ObjectBuilder {
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(maximum));
+    number.description(Some(description)).default(Some(default.into()))
 }
 
 /// Credentials on their way in.
@@ -247,7 +254,11 @@ pub struct CredentialsInput;
 impl PartialSchema for CredentialsInput {
     fn schema() -> RefOr<Schema> {
         let kind = |word: &str| {
-            ObjectBuilder::new().property("auth_type", text().enum_values(Some([word]))).required("auth_type")
+            let kind = text().enum_values(Some([word]));
+            ObjectBuilder::new()
+                .property("auth_type", kind)
+                .required("auth_type")
+                .property("headers", headers())
         };
         let secret = || text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)));
         let basic = kind("basic").property("username", text()).property("password", secret());
@@ -259,3 +270,16 @@ impl PartialSchema for CredentialsInput {
 }
 
 impl ToSchema for CredentialsInput {}
+
+/// Sent with every request, and never read back but for their names.
+fn headers() -> ObjectBuilder {
+    let value = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Object, Type::Null]))
+        .additional_properties(Some(RefOr::T(Schema::from(
+            value.min_length(Some(1)).max_length(Some(10_000)),
+        ))))
+        .description(Some(
+            "Headers that every request carries besides; of these only the names are read back",
+        ))
+}

@@ -5,6 +5,7 @@
 mod airflow;
 mod consumer;
 mod faults;
+mod histories;
 mod jobs;
 mod mirror;
 mod operating;
