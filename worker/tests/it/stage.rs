@@ -172,13 +172,17 @@ impl Stage {
 
     /// Waits until a query answers true.
     pub async fn until(&self, what: &'static str) {
+        self.until_within(PATIENCE, what).await;
+    }
+
+    pub async fn until_within(&self, patience: Duration, what: &'static str) {
         let wait = async {
             // A server may be away just now: that is part of some tests.
             while !sqlx::query_scalar::<_, bool>(what).fetch_one(&self.pool).await.unwrap_or(false) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never true: {what}"));
+        tokio::time::timeout(patience, wait).await.unwrap_or_else(|_| panic!("never true: {what}"));
     }
 
     /// A number from the database.
