@@ -1,8 +1,14 @@
 //! A connector's settings as they are stored: where the provider is, how to speak to it, when to poll it. The API
 //! writes them, the worker reads them; keeping the secrets sealed is for `secrets`.
 
+use std::collections::BTreeMap;
+
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
+    TE, TRANSFER_ENCODING, UPGRADE,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
@@ -27,6 +33,12 @@ pub struct ConnectorConfig {
     pub history_days: u16,
     #[serde(default = "ConnectorConfig::default_verify_tls")]
     pub verify_tls: bool,
+    /// How many requests its syncs have open at a time.
+    #[serde(default = "ConnectorConfig::default_max_requests_in_flight")]
+    pub max_requests_in_flight: u16,
+    /// How many requests its syncs send in a second.
+    #[serde(default = "ConnectorConfig::default_max_requests_per_second")]
+    pub max_requests_per_second: u16,
 }
 
 impl ConnectorConfig {
@@ -38,6 +50,16 @@ impl ConnectorConfig {
     /// Certificates are checked unless someone says otherwise.
     pub fn default_verify_tls() -> bool {
         true
+    }
+
+    /// 4: the server and its database are the bottleneck, and more at once was measured to bring nothing.
+    pub fn default_max_requests_in_flight() -> u16 {
+        4
+    }
+
+    /// 50: more than a server of the usual size can answer, so that it spares only one that answers at once.
+    pub fn default_max_requests_per_second() -> u16 {
+        50
     }
 }
 
@@ -80,6 +102,69 @@ impl Credentials {
     }
 }
 
+/// All that is sealed of a connector: who we are to its provider, and what every request carries besides.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Secrets {
+    #[serde(flatten)]
+    pub credentials: Credentials,
+    /// Headers by name.
+    #[serde(default, serialize_with = "expose_all")]
+    pub headers: BTreeMap<String, SecretString>,
+}
+
+impl Secrets {
+    /// What may be read back: of headers their names.
+    pub fn public(&self) -> serde_json::Value {
+        let mut public = self.credentials.public();
+        public["headers"] = self.headers.keys().cloned().collect();
+        public
+    }
+}
+
+impl From<Credentials> for Secrets {
+    fn from(credentials: Credentials) -> Self {
+        Self { credentials, headers: BTreeMap::new() }
+    }
+}
+
+/// What a request says of itself, and what says who we are.
+pub const OURS: [HeaderName; 10] = [
+    ACCEPT,
+    AUTHORIZATION,
+    CONNECTION,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    EXPECT,
+    HOST,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Whether a header may be sent with every request.
+///
+/// # Errors
+/// What is wrong with it, in one sentence that does not tell its value.
+pub fn check_header(name: &str, value: &str) -> Result<(), String> {
+    let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+        return Err("a header's name is letters, digits and - without spaces".to_owned());
+    };
+    if OURS.contains(&parsed) {
+        return Err(format!("the header {parsed} is set by this service itself"));
+    }
+    match HeaderValue::from_str(value) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("the value of the header {parsed} holds characters that cannot be sent")),
+    }
+}
+
+fn expose_all<S: Serializer>(
+    secrets: &BTreeMap<String, SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(secrets.iter().map(|(name, secret)| (name, secret.expose_secret())))
+}
+
 fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose_secret())
 }
@@ -99,6 +184,17 @@ pub fn parse_schedule(line: &str) -> Result<Cron, String> {
         .build()
         .parse(line)
         .map_err(|error| format!("must be a cron line of six fields, seconds first: {error}"))
+}
+
+impl PartialEq for Secrets {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(one, other): ((&String, &SecretString), (&String, &SecretString))| {
+            one.0 == other.0 && one.1.expose_secret() == other.1.expose_secret()
+        };
+        self.credentials == other.credentials
+            && self.headers.len() == other.headers.len()
+            && self.headers.iter().zip(&other.headers).all(same)
+    }
 }
 
 impl PartialEq for Credentials {

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use shared::connector::OURS;
+
 use super::reference;
+use crate::routes::MOST_HEADERS;
 
 /// Any text that can be stored.
 const TEXT: &str = r"^[^\u0000]*$";
@@ -94,6 +97,10 @@ fn airflow(more: Value) -> Value {
                 "A cron line of six fields, seconds first, in UTC; null for none"},
             "history_days": {"type": "integer", "minimum": 1, "maximum": 3650, "default": 30},
             "verify_tls": {"type": "boolean", "default": true},
+            "max_requests_in_flight": {"type": "integer", "minimum": 1, "maximum": 32, "default": 4,
+                "description": "How many requests its syncs have open at a time"},
+            "max_requests_per_second": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50,
+                "description": "How many requests its syncs send in a second"},
         },
     });
     config
@@ -105,7 +112,7 @@ fn airflow(more: Value) -> Value {
 
 fn credentials() -> Value {
     let kind = |word: &str, fields: Value| {
-        let mut properties = json!({"auth_type": {"const": word}});
+        let mut properties = json!({"auth_type": {"const": word}, "headers": headers()});
         let required: Vec<_> = ["auth_type"]
             .into_iter()
             .map(String::from)
@@ -126,6 +133,26 @@ fn credentials() -> Value {
             kind("token", json!({"token": secret(1)})),
         ],
     })
+}
+
+fn headers() -> Value {
+    let ours: Vec<String> = OURS.iter().map(|name| in_any_case(name.as_str())).collect();
+    json!({
+        "description": "Headers that every request carries besides; of these only the names are read back",
+        "type": ["object", "null"], "maxProperties": MOST_HEADERS,
+        "propertyNames": {"pattern": format!("^(?!(?:{})$)[A-Za-z0-9!#$%&'*+.^_`|~-]+$", ours.join("|"))},
+        "additionalProperties": {"type": "string", "format": "password", "minLength": 1, "maxLength": 10_000,
+            "pattern": "^[ -~]*[!-~][ -~]*$"},
+    })
+}
+
+/// A pattern for a word, however it is written.
+fn in_any_case(word: &str) -> String {
+    let letter = |letter: char| match letter.is_ascii_alphabetic() {
+        true => format!("[{}{letter}]", letter.to_ascii_uppercase()),
+        false => letter.to_string(),
+    };
+    word.chars().map(letter).collect()
 }
 
 fn new_connector() -> Value {

@@ -1,14 +1,16 @@
 //! Connectors: made, changed, deleted, tested. Secrets go in here and never come out again.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::connector::{AIRFLOW, ConnectorConfig, Credentials, parse_schedule};
+use shared::connector::{AIRFLOW, ConnectorConfig, Credentials, Secrets, check_header, parse_schedule};
 use shared::events::Source;
 use shared::ids::ConnectorId;
 use shared::provider::{self, NetworkPolicy, ProviderError, check_base_url};
@@ -22,6 +24,9 @@ use crate::input::{Body, Fields, Id, Query, Wrong, body};
 use crate::page::{Page, Paging, Target};
 use crate::state::App;
 use crate::store::connectors::{self, Connector, ConnectorChange, NewConnector, Opening};
+
+/// How many headers may be sent besides.
+pub const MOST_HEADERS: usize = 20;
 
 /// List the connectors of the space, by name.
 #[utoipa::path(get, path = "", responses((status = 200, description = "Connectors", body = [Connector])))]
@@ -61,7 +66,7 @@ pub async fn create(space: SpaceEditor, State(app): State<App>, body: Body) -> A
     };
     let credentials = match fields.has_value("credentials") {
         true => read_credentials(&mut fields),
-        false => Some(Credentials::None),
+        false => Some(Secrets::default()),
     };
     fields.finish()?;
     let (Some(name), Some(connector_type), Some(config), Some(credentials)) =
@@ -191,6 +196,14 @@ fn read_airflow(fields: &mut Fields, now: &Value, network: NetworkPolicy) -> Opt
             given.given("api_version", body::word(&["auto", "v1", "v2"])).map(|word| json!(word)),
         ),
         ("history_days", given.given("history_days", body::integer(1..=3650)).map(|days| json!(days))),
+        (
+            "max_requests_in_flight",
+            given.given("max_requests_in_flight", body::integer(1..=32)).map(|most| json!(most)),
+        ),
+        (
+            "max_requests_per_second",
+            given.given("max_requests_per_second", body::integer(1..=1000)).map(|most| json!(most)),
+        ),
         ("verify_tls", given.given("verify_tls", body::boolean).map(|verify| json!(verify))),
     ];
     for (name, value) in read {
@@ -220,8 +233,9 @@ fn schedule(value: Value) -> Result<Value, Wrong> {
     Ok(Value::String(line))
 }
 
-fn read_credentials(fields: &mut Fields) -> Option<Credentials> {
+fn read_credentials(fields: &mut Fields) -> Option<Secrets> {
     let mut given = fields.object("credentials")?;
+    let headers = given.optional("headers", headers).unwrap_or_default();
     let secret = || body::text_of(0..=10_000);
     let credentials = match given.required("auth_type", body::word(&["basic", "token", "none"])) {
         Some("basic") => {
@@ -241,5 +255,20 @@ fn read_credentials(fields: &mut Fields) -> Option<Credentials> {
         given.refuse_rest();
     }
     fields.absorb(given);
-    credentials
+    credentials.map(|credentials| Secrets { credentials, headers })
+}
+
+/// Headers by name; what is wrong with one is told without its value.
+fn headers(value: Value) -> Result<BTreeMap<String, SecretString>, Wrong> {
+    let given = body::storable_object(value)?;
+    if given.len() > MOST_HEADERS {
+        let message = format!("ensure this value has at most {MOST_HEADERS} items");
+        return Err(Wrong::new("value_error.list.max_items", message));
+    }
+    let header = |(name, value): (String, Value)| {
+        let value = body::text_of(1..=10_000)(value)?;
+        check_header(&name, &value).map_err(|wrong| Wrong::new("value_error.header", wrong))?;
+        Ok((name, value.into()))
+    };
+    given.into_iter().map(header).collect()
 }

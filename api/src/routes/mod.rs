@@ -24,6 +24,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::connectors::MOST_HEADERS;
 pub use self::filters::{ACTIVITIES, CRITICALITIES, PIPELINE_STATES, RUN_STATES, RUN_TYPES};
 use crate::error::ApiError;
 use crate::state::App;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::connector::{AIRFLOW, Credentials, credentials_place};
+use shared::connector::{AIRFLOW, ConnectorConfig, Secrets, credentials_place};
 use shared::ids::{ConnectorId, SpaceId, SyncId};
 use shared::secrets::Keyring;
 use shared::syncs::announce;
@@ -40,6 +40,20 @@ pub struct ConnectorRow {
     #[schema(value_type = Object)]
     pub credentials: Value,
     pub last_success_at: Option<DateTime<Utc>>,
+    /// When the last good poll began: what is shown of this connector was true then, or later. The time since is its
+    /// lag.
+    pub last_synced_at: Option<DateTime<Utc>>,
+    /// Why the newest sync that ended has failed; null when it succeeded.
+    pub last_error: Option<String>,
+    /// How many syncs in a row have failed. After some, schedules rest until `retry_at`.
+    pub failures: i64,
+    pub retry_at: Option<DateTime<Utc>>,
+    /// Since when the provider refuses the credentials: schedules pass over the connector until they change.
+    pub credentials_refused_at: Option<DateTime<Utc>>,
+    /// When the schedule asks for a sync next.
+    pub next_due_at: Option<DateTime<Utc>>,
+    /// How many times the schedule asked while a sync was under way or nobody could take it.
+    pub missed_ticks: i64,
     /// The active ones.
     pub pipeline_count: i64,
     pub created_at: DateTime<Utc>,
@@ -54,7 +68,7 @@ pub struct NewConnector {
     pub connector_type: String,
     pub is_active: bool,
     pub config: Value,
-    pub credentials: Credentials,
+    pub credentials: Secrets,
 }
 
 /// What of a connector is to become different.
@@ -63,7 +77,7 @@ pub struct ConnectorChange {
     pub name: Option<String>,
     pub is_active: Option<bool>,
     pub config: Option<Value>,
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<Secrets>,
 }
 
 /// What is needed to speak to a connector's provider.
@@ -76,7 +90,12 @@ pub struct Opening {
 }
 
 const COLUMNS: &str = "select c.id, c.name, c.connector_type, c.is_active, c.config,
-    c.credentials_public as credentials, s.last_success_at,
+    jsonb_build_object('headers', '[]'::jsonb) || c.credentials_public as credentials, s.last_success_at,
+    s.confirmed_at as last_synced_at, coalesce(s.failures, 0)::bigint as failures,
+    (select error from syncs where syncs.connector_id = c.id and status = 'failed' and s.failures > 0
+     order by requested_at desc, id desc limit 1) as last_error,
+    case when s.failures > 0 then s.retry_at end as retry_at, s.credentials_refused_at, s.next_due_at,
+    coalesce(s.missed_ticks, 0) as missed_ticks,
     (select count(*) from pipelines p where p.connector_id = c.id and p.is_active) as pipeline_count,
     c.created_at, c.updated_at
     from connectors c left join connector_state s on s.connector_id = c.id where c.deleted_at is null and ";
@@ -234,7 +253,7 @@ pub async fn update(
     .bind(&change.name)
     .bind(change.is_active)
     .bind(&change.config)
-    .bind(change.credentials.as_ref().map(Credentials::public))
+    .bind(change.credentials.as_ref().map(Secrets::public))
     .bind(sealed)
     .execute(&mut *tx)
     .await
@@ -259,13 +278,14 @@ async fn tell_worker(
     let scheduled = active && !config["schedule"].is_null();
     let due_now = scheduled && (reached_anew || differs("schedule") || !before.is_active);
     let history = |config: &Value| config["history_days"].as_i64();
-    // A new epoch ends the sync that still runs against the old address: it can move no cursor any more.
+    // A new epoch ends the sync that still runs with the old settings: it can move no cursor any more, nor tell of
+    // credentials that are not these. At a new address nobody need wait for it.
     sqlx::query(
         "update connector_state set
              next_due_at = case when $2 then now() when $3 then next_due_at end,
              credentials_refused_at = case when $4 then null else credentials_refused_at end,
              cursor_at = case when $5 then null else cursor_at end,
-             lease_epoch = case when $5 then lease_epoch + 1 else lease_epoch end,
+             lease_epoch = case when $4 then lease_epoch + 1 else lease_epoch end,
              lease_until = case when $5 then null else lease_until end
          where connector_id = $1",
     )
@@ -327,14 +347,14 @@ pub async fn delete(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx
 ///
 /// # Errors
 /// When they open with none of the keys.
-pub fn unseal(keyring: &Keyring, connector: ConnectorId, sealed: Option<&[u8]>) -> ApiResult<Credentials> {
+pub fn unseal(keyring: &Keyring, connector: ConnectorId, sealed: Option<&[u8]>) -> ApiResult<Secrets> {
     match sealed {
-        None => Ok(Credentials::None),
+        None => Ok(Secrets::default()),
         Some(sealed) => Ok(serde_json::from_slice(&keyring.open(&credentials_place(connector), sealed)?)?),
     }
 }
 
-fn seal(keyring: &Keyring, connector: ConnectorId, credentials: &Credentials) -> ApiResult<Vec<u8>> {
+fn seal(keyring: &Keyring, connector: ConnectorId, credentials: &Secrets) -> ApiResult<Vec<u8>> {
     Ok(keyring.seal(&credentials_place(connector), &serde_json::to_vec(credentials)?)?)
 }
 
@@ -356,5 +376,9 @@ pub fn complete_config(given: &Value) -> Value {
         "schedule": field("schedule", Value::Null),
         "history_days": field("history_days", json!(30)),
         "verify_tls": field("verify_tls", json!(true)),
+        "max_requests_in_flight":
+            field("max_requests_in_flight", json!(ConnectorConfig::default_max_requests_in_flight())),
+        "max_requests_per_second":
+            field("max_requests_per_second", json!(ConnectorConfig::default_max_requests_per_second())),
     })
 }

@@ -1,8 +1,11 @@
 //! Connectors: made, changed, deleted, tested; their secrets never shown.
 
+use std::collections::BTreeMap;
+
 use axum::http::Method;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use shared::connector::{Credentials, credentials_place};
+use shared::connector::{Credentials, Secrets, credentials_place};
 use shared::ids::ConnectorId;
 use uuid::Uuid;
 
@@ -45,9 +48,9 @@ async fn a_connector_is_made_with_defaults_and_due_at_once() {
     assert_eq!(
         made["config"],
         json!({"base_url": "https://airflow.example/base", "api_version": "auto", "schedule": "*/30 * * * * *",
-               "history_days": 30, "verify_tls": true})
+               "history_days": 30, "verify_tls": true, "max_requests_in_flight": 4, "max_requests_per_second": 50})
     );
-    assert_eq!(made["credentials"], json!({"auth_type": "basic", "username": "svc"}));
+    assert_eq!(made["credentials"], json!({"auth_type": "basic", "username": "svc", "headers": []}));
     assert_eq!(
         (&made["is_active"], &made["last_sync"], &made["pipeline_count"]),
         (&json!(true), &Value::Null, &json!(0))
@@ -104,8 +107,9 @@ async fn faults_of_a_new_connector_are_all_told() {
     let faulty = json!({
         "name": " ", "connector_type": "airflow", "is_active": "yes",
         "config": {"base_url": "ftp://x", "api_version": "v3", "schedule": "* * * * *", "history_days": 0,
-                   "verify_tls": null, "histroy_days": 3},
-        "credentials": {"auth_type": "basic", "username": ""},
+                   "verify_tls": null, "histroy_days": 3, "max_requests_in_flight": 33,
+                   "max_requests_per_second": 0.5},
+        "credentials": {"auth_type": "basic", "username": "", "headers": {"Host": "x"}},
     });
     let mut places: Vec<_> =
         ask(&world, Method::POST, "", faulty).await.faults().into_iter().map(|(place, _)| place).collect();
@@ -117,8 +121,11 @@ async fn faults_of_a_new_connector_are_all_told() {
             "body.config.base_url",
             "body.config.history_days",
             "body.config.histroy_days",
+            "body.config.max_requests_in_flight",
+            "body.config.max_requests_per_second",
             "body.config.schedule",
             "body.config.verify_tls",
+            "body.credentials.headers",
             "body.credentials.password",
             "body.credentials.username",
             "body.is_active",
@@ -186,7 +193,8 @@ async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
     // What is changed; whether it is due now, still refused, keeps its cursor, its lease and its crawls.
     for (change, due, refused, cursor, lease, crawled) in [
         (json!({"name": "renamed"}), Some(false), true, true, true, true),
-        (json!({"credentials": {"auth_type": "token", "token": "t"}}), Some(true), false, true, true, true),
+        (json!({"credentials": {"auth_type": "token", "token": "t"}}), Some(true), false, true, false, true),
+        (json!({"config": {"max_requests_in_flight": 2}}), Some(false), true, true, true, true),
         (json!({"config": {"history_days": 60.0}}), Some(false), true, true, true, false),
         (json!({"config": {"history_days": 20}}), Some(false), true, true, true, true),
         (json!({"config": {"base_url": "https://moved.example"}}), Some(true), false, false, false, false),
@@ -212,7 +220,7 @@ async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
     let last = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
     assert_eq!(
         (&last["config"]["base_url"], &last["config"]["history_days"], &last["credentials"]),
-        (&json!("https://moved.example"), &json!(20), &json!({"auth_type": "token"}))
+        (&json!("https://moved.example"), &json!(20), &json!({"auth_type": "token", "headers": []}))
     );
     for (bad, place) in [
         (json!({"name": null}), "body.name"),
@@ -232,7 +240,7 @@ async fn other_types_are_stored_and_neither_synced_nor_tested() {
     let made = ask(&world, Method::POST, "", body).await.expect(201);
     assert_eq!(
         (&made["config"], &made["credentials"]),
-        (&json!({"account": "x"}), &json!({"auth_type": "none"}))
+        (&json!({"account": "x"}), &json!({"auth_type": "none", "headers": []}))
     );
     let path = format!("/{}", made["id"].as_str().unwrap());
     ask(&world, Method::POST, &format!("{path}/test"), Value::Null).await.expect(400);
@@ -286,4 +294,75 @@ async fn the_last_sync_is_shown() {
         (&json!("queued"), &json!("2026-03-03T00:00:00Z"))
     );
     assert_eq!(shown["pipeline_count"], 1);
+}
+
+#[tokio::test]
+async fn headers_are_sealed_and_only_their_names_are_shown() {
+    let world = World::new().await;
+    let mut wanted = airflow();
+    wanted["credentials"]["headers"] = json!({"X-Gate": CANARY, "Proxy-Authorization": CANARY});
+    let made = ask(&world, Method::POST, "", wanted.clone()).await.expect(201);
+    assert_eq!(
+        made["credentials"],
+        json!({"auth_type": "basic", "username": "svc", "headers": ["Proxy-Authorization", "X-Gate"]})
+    );
+    assert!(!made.to_string().contains(CANARY));
+    let id = made["id"].as_str().unwrap();
+    let sealed: Vec<u8> = sqlx::query_scalar("select credentials_sealed from connectors where name = 'made'")
+        .fetch_one(&world.db)
+        .await
+        .unwrap();
+    let opened = keyring().open(&credentials_place(ConnectorId(id.parse().unwrap())), &sealed).unwrap();
+    let opened: Secrets = serde_json::from_slice(&opened).unwrap();
+    assert_eq!(opened.headers["X-Gate"].expose_secret(), CANARY);
+    for (headers, told) in [
+        (json!({"Authorization": CANARY}), "authorization is set by this service itself"),
+        (json!({"no spaces": CANARY}), "letters, digits and -"),
+        (json!({"X-Gate": format!("{CANARY}\n")}), "x-gate holds characters that cannot be sent"),
+        (json!({"X-Gate": 1}), "str type expected"),
+        (json!([CANARY]), "not a valid dict"),
+        (json!((0..21).map(|n| (format!("x-{n}"), CANARY)).collect::<BTreeMap<_, _>>()), "at most 20 items"),
+    ] {
+        wanted["credentials"]["headers"] = headers;
+        let change = json!({"credentials": wanted["credentials"]});
+        let refused = ask(&world, Method::PATCH, &format!("/{id}"), change).await;
+        assert_eq!(refused.status, 422);
+        let said = refused.body.to_string();
+        assert!(said.contains(told) && !said.contains(CANARY), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn how_polling_goes_is_shown() {
+    let world = World::new().await;
+    let path = format!("/{}", world.connector);
+    let shown = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    assert_eq!(
+        (&shown["failures"], &shown["last_error"], &shown["retry_at"]),
+        (&json!(0), &Value::Null, &Value::Null)
+    );
+    world
+        .sql(
+            "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, error)
+             select gen_random_uuid(), space_id, id, 'failed', 'schedule', now() - age, said from connectors,
+                 (values (interval '1 minute', 'the newest'), (interval '2 minutes', 'an older one')) as told(age, said);
+             update connector_state set failures = 2, retry_at = '2026-03-03Z', credentials_refused_at = '2026-03-02Z',
+                 confirmed_at = '2026-03-01Z', next_due_at = '2026-03-04Z', missed_ticks = 7",
+        )
+        .await;
+    let shown = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    for (field, value) in [
+        ("failures", json!(2)),
+        ("last_error", json!("the newest")),
+        ("retry_at", json!("2026-03-03T00:00:00Z")),
+        ("credentials_refused_at", json!("2026-03-02T00:00:00Z")),
+        ("last_synced_at", json!("2026-03-01T00:00:00Z")),
+        ("next_due_at", json!("2026-03-04T00:00:00Z")),
+        ("missed_ticks", json!(7)),
+    ] {
+        assert_eq!(shown[field], value, "{field}");
+    }
+    world.sql("update connector_state set failures = 0").await;
+    let healed = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    assert_eq!((&healed["last_error"], &healed["retry_at"]), (&Value::Null, &Value::Null));
 }

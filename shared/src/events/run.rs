@@ -67,6 +67,13 @@ pub struct RunObserved {
     pub external_url: Option<String>,
 }
 
+impl RunObserved {
+    /// The time that orders runs; none when the provider tells no time at all.
+    pub fn ordered_at(&self) -> Option<DateTime<Utc>> {
+        self.run_after.or(self.logical_date).or(self.queued_at).or(self.started_at)
+    }
+}
+
 impl Event for RunObserved {
     const TOPIC: Topic = Topic::Runs;
     const TYPE: &'static str = "orchestration.run.observed.v1";

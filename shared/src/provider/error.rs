@@ -13,9 +13,9 @@ pub enum ProviderError {
     #[error("The provider asks for fewer requests; the next poll waits.")]
     Throttled { retry_after: Option<Duration> },
 
-    /// 5xx.
+    /// 5xx, with the wait it asked for, if it did.
     #[error("The provider at {host} answered {status}; look at its own log, the next poll tries again.")]
-    Failing { host: String, status: u16 },
+    Failing { host: String, status: u16, retry_after: Option<Duration> },
 
     /// The credentials are wrong or expired.
     #[error("The provider refused the credentials ({status}: {message}); update them in the connector.")]
@@ -46,5 +46,15 @@ impl ProviderError {
     /// Whether asking again may help without anyone changing anything.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Throttled { .. } | Self::Failing { .. })
+    }
+
+    /// How long the provider asked to be left alone.
+    pub fn rest(&self) -> Duration {
+        match self {
+            Self::Throttled { retry_after } | Self::Failing { retry_after, .. } => {
+                retry_after.unwrap_or_default()
+            }
+            _ => Duration::ZERO,
+        }
     }
 }

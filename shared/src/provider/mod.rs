@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 pub use error::ProviderError;
 
-use crate::connector::{ConnectorConfig, Credentials};
+use crate::connector::{ConnectorConfig, Secrets};
 use crate::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
 
 /// A provider of pipelines. Every call is one look at the provider with a time-out of its own; none is retried for
@@ -152,10 +152,10 @@ pub struct NetworkPolicy {
 /// When the settings themselves cannot work.
 pub fn open(
     config: &ConnectorConfig,
-    credentials: &Credentials,
+    secrets: &Secrets,
     source: Source,
     network: NetworkPolicy,
 ) -> Result<Box<dyn Provider>, ProviderError> {
     let resolver = Arc::new(address::SystemResolver);
-    Ok(Box::new(airflow::Airflow::new(config, credentials, source, network, resolver)?))
+    Ok(Box::new(airflow::Airflow::new(config, secrets, source, network, resolver)?))
 }

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
-use shared::connector::Credentials;
+use shared::connector::{Credentials, Secrets};
 use shared::provider::{NetworkPolicy, Provider, ProviderError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,10 +17,12 @@ use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::airflow_stage::{
-    TOKEN, airflow_2, airflow_3, answer, basic, give, open_at, provider, provider_as, recorded, seen,
+    TOKEN, airflow_2, airflow_3, answer, basic, give, open_at, open_with, provider, provider_as, recorded,
+    seen,
 };
 
 const DAGS: &str = "/api/v2/dags";
+const ANY_NETWORK: NetworkPolicy = NetworkPolicy { allow_private_networks: true };
 
 async fn dags_answer(server: &MockServer, with: ResponseTemplate, times: u64) {
     Mock::given(path(DAGS)).respond_with(with).expect(times).mount(server).await;
@@ -82,6 +84,89 @@ async fn waits_as_long_as_it_is_asked_to() {
     let started = Instant::now();
     provider(&server.uri()).pipelines(seen(), None).await.unwrap();
     assert!(started.elapsed() >= Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_wait_that_one_answer_asks_for_holds_every_request_back() {
+    let server = airflow_3().await;
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&times);
+    let throttled = move |_: &wiremock::Request| {
+        noted.lock().unwrap().push(Instant::now());
+        answer(503, "").insert_header("retry-after", "2")
+    };
+    Mock::given(path(DAGS)).respond_with(throttled).up_to_n_times(1).mount(&server).await;
+    let noted = Arc::clone(&times);
+    let listed = move |_: &wiremock::Request| {
+        noted.lock().unwrap().push(Instant::now());
+        answer(200, recorded("3.3", "dags.json"))
+    };
+    Mock::given(path(DAGS)).respond_with(listed).mount(&server).await;
+    let airflow = provider(&server.uri());
+    let later = async {
+        while times.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // What is on its way back already needs a moment to arrive.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        airflow.pipelines(seen(), None).await.unwrap();
+    };
+    let (first, ()) = tokio::join!(airflow.pipelines(seen(), None), later);
+    first.unwrap();
+    let times = times.lock().unwrap();
+    assert_eq!(times.len(), 3);
+    assert!(times[1..].iter().all(|time| *time - times[0] >= Duration::from_millis(1900)), "{times:?}");
+}
+
+#[tokio::test]
+async fn a_failing_server_says_how_long_to_leave_it_alone() {
+    let error = fault(answer(503, "").insert_header("retry-after", "3600"), 1).await;
+    assert!(matches!(error, ProviderError::Failing { status: 503, .. }), "{error}");
+    assert_eq!(error.rest(), Duration::from_secs(3600));
+}
+
+#[tokio::test]
+async fn requests_are_spaced_and_no_more_are_open_than_the_connector_says() {
+    let server = airflow_3().await;
+    let listed = answer(200, recorded("3.3", "dags.json")).set_delay(Duration::from_millis(100));
+    dags_answer(&server, listed, 16).await;
+    for (limits, least) in [
+        (
+            json!({"base_url": server.uri(), "max_requests_in_flight": 1, "max_requests_per_second": 1000}),
+            800,
+        ),
+        (json!({"base_url": server.uri(), "max_requests_in_flight": 32, "max_requests_per_second": 5}), 1800),
+    ] {
+        let airflow = open_with(limits, &basic().into(), ANY_NETWORK).unwrap();
+        let started = Instant::now();
+        futures::future::join_all((0..8).map(|_| airflow.pipelines(seen(), None))).await;
+        assert!(started.elapsed() >= Duration::from_millis(least), "{:?}", started.elapsed());
+        assert_eq!(airflow.requests(), 10, "the version, the login and eight lists");
+    }
+}
+
+#[tokio::test]
+async fn headers_of_the_connector_are_carried_by_every_request_below_any_path() {
+    let server = MockServer::start().await;
+    let gate = || header("x-gate", "canary-gate");
+    for (verb, at, body) in [
+        ("GET", "/team/a/api/v2/version", recorded("3.3", "version.json")),
+        ("POST", "/team/a/auth/token", json!({"access_token": TOKEN}).to_string()),
+        ("GET", "/team/a/api/v2/dags", recorded("3.3", "dags.json")),
+    ] {
+        Mock::given(method(verb))
+            .and(path(at))
+            .and(gate())
+            .respond_with(answer(200, body))
+            .expect(1)
+            .mount(&server)
+            .await;
+    }
+    let mut secrets = Secrets::from(basic());
+    secrets.headers.insert("X-Gate".to_owned(), "canary-gate".into());
+    let config = json!({"base_url": format!("{}/team/a/", server.uri())});
+    let airflow = open_with(config, &secrets, ANY_NETWORK).unwrap();
+    airflow.pipelines(seen(), None).await.unwrap();
 }
 
 #[tokio::test]
@@ -349,8 +434,10 @@ async fn nothing_secret_is_logged() {
     let _guard = tracing::subscriber::set_default(lines.finish());
     for server in [airflow_3().await, airflow_2().await] {
         for credentials in [basic(), Credentials::Token { token: TOKEN.into() }] {
-            let airflow = provider_as(&server.uri(), &credentials);
-            tracing::info!(?credentials, error = %airflow.probe().await.unwrap_err(), "asked");
+            let mut secrets = Secrets::from(credentials);
+            secrets.headers.insert("x-gate".to_owned(), "canary-header".into());
+            let airflow = open_with(json!({"base_url": server.uri()}), &secrets, ANY_NETWORK).unwrap();
+            tracing::info!(?secrets, error = %airflow.probe().await.unwrap_err(), "asked");
         }
     }
     let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
-use shared::connector::{ConnectorConfig, Credentials};
+use serde_json::{Value, json};
+use shared::connector::{ConnectorConfig, Credentials, Secrets};
 use shared::events::{Observation, Source};
 use shared::ids::ConnectorId;
 use shared::provider::{NetworkPolicy, Page, PageToken, Provider, ProviderError, open};
@@ -82,9 +82,17 @@ pub fn open_at(
     credentials: &Credentials,
     network: NetworkPolicy,
 ) -> Result<Box<dyn Provider>, ProviderError> {
-    let config: ConnectorConfig = serde_json::from_value(json!({"base_url": url})).unwrap();
+    open_with(json!({"base_url": url}), &credentials.clone().into(), network)
+}
+
+pub fn open_with(
+    config: Value,
+    secrets: &Secrets,
+    network: NetworkPolicy,
+) -> Result<Box<dyn Provider>, ProviderError> {
+    let config: ConnectorConfig = serde_json::from_value(config).unwrap();
     let source = Source { space: "demo".to_owned(), connector_id: ConnectorId(Uuid::nil()) };
-    open(&config, credentials, source, network)
+    open(&config, secrets, source, network)
 }
 
 /// The observation that all of these tests make.

@@ -74,5 +74,5 @@ fn open(airflow: &Airflow) -> anyhow::Result<Box<dyn Provider>> {
     let credentials =
         Credentials::Basic { username: airflow.username.clone(), password: airflow.password.clone().into() };
     let source = Source { space: "bench".to_owned(), connector_id: ConnectorId(Uuid::nil()) };
-    Ok(provider::open(&config, &credentials, source, NetworkPolicy { allow_private_networks: true })?)
+    Ok(provider::open(&config, &credentials.into(), source, NetworkPolicy { allow_private_networks: true })?)
 }

@@ -4,22 +4,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::ready;
+use futures::{StreamExt, TryStreamExt, stream};
 use shared::events::{RunObserved, TaskRunObserved, UserRef};
 use shared::ids::{PipelineId, RunId, TaskRunId, UserId};
 use shared::provider::{RunScope, TaskRunScope};
 use uuid::Uuid;
 
 use super::listing::Listed;
-use super::{Sync, SyncError};
+use super::{AT_ONCE, Sync, SyncError, jobs};
 use crate::project::find;
 
 /// The provider stamps changes by several clocks and commits later than it stamps.
 const OVERLAP: TimeDelta = TimeDelta::seconds(30);
 /// How far back a first sync looks before it reads histories.
 const NEWEST: TimeDelta = TimeDelta::minutes(15);
+/// So many runs a poll asks for one by one at most, for each reason that there is.
+const REREADS: usize = 200;
 
 /// Runs by id, with the provider's names of pipeline and run.
 type Runs = BTreeMap<RunId, (String, String)>;
+
+/// The runs that were read: all of them with their pipelines, and which are older than any history.
+#[derive(Default)]
+pub(super) struct Read {
+    pub runs: BTreeMap<RunId, PipelineId>,
+    old: Runs,
+}
 
 impl Sync<'_> {
     /// Publishes everything that changed at or after the cursor; tells which runs there were.
@@ -29,33 +40,60 @@ impl Sync<'_> {
         listed: &Listed,
     ) -> Result<BTreeSet<PipelineId>, SyncError> {
         let since = cursor - OVERLAP;
-        let mut read = self.read_runs(&RunScope::ChangedSince(since)).await?;
-        let touched = self.read_changed_task_runs(since).await?;
-        read.extend(self.read_runs(&RunScope::Unfinished).await?);
-        let mut stale = self.unfinished_here().await?;
-        stale.extend(touched);
+        let Read { runs: mut read, mut old } = self.read_runs(&RunScope::ChangedSince(since)).await?;
+        let mut touched = self.read_changed_task_runs(since).await?;
+        read.extend(self.read_runs(&RunScope::Unfinished).await?.runs);
+        touched.retain(|run, _| !read.contains_key(run));
+        let mut stale = self.unfinished_here(&read).await?;
+        stale.extend(self.few_or_histories(touched).await?);
         // A pipeline that is gone takes its runs along in the provider; here they stay as last known.
-        stale.retain(|run, (pipeline, _)| !read.contains_key(run) && listed.contains(pipeline));
+        stale.retain(|_, (pipeline, _)| listed.contains(pipeline));
         self.reread(stale).await?;
+        old.retain(|_, (pipeline, _)| listed.contains(pipeline));
+        self.read_whole(old).await?;
         Ok(read.into_values().collect())
+    }
+
+    /// One by one many runs would take for ever: then their pipelines' histories are due.
+    async fn few_or_histories(&self, runs: Runs) -> Result<Runs, SyncError> {
+        if runs.len() <= REREADS {
+            return Ok(runs);
+        }
+        let pipelines: BTreeSet<&String> = runs.values().map(|(pipeline, _)| pipeline).collect();
+        jobs::forget_crawls(self.pool, self.job, &Vec::from_iter(pipelines)).await?;
+        Ok(Runs::new())
+    }
+
+    /// Reads all tasks of runs that no history holds, since they are too old: only those that changed would be here.
+    async fn read_whole(&self, runs: Runs) -> Result<(), SyncError> {
+        let scopes = runs.into_values().take(REREADS);
+        let scopes = scopes.map(|(pipeline, run)| TaskRunScope::Run { pipeline, run });
+        let reads = scopes.map(|scope| self.read_task_runs(scope));
+        stream::iter(reads).buffer_unordered(AT_ONCE).try_for_each(|_| ready(Ok(()))).await
     }
 
     /// Publishes what runs and what has just run, so that a first sync shows the newest within seconds; tells whose
     /// runs these are.
     pub(super) async fn read_newest(&self, clock: DateTime<Utc>) -> Result<BTreeSet<PipelineId>, SyncError> {
-        let mut read = self.read_runs(&RunScope::Unfinished).await?;
-        read.extend(self.read_runs(&RunScope::ChangedSince(clock - NEWEST)).await?);
+        let mut read = self.read_runs(&RunScope::Unfinished).await?.runs;
+        read.extend(self.read_runs(&RunScope::ChangedSince(clock - NEWEST)).await?.runs);
         Ok(read.into_values().collect())
     }
 
     /// Publishes the runs of a scope and tells which there are, and whose.
-    pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<BTreeMap<RunId, PipelineId>, SyncError> {
-        let mut read = BTreeMap::new();
+    pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<Read, SyncError> {
+        let mut read = Read::default();
         let mut page = None;
         loop {
             let seen = self.observe().await?;
             let found = self.provider.runs(scope, seen, page.as_ref()).await?;
-            read.extend(found.items.iter().map(|run| (run.id, run.pipeline_id)));
+            let begin = seen.at - TimeDelta::days(self.job.config.history_days.into());
+            for run in &found.items {
+                read.runs.insert(run.id, run.pipeline_id);
+                if run.ordered_at().is_some_and(|at| at < begin) {
+                    read.old.insert(run.id, (run.pipeline_external_id.clone(), run.external_id.clone()));
+                }
+            }
             self.take_runs(found.items).await?;
             page = found.next;
             if page.is_none() {
@@ -140,13 +178,18 @@ impl Sync<'_> {
         Ok(triggered.into_iter().map(|(run, id, name)| (run, UserRef { id, name })).collect())
     }
 
-    async fn unfinished_here(&self) -> Result<Runs, SyncError> {
+    /// Runs that are unfinished here and were not read just now. Of many each poll takes others; those in a state that
+    /// nobody here knows come last, since they may stay in it for ever.
+    async fn unfinished_here(&self, read: &BTreeMap<RunId, PipelineId>) -> Result<Runs, SyncError> {
         let runs: Vec<(Uuid, String, String)> = sqlx::query_as(
             "select r.id, p.external_id, r.external_id from runs r join pipelines p on p.id = r.pipeline_id
              where r.connector_id = $1 and r.status in ('queued', 'running', 'unknown')
-               and r.deleted_at is null and p.deleted_at is null",
+               and r.deleted_at is null and p.deleted_at is null and r.id <> all($2)
+             order by r.status = 'unknown', random() limit $3",
         )
         .bind(self.job.connector_id)
+        .bind(Vec::from_iter(read.keys()))
+        .bind(REREADS as i64)
         .fetch_all(self.pool)
         .await?;
         Ok(runs.into_iter().map(|(id, pipeline, run)| (RunId(id), (pipeline, run))).collect())
@@ -154,13 +197,15 @@ impl Sync<'_> {
 
     /// Asks for runs one by one; one that the provider does not have any more is deleted, with its task runs.
     pub(super) async fn reread(&self, runs: Runs) -> Result<(), SyncError> {
-        for (id, (pipeline, run)) in runs {
-            let seen = self.observe().await?;
-            match self.provider.run(&pipeline, &run, seen).await? {
-                Some(observed) => self.take_runs(vec![observed]).await?,
-                None => self.delete_run(id, seen).await?,
-            }
+        let rereads = runs.into_iter().map(|(id, (pipeline, run))| self.reread_one(id, pipeline, run));
+        stream::iter(rereads).buffer_unordered(AT_ONCE).try_for_each(|()| ready(Ok(()))).await
+    }
+
+    async fn reread_one(&self, id: RunId, pipeline: String, run: String) -> Result<(), SyncError> {
+        let seen = self.observe().await?;
+        match self.provider.run(&pipeline, &run, seen).await? {
+            Some(observed) => self.take_runs(vec![observed]).await,
+            None => self.delete_run(id, seen).await,
         }
-        Ok(())
     }
 }

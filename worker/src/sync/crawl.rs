@@ -4,66 +4,93 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::ready;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use shared::events::TaskRunObserved;
 use shared::ids::{PipelineId, RunId, TaskRunId};
 use shared::provider::{ProviderError, RunScope, TaskRunScope};
 
-use super::listing::Listed;
-use super::{CRAWLS_AT_ONCE, Sync, SyncError, jobs};
+use super::error::is_about_one;
+use super::{AT_ONCE, Polled, Sync, SyncError, jobs};
 use crate::retention::Kept;
 
 /// How often every history is read again, to find what no list of changes tells: deletions and notes.
 const RECONCILE_EVERY: TimeDelta = TimeDelta::hours(6);
-/// How many histories one poll reads again at most.
-const RECONCILE_MOST: usize = 20;
+/// Of so many pipelines the task graphs are read in one go, before their histories.
+const CHUNK: usize = 100;
+/// More histories that cannot be read end a sync: then it is hardly for reasons of their own.
+const UNREADABLE_MOST: usize = 5;
 
 impl Sync<'_> {
-    /// Reads every history that is due, a few at a time, noting each as it is done. Pipelines that are lively now go
-    /// first.
-    pub(super) async fn crawl_due(
-        &self,
-        listed: &Listed,
-        lively: &BTreeSet<PipelineId>,
-    ) -> Result<(), SyncError> {
-        let mut due = self.due(listed).await?;
-        let kept = Kept::read(self.pool).await?;
-        due.sort_by_key(|name| !lively.contains(&PipelineId::of(self.job.connector_id, name)));
-        self.note_progress(|progress| progress.to_crawl = due.len());
-        stream::iter(due)
-            .map(|pipeline| self.crawl(pipeline, kept))
-            .buffer_unordered(CRAWLS_AT_ONCE)
-            .try_for_each(|()| {
-                self.note_progress(|progress| progress.crawled += 1);
-                ready(Ok(()))
-            })
-            .await
-    }
-
     /// The pipelines whose history was never read within the window, or not since a full sync was asked for; and of
-    /// those that were read long ago a few, so that reconciling is spread over all polls.
-    async fn due(&self, listed: &Listed) -> Result<Vec<String>, SyncError> {
+    /// those that were read long ago a few, so that reconciling is spread over all polls. Pipelines that are lively
+    /// now come first.
+    pub(super) async fn due(&self, polled: &Polled) -> Result<Vec<String>, SyncError> {
         let read: BTreeMap<String, DateTime<Utc>> = self.crawled().await?.into_iter().collect();
-        let is_fresh =
-            |name: &String| read.get(name).is_some_and(|at| !self.job.full || *at >= self.job.requested_at);
-        let mut due: Vec<String> = listed.iter().filter(|name| !is_fresh(name)).cloned().collect();
-        if due.is_empty() {
-            let long_ago = Utc::now() - RECONCILE_EVERY;
-            let mut old: Vec<_> = listed.iter().filter_map(|name| Some((read.get(name)?, name))).collect();
-            old.retain(|(at, _)| **at < long_ago);
-            old.sort_unstable();
-            due.extend(old.into_iter().take(self.share(listed.len())).map(|(_, name)| name.clone()));
-        }
+        let is_fresh = |name: &String| {
+            read.get(name).is_some_and(|at| self.job.full_since.is_none_or(|full| *at >= full))
+        };
+        let (fresh, mut due): (Vec<_>, Vec<_>) = polled.listed.iter().cloned().partition(is_fresh);
+        // Each lease begins elsewhere, so that those that cannot be read do not keep the others waiting for ever.
+        let begin = self.job.epoch.unsigned_abs() as usize % due.len().max(1);
+        due.rotate_left(begin);
+        due.sort_by_key(|name| !polled.lively.contains(&PipelineId::of(self.job.connector_id, name)));
+        let long_ago = polled.began - RECONCILE_EVERY;
+        let mut old: Vec<_> = fresh.into_iter().filter(|name| read[name] < long_ago).collect();
+        old.sort_by_key(|name| read[name]);
+        old.truncate(self.share(polled));
+        due.extend(old);
         Ok(due)
     }
 
-    /// How many of so many histories one poll reads again, so that all are read in time.
-    fn share(&self, pipelines: usize) -> usize {
-        let since = self.job.confirmed_at.map_or(RECONCILE_EVERY, |at| Utc::now() - at);
+    /// How many of all histories one poll reads again, so that all are read in time.
+    fn share(&self, polled: &Polled) -> usize {
+        let since = self.job.confirmed_at.map_or(RECONCILE_EVERY, |at| polled.began - at);
         let part = since.as_seconds_f64() / RECONCILE_EVERY.as_seconds_f64();
         // Half as much again, for polls that fail.
-        ((pipelines as f64 * part * 1.5).ceil() as usize).clamp(1, RECONCILE_MOST)
+        (polled.listed.len() as f64 * part * 1.5).ceil() as usize
+    }
+
+    /// Reads histories, a few at a time, noting each as it is done. One that cannot be read holds up no other.
+    pub(super) async fn crawl_all(&self, due: &[String]) -> Result<(), SyncError> {
+        self.note_progress(|progress| progress.to_crawl = due.len());
+        let kept = Kept::read(self.pool).await?;
+        let mut unreadable = Vec::new();
+        for chunk in due.chunks(CHUNK) {
+            unreadable.extend(self.read_graphs(chunk).await?);
+            self.crawl_some(chunk, kept, &mut unreadable).await?;
+            if unreadable.len() > UNREADABLE_MOST {
+                break;
+            }
+        }
+        let count = unreadable.len();
+        match unreadable.into_iter().next() {
+            None => Ok(()),
+            Some((_, error)) if count > UNREADABLE_MOST => Err(error.into()),
+            Some((first, error)) => Err(SyncError::Unreadable { count, of: due.len(), first, error }),
+        }
+    }
+
+    async fn crawl_some(
+        &self,
+        names: &[String],
+        kept: Kept,
+        unreadable: &mut Vec<(String, ProviderError)>,
+    ) -> Result<(), SyncError> {
+        let histories = names.iter().cloned().map(|name| self.crawl(name, kept));
+        let mut histories = stream::iter(histories).buffer_unordered(AT_ONCE);
+        while let Some((name, outcome)) = histories.next().await {
+            match outcome {
+                Ok(()) => self.note_progress(|progress| progress.crawled += 1),
+                Err(SyncError::Provider(error)) if is_about_one(&error) => {
+                    unreadable.push((name, error));
+                }
+                Err(error) => return Err(error),
+            }
+            if unreadable.len() > UNREADABLE_MOST {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Which histories were read within the connector's window of days, and when.
@@ -79,52 +106,45 @@ impl Sync<'_> {
         Ok(crawled)
     }
 
-    async fn crawl(&self, pipeline: String, kept: Kept) -> Result<(), SyncError> {
-        let began = Utc::now();
-        let history_days = i32::from(self.job.config.history_days);
-        // What would be removed at once is not asked for.
-        let since = |kept: Option<i32>| {
-            began - TimeDelta::days(kept.map_or(history_days, |days| days.min(history_days)).into())
-        };
-        match self.read_history(&pipeline, since(kept.runs), since(kept.task_runs)).await {
+    async fn crawl(&self, pipeline: String, kept: Kept) -> (String, Result<(), SyncError>) {
+        let outcome = match self.read_history(&pipeline, kept).await {
             // It went between the listing and now; the next listing tells.
             Err(SyncError::Provider(ProviderError::Refused { status: 404, .. })) => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => jobs::note_crawl(self.pool, self.job, &pipeline, began).await,
-        }
+            outcome => outcome,
+        };
+        (pipeline, outcome)
     }
 
-    /// Reads runs and, where they are kept for less long, task runs, of runs that were due since then.
-    async fn read_history(
-        &self,
-        pipeline: &str,
-        since: DateTime<Utc>,
-        tasks_since: DateTime<Utc>,
-    ) -> Result<(), SyncError> {
+    async fn read_history(&self, pipeline: &str, kept: Kept) -> Result<(), SyncError> {
+        let began = self.observe().await?.at;
+        let history_days = i32::from(self.job.config.history_days);
+        // What would be removed at once is not asked for.
+        let reach = |kept: Option<i32>| {
+            began - TimeDelta::days(kept.map_or(history_days, |days| days.min(history_days)).into())
+        };
+        let (since, tasks_since) = (reach(kept.runs), reach(kept.task_runs));
         let id = PipelineId::of(self.job.connector_id, pipeline);
         let mut runs_here = self.runs_here(id, since).await?;
         let mut task_runs_here = self.task_runs_here(id, tasks_since).await?;
         let scope = RunScope::Pipeline { pipeline: pipeline.to_owned(), since };
-        for run in self.read_runs(&scope).await?.keys() {
+        for run in self.read_runs(&scope).await?.runs.keys() {
             runs_here.remove(run);
         }
         let scope = TaskRunScope::Pipeline { pipeline: pipeline.to_owned(), since: tasks_since };
-        for task_run in self.read_task_runs(&scope).await? {
+        for task_run in self.read_task_runs(scope).await? {
             task_runs_here.remove(&task_run);
         }
-        self.delete_missing(runs_here, task_runs_here).await
+        self.delete_missing(runs_here, task_runs_here).await?;
+        jobs::note_crawl(self.pool, self.job, pipeline, began).await
     }
 
     /// Publishes the task runs of a scope and tells which there are.
-    pub(super) async fn read_task_runs(
-        &self,
-        scope: &TaskRunScope,
-    ) -> Result<BTreeSet<TaskRunId>, SyncError> {
+    pub(super) async fn read_task_runs(&self, scope: TaskRunScope) -> Result<BTreeSet<TaskRunId>, SyncError> {
         let mut read = BTreeSet::new();
         let mut page = None;
         loop {
             let seen = self.observe().await?;
-            let found = self.provider.task_runs(scope, seen, page.as_ref()).await?;
+            let found = self.provider.task_runs(&scope, seen, page.as_ref()).await?;
             read.extend(found.items.iter().map(|task_run: &TaskRunObserved| task_run.id));
             self.take_task_runs(found.items).await?;
             page = found.next;

@@ -32,7 +32,7 @@ impl Sync<'_> {
             .filter(|(_, name)| !listed.contains(name))
             .map(|(id, name)| (name, id))
             .collect();
-        if missing.len() * BRAKE > total && !(self.job.full && self.job.accept_mass_deletion) {
+        if missing.len() * BRAKE > total && !self.job.accept_mass_deletion {
             return Err(SyncError::MassDeletion { missing: missing.len(), total });
         }
         for name in self.note_absences(&missing).await? {
@@ -145,7 +145,7 @@ impl Sync<'_> {
         suspects: &[Uuid],
     ) -> Result<(), SyncError> {
         let seen = self.observe().await?;
-        let there: Vec<Uuid> = self.read_task_runs(&scope).await?.into_iter().map(Uuid::from).collect();
+        let there: Vec<Uuid> = self.read_task_runs(scope).await?.into_iter().map(Uuid::from).collect();
         let gone: Vec<Uuid> = sqlx::query_scalar(
             "select id from task_runs where run_id = $1 and id = any($2) and id <> all($3) and deleted_at is null",
         )

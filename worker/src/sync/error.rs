@@ -23,6 +23,8 @@ pub enum SyncError {
         "The events were published, but the read model is {behind} records behind; look at the worker's log."
     )]
     ReadModelBehind { behind: i64 },
+    #[error("{count} of {of} histories could not be read, the first of them that of {first}: {error}")]
+    Unreadable { count: usize, of: usize, first: String, error: ProviderError },
     #[error(
         "{missing} of {total} pipelines are gone at once, so none was deactivated; if that is right, run a full sync with accept_mass_deletion."
     )]
@@ -37,8 +39,19 @@ impl SyncError {
     /// How long the provider asked to be left alone.
     pub fn rest(&self) -> Duration {
         match self {
-            Self::Provider(ProviderError::Throttled { retry_after }) => retry_after.unwrap_or_default(),
+            Self::Provider(error) | Self::Unreadable { error, .. } => error.rest(),
             _ => Duration::ZERO,
         }
     }
+}
+
+/// Whether the provider may well answer other questions.
+pub fn is_about_one(error: &ProviderError) -> bool {
+    matches!(
+        error,
+        ProviderError::Failing { .. }
+            | ProviderError::Forbidden { .. }
+            | ProviderError::Refused { .. }
+            | ProviderError::Malformed { .. }
+    )
 }

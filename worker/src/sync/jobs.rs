@@ -2,7 +2,7 @@
 //! lease has a higher epoch than the one before, and whoever lost it can move nothing any more.
 
 use chrono::{DateTime, Utc};
-use shared::connector::{ConnectorConfig, Credentials};
+use shared::connector::{ConnectorConfig, Secrets};
 use shared::events::{Source, SyncReport};
 use shared::ids::{ConnectorId, SyncId};
 use shared::provider::ProviderError;
@@ -12,7 +12,7 @@ use shared::trace::Trace;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 
-use super::{SyncError, Synced};
+use super::{Polled, SyncError, Synced};
 
 /// How long a lease holds without being renewed.
 pub const LEASE_SECONDS: f64 = 15.0;
@@ -28,16 +28,16 @@ pub struct Job {
     pub connector_id: ConnectorId,
     pub space: String,
     pub config: ConnectorConfig,
-    pub credentials: Credentials,
+    pub secrets: Secrets,
     pub cursor_at: Option<DateTime<Utc>>,
     /// When the last complete sync began, by our clock.
     pub confirmed_at: Option<DateTime<Utc>>,
     pub epoch: i64,
     pub syncs: Vec<SyncId>,
-    pub full: bool,
+    /// When the latest of the full syncs among them was asked for: every history must have been read since.
+    pub full_since: Option<DateTime<Utc>>,
+    /// Whether one of the full ones may pass the brake.
     pub accept_mass_deletion: bool,
-    /// The latest of the requests it serves.
-    pub requested_at: DateTime<Utc>,
     /// What led to the first of them that somebody asked for.
     pub trace: Option<Trace>,
 }
@@ -117,26 +117,26 @@ pub async fn take(
     let (taken, worn_out): (Vec<_>, Vec<_>) = taken.into_iter().partition(|sync| sync.attempts <= ATTEMPTS);
     give_up(db, &ids(&worn_out)).await?;
     announce_asked(db, &ids(&taken)).await?;
-    let Some(requested_at) = taken.iter().map(|sync| sync.requested_at).max() else {
+    if taken.is_empty() {
         release(db, lease).await?;
         return Ok(None);
-    };
+    }
     for late in taken.iter().filter_map(|sync| sync.late_seconds) {
         metrics::histogram!("orchestration_schedule_lateness_seconds").record(late);
     }
+    let full = || taken.iter().filter(|sync| sync.full);
     let settings = settings(db, lease.connector_id).await?;
-    Ok(Some(settings.open(lease.connector_id, keyring).map(|(config, credentials)| Job {
+    Ok(Some(settings.open(lease.connector_id, keyring).map(|(config, secrets)| Job {
         connector_id: lease.connector_id,
         space: settings.space,
         config,
-        credentials,
+        secrets,
         cursor_at: settings.cursor_at,
         confirmed_at: settings.confirmed_at,
         epoch: lease.epoch,
         syncs: ids(&taken),
-        full: taken.iter().any(|sync| sync.full),
-        accept_mass_deletion: taken.iter().any(|sync| sync.accept_mass_deletion),
-        requested_at,
+        full_since: full().map(|sync| sync.requested_at).max(),
+        accept_mass_deletion: full().any(|sync| sync.accept_mass_deletion),
         trace: taken.iter().find_map(|sync| sync.traceparent.as_deref()?.parse().ok()),
     })))
 }
@@ -173,18 +173,18 @@ impl Settings {
         &self,
         connector: ConnectorId,
         keyring: &Keyring,
-    ) -> Result<(ConnectorConfig, Credentials), SyncError> {
+    ) -> Result<(ConnectorConfig, Secrets), SyncError> {
         if self.connector_type != shared::connector::AIRFLOW {
             return Err(SyncError::Settings("only Airflow connectors can be synced".to_owned()));
         }
         let config = serde_json::from_value(self.config.0.clone())
             .map_err(|error| SyncError::Settings(error.to_string()))?;
-        let Some(sealed) = &self.credentials_sealed else { return Ok((config, Credentials::None)) };
+        let Some(sealed) = &self.credentials_sealed else { return Ok((config, Secrets::default())) };
         let opened = keyring.open(&shared::connector::credentials_place(connector), sealed)?;
-        let credentials = serde_json::from_slice(&opened).map_err(|_| {
+        let secrets = serde_json::from_slice(&opened).map_err(|_| {
             SyncError::Settings("the stored credentials are not readable; enter them again".to_owned())
         })?;
-        Ok((config, credentials))
+        Ok((config, secrets))
     }
 }
 
@@ -241,8 +241,8 @@ pub async fn renew(pool: &PgPool, job: &Job, report: &SyncReport) -> Result<bool
     Ok(renewed.rows_affected() == 1)
 }
 
-/// Sets the cursor of a first sync, before it reads anything else.
-pub async fn start_cursor(pool: &PgPool, job: &Job, cursor: DateTime<Utc>) -> Result<(), SyncError> {
+/// Moves the cursor of a sync that goes on: what changed before it is published, or will be read as history.
+pub async fn move_cursor(pool: &PgPool, job: &Job, cursor: DateTime<Utc>) -> Result<(), SyncError> {
     let set =
         sqlx::query("update connector_state set cursor_at = $3 where connector_id = $1 and lease_epoch = $2")
             .bind(job.connector_id)
@@ -251,6 +251,36 @@ pub async fn start_cursor(pool: &PgPool, job: &Job, cursor: DateTime<Utc>) -> Re
             .execute(pool)
             .await?;
     if set.rows_affected() == 1 { Ok(()) } else { Err(SyncError::LeaseLost) }
+}
+
+/// Notes a complete poll in the middle of a sync that reads histories, and ends the syncs that asked for no more than
+/// this: a long one makes nobody wait.
+pub async fn serve(pool: &PgPool, job: &Job, polled: &Polled, report: &SyncReport) -> Result<(), SyncError> {
+    let mut tx = pool.begin().await?;
+    let moved = sqlx::query(
+        "update connector_state set cursor_at = $3, confirmed_at = $4 where connector_id = $1 and lease_epoch = $2",
+    )
+    .bind(job.connector_id)
+    .bind(job.epoch)
+    .bind(polled.clock)
+    .bind(polled.began)
+    .execute(&mut *tx)
+    .await?;
+    if moved.rows_affected() == 0 {
+        return Err(SyncError::LeaseLost);
+    }
+    let served: Vec<SyncId> = sqlx::query_scalar(
+        "update syncs set status = 'running', started_at = $2, attempts = attempts + 1
+         where connector_id = $1 and status = 'queued' and not \"full\"
+           and accepted_at is not null and requested_at <= $2
+         returning id",
+    )
+    .bind(job.connector_id)
+    .bind(polled.began)
+    .fetch_all(&mut *tx)
+    .await?;
+    end(&mut tx, &served, None, report).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Notes that a pipeline's history has been read through.
@@ -276,6 +306,18 @@ pub async fn note_crawl(
     if noted.rows_affected() == 1 { Ok(()) } else { Err(SyncError::LeaseLost) }
 }
 
+/// Lets the histories of these pipelines be read anew.
+pub async fn forget_crawls(pool: &PgPool, job: &Job, pipelines: &[&String]) -> Result<(), SyncError> {
+    sqlx::query(
+        "update pipeline_crawls set crawled_at = null where connector_id = $1 and external_id = any($2)",
+    )
+    .bind(job.connector_id)
+    .bind(pipelines)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// Ends a sync that read everything: moves the cursor, and tells.
 pub async fn succeed(pool: &PgPool, job: &Job, synced: &Synced) -> Result<(), SyncError> {
     let mut tx = pool.begin().await?;
@@ -286,8 +328,8 @@ pub async fn succeed(pool: &PgPool, job: &Job, synced: &Synced) -> Result<(), Sy
     )
     .bind(job.connector_id)
     .bind(job.epoch)
-    .bind(synced.cursor_at)
-    .bind(synced.confirmed_at)
+    .bind(synced.polled.clock)
+    .bind(synced.polled.began)
     .execute(&mut *tx)
     .await?;
     if moved.rows_affected() == 0 {
@@ -312,7 +354,7 @@ pub async fn fail(
         "update connector_state set lease_until = null,
              credentials_refused_at = case when $3 then clock_timestamp() else credentials_refused_at end,
              failures = failures + $4,
-             retry_at = clock_timestamp() + make_interval(secs => greatest($5, least($6, 2 ^ (failures - $7))))
+             retry_at = clock_timestamp() + make_interval(secs => greatest($5, least($6, 2 ^ least(failures - $7, 16))))
          where connector_id = $1 and lease_epoch = $2",
     )
     .bind(lease.connector_id)

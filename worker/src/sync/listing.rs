@@ -1,11 +1,16 @@
-//! The list of pipelines: all of it at every sync, compared with what is known.
+//! The list of pipelines: all of it at every poll, compared with what is known. Task graphs are asked for where a
+//! definition changed, and with every history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use shared::events::{PipelineObserved, TaskNode};
+use shared::ids::PipelineId;
+use shared::provider::ProviderError;
 use uuid::Uuid;
 
-use super::{Sync, SyncError};
+use super::error::is_about_one;
+use super::{AT_ONCE, Sync, SyncError};
 use crate::project::find;
 
 /// The provider's ids of all pipelines that it lists, active or not.
@@ -14,6 +19,8 @@ pub type Listed = BTreeSet<String>;
 impl Sync<'_> {
     /// Lists all pipelines and publishes those that changed; deactivates those that are gone.
     pub(super) async fn list_pipelines(&self) -> Result<Listed, SyncError> {
+        let _alone = self.pipelines.lock().await;
+        self.await_read_model().await?;
         let mut listed = Listed::new();
         let mut page = None;
         loop {
@@ -30,43 +37,80 @@ impl Sync<'_> {
         Ok(listed)
     }
 
-    async fn take_pipelines(&self, mut observed: Vec<PipelineObserved>) -> Result<(), SyncError> {
+    async fn take_pipelines(&self, observed: Vec<PipelineObserved>) -> Result<(), SyncError> {
         let ids: Vec<Uuid> = observed.iter().map(|pipeline| pipeline.id.0).collect();
-        let known: BTreeMap<Uuid, PipelineObserved> = find::<PipelineObserved>(self.pool, &ids)
+        let mut known: BTreeMap<Uuid, PipelineObserved> = find::<PipelineObserved>(self.pool, &ids)
             .await?
             .into_iter()
             .map(|pipeline| (pipeline.id.0, pipeline))
             .collect();
-        let mut deactivated = 0;
-        for pipeline in &mut observed {
-            let before = known.get(&pipeline.id.0);
-            if let Some(before) = before {
-                pipeline.first_seen_at = before.first_seen_at;
-                deactivated += u64::from(before.is_active && !pipeline.is_active);
-            }
-            pipeline.tasks = self.tasks_of(pipeline, before).await?;
-        }
-        self.publisher.count(|report| {
-            report.pipelines_seen += observed.len() as u64;
-            report.pipelines_deactivated += deactivated;
+        let completed = observed.into_iter().map(|pipeline| {
+            let before = known.remove(&pipeline.id.0);
+            self.complete(pipeline, before)
         });
+        let observed: Vec<_> = stream::iter(completed).buffer_unordered(AT_ONCE).try_collect().await?;
+        self.publisher.count(|report| report.pipelines_seen += observed.len() as u64);
         self.publisher.publish(observed).await?;
         self.note_progress(|_| {});
         Ok(())
     }
 
-    /// The task graph: asked for when the pipeline is new, has changed otherwise, or everything is read again.
-    async fn tasks_of(
+    /// Adds what the list does not tell. The task graph is asked for when the definition has changed otherwise; that of
+    /// a new pipeline comes with its history, so that the list shows within seconds, and so does one that cannot be
+    /// read now.
+    async fn complete(
         &self,
-        pipeline: &PipelineObserved,
-        before: Option<&PipelineObserved>,
-    ) -> Result<Vec<TaskNode>, SyncError> {
-        let known = before.map(|before| before.tasks.clone()).unwrap_or_default();
-        let is_as_before = before.is_some_and(|before| is_same_definition(before, pipeline));
-        if is_as_before && !self.job.full || !pipeline.is_active {
-            return Ok(known);
+        pipeline: PipelineObserved,
+        before: Option<PipelineObserved>,
+    ) -> Result<PipelineObserved, SyncError> {
+        let Some(before) = before else { return Ok(pipeline) };
+        if before.is_active && !pipeline.is_active {
+            self.publisher.count(|report| report.pipelines_deactivated += 1);
         }
-        Ok(self.provider.tasks(&pipeline.external_id).await?)
+        let tasks = if !pipeline.is_active || is_same_definition(&before, &pipeline) {
+            before.tasks
+        } else {
+            match self.provider.tasks(&pipeline.external_id).await {
+                Err(error) if is_about_one(&error) => before.tasks,
+                tasks => tasks?,
+            }
+        };
+        Ok(PipelineObserved { first_seen_at: before.first_seen_at, tasks, ..pipeline })
+    }
+
+    /// Reads the task graphs of some pipelines anew: a task may have come or gone without any other sign. Tells which
+    /// could not be read.
+    pub(super) async fn read_graphs(
+        &self,
+        names: &[String],
+    ) -> Result<Vec<(String, ProviderError)>, SyncError> {
+        let _alone = self.pipelines.lock().await;
+        self.await_read_model().await?;
+        let ids: Vec<Uuid> = names.iter().map(|name| PipelineId::of(self.job.connector_id, name).0).collect();
+        let seen = self.observe().await?;
+        let known = find::<PipelineObserved>(self.pool, &ids).await?;
+        let graphs = known.into_iter().filter(|known| known.is_active).map(|known| self.read_graph(known));
+        let mut graphs = stream::iter(graphs).buffer_unordered(AT_ONCE);
+        let (mut read, mut unreadable) = (Vec::new(), Vec::new());
+        while let Some((pipeline, outcome)) = graphs.next().await {
+            let (version, observed_at) = (seen.version, seen.at);
+            match outcome {
+                Ok(tasks) => read.push(PipelineObserved { version, observed_at, tasks, ..pipeline }),
+                Err(ProviderError::Refused { status: 404, .. }) => {}
+                Err(error) if is_about_one(&error) => unreadable.push((pipeline.external_id, error)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.publisher.publish(read).await?;
+        Ok(unreadable)
+    }
+
+    async fn read_graph(
+        &self,
+        pipeline: PipelineObserved,
+    ) -> (PipelineObserved, Result<Vec<TaskNode>, ProviderError>) {
+        let tasks = self.provider.tasks(&pipeline.external_id).await;
+        (pipeline, tasks)
     }
 }
 

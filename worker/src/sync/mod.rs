@@ -13,20 +13,28 @@ pub mod requests;
 pub mod runner;
 pub mod schedule;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 pub use error::SyncError;
 use jobs::Job;
+use listing::Listed;
 use publish::Publisher;
 use shared::events::{Observation, SyncReport};
+use shared::ids::PipelineId;
 use shared::kafka::Producer;
 use shared::provider::Provider;
 use sqlx::PgPool;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-/// How many pipelines' histories are read at a time.
-const CRAWLS_AT_ONCE: usize = 4;
+/// How many questions of one kind a sync has open at a time.
+const AT_ONCE: usize = 4;
+/// While histories are read, polls go on: this long after one another, or ten times as long as one takes.
+const POLL_EVERY: Duration = Duration::from_secs(5);
+const POLL_SHARE: u32 = 10;
 /// How long the read model may stand still before a sync stops waiting for it.
 const READ_MODEL_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,6 +47,8 @@ pub struct Sync<'a> {
     pub progress: &'a watch::Sender<Progress>,
     /// What the provider had been asked before this sync.
     requests_before: u64,
+    /// Held by whoever compares pipelines with the read model and publishes them, so that one at a time does.
+    pipelines: Mutex<()>,
 }
 
 /// How far a sync is, for those who watch it.
@@ -51,8 +61,8 @@ pub struct Progress {
     pub report: SyncReport,
 }
 
-/// What a sync is busy with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a sync is busy with. It only goes forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     #[default]
     Connecting,
@@ -66,17 +76,27 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synced {
     pub report: SyncReport,
-    /// The provider's clock when the sync began: where the next one goes on.
-    pub cursor_at: DateTime<Utc>,
-    /// Our clock when the sync began: everything shown was true then, or later.
-    pub confirmed_at: DateTime<Utc>,
+    /// Its last poll.
+    pub polled: Polled,
+}
+
+/// A complete look at the provider's lists: of pipelines, and of what changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// The provider's clock when it began: where the next one goes on.
+    pub clock: DateTime<Utc>,
+    /// PostgreSQL's clock when it began: everything shown was true then, or later.
+    pub began: DateTime<Utc>,
+    listed: Listed,
+    /// The pipelines that have just run, or run now.
+    lively: BTreeSet<PipelineId>,
 }
 
 /// Syncs a connector: lists its pipelines, reads what changed since the last time, reads through the histories that
-/// are due, and returns once the read model shows it all.
+/// are due while it goes on polling, and returns once the read model shows it all.
 ///
 /// # Errors
-/// When any part of it did not succeed. What was published stays published; the cursor has not moved.
+/// When any part of it did not succeed. What was published stays published, and the cursor is behind what was not.
 pub async fn sync_connector(
     pool: &PgPool,
     producer: &Producer,
@@ -86,7 +106,8 @@ pub async fn sync_connector(
 ) -> Result<Synced, SyncError> {
     let publisher = Publisher::new(pool.clone(), producer.clone());
     let requests_before = provider.requests();
-    let sync = Sync { pool, job, provider, publisher, progress, requests_before };
+    let pipelines = Mutex::default();
+    let sync = Sync { pool, job, provider, publisher, progress, requests_before, pipelines };
     let outcome = sync.run().await;
     sync.note_progress(|_| {});
     outcome
@@ -95,29 +116,60 @@ pub async fn sync_connector(
 impl Sync<'_> {
     async fn run(&self) -> Result<Synced, SyncError> {
         self.enter(Stage::Connecting);
-        let confirmed_at = Utc::now();
+        let polled = self.poll(self.job.cursor_at).await?;
+        let due = self.due(&polled).await?;
+        let polled = if due.is_empty() { polled } else { self.read_histories(due, polled).await? };
+        self.enter(Stage::Projecting);
+        self.await_read_model().await?;
+        Ok(Synced { report: self.report(), polled })
+    }
+
+    /// Lists all pipelines and reads what changed since the cursor; without one, the newest.
+    async fn poll(&self, cursor: Option<DateTime<Utc>>) -> Result<Polled, SyncError> {
+        let began = self.observe().await?.at;
         let clock = self.provider.clock().await?;
-        self.start_cursor(clock).await?;
+        if cursor.is_none() {
+            // Set before anything is read: what changes while histories are read is then found by the next poll, even
+            // if this sync never ends.
+            jobs::move_cursor(self.pool, self.job, clock).await?;
+        }
         self.enter(Stage::Listing);
         let listed = self.list_pipelines().await?;
         self.enter(Stage::Changes);
-        let lively = match self.job.cursor_at {
+        let lively = match cursor {
             Some(cursor) => self.read_changes(cursor, &listed).await?,
             None => self.read_newest(clock).await?,
         };
-        self.enter(Stage::Histories);
-        self.crawl_due(&listed, &lively).await?;
-        self.enter(Stage::Projecting);
-        self.await_read_model().await?;
-        Ok(Synced { report: self.report(), cursor_at: clock, confirmed_at })
+        Ok(Polled { clock, began, listed, lively })
     }
 
-    /// A first sync sets the cursor before it reads anything: what changes while histories are read is then found by
-    /// the next sync, even if this one never ends.
-    async fn start_cursor(&self, clock: DateTime<Utc>) -> Result<(), SyncError> {
-        match self.job.cursor_at {
-            Some(_) => Ok(()),
-            None => jobs::start_cursor(self.pool, self.job, clock).await,
+    /// Reads the histories that are due and polls beside it, until they are read; returns the last poll.
+    async fn read_histories(&self, due: Vec<String>, polled: Polled) -> Result<Polled, SyncError> {
+        // A history that cannot be read must not hold back what all polls find.
+        jobs::move_cursor(self.pool, self.job, polled.clock).await?;
+        self.enter(Stage::Histories);
+        let read = CancellationToken::new();
+        let crawl = async {
+            self.crawl_all(&due).await?;
+            read.cancel();
+            Ok(())
+        };
+        let ((), last) = tokio::try_join!(crawl, self.poll_until(&read, polled))?;
+        Ok(last)
+    }
+
+    async fn poll_until(&self, end: &CancellationToken, mut last: Polled) -> Result<Polled, SyncError> {
+        let mut pause = POLL_EVERY;
+        loop {
+            tokio::select! {
+                () = end.cancelled() => return Ok(last),
+                () = tokio::time::sleep(pause) => {}
+            }
+            let began = Instant::now();
+            last = self.poll(Some(last.clock)).await?;
+            pause = POLL_EVERY.max(began.elapsed() * POLL_SHARE);
+            self.await_read_model().await?;
+            jobs::serve(self.pool, self.job, &last, &self.report()).await?;
         }
     }
 
@@ -126,16 +178,21 @@ impl Sync<'_> {
         Ok(shared::db::observe(self.pool).await?)
     }
 
+    /// Waits until the read model shows what was published up to now.
     async fn await_read_model(&self) -> Result<(), SyncError> {
+        let published = self.publisher.positions();
+        if published.is_empty() {
+            return Ok(());
+        }
         let mut least = i64::MAX;
-        let mut since = tokio::time::Instant::now();
+        let mut since = Instant::now();
         loop {
-            let behind = self.publisher.behind().await?;
+            let behind = self.publisher.behind(&published).await?;
             if behind == 0 {
                 return Ok(());
             }
             if behind < least {
-                (least, since) = (behind, tokio::time::Instant::now());
+                (least, since) = (behind, Instant::now());
             } else if since.elapsed() > READ_MODEL_PATIENCE {
                 return Err(SyncError::ReadModelBehind { behind });
             }
@@ -149,7 +206,7 @@ impl Sync<'_> {
     }
 
     fn enter(&self, stage: Stage) {
-        self.note_progress(|progress| progress.stage = stage);
+        self.note_progress(|progress| progress.stage = progress.stage.max(stage));
     }
 
     fn note_progress(&self, change: impl FnOnce(&mut Progress)) {

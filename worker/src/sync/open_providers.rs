@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::connector::{ConnectorConfig, Credentials};
+use shared::connector::{ConnectorConfig, Secrets};
 use shared::ids::ConnectorId;
 use shared::provider::{self, NetworkPolicy, Provider, ProviderError};
 
@@ -18,7 +18,7 @@ pub struct OpenProviders(Mutex<HashMap<ConnectorId, Open>>);
 
 struct Open {
     config: ConnectorConfig,
-    credentials: Credentials,
+    secrets: Secrets,
     provider: Arc<dyn Provider>,
 }
 
@@ -30,8 +30,7 @@ impl OpenProviders {
     pub fn open(&self, job: &Job, network: NetworkPolicy) -> Result<Arc<dyn Provider>, ProviderError> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = open.get(&job.connector_id);
-        if let Some(known) =
-            known.filter(|known| known.config == job.config && known.credentials == job.credentials)
+        if let Some(known) = known.filter(|known| known.config == job.config && known.secrets == job.secrets)
         {
             return Ok(known.provider.clone());
         }
@@ -39,9 +38,9 @@ impl OpenProviders {
             open.clear();
         }
         let provider: Arc<dyn Provider> =
-            provider::open(&job.config, &job.credentials, job.source(), network)?.into();
-        let (config, credentials) = (job.config.clone(), job.credentials.clone());
-        open.insert(job.connector_id, Open { config, credentials, provider: provider.clone() });
+            provider::open(&job.config, &job.secrets, job.source(), network)?.into();
+        let (config, secrets) = (job.config.clone(), job.secrets.clone());
+        open.insert(job.connector_id, Open { config, secrets, provider: provider.clone() });
         Ok(provider)
     }
 }

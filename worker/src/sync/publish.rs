@@ -84,9 +84,13 @@ impl Publisher {
         self.sent().report
     }
 
-    /// How many records the read model still has to take before it shows everything that was sent.
-    pub async fn behind(&self) -> Result<i64, SyncError> {
-        let wanted = self.sent().positions.clone();
+    /// How far the log has come with what was sent.
+    pub fn positions(&self) -> Positions {
+        self.sent().positions.clone()
+    }
+
+    /// How many records the read model still has to take before it has come so far.
+    pub async fn behind(&self, wanted: &Positions) -> Result<i64, SyncError> {
         let topics: HashSet<String> = wanted.keys().map(|(topic, _)| topic.clone()).collect();
         let reached: Vec<(String, i32, i64)> = sqlx::query_as(
             "select topic, partition, next_offset from projection_offsets where topic = any($1)",

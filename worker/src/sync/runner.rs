@@ -24,6 +24,10 @@ use super::{Progress, SyncError, Synced, sync_connector};
 const RENEW_EVERY: Duration = Duration::from_secs(4);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const REST_AFTER_ERROR: Duration = Duration::from_secs(2);
+/// A sync of which nothing has come for so long lends its place: its source is slow, or does not answer at all.
+const SILENCE: Duration = Duration::from_secs(2);
+/// So many times as many syncs may be open as there are places.
+const OPEN: usize = 8;
 
 /// What every runner works with.
 #[derive(Clone)]
@@ -41,18 +45,23 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Takes jobs until stopped, so many at a time, and waits for those under way.
+    /// Takes jobs until stopped, so many at a time, and waits for those under way. Sources that hang do not count.
     pub async fn run(self, at_once: usize) {
         let room = Arc::new(Semaphore::new(at_once));
+        let open = Arc::new(Semaphore::new(at_once * OPEN));
         let running = TaskTracker::new();
-        while let Some(place) = self.await_room(&room).await {
+        while let (Some(ticket), Some(place)) = (self.await_room(&open).await, self.await_room(&room).await) {
             let rest = match self.take(None).await {
                 Ok(Some(taken)) => {
-                    let runner = self.clone();
+                    let (runner, room) = (self.clone(), room.clone());
                     running.spawn(async move {
-                        // How it went is written down already.
-                        let _ = runner.finish(taken, &watch::Sender::default()).await;
-                        drop(place);
+                        let progress = watch::Sender::default();
+                        tokio::select! {
+                            // How it went is written down already.
+                            _ = runner.finish(taken, &progress) => {}
+                            () = lend(place, room, progress.subscribe()) => {}
+                        }
+                        drop(ticket);
                     });
                     continue;
                 }
@@ -157,6 +166,19 @@ impl Runner {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Lends the place of a sync to others as long as nothing comes of it.
+async fn lend(place: OwnedSemaphorePermit, room: Arc<Semaphore>, mut progress: watch::Receiver<Progress>) {
+    let mut place = Some(place);
+    loop {
+        match tokio::time::timeout(SILENCE, progress.changed()).await {
+            Err(_) => drop(place.take()),
+            Ok(Ok(())) if place.is_none() => place = room.clone().try_acquire_owned().ok(),
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The schedules: one ticker makes a job of every connector that is due. Any number of workers may tick; a row lock
 //! gives each tick to one of them. Ticks that were missed become one, and are counted.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use shared::connector::parse_schedule;
 use shared::ids::{ConnectorId, SpaceId};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 const BATCH: i64 = 1_000;
@@ -41,35 +41,52 @@ pub async fn tick(pool: &PgPool) -> Result<usize, sqlx::Error> {
     .bind(BATCH)
     .fetch_all(&mut *tx)
     .await?;
-    let mut made = 0;
-    for due in &due {
+    let (made, missed) = note(&mut tx, &due).await?;
+    tx.commit().await?;
+    metrics::counter!("orchestration_ticks_missed_total").increment(missed);
+    Ok(made)
+}
+
+/// Writes down when each connector is due next and, unless a sync of it is under way already, the job.
+async fn note(db: &mut PgConnection, due: &[Due]) -> Result<(usize, u64), sqlx::Error> {
+    let (mut connectors, mut nexts, mut missed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut spaces, mut idle, mut ticks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for due in due {
         let (next, passed) = next_tick(due);
-        let missed = passed + usize::from(due.busy);
-        sqlx::query(
-            "update connector_state set next_due_at = $2, missed_ticks = missed_ticks + $3 where connector_id = $1",
-        )
-        .bind(due.connector_id)
-        .bind(next)
-        .bind(i64::try_from(missed).unwrap_or(i64::MAX))
-        .execute(&mut *tx)
-        .await?;
-        metrics::counter!("orchestration_ticks_missed_total").increment(missed as u64);
+        connectors.push(due.connector_id);
+        nexts.push(next);
+        missed.push(i64::try_from(passed + usize::from(due.busy)).unwrap_or(i64::MAX));
         if !due.busy {
-            sqlx::query(
-                "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, accepted_at, tick_at)
-                 values ($1, $2, $3, 'queued', 'schedule', now(), now(), $4) on conflict do nothing",
-            )
-            .bind(Uuid::now_v7())
-            .bind(due.space_id)
-            .bind(due.connector_id)
-            .bind(due.next_due_at)
-            .execute(&mut *tx)
-            .await?;
-            made += 1;
+            ids.push(Uuid::now_v7());
+            spaces.push(due.space_id);
+            idle.push(due.connector_id);
+            ticks.push(due.next_due_at);
         }
     }
-    tx.commit().await?;
-    Ok(made)
+    sqlx::query(
+        "update connector_state state set next_due_at = due.next, missed_ticks = missed_ticks + due.missed
+         from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as due(connector_id, next, missed)
+         where state.connector_id = due.connector_id",
+    )
+    .bind(connectors)
+    .bind(nexts)
+    .bind(&missed)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, accepted_at, tick_at)
+         select id, space_id, connector_id, 'queued', 'schedule', now(), now(), tick_at
+         from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[])
+             as made(id, space_id, connector_id, tick_at)
+         on conflict do nothing",
+    )
+    .bind(&ids)
+    .bind(spaces)
+    .bind(idle)
+    .bind(ticks)
+    .execute(&mut *db)
+    .await?;
+    Ok((ids.len(), missed.iter().sum::<i64>().unsigned_abs()))
 }
 
 /// When a connector is due next, and how many ticks have passed unseen before now.
@@ -77,8 +94,9 @@ fn next_tick(due: &Due) -> (Option<DateTime<Utc>>, usize) {
     let Some(cron) = due.schedule.as_deref().and_then(|line| parse_schedule(line).ok()) else {
         return (None, 0);
     };
-    let next = cron.find_next_occurrence(&due.now, false).ok();
-    let following = |tick: &DateTime<Utc>| cron.find_next_occurrence(tick, false).ok();
+    // A fraction of a second would be carried into every tick to come.
+    let following = |tick: &DateTime<Utc>| cron.find_next_occurrence(&tick.trunc_subsecs(0), false).ok();
+    let next = following(&due.now);
     let passed = std::iter::successors(following(&due.next_due_at), following)
         .take_while(|tick| *tick <= due.now)
         .take(MISSED_MAX)

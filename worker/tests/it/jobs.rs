@@ -54,7 +54,7 @@ async fn one_sync_serves_every_request_that_waits_and_a_lost_worker_loses_none()
     stage.ask(false, false).await;
     let job = stage.lease(true).await;
     assert_eq!(job.syncs.len(), 2);
-    assert!(job.full, "one of them asked for everything");
+    assert!(job.full_since.is_some(), "one of them asked for everything");
     let mut db = stage.pool.acquire().await.unwrap();
     let lease = worker::sync::jobs::lease(&mut db, "other", None).await.unwrap();
     assert!(lease.is_none(), "the lease is held");

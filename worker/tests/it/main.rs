@@ -5,7 +5,10 @@
 mod airflow;
 mod consumer;
 mod faults;
+mod histories;
 mod jobs;
+mod killed;
+mod light_airflow;
 mod mirror;
 mod operating;
 mod outages;
@@ -15,4 +18,5 @@ mod stage;
 mod syncing;
 mod traces;
 mod worker_process;
+mod workers;
 mod world;

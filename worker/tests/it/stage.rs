@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{Message, TopicPartitionList};
 use secrecy::ExposeSecret;
-use shared::connector::{ConnectorConfig, Credentials};
+use shared::connector::Credentials;
 use shared::events::{Event, PipelineObserved, Record, RunObserved, TaskRunObserved, Topic};
 use shared::ids::{ConnectorId, PipelineId, RunId, TaskRunId};
 use shared::kafka::{KafkaConfig, Producer};
@@ -177,13 +177,17 @@ impl Stage {
 
     /// Waits until a query answers true.
     pub async fn until(&self, what: &'static str) {
+        self.until_within(PATIENCE, what).await;
+    }
+
+    pub async fn until_within(&self, patience: Duration, what: &'static str) {
         let wait = async {
             // A server may be away just now: that is part of some tests.
             while !sqlx::query_scalar::<_, bool>(what).fetch_one(&self.pool).await.unwrap_or(false) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never true: {what}"));
+        tokio::time::timeout(patience, wait).await.unwrap_or_else(|_| panic!("never true: {what}"));
     }
 
     /// A number from the database.
@@ -373,20 +377,14 @@ pub fn run_args(database: &str, kafka: &str, prefix: &str) -> RunArgs {
 }
 
 async fn make_connector(pool: &PgPool) -> ConnectorId {
-    let config = ConnectorConfig {
-        base_url: "http://127.0.0.1:1/".parse().unwrap(),
-        api_version: shared::connector::ApiVersion::Auto,
-        schedule: Some("* * * * * *".to_owned()),
-        history_days: 30,
-        verify_tls: true,
-    };
+    let config = serde_json::json!({"base_url": "http://127.0.0.1:1/", "schedule": "* * * * * *"});
     sqlx::query_scalar(
         "with space as (insert into spaces (id, slug, name) values (gen_random_uuid(), 'test', 'Test') returning id),
               made as (insert into connectors (id, space_id, name, connector_type, config, credentials_public)
                        select gen_random_uuid(), id, 'airflow', 'airflow', $1, $2 from space returning id)
          insert into connector_state (connector_id) select id from made returning connector_id",
     )
-    .bind(sqlx::types::Json(config))
+    .bind(config)
     .bind(Credentials::None.public())
     .fetch_one(pool)
     .await

@@ -1,6 +1,7 @@
 //! A provider whose world a test can change, and that can fail at any request: for faults that a real one will not
 //! show on demand.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +11,8 @@ use shared::events::{Observation, PipelineObserved, RunObserved, TaskNode, TaskR
 use shared::provider::{
     Page, PageToken, Probe, Provider, ProviderError, RunScope, TaskRunScope, TriggerCommand,
 };
+use shared::state::RunState;
+use tokio::sync::watch;
 
 /// What the provider holds. `changed` are the runs and tasks that its list of changes names.
 #[derive(Default)]
@@ -18,6 +21,18 @@ pub struct World {
     pub runs: Mutex<Vec<RunObserved>>,
     pub task_runs: Mutex<Vec<TaskRunObserved>>,
     pub changed: Mutex<bool>,
+    /// Whether the list of changed runs keeps silent about those whose tasks changed.
+    pub hides_runs: Mutex<bool>,
+    /// Whether the list of changed task runs is empty.
+    pub hides_tasks: Mutex<bool>,
+    pub graphs: Mutex<BTreeMap<String, Vec<TaskNode>>>,
+    /// The pipelines whose history is answered with an error.
+    pub unreadable: Mutex<BTreeSet<String>>,
+    /// How many histories may be read; the next one waits.
+    pub histories: watch::Sender<usize>,
+    histories_read: AtomicU64,
+    /// How often a single run was asked for.
+    singles: AtomicU64,
     /// The request, counted from 1, from which on every one fails.
     pub fails_from: Mutex<Option<u64>>,
     /// Since when histories were asked for, in order.
@@ -31,11 +46,35 @@ impl World {
         self.requests.store(0, Ordering::SeqCst);
     }
 
+    /// A world whose histories cannot be read to their end: so many, then all wait until more are allowed.
+    pub fn allow_histories(&self, allowed: usize) {
+        self.histories_read.store(0, Ordering::SeqCst);
+        self.histories.send_replace(allowed);
+    }
+
+    pub fn histories_read(&self) -> u64 {
+        self.histories_read.load(Ordering::SeqCst)
+    }
+
+    pub fn take_singles(&self) -> u64 {
+        self.singles.swap(0, Ordering::SeqCst)
+    }
+
+    async fn ask_history(&self, pipeline: &str) -> Result<(), ProviderError> {
+        if self.unreadable.lock().unwrap().contains(pipeline) {
+            return Err(ProviderError::Failing { host: "test".to_owned(), status: 500, retry_after: None });
+        }
+        let place = self.histories_read.fetch_add(1, Ordering::SeqCst) as usize;
+        let mut allowed = self.histories.subscribe();
+        let allowed = allowed.wait_for(|allowed| *allowed == 0 || place < *allowed).await;
+        allowed.map(drop).map_err(|error| ProviderError::Malformed { reason: error.to_string() })
+    }
+
     fn ask(&self) -> Result<(), ProviderError> {
         let request = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         match *self.fails_from.lock().unwrap() {
             Some(from) if request >= from => {
-                Err(ProviderError::Failing { host: "test".to_owned(), status: 500 })
+                Err(ProviderError::Failing { host: "test".to_owned(), status: 500, retry_after: None })
             }
             _ => Ok(()),
         }
@@ -71,9 +110,9 @@ impl Provider for World {
         Ok(self.pipelines.lock().unwrap().iter().any(|held| held.external_id == pipeline))
     }
 
-    async fn tasks(&self, _: &str) -> Result<Vec<TaskNode>, ProviderError> {
+    async fn tasks(&self, pipeline: &str) -> Result<Vec<TaskNode>, ProviderError> {
         self.ask()?;
-        Ok(Vec::new())
+        Ok(self.graphs.lock().unwrap().get(pipeline).cloned().unwrap_or_default())
     }
 
     async fn runs(
@@ -83,15 +122,18 @@ impl Provider for World {
         _: Option<&PageToken>,
     ) -> Result<Page<RunObserved>, ProviderError> {
         self.ask()?;
-        let changed = *self.changed.lock().unwrap();
-        if let RunScope::Pipeline { since, .. } = scope {
+        if let RunScope::Pipeline { pipeline, since } = scope {
             self.asked_since.lock().unwrap().push(*since);
+            self.ask_history(pipeline).await?;
         }
+        let changed = *self.changed.lock().unwrap() && !*self.hides_runs.lock().unwrap();
         let mut items = self.runs.lock().unwrap().clone();
         items.retain(|run| match scope {
             RunScope::ChangedSince(_) => changed,
-            RunScope::Unfinished => !run.status.is_finished(),
-            RunScope::Pipeline { pipeline, .. } => run.pipeline_external_id == *pipeline,
+            RunScope::Unfinished => matches!(run.status, RunState::Queued | RunState::Running),
+            RunScope::Pipeline { pipeline, since } => {
+                run.pipeline_external_id == *pipeline && run.ordered_at() >= Some(*since)
+            }
         });
         for item in &mut items {
             (item.version, item.observed_at) = (seen.version, seen.at);
@@ -106,6 +148,7 @@ impl Provider for World {
         seen: Observation,
     ) -> Result<Option<RunObserved>, ProviderError> {
         self.ask()?;
+        self.singles.fetch_add(1, Ordering::SeqCst);
         let runs = self.runs.lock().unwrap();
         let found = runs.iter().find(|held| held.pipeline_external_id == pipeline && held.external_id == run);
         Ok(found.map(|found| RunObserved { version: seen.version, observed_at: seen.at, ..found.clone() }))
@@ -123,9 +166,17 @@ impl Provider for World {
             self.asked_since.lock().unwrap().push(*since);
         }
         let mut items = self.task_runs.lock().unwrap().clone();
+        let hides_tasks = *self.hides_tasks.lock().unwrap();
+        let runs = self.runs.lock().unwrap().clone();
+        let is_in = |task_run: &TaskRunObserved, since| {
+            let mut runs = runs.iter().filter(|run| run.id == task_run.run_id);
+            runs.all(|run| run.ordered_at() >= Some(since))
+        };
         items.retain(|task_run| match scope {
-            TaskRunScope::ChangedSince(_) => changed,
-            TaskRunScope::Pipeline { pipeline, .. } => task_run.pipeline_external_id == *pipeline,
+            TaskRunScope::ChangedSince(_) => changed && !hides_tasks,
+            TaskRunScope::Pipeline { pipeline, since } => {
+                task_run.pipeline_external_id == *pipeline && is_in(task_run, *since)
+            }
             TaskRunScope::Run { pipeline, run } => {
                 task_run.pipeline_external_id == *pipeline && task_run.run_external_id == *run
             }

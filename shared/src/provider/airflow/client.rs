@@ -1,6 +1,7 @@
 //! HTTP to one Airflow server: limits, time-outs, what may be tried again, what is counted. Who we say we are is for
 //! `session`; what an answer means is for `refusal` and the REST versions.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,19 +10,19 @@ use std::time::{Duration, Instant};
 use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
 use reqwest::dns::Resolve;
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::pace::Pace;
 use super::refusal;
 use crate::connector::ConnectorConfig;
 use crate::provider::address::PolicedResolver;
 use crate::provider::{NetworkPolicy, ProviderError, check_base_url};
 
-/// The server and its database are the bottleneck: more at once was measured to bring nothing.
-const IN_FLIGHT: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of one answer, decoded.
@@ -36,6 +37,7 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     permits: Semaphore,
+    pace: Pace,
     sent: AtomicU64,
 }
 
@@ -69,14 +71,16 @@ impl From<ProviderError> for Failure {
 }
 
 impl Client {
-    /// Sends nothing yet. Names are looked up by `resolver`.
+    /// Sends nothing yet. Every request will carry these headers; names are looked up by `resolver`.
     pub fn new(
         config: &ConnectorConfig,
+        headers: &BTreeMap<String, SecretString>,
         network: NetworkPolicy,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, ProviderError> {
         check_base_url(&config.base_url, network)?;
         let http = reqwest::Client::builder()
+            .default_headers(carried(headers)?)
             .user_agent(concat!("orchestration/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
@@ -95,7 +99,8 @@ impl Client {
         Ok(Self {
             http,
             base: config.base_url.clone(),
-            permits: Semaphore::new(IN_FLIGHT),
+            permits: Semaphore::new(config.max_requests_in_flight.into()),
+            pace: Pace::new(config.max_requests_per_second),
             sent: AtomicU64::new(0),
         })
     }
@@ -167,6 +172,7 @@ impl Client {
             None => request,
         };
         let _permit = self.permits.acquire().await;
+        self.pace.wait().await;
         self.sent.fetch_add(1, Ordering::Relaxed);
         let response = request.send().await;
         let code =
@@ -178,11 +184,14 @@ impl Client {
     async fn answer(&self, response: Response) -> Result<Answer, Failure> {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
+        if let Some(wait) = retry_after.filter(|wait| *wait <= RETRY_WITHIN) {
+            self.pace.rest(wait);
+        }
         if status == 429 {
             return Err(Failure { error: ProviderError::Throttled { retry_after }, retry_after });
         }
         if response.status().is_server_error() {
-            let error = ProviderError::Failing { host: self.host(), status };
+            let error = ProviderError::Failing { host: self.host(), status, retry_after };
             return Err(Failure { error, retry_after });
         }
         if response.status().is_redirection() {
@@ -230,6 +239,20 @@ impl Client {
         let host = self.base.host_str().unwrap_or_default();
         self.base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
     }
+}
+
+/// Headers as they are sent; their values are not logged.
+fn carried(headers: &BTreeMap<String, SecretString>) -> Result<HeaderMap, ProviderError> {
+    let header = |(name, value): (&String, &SecretString)| {
+        let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
+        value.set_sensitive(true);
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+    };
+    headers.iter().map(header).collect::<Option<_>>().ok_or_else(|| {
+        ProviderError::Misconfigured(
+            "The headers hold characters that cannot be sent; enter them again.".to_owned(),
+        )
+    })
 }
 
 fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -290,7 +313,7 @@ mod tests {
         let url = format!("http://airflow.example:{}", server.address().port());
         let config = serde_json::from_value(serde_json::json!({"base_url": url})).unwrap();
         let network = NetworkPolicy { allow_private_networks: true };
-        let client = Client::new(&config, network, Arc::new(resolver)).unwrap();
+        let client = Client::new(&config, &BTreeMap::new(), network, Arc::new(resolver)).unwrap();
         (server, client)
     }
 

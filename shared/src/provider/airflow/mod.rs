@@ -5,6 +5,7 @@
 mod client;
 mod model;
 mod normalize;
+mod pace;
 mod page;
 #[cfg(test)]
 mod rebinding;
@@ -30,7 +31,7 @@ use self::wire::Version;
 use super::{
     NetworkPolicy, Page, PageToken, Probe, Provider, ProviderError, RunScope, TaskRunScope, TriggerCommand,
 };
-use crate::connector::{ApiVersion, ConnectorConfig, Credentials};
+use crate::connector::{ApiVersion, ConnectorConfig, Credentials, Secrets};
 use crate::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
 
 /// One Airflow server, as one connector sees it.
@@ -70,14 +71,14 @@ impl Airflow {
     /// Sends nothing yet. Names are looked up by `resolver`.
     pub fn new(
         config: &ConnectorConfig,
-        credentials: &Credentials,
+        secrets: &Secrets,
         source: Source,
         network: NetworkPolicy,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, ProviderError> {
         Ok(Self {
-            client: Arc::new(Client::new(config, network, resolver)?),
-            credentials: credentials.clone(),
+            client: Arc::new(Client::new(config, &secrets.headers, network, resolver)?),
+            credentials: secrets.credentials.clone(),
             wanted: config.api_version,
             source,
             rest: OnceCell::new(),
@@ -211,7 +212,7 @@ fn check_run_id(run: &str) -> Result<(), ProviderError> {
 /// goes on behind it.
 fn outcome(error: ProviderError) -> ProviderError {
     match error {
-        ProviderError::Failing { host, status: status @ (502 | 504) } => {
+        ProviderError::Failing { host, status: status @ (502 | 504), .. } => {
             ProviderError::Unreachable { host, reason: format!("a gateway answered {status}"), sent: true }
         }
         error => error,

@@ -51,7 +51,7 @@ fn provider(server: &MockServer, right: usize) -> Airflow {
     let credentials = Credentials::Basic { username: "svc".to_owned(), password: "secret".into() };
     let source = Source { space: "finance".to_owned(), connector_id: ConnectorId(Uuid::nil()) };
     let network = NetworkPolicy { allow_private_networks: true };
-    Airflow::new(&config, &credentials, source, network, Arc::new(Flipping(right.into()))).unwrap()
+    Airflow::new(&config, &credentials.into(), source, network, Arc::new(Flipping(right.into()))).unwrap()
 }
 
 /// Has the name flip before each request in turn; how many requests it takes when it does not.

@@ -1,0 +1,213 @@
+//! kill -9 at every step of a sync: a real worker, a real Airflow, and between them a proxy that holds a request back
+//! until the worker is dead. After each, one more poll equals the source, and no request for a sync is lost.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use sqlx::{Connection, PgConnection};
+use tokio::sync::watch;
+
+use crate::mirror::assert_mirrors;
+use crate::stage::Stage;
+use crate::worker_process::Worker;
+
+/// Rows on a page, so that every list has several.
+const PAGE: usize = 7;
+
+/// Passes requests on, in small pages, except the one that it is told to hold back.
+#[derive(Clone)]
+struct Proxy {
+    url: String,
+    airflow: String,
+    client: reqwest::Client,
+    hold: Arc<Mutex<Option<Hold>>>,
+    held: watch::Sender<bool>,
+}
+
+/// Parts of a URL to hold back, and how many such requests may pass before.
+type Hold = (&'static [&'static str], usize);
+
+impl Proxy {
+    async fn before(airflow: &Airflow) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            airflow: airflow.url.clone(),
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            hold: Arc::default(),
+            held: watch::Sender::default(),
+        };
+        let router = Router::new().fallback(pass).with_state(proxy.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        proxy
+    }
+
+    fn hold(&self, parts: &'static [&'static str], after: usize) {
+        self.held.send_replace(false);
+        *self.hold.lock().unwrap() = Some((parts, after));
+    }
+
+    async fn until_held(&self) {
+        let mut held = self.held.subscribe();
+        let held = held.wait_for(|held| *held);
+        tokio::time::timeout(Duration::from_secs(120), held).await.expect("the request comes").unwrap();
+    }
+
+    /// Lets the held request go where nobody waits for it any more.
+    fn release(&self) {
+        *self.hold.lock().unwrap() = None;
+        self.held.send_replace(false);
+    }
+
+    fn is_to_hold(&self, url: &str) -> bool {
+        let mut hold = self.hold.lock().unwrap();
+        match hold.as_mut() {
+            Some((parts, after)) if parts.iter().all(|part| url.contains(part)) => {
+                let now = *after == 0;
+                *after = after.saturating_sub(1);
+                now
+            }
+            _ => false,
+        }
+    }
+}
+
+async fn pass(State(proxy): State<Proxy>, request: Request) -> Response {
+    let url = request.uri().to_string();
+    if proxy.is_to_hold(&url) {
+        let mut held = proxy.held.subscribe();
+        proxy.held.send_replace(true);
+        let _ = held.wait_for(|held| !*held).await;
+    }
+    let url = format!("{}{}", proxy.airflow, url.replace("limit=100", &format!("limit={PAGE}")));
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let mut asked = proxy.client.request(parts.method, url).body(body);
+    for name in ["authorization", "content-type"] {
+        if let Some(value) = parts.headers.get(name) {
+            asked = asked.header(name, value);
+        }
+    }
+    let Ok(answer) = asked.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    let (status, date) = (answer.status(), answer.headers().get("date").cloned());
+    let body: Bytes = answer.bytes().await.unwrap_or_default();
+    (status, date.map(|date| [("date", date)]), body).into_response()
+}
+
+/// An Airflow that nobody else looks at, since its rows will change.
+async fn airflow() -> Airflow {
+    let name = "airflow-changing".to_owned();
+    let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
+    let airflow = local::airflow_instance(&setup).await.unwrap();
+    let seed = Seed { prefix: "changing".to_owned(), dags: 16, runs: 20, tasks: 2 };
+    local::seed_airflow(&airflow, &seed).await.unwrap();
+    airflow
+}
+
+/// Changes some runs and tasks of every pipeline, in the way that Airflow itself writes.
+async fn change(metadata: &mut PgConnection, round: i64) {
+    for statement in [
+        "update dag_run set state = case state when 'success' then 'failed' else 'success' end, updated_at = now()
+         where mod(id, 11) = $1",
+        "update task_instance set state = case state when 'success' then 'failed' else 'success' end,
+             try_number = try_number + 1, updated_at = now()
+         where run_id in (select run_id from dag_run where mod(id, 13) = $1)",
+        "update dag set description = 'as of round ' || $1 where dag_id like '%_0003'",
+    ] {
+        sqlx::query(statement).bind(round).execute(&mut *metadata).await.unwrap();
+    }
+}
+
+/// Until a statement of the worker waits for a lock.
+async fn until_stuck(stage: &Stage, statement: &str) {
+    let stuck = async {
+        let waits = "select exists (select from pg_stat_activity where datname = current_database()
+                     and wait_event_type = 'Lock' and query like '%' || $1 || '%' and pid <> pg_backend_pid())";
+        while !sqlx::query_scalar::<_, bool>(waits).bind(statement).fetch_one(&stage.pool).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), stuck).await.expect("the statement waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_at_any_step_of_a_sync_is_made_good_by_one_more_poll() {
+    let airflow = airflow().await;
+    let proxy = Proxy::before(&airflow).await;
+    let mut metadata = PgConnection::connect(airflow.database_url.as_deref().unwrap()).await.unwrap();
+    let stage = Stage::empty().await;
+    stage.connect(&airflow).await;
+    stage.point_to(&proxy.url).await;
+    let mut worker = Worker::start(&stage);
+    let steps: [(&str, bool, &'static [&'static str], usize); 9] = [
+        ("at the first request", false, &["/dags?limit=1"], 0),
+        ("in the middle of the list", false, &["/dags?", "offset="], 2),
+        ("after the list", false, &["/dagRuns?updated_at_gte"], 0),
+        ("between pages of runs", false, &["/dagRuns?updated_at_gte"], 2),
+        ("between pages of task runs", false, &["/taskInstances?", "updated_at_gte"], 2),
+        ("before what is unfinished", false, &["state=running"], 0),
+        ("at the task graphs", true, &["/tasks"], 5),
+        ("between histories", true, &["/dagRuns?run_after_gte"], 9),
+        ("within a history", true, &["/taskInstances?", "run_after_gte"], 20),
+    ];
+    settle(&stage, &airflow, "before anything").await;
+    let mut round = 0;
+    for (step, full, parts, after) in steps {
+        change(&mut metadata, round).await;
+        round += 1;
+        proxy.hold(parts, after);
+        stage.ask(full, false).await;
+        proxy.until_held().await;
+        worker.kill();
+        proxy.release();
+        worker = restart(&stage).await;
+        settle(&stage, &airflow, step).await;
+    }
+    for (step, lock, statement) in [
+        (
+            "after everything was sent, before the cursor",
+            "select from connector_state for update",
+            "update connector_state set cursor_at",
+        ),
+        ("in the projection's transaction", "lock table runs in share mode", "insert into runs"),
+    ] {
+        change(&mut metadata, round).await;
+        round += 1;
+        proxy.hold(&["/dagRuns?updated_at_gte"], 0);
+        stage.ask(false, false).await;
+        proxy.until_held().await;
+        let mut locking = stage.pool.begin().await.unwrap();
+        sqlx::query(lock).execute(&mut *locking).await.unwrap();
+        proxy.release();
+        until_stuck(&stage, statement).await;
+        worker.kill();
+        locking.rollback().await.unwrap();
+        worker = restart(&stage).await;
+        settle(&stage, &airflow, step).await;
+    }
+    let lost =
+        "select count(*) from syncs where status not in ('succeeded', 'failed') or started_at < requested_at
+                or status = 'failed' and error is null";
+    assert_eq!(stage.number(lost).await, 0, "every request has come to an end that can be read");
+    assert_eq!(stage.number("select count(*) from syncs where status = 'failed'").await, 0);
+}
+
+/// Another worker; the lease of the dead one is over.
+async fn restart(stage: &Stage) -> Worker {
+    sqlx::query("update connector_state set lease_until = now()").execute(&stage.pool).await.unwrap();
+    Worker::start(stage)
+}
+
+/// One more poll, after which the read model is the source's.
+async fn settle(stage: &Stage, airflow: &Airflow, step: &str) {
+    eprintln!("settling: {step}");
+    stage.ask(false, false).await;
+    stage.until("select bool_and(status in ('succeeded', 'failed')) from syncs").await;
+    assert_mirrors(stage, airflow).await;
+}
