@@ -72,6 +72,18 @@ async fn a_run_is_made_and_readable_at_once() {
 }
 
 #[tokio::test]
+async fn the_event_of_a_triggered_run_belongs_to_the_callers_trace() {
+    let (world, _fake, pipeline) = world(Setup::default()).await;
+    let mut request = request(pipeline, EDITOR, None, &Value::Null);
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    request.headers_mut().insert("traceparent", given.parse().unwrap());
+    world.raw(request).await.expect(201);
+    let headers: Value = sqlx::query_scalar("select headers from outbox").fetch_one(&world.db).await.unwrap();
+    let led_by = headers.as_array().unwrap().iter().find(|header| header[0] == "traceparent");
+    assert!(led_by.unwrap()[1].as_str().unwrap().contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{headers}");
+}
+
+#[tokio::test]
 async fn the_same_key_is_the_same_command() {
     let (world, fake, pipeline) = world(Setup::default()).await;
     let body = json!({"conf": {"a": 1, "b": 2}});

@@ -59,3 +59,68 @@ pub fn step(span: &Span, from: Option<Trace>) -> Option<Trace> {
         flags: context.trace_flags().to_u8(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    /// A collector that takes one request, and tells its head and body.
+    fn collector() -> (Url, mpsc::Receiver<Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let (told, hear) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let mut taken = Vec::new();
+            let mut piece = [0; 4096];
+            while let Ok(read @ 1..) = client.read(&mut piece) {
+                taken.extend_from_slice(&piece[..read]);
+            }
+            client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            told.send(taken).unwrap();
+        });
+        (url, hear)
+    }
+
+    fn holds(taken: &[u8], what: &[u8]) -> bool {
+        taken.windows(what.len()).any(|window| window == what)
+    }
+
+    #[test]
+    fn a_span_reaches_the_collector_as_the_step_of_its_trace() {
+        let (url, hear) = collector();
+        let (exporter, layer) = Exporter::start(&url, "orchestration-test").unwrap();
+        let from: Trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+        let step = tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::error_span!("request", trace_id = tracing::field::Empty);
+            Trace::begin(&span, Some(from))
+        });
+        assert_eq!(step.id(), from.id());
+        assert_ne!(step.span, from.span);
+        drop(exporter);
+        let taken = hear.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(taken.starts_with(b"POST /v1/traces HTTP/1.1\r\n"), "{}", String::from_utf8_lossy(&taken));
+        for part in [
+            &step.id.to_be_bytes()[..],
+            &step.span.to_be_bytes(),
+            &from.span.to_be_bytes(),
+            b"request",
+            b"orchestration-test",
+        ] {
+            assert!(holds(&taken, part), "{part:?}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_sent_a_step_is_made_here() {
+        assert_eq!(step(&Span::none(), None), None);
+    }
+}

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::batch::Positions;
 
 const ASSIGN_TRIES: u32 = 20;
+/// A topic that was just made, or a broker that was just started, takes a moment: nothing to be warned of.
+const SETTLING_TRIES: u32 = 3;
 
 /// The consumer's context: it answers rebalances.
 pub struct Assigned {
@@ -75,13 +77,16 @@ impl Assigned {
     }
 
     fn assign_patiently(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) {
-        for _ in 0..ASSIGN_TRIES {
+        for tried in 0..ASSIGN_TRIES {
             if self.stop.is_cancelled() {
                 break;
             }
             match self.assign(consumer, partitions) {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(%error, "the assigned partitions cannot be read yet"),
+                Err(error) if tried < SETTLING_TRIES => {
+                    tracing::info!(%error, "the assigned partitions cannot be read yet");
+                }
+                Err(error) => tracing::warn!(%error, "the assigned partitions cannot be read"),
             }
             std::thread::sleep(Duration::from_secs(1));
         }

@@ -1,6 +1,6 @@
 //! One batch and its transaction: what is applied, what is buried, and how far each partition has come, together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -14,9 +14,6 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Consumption;
-
-/// So many traces of a batch are named in its log line.
-const TRACES_TOLD: usize = 16;
 
 /// Topic and partition, and the next offset to read there.
 pub type Positions = BTreeMap<(String, i32), i64>;
@@ -145,21 +142,7 @@ async fn transact(
         .increment((messages.len() - dead.len()) as u64);
     metrics::counter!("orchestration_dead_letters_total", "group" => consumption.group)
         .increment(dead.len() as u64);
-    note(consumption.group, messages, dead.len());
     Ok(())
-}
-
-/// Says which traces have come to their end here; what nobody can search for is not worth a line.
-fn note(group: &str, messages: &[Message], dead: usize) {
-    let traces: BTreeSet<String> =
-        messages.iter().filter_map(|message| Some(message.trace()?.id())).collect();
-    let trace_ids = traces.iter().take(TRACES_TOLD).cloned().collect::<Vec<_>>().join(",");
-    let (records, traces) = (messages.len(), traces.len());
-    if traces > 0 {
-        tracing::info!(group, records, dead, traces, trace_ids, "applied");
-    } else {
-        tracing::debug!(group, records, dead, "applied");
-    }
 }
 
 /// Moves each partition's offset, if it still stands where we left it.

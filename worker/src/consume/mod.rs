@@ -4,6 +4,7 @@
 
 mod assigned;
 mod batch;
+mod told;
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use shared::kafka::KafkaConfig;
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use told::Told;
 
 const BATCH_RECORDS: usize = 1_000;
 const BATCH_BYTES: usize = 8 << 20;
@@ -57,13 +59,15 @@ pub fn run(consumption: &Consumption, runtime: &Handle, stop: &CancellationToken
 
 fn consume(consumption: &Consumption, runtime: &Handle, stop: &CancellationToken) -> Result<(), Interrupted> {
     let consumer = connect(consumption, runtime, stop)?;
+    let mut told = Told::default();
     while !stop.is_cancelled() {
         let messages = collect(&consumer, consumption)?;
         if consumer.context().has_failed() {
             return Err(Interrupted::Unassigned);
         }
         if !messages.is_empty() {
-            settle(&consumer, consumption, runtime, stop, messages)?;
+            settle(&consumer, consumption, runtime, stop, &messages)?;
+            told.note(consumption.group, &messages);
         }
     }
     Ok(())
@@ -129,13 +133,13 @@ fn settle(
     consumption: &Consumption,
     runtime: &Handle,
     stop: &CancellationToken,
-    messages: Vec<Message>,
+    messages: &[Message],
 ) -> Result<(), Interrupted> {
     let mut pause = Duration::from_millis(100);
     loop {
         // A rebalance during the wait may have taken partitions away, or given them back further on.
         let mut positions = consumer.context().positions();
-        let mine = batch::unread(&messages, &positions);
+        let mine = batch::unread(messages, &positions);
         match runtime.block_on(apply_batch(consumption, &mut positions, mine)) {
             Ok(()) => {
                 consumer.context().advance(&positions);

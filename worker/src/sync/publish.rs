@@ -14,7 +14,7 @@ use super::SyncError;
 use crate::project::{Projection, known, too_old};
 
 /// The changes that were found, by what changed.
-pub fn changes(topic: Topic) -> Counter {
+fn changes(topic: Topic) -> Counter {
     let kind = match topic {
         Topic::Pipelines => "pipeline",
         Topic::Runs => "run",

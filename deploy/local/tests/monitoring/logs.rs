@@ -66,12 +66,14 @@ fn tells_no_secret_and_makes_no_noise(system: &System) {
         for secret in [system.key.as_str(), &system.airflow.password, crate::system::SEALING_KEY] {
             assert!(secret.len() > 8 && !text.contains(secret), "a secret in {text}");
         }
-        for line in system.log(name) {
+        // What is logged unless somebody asks for more.
+        let log = system.log(name).into_iter().filter(|line| line["level"] != "DEBUG").collect::<Vec<_>>();
+        for line in &log {
             assert_eq!(line["level"], "INFO", "nothing is wrong here: {line}");
             for part in ["timestamp", "message", "target"] {
                 assert!(line[part].is_string(), "no {part} in {line}");
             }
         }
-        assert!(text.lines().count() < 30, "{text}");
+        assert!(log.len() < 20, "{log:?}");
     }
 }

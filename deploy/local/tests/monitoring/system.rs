@@ -42,6 +42,8 @@ impl System {
             ("ORCHESTRATION_RATE_LIMIT_PER_MINUTE", "0".to_owned()),
             ("ORCHESTRATION_RATE_LIMIT_PER_HOUR", "0".to_owned()),
             ("ORCHESTRATION_LOG_FORMAT", "json".to_owned()),
+            // As much as anybody would ask for, where nothing secret may be told either.
+            ("ORCHESTRATION_LOG", "debug,tokio_cron_scheduler=warn,librdkafka=error,rdkafka=off".to_owned()),
         ]);
         let mut system = Self {
             api_address: format!("127.0.0.1:{}", free_port()),
