@@ -237,7 +237,12 @@ fn airflow() -> ObjectBuilder {
             "schedule",
             schedule.description(Some("A cron line of six fields, seconds first, in UTC; null for none")),
         )
-        .property("history_days", days.default(Some(30.into())))
+        .property(
+            "history_days",
+            days.default(Some(30.into())).description(Some(
+                "How many days the first sync looks back; never further than the worker keeps runs",
+            )),
+        )
         .property("verify_tls", flag)
 }
 

@@ -12,6 +12,7 @@ mod governance;
 mod metrics;
 mod paging;
 mod pipelines;
+mod plans;
 mod runs;
 mod syncs;
 mod text;
