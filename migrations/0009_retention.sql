@@ -9,6 +9,7 @@ create table retention (
     next_pass_at timestamptz not null default now()
 );
 
+-- allowed: a row for each run that people have triggered here, which no release had years to gather
 create index triggers_created on triggers (created_at);
 create index dead_letters_replayed on dead_letters (replayed_at) where replayed_at is not null;
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::Connection;
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection, PgConnection};
 
 use crate::events::Observation;
 
@@ -57,12 +58,92 @@ pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::
         .connect_lazy_with(options))
 }
 
-/// Brings the schema up to date. Safe to call from many processes at once.
+/// How long a migration waits for a lock. Whoever comes behind it in the queue waits as long; then it steps back, lets
+/// them pass, and tries again.
+const LOCK_WAIT: &str = "2s";
+const LOCK_TRIES: usize = 60;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+/// Whoever holds it migrates ("migrate" in ASCII).
+const MIGRATION_LOCK: i64 = 0x006d_6967_7261_7465;
+
+/// Brings the schema up to date, while the version before goes on working. Safe to call from many processes at once.
 ///
 /// # Errors
 /// When the server is away, or a migration does not apply.
-pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    sqlx::migrate!("../migrations").run(pool).await
+pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+    migrate_by(&sqlx::migrate!("../migrations"), pool).await
+}
+
+/// Applies what of these migrations has not been applied.
+///
+/// # Errors
+/// When the server is away, or a migration does not apply.
+pub async fn migrate_by(migrations: &Migrator, pool: &PgPool) -> Result<(), MigrateError> {
+    // Its settings and its lock end with it.
+    let mut db = pool.acquire().await?.detach();
+    sqlx::raw_sql("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
+        .execute(&mut db)
+        .await?;
+    // Who waited within a statement would hold up an index that is made concurrently.
+    while !sqlx::query_scalar("select pg_try_advisory_lock($1)")
+        .bind(MIGRATION_LOCK)
+        .fetch_one(&mut db)
+        .await?
+    {
+        tokio::time::sleep(BETWEEN_TRIES).await;
+    }
+    for migration in migrations.iter() {
+        step(migrations, migration, &mut db).await?;
+    }
+    db.close().await?;
+    Ok(())
+}
+
+async fn step(
+    migrations: &Migrator,
+    migration: &Migration,
+    db: &mut PgConnection,
+) -> Result<(), MigrateError> {
+    let mut tries = 0;
+    loop {
+        prepare(migration, db).await?;
+        match migrations.run_direct(Some(migration.version), db, false).await {
+            Err(MigrateError::ExecuteMigration(error, version))
+                if is_lock_timeout(&error) && tries < LOCK_TRIES =>
+            {
+                tries += 1;
+                tracing::info!(version, tries, "a migration waits for others to end their work");
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// A migration outside of a transaction makes an index concurrently: it waits for others without being in their way, and
+/// one that was interrupted has left half an index.
+async fn prepare(migration: &Migration, db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let wait = if migration.no_tx { "0" } else { LOCK_WAIT };
+    sqlx::query("select set_config('lock_timeout', $1, false)").bind(wait).execute(&mut *db).await?;
+    if !migration.no_tx {
+        return Ok(());
+    }
+    let halves: Vec<String> = sqlx::query_scalar(
+        "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indexrelid
+         where not i.indisvalid and c.relnamespace = 'public'::regnamespace and strpos($1, c.relname) > 0",
+    )
+    .bind(migration.sql.as_str())
+    .fetch_all(&mut *db)
+    .await?;
+    for half in halves {
+        let statement = format!("drop index concurrently {half}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
 }
 
 /// Marks the moment before a page is asked for. The version comes from a sequence, so that it orders observations of

@@ -62,6 +62,18 @@ const FRESH_TABLES: &str = "
     create table rebuild.pipelines (like public.pipelines including all);
     create table rebuild.runs (like public.runs including all);
     create table rebuild.task_runs (like public.task_runs including all);
+    -- All but what the tables themselves are set to.
+    do $$
+    declare
+        kept record;
+    begin
+        for kept in select relname, array_to_string(reloptions, ', ') as options from pg_class
+            where oid in ('public.pipelines'::regclass, 'public.runs'::regclass, 'public.task_runs'::regclass)
+                and reloptions is not null
+        loop
+            execute format('alter table rebuild.%I set (%s)', kept.relname, kept.options);
+        end loop;
+    end $$;
     -- From here on this connection finds the fresh tables first.
     set search_path = rebuild, public;
     set statement_timeout = 0";

@@ -104,7 +104,7 @@ struct Kind {
     /// `$1` a group, `$2` a time, `$3` and `$4` the time and id looked at last, `$5` how many → the next ones that are
     /// older than `$2`: id, time, and whether it may go, locked then.
     find: &'static str,
-    /// `$1` ids of those that may go, `$2` how many rows at most.
+    /// `$1` ids of those that may go.
     remove: &'static str,
 }
 
@@ -126,15 +126,18 @@ const KINDS: [Kind; 5] = [
                     and may_go(old.id, $2)
                 for update skip locked) mine on true
             order by old.ordered_at, old.id",
-        // Seen with fresh eyes: a comment that was written before the run was locked keeps it.
+        // Seen with fresh eyes: a comment that was written before the run was locked keeps it. As many as a batch.
         remove: "
-            with gone as materialized (
-                select t.id from unnest($1) as run(id) join task_runs t on t.run_id = run.id
-                    and (t.deleted_at is null or t.deleted_at is not null)
+            with free as materialized (
+                select run.id from unnest($1) as run(id)
                 where not exists (select from comments c where c.run_id = run.id and c.task_run_id is null)
-                    and not exists (select from comments c where c.run_id = run.id and c.task_run_id is not null)
-                limit $2)
-            delete from task_runs where id in (select id from gone)",
+                    and not exists (select from comments c where c.run_id = run.id and c.task_run_id is not null)),
+            gone as materialized (
+                select id from task_runs where run_id = any(array(select id from free)) and deleted_at is null
+                union all
+                select id from task_runs where run_id = any(array(select id from free)) and deleted_at is not null
+                limit 1000)
+            delete from task_runs where id = any(array(select id from gone))",
     },
     Kind {
         what: "runs",
@@ -152,7 +155,7 @@ const KINDS: [Kind; 5] = [
                 for update skip locked) mine on true
             order by old.ordered_at, old.id",
         remove: "
-            delete from runs r where r.id in (select unnest($1) limit $2)
+            delete from runs r where r.id = any($1)
                 and not exists (select from comments c where c.run_id = r.id and c.task_run_id is null)
                 and not exists (select from comments c where c.run_id = r.id and c.task_run_id is not null)",
     },
@@ -168,7 +171,7 @@ const KINDS: [Kind; 5] = [
                            where latest.connector_id = $1 and latest.status in ('succeeded', 'failed')
                            order by latest.requested_at desc, latest.id desc limit 1)
             order by requested_at, id limit $5 for update skip locked",
-        remove: "delete from syncs where id in (select unnest($1) limit $2)",
+        remove: "delete from syncs where id = any($1)",
     },
     Kind {
         what: "triggers",
@@ -178,7 +181,7 @@ const KINDS: [Kind; 5] = [
             select id, created_at, true from triggers
             where $1::uuid is not null and created_at < $2 and (created_at, id) > ($3, $4)
             order by created_at, id limit $5 for update skip locked",
-        remove: "delete from triggers where id in (select unnest($1) limit $2)",
+        remove: "delete from triggers where id = any($1)",
     },
     Kind {
         what: "dead_letters",
@@ -188,7 +191,7 @@ const KINDS: [Kind; 5] = [
             select id, replayed_at, true from dead_letters
             where $1::uuid is not null and replayed_at < $2 and (replayed_at, id) > ($3, $4)
             order by replayed_at, id limit $5 for update skip locked",
-        remove: "delete from dead_letters where id in (select unnest($1) limit $2)",
+        remove: "delete from dead_letters where id = any($1)",
     },
 ];
 
@@ -355,7 +358,7 @@ impl Pass<'_> {
 }
 
 async fn remove(db: &mut PgConnection, kind: &Kind, ids: &[Uuid]) -> Result<u64, sqlx::Error> {
-    Ok(sqlx::query(kind.remove).bind(ids).bind(BATCH).execute(db).await?.rows_affected())
+    Ok(sqlx::query(kind.remove).bind(ids).execute(db).await?.rows_affected())
 }
 
 /// For how many days runs and task runs are kept; none for ever.

@@ -95,7 +95,8 @@ fn airflow(more: Value) -> Value {
             "api_version": {"type": "string", "enum": ["auto", "v1", "v2"], "default": "auto"},
             "schedule": {"type": ["string", "null"], "format": "cron", "maxLength": 200, "description":
                 "A cron line of six fields, seconds first, in UTC; null for none"},
-            "history_days": {"type": "integer", "minimum": 1, "maximum": 3650, "default": 30},
+            "history_days": {"type": "integer", "minimum": 1, "maximum": 3650, "default": 30,
+                "description": "How many days the first sync looks back; never further than the worker keeps runs"},
             "verify_tls": {"type": "boolean", "default": true},
             "max_requests_in_flight": {"type": "integer", "minimum": 1, "maximum": 32, "default": 4,
                 "description": "How many requests its syncs have open at a time"},

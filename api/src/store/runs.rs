@@ -237,11 +237,13 @@ pub async fn exists(db: &PgPool, space: SpaceId, run: RunId) -> sqlx::Result<boo
         .await
 }
 
+/// Each half of the task runs has an index of its own, which serves whoever names it.
 fn columns(include_deleted: bool) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(COLUMNS);
-    if !include_deleted {
-        sql.push(" and tr.deleted_at is null");
-    }
+    sql.push(match include_deleted {
+        true => " and (tr.deleted_at is null or tr.deleted_at is not null)",
+        false => " and tr.deleted_at is null",
+    });
     sql.push(COUNTED);
     sql
 }

@@ -61,9 +61,11 @@ pub async fn list(
         .push_bind(run)
         .push(" group by task_run_id) commented on commented.task_run_id = t.id");
     sql.push(" where t.run_id = ").push_bind(run).push(" and t.space_id = ").push_bind(space);
-    if !include_deleted {
-        sql.push(" and t.deleted_at is null");
-    }
+    // Each half has an index of its own, which serves whoever names it.
+    sql.push(match include_deleted {
+        true => " and (t.deleted_at is null or t.deleted_at is not null)",
+        false => " and t.deleted_at is null",
+    });
     sql.push(" order by t.task_id, t.map_index, t.id");
     sql.build_query_as().fetch_all(db).await
 }

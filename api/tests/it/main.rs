@@ -18,6 +18,7 @@ mod hang_up;
 mod metrics;
 mod paging;
 mod pipelines;
+mod plans;
 mod runs;
 mod schemathesis;
 mod stage;

@@ -8,3 +8,4 @@ mod airflow_recorded;
 mod airflow_stage;
 mod airflow_trigger;
 mod contract;
+mod migrations;

@@ -21,6 +21,8 @@ async fn a_rebuild_from_the_topics_under_a_running_worker_gives_the_same_read_mo
     }
     stage.until("select count(*) = 3000 from runs where version = 3").await;
     let before = stage.read_model().await;
+    let settings = "select string_agg(reloptions::text, ' ' order by relname) from pg_class where relname in ('runs', 'task_runs')";
+    let settings_before: String = sqlx::query_scalar(settings).fetch_one(&stage.pool).await.unwrap();
     let indexes = "select count(*) from pg_indexes where tablename = 'runs' and indexname like 'runs_%'";
     let indexes_before = stage.number(indexes).await;
     let names =
@@ -36,6 +38,10 @@ async fn a_rebuild_from_the_topics_under_a_running_worker_gives_the_same_read_mo
     assert_eq!(stage.read_model().await, before);
     assert_eq!(stage.number(indexes).await, indexes_before);
     assert_eq!(sqlx::query_scalar::<_, String>(names).fetch_one(&stage.pool).await.unwrap(), names_before);
+    assert_eq!(
+        sqlx::query_scalar::<_, String>(settings).fetch_one(&stage.pool).await.unwrap(),
+        settings_before
+    );
     // And the running worker goes on with the new tables.
     stage.send(&[stage.run("sales", "after", 4, RunState::Success)]).await;
     stage.until("select count(*) = 3001 from runs").await;

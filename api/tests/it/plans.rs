@@ -1,0 +1,47 @@
+//! How reads find their rows: by an index, and never by reading a large table through, however many rows it has.
+
+use api::input::Query;
+use api::page::Paging;
+use api::store::pipelines::PipelineFilter;
+use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
+use api::store::task_runs;
+use shared::ids::{SpaceId, UserId};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use uuid::Uuid;
+
+use crate::world::{World, hours_ago};
+
+#[tokio::test]
+async fn runs_find_their_task_runs_by_an_index_the_deleted_included() {
+    let world = World::new().await;
+    let run = world.run(world.pipeline("p").await, "r", "failed", hours_ago(2)).await;
+    world.task_run(run, "extract", -1, "failed").await;
+    let space: SpaceId = SpaceId(world.id(&format!("select space_id from runs where id = '{run}'")).await);
+    // One connection, so that its own count is told; and a table is read through only where there is no other way.
+    let options = (*world.db.connect_options()).clone().options([("enable_seqscan", "off")]);
+    let db = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let nobody = UserId(Uuid::nil());
+    let before = read_through(&db).await;
+    for include_deleted in [false, true] {
+        let query = RunQuery { filter: RunFilter { include_deleted, ..RunFilter::default() }, sort: None };
+        let paging = Paging::read(&mut Query::of("size=50"));
+        runs::list(&db, space, nobody, &RunsOf::Space(&PipelineFilter::default()), &query, paging)
+            .await
+            .unwrap();
+        runs::get(&db, space, run, include_deleted).await.unwrap();
+        task_runs::list(&db, space, run, include_deleted).await.unwrap();
+        assert_eq!(read_through(&db).await, before, "include_deleted: {include_deleted}");
+    }
+}
+
+/// How often the tables of runs and task runs were read through.
+async fn read_through(db: &PgPool) -> i64 {
+    sqlx::query("select pg_stat_force_next_flush()").execute(db).await.unwrap();
+    sqlx::query_scalar(
+        "select sum(seq_scan)::bigint from pg_stat_user_tables where relname in ('runs', 'task_runs')",
+    )
+    .fetch_one(db)
+    .await
+    .unwrap()
+}

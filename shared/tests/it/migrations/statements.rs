@@ -1,0 +1,71 @@
+//! A migration's text as statements, each in one line of small letters, with the comment that stands before it.
+
+/// A statement and what is said of it.
+pub struct Statement {
+    pub comment: String,
+    pub text: String,
+}
+
+/// Takes a text apart. What stands between quotes or dollars is left as it is, but for line breaks.
+pub fn statements(sql: &str) -> Vec<Statement> {
+    let mut found = Vec::new();
+    let (mut comment, mut text) = (String::new(), String::new());
+    let mut rest = sql;
+    while let Some(next) = rest.chars().next() {
+        let length = match next {
+            '-' if rest.starts_with("--") => {
+                let line = rest.lines().next().unwrap_or_default();
+                comment += line;
+                comment.push('\n');
+                line.len()
+            }
+            ';' => {
+                push(&mut found, &mut comment, &mut text);
+                1
+            }
+            _ => {
+                let length = quoted(rest).unwrap_or(next.len_utf8());
+                text += &rest[..length];
+                length
+            }
+        };
+        rest = &rest[length..];
+    }
+    push(&mut found, &mut comment, &mut text);
+    found
+}
+
+/// How long what begins here in quotes is.
+fn quoted(rest: &str) -> Option<usize> {
+    let quote = match rest.as_bytes() {
+        [quote @ (b'\'' | b'"'), ..] => char::from(*quote).to_string(),
+        [b'$', ..] => {
+            let tag = rest[1..].find('$').map(|end| &rest[..end + 2])?;
+            let is_tag = tag[1..tag.len() - 1].chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+            is_tag.then(|| tag.to_owned())?
+        }
+        _ => return None,
+    };
+    let inside = &rest[quote.len()..];
+    Some(inside.find(&quote).map_or(rest.len(), |end| end + 2 * quote.len()))
+}
+
+fn push(found: &mut Vec<Statement>, comment: &mut String, text: &mut String) {
+    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+    if !words.is_empty() {
+        found.push(Statement { comment: std::mem::take(comment), text: words.join(" ") });
+    }
+    text.clear();
+}
+
+#[test]
+fn a_text_is_taken_apart_at_the_right_places() {
+    let sql = "-- first\ncreate table a (b text default 'x; -- y');\n\n-- second\ncreate function f() as $$ begin; end; $$;\nselect\n  1";
+    let found: Vec<_> = statements(sql).into_iter().map(|found| (found.comment, found.text)).collect();
+    let expected = [
+        ("-- first\n", "create table a (b text default 'x; -- y')"),
+        ("-- second\n", "create function f() as $$ begin; end; $$"),
+        ("", "select 1"),
+    ];
+    assert_eq!(found, expected.map(|(comment, text)| (comment.to_owned(), text.to_owned())));
+}
