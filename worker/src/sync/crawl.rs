@@ -100,6 +100,7 @@ impl Sync<'_> {
         for task_run in self.read_task_runs(&scope).await? {
             task_runs_here.remove(&task_run);
         }
+        self.graphs.note_due(id);
         self.delete_missing(runs_here, task_runs_here).await
     }
 

@@ -66,6 +66,7 @@ impl Sync<'_> {
         if is_as_before && !self.job.full || !pipeline.is_active {
             return Ok(known);
         }
+        self.graphs.note_read(pipeline.id);
         Ok(self.provider.tasks(&pipeline.external_id).await?)
     }
 }

@@ -5,6 +5,7 @@ mod changes;
 mod crawl;
 mod deletions;
 mod error;
+mod graphs;
 pub mod jobs;
 mod listing;
 mod open_providers;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 pub use error::SyncError;
+use graphs::Graphs;
 use jobs::Job;
 use publish::Publisher;
 use shared::events::{Observation, SyncReport};
@@ -37,6 +39,7 @@ pub struct Sync<'a> {
     pub provider: &'a dyn Provider,
     pub publisher: Publisher,
     pub progress: &'a watch::Sender<Progress>,
+    graphs: Graphs,
     /// What the provider had been asked before this sync.
     requests_before: u64,
 }
@@ -86,7 +89,8 @@ pub async fn sync_connector(
 ) -> Result<Synced, SyncError> {
     let publisher = Publisher::new(pool.clone(), producer.clone());
     let requests_before = provider.requests();
-    let sync = Sync { pool, job, provider, publisher, progress, requests_before };
+    let graphs = Graphs::default();
+    let sync = Sync { pool, job, provider, publisher, progress, graphs, requests_before };
     let outcome = sync.run().await;
     sync.note_progress(|_| {});
     outcome
@@ -108,6 +112,8 @@ impl Sync<'_> {
         self.enter(Stage::Histories);
         self.crawl_due(&listed, &lively).await?;
         self.enter(Stage::Projecting);
+        self.await_read_model().await?;
+        self.read_graphs().await?;
         self.await_read_model().await?;
         Ok(Synced { report: self.report(), cursor_at: clock, confirmed_at })
     }
