@@ -154,6 +154,7 @@ impl Sync<'_> {
         });
         let ghosts: Vec<_> = ghosts.collect();
         self.publisher.count(|report| report.task_runs_seen += observed.len() as u64);
+        self.graphs.note_ran(&observed);
         self.publisher.publish(observed).await?;
         self.publisher.publish(ghosts).await?;
         self.note_progress(|_| {});

@@ -84,7 +84,20 @@ impl Sync<'_> {
             })
             .collect();
         self.publisher.count(|report| report.pipelines_deactivated += gone.len() as u64);
-        self.publisher.publish(gone).await
+        self.publisher.publish(gone).await?;
+        self.forget_history(pipeline).await
+    }
+
+    /// Should it come back, it may have lost its runs: its history is due then.
+    async fn forget_history(&self, pipeline: Uuid) -> Result<(), SyncError> {
+        sqlx::query(
+            "update pipeline_crawls c set crawled_at = null from pipelines p
+             where p.id = $1 and c.connector_id = p.connector_id and c.external_id = p.external_id",
+        )
+        .bind(pipeline)
+        .execute(self.pool)
+        .await?;
+        Ok(())
     }
 
     /// Deletes a run that the provider does not have, and its task runs.

@@ -95,6 +95,41 @@ async fn the_stand_in_of_an_expanded_task_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_not_in_the_graph_has_the_graph_read_again() {
+    let stage = Stage::new().await;
+    let world = small_world(&stage);
+    *world.tasks.lock().unwrap() = vec!["t1", "t2"];
+    stage.sync(&world, false).await.unwrap();
+    let knows = "select count(*) from pipelines where tasks @> '[{\"task_id\": \"new\"}]'";
+    world.tasks.lock().unwrap().push("new");
+    *world.changed.lock().unwrap() = true;
+    stage.sync(&world, false).await.unwrap();
+    assert_eq!(stage.number(knows).await, 0, "nothing tells of it");
+    world.task_runs.lock().unwrap().push(stage.task_run("a", "r1", "new", -1, TaskState::Running));
+    stage.sync(&world, false).await.unwrap();
+    assert_eq!(stage.number(knows).await, 1);
+    let idle = stage.sync(&world, false).await.unwrap();
+    assert_eq!(idle.report.events_published, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_is_read_again_brings_its_graph_along() {
+    let stage = Stage::new().await;
+    let world = small_world(&stage);
+    *world.tasks.lock().unwrap() = vec!["t1", "t2"];
+    stage.sync(&world, false).await.unwrap();
+    world.tasks.lock().unwrap().pop();
+    sqlx::query("update pipeline_crawls set crawled_at = now() - interval '7 hours' where external_id = 'a'")
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    stage.sync(&world, false).await.unwrap();
+    let fewer = "select count(*) from pipelines where jsonb_array_length(tasks) = 1 and external_id = 'a'";
+    assert_eq!(stage.number(fewer).await, 1);
+    assert_eq!(stage.number("select count(*) from pipelines where jsonb_array_length(tasks) = 2").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_goes_only_after_two_listings_without_it() {
     let stage = Stage::new().await;
     let world = small_world(&stage);
@@ -110,6 +145,22 @@ async fn a_pipeline_goes_only_after_two_listings_without_it() {
     world.pipelines.lock().unwrap().push(stage.pipeline("e", 0));
     stage.sync(&world, false).await.unwrap();
     assert_eq!(stage.number(gone).await, 0, "it is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_comes_back_without_its_runs_loses_them_here_too() {
+    let stage = Stage::new().await;
+    let world = small_world(&stage);
+    stage.sync(&world, false).await.unwrap();
+    let pipeline = world.pipelines.lock().unwrap().remove(4);
+    world.runs.lock().unwrap().retain(|run| run.pipeline_external_id != "e");
+    world.task_runs.lock().unwrap().retain(|task_run| task_run.pipeline_external_id != "e");
+    stage.sync(&world, false).await.unwrap();
+    stage.sync(&world, false).await.unwrap();
+    world.pipelines.lock().unwrap().push(pipeline);
+    stage.sync(&world, false).await.unwrap();
+    assert_eq!(stage.number("select count(*) from runs where deleted_at is null").await, 12);
+    assert_eq!(stage.number("select count(*) from task_runs where deleted_at is null").await, 24);
 }
 
 #[tokio::test(flavor = "multi_thread")]

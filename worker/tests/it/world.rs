@@ -20,6 +20,8 @@ pub struct World {
     pub pipelines: Mutex<Vec<PipelineObserved>>,
     pub runs: Mutex<Vec<RunObserved>>,
     pub task_runs: Mutex<Vec<TaskRunObserved>>,
+    /// The tasks of every pipeline.
+    pub tasks: Mutex<Vec<&'static str>>,
     pub changed: Mutex<bool>,
     /// Whether the list of changed runs keeps silent about those whose tasks changed.
     pub hides_runs: Mutex<bool>,
@@ -112,7 +114,17 @@ impl Provider for World {
 
     async fn tasks(&self, pipeline: &str) -> Result<Vec<TaskNode>, ProviderError> {
         self.ask()?;
-        Ok(self.graphs.lock().unwrap().get(pipeline).cloned().unwrap_or_default())
+        if let Some(graph) = self.graphs.lock().unwrap().get(pipeline) {
+            return Ok(graph.clone());
+        }
+        let tasks = self.tasks.lock().unwrap();
+        let node = |task: &&str| TaskNode {
+            task_id: (*task).to_owned(),
+            operator: None,
+            upstream: Vec::new(),
+            downstream: Vec::new(),
+        };
+        Ok(tasks.iter().map(node).collect())
     }
 
     async fn runs(
