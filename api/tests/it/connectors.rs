@@ -75,7 +75,7 @@ async fn secrets_are_sealed_and_shown_nowhere() {
         .await
         .unwrap();
     let connector = ConnectorId(id.parse::<Uuid>().unwrap());
-    let opened = keyring().open(&credentials_place(connector), &sealed).unwrap();
+    let opened = keyring("a").open(&credentials_place(connector), &sealed).unwrap();
     let opened: Credentials = serde_json::from_slice(&opened).unwrap();
     assert!(opened == Credentials::Basic { username: "svc".into(), password: CANARY.into() });
     assert!(!String::from_utf8_lossy(&sealed).contains(CANARY));

@@ -49,6 +49,7 @@ async fn answers_have_the_names_and_types_of_the_examples() {
     let catalog = format!("/catalog/spaces/{SPACE}/connectors/{}", world.connector);
     let connector = json!({"config": {"schedule": "*/30 * * * * *"}, "credentials": {"auth_type": "basic", "username": "svc", "password": "x"}});
     let connector = world.send(Method::PATCH, EDITOR, &catalog, Some(connector)).await.expect(200);
+    let team_changes = format!("/spaces/{SPACE}/audit?action=pipeline.team_changed");
     for (kind, found) in [
         ("Pipeline", &world.read("/pipelines").await[0]),
         ("Pipeline", &world.read(&format!("/pipelines/{pipeline}")).await),
@@ -63,6 +64,7 @@ async fn answers_have_the_names_and_types_of_the_examples() {
         ("Sync", &connector["last_sync"]),
         ("Tested", &world.send(Method::POST, EDITOR, &format!("{catalog}/test"), None).await.expect(200)),
         ("Me", &world.send(Method::GET, EDITOR, "/me", None).await.expect(200)),
+        ("AuditEntry", &world.send(Method::GET, ADMIN, &team_changes, None).await.expect(200)[0]),
         ("Team", &world.get(&format!("/spaces/{SPACE}/teams")).await.expect(200)[0]),
     ] {
         assert_same_shape(found, &api::openapi::examples()[kind], kind);

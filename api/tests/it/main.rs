@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
 mod access;
+mod audit;
+mod command_line;
 mod comments;
 mod connectors;
 mod conventions;
@@ -12,6 +14,8 @@ mod governance;
 mod metrics;
 mod paging;
 mod pipelines;
+mod roles;
+mod rotation;
 mod runs;
 mod syncs;
 mod text;

@@ -10,7 +10,9 @@ use api::state::{App, Parts};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
+use local::TestDatabase;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -38,7 +40,9 @@ pub const SPACE: &str = "finance";
 pub const OTHER_SPACE: &str = "other";
 
 pub struct World {
+    /// The owner's, who sets up and looks on; the service has the API's role.
     pub db: PgPool,
+    pub database: TestDatabase,
     pub app: App,
     router: Router,
     pub connector: ConnectorId,
@@ -97,9 +101,38 @@ impl Default for Setup {
     }
 }
 
-pub fn keyring() -> Keyring {
-    // 32 bytes of `a`, in base64.
-    Keyring::new(&SealingConfig { sealing_keys: format!("{}E=", "YWFh".repeat(10) + "YW").into() }).unwrap()
+/// A sealing key for each letter: 32 times the letter, as a setting has it.
+pub fn sealing_keys(letters: &str) -> String {
+    let keys: Vec<_> = letters.bytes().map(|letter| STANDARD.encode([letter; 32])).collect();
+    keys.join(",")
+}
+
+pub fn keyring(letters: &str) -> Keyring {
+    Keyring::new(&SealingConfig { sealing_keys: sealing_keys(letters).into() }).unwrap()
+}
+
+fn service(database: &TestDatabase, keyring: Keyring, setup: Setup) -> App {
+    let kafka = KafkaConfig {
+        kafka_bootstrap_servers: "127.0.0.1:9".to_owned(),
+        kafka_prefix: String::new(),
+        kafka_partitions: 1,
+        kafka_replication: 1,
+        kafka_options: KafkaOptions::default(),
+    };
+    App::new(Parts {
+        db: local::test_pool(&database.api_url).unwrap(),
+        kafka: Probe::new(&kafka).unwrap(),
+        access: AccessMemory::default(),
+        keyring,
+        network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
+        limiter: Limiter::new(setup.limits.0, setup.limits.1),
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        time_out: setup.time_out,
+        origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+        body_limit: 100_000,
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    })
 }
 
 impl World {
@@ -108,33 +141,13 @@ impl World {
     }
 
     pub async fn with(setup: Setup) -> Self {
-        let db = local::test_database().await.expect("a database").pool;
-        let kafka = KafkaConfig {
-            kafka_bootstrap_servers: "127.0.0.1:9".to_owned(),
-            kafka_prefix: String::new(),
-            kafka_partitions: 1,
-            kafka_replication: 1,
-            kafka_options: KafkaOptions::default(),
-        };
-        let app = App::new(Parts {
-            db: db.clone(),
-            kafka: Probe::new(&kafka).unwrap(),
-            access: AccessMemory::default(),
-            keyring: keyring(),
-            network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
-            limiter: Limiter::new(setup.limits.0, setup.limits.1),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
-            time_out: setup.time_out,
-            origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
-            body_limit: 100_000,
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        });
-        let router = routes::router(app.clone());
+        let database = local::test_database().await.expect("a database");
+        let app = service(&database, keyring("a"), setup);
         let mut world = Self {
-            db,
+            db: database.pool.clone(),
+            database,
+            router: routes::router(app.clone()),
             app,
-            router,
             connector: ConnectorId(Uuid::nil()),
             other_connector: ConnectorId(Uuid::nil()),
             team: Uuid::nil(),
@@ -142,6 +155,18 @@ impl World {
         };
         world.populate().await;
         world
+    }
+
+    /// The same service once more, as another process would be, with sealing keys of its own.
+    pub fn replica(&self, keyring: Keyring) -> Self {
+        let app = service(&self.database, keyring, Setup::default());
+        Self {
+            db: self.db.clone(),
+            database: self.database.clone(),
+            router: routes::router(app.clone()),
+            app,
+            ..*self
+        }
     }
 
     async fn populate(&mut self) {

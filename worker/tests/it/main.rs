@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod airflow;
+mod audit;
 mod consumer;
 mod faults;
 mod jobs;
@@ -10,6 +11,7 @@ mod mirror;
 mod operating;
 mod outages;
 mod projection;
+mod rotation;
 mod stage;
 mod syncing;
 mod worker_process;

@@ -9,9 +9,14 @@ pub struct Worker(Child);
 
 impl Worker {
     pub fn start(stage: &Stage) -> Self {
+        Self::with_sealing_keys(stage, SEALING_KEY)
+    }
+
+    pub fn with_sealing_keys(stage: &Stage, keys: &str) -> Self {
         let run = ["run", "--metrics-listen", "127.0.0.1:0"];
-        let child = command(stage).args(run).stderr(Stdio::inherit()).spawn().unwrap();
-        Self(child)
+        let mut worker = command(stage);
+        worker.args(run).env("ORCHESTRATION_SEALING_KEYS", keys).stderr(Stdio::inherit());
+        Self(worker.spawn().unwrap())
     }
 
     /// kill -9.
@@ -30,8 +35,17 @@ impl Drop for Worker {
 
 /// Runs one of the worker's commands to its end and returns what it printed.
 pub fn run_command(stage: &Stage, arguments: &[&str]) -> String {
-    let output = command(stage).args(arguments).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}");
+    run(command(stage).args(arguments))
+}
+
+/// The same as the owner of the schema.
+pub fn run_as_owner(stage: &Stage, arguments: &[&str]) -> String {
+    run(command(stage).args(arguments).env("DATABASE_URL", stage.owner_url()))
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{command:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
