@@ -10,77 +10,88 @@ use uuid::Uuid;
 use crate::command_line::{command, run};
 use crate::world::{EDITOR, SPACE, World};
 
-/// What neither of them may do.
-const FORBIDDEN: [&str; 17] = [
-    "truncate runs",
-    "drop table runs",
-    "alter table runs add column x int",
-    "alter table api_keys disable trigger all",
-    "create table mine ()",
-    "create schema mine",
-    "create function mine() returns int language sql as 'select 1'",
-    "create index on runs (note)",
-    "create temporary table mine ()",
-    "delete from runs",
-    "update audit set details = '{}'",
-    "delete from audit",
-    "insert into api_keys (id, user_id, label, prefix, secret_sha256) values (gen_random_uuid(), gen_random_uuid(), '', '', '')",
-    "update memberships set role = 'admin'",
-    "update users set email = 'mine@x.org'",
-    "select setval('observation_version', 1)",
-    "set role orchestration_test_owner",
+/// What neither of them may do, and where it is to end: a refusal further on would hide a right that is too much.
+const FORBIDDEN: [(&str, &str); 17] = [
+    ("truncate runs", "table runs"),
+    ("drop table runs", "owner of table runs"),
+    ("alter table runs add column x int", "owner of table runs"),
+    ("alter table api_keys disable trigger all", "owner of table api_keys"),
+    ("create table mine ()", "schema public"),
+    ("create schema mine", "database"),
+    ("create function mine() returns int language sql as 'select 1'", "schema public"),
+    ("create index on runs (note)", "owner of table runs"),
+    ("create temporary table mine ()", "temporary tables"),
+    ("delete from runs", "table runs"),
+    ("update audit set details = '{}'", "table audit"),
+    ("delete from audit", "table audit"),
+    (
+        "insert into api_keys (id, user_id, label, prefix, secret_sha256) values (gen_random_uuid(), gen_random_uuid(), '', '', '')",
+        "table api_keys",
+    ),
+    ("update memberships set role = 'admin'", "table memberships"),
+    ("update users set email = 'mine@x.org'", "table users"),
+    ("select setval('observation_version', 1)", "sequence observation_version"),
+    ("set role orchestration_test_owner", "set role"),
 ];
 
-const FORBIDDEN_TO_THE_API: [&str; 21] = [
-    "insert into runs (id) values (gen_random_uuid())",
-    "update runs set status = 'success'",
-    "insert into pipelines (id) values (gen_random_uuid())",
-    "update pipelines set name = 'mine'",
-    "delete from pipelines",
-    "insert into task_runs (id) values (gen_random_uuid())",
-    "update task_runs set status = 'success'",
-    "delete from task_runs",
-    "insert into pipeline_metrics (pipeline_id) values (gen_random_uuid())",
-    "update pipeline_metrics set revision = 0",
-    "update run_counts set n = 0",
-    "delete from run_counts",
-    "select count_all_runs()",
-    "select label from api_keys",
-    "update api_keys set revoked_at = null",
-    "delete from api_keys",
-    "insert into memberships (space_id, user_id, role) select id, gen_random_uuid(), 'admin' from spaces",
-    "select payload from outbox",
-    "delete from outbox",
-    "update projection_offsets set next_offset = 0",
-    "select payload from dead_letters",
+const FORBIDDEN_TO_THE_API: [(&str, &str); 21] = [
+    ("insert into runs (id) values (gen_random_uuid())", "table runs"),
+    ("update runs set status = 'success'", "table runs"),
+    ("insert into pipelines (id) values (gen_random_uuid())", "table pipelines"),
+    ("update pipelines set name = 'mine'", "table pipelines"),
+    ("delete from pipelines", "table pipelines"),
+    ("insert into task_runs (id) values (gen_random_uuid())", "table task_runs"),
+    ("update task_runs set status = 'success'", "table task_runs"),
+    ("delete from task_runs", "table task_runs"),
+    ("insert into pipeline_metrics (pipeline_id) values (gen_random_uuid())", "table pipeline_metrics"),
+    ("update pipeline_metrics set revision = 0", "table pipeline_metrics"),
+    ("update run_counts set n = 0", "table run_counts"),
+    ("delete from run_counts", "table run_counts"),
+    ("select count_all_runs()", "table pipeline_metrics"),
+    ("select label from api_keys", "table api_keys"),
+    ("update api_keys set revoked_at = null", "table api_keys"),
+    ("delete from api_keys", "table api_keys"),
+    (
+        "insert into memberships (space_id, user_id, role) select id, gen_random_uuid(), 'admin' from spaces",
+        "table memberships",
+    ),
+    ("select payload from outbox", "table outbox"),
+    ("delete from outbox", "table outbox"),
+    ("update projection_offsets set next_offset = 0", "table projection_offsets"),
+    ("select payload from dead_letters", "table dead_letters"),
 ];
 
-const FORBIDDEN_TO_THE_WORKER: [&str; 18] = [
-    "select id from api_keys",
-    "select role from memberships",
-    "select name from teams",
-    "select email from users",
-    "select * from users",
-    "select name from spaces",
-    "select team_id from pipeline_governance",
-    "update pipeline_governance set team_id = null",
-    "select user_id from pipeline_watches",
-    "select content from comments",
-    "delete from comments",
-    "select details from audit",
-    "update connectors set credentials_sealed = null",
-    "insert into connectors (id) values (gen_random_uuid())",
-    "delete from syncs",
-    "update triggers set answer_status = 201",
-    "delete from pipelines",
-    "select record_triggered_run(gen_random_uuid(), gen_random_uuid(), '', '{}')",
+const FORBIDDEN_TO_THE_WORKER: [(&str, &str); 18] = [
+    ("select id from api_keys", "table api_keys"),
+    ("select role from memberships", "table memberships"),
+    ("select name from teams", "table teams"),
+    ("select email from users", "table users"),
+    ("select * from users", "table users"),
+    ("select name from spaces", "table spaces"),
+    ("select team_id from pipeline_governance", "table pipeline_governance"),
+    ("update pipeline_governance set team_id = null", "table pipeline_governance"),
+    ("select user_id from pipeline_watches", "table pipeline_watches"),
+    ("select content from comments", "table comments"),
+    ("delete from comments", "table comments"),
+    ("select details from audit", "table audit"),
+    ("update connectors set credentials_sealed = null", "table connectors"),
+    ("insert into connectors (id) values (gen_random_uuid())", "table connectors"),
+    ("delete from syncs", "table syncs"),
+    ("update triggers set answer_status = 201", "table triggers"),
+    ("delete from pipelines", "table pipelines"),
+    (
+        "select record_triggered_run(gen_random_uuid(), gen_random_uuid(), '', '{}')",
+        "function record_triggered_run",
+    ),
 ];
 
-async fn assert_refused(db: &PgPool, statements: &[&str]) {
-    for statement in statements {
-        let refused =
-            sqlx::raw_sql(AssertSqlSafe((*statement).to_owned())).execute(db).await.expect_err(statement);
+async fn assert_refused(db: &PgPool, statements: &[(&str, &str)]) {
+    for (statement, at) in statements {
+        let tried = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned())).execute(db).await;
+        let refused = tried.expect_err(statement);
         assert!(shared::db::is_denied(&refused), "{statement}: {refused}");
+        let words = refused.as_database_error().unwrap().message().to_owned();
+        assert!(words.contains(at), "{statement}: {words}");
     }
 }
 
@@ -162,7 +173,7 @@ async fn every_migration_puts_the_rights_right_again() {
     sqlx::query("delete from dead_letters").execute(&as_api).await.expect("nobody asked for other rights");
     let said = migrate(&database, &worker, &api).await;
     assert_eq!(said, format!("The schema is up to date, and open to {api} and {worker}.\n"));
-    assert_refused(&as_api, &["delete from dead_letters"]).await;
+    assert_refused(&as_api, &[("delete from dead_letters", "table dead_letters")]).await;
     sqlx::query("select from spaces").execute(&as_api).await.unwrap();
 }
 
@@ -263,7 +274,7 @@ async fn the_script_takes_no_superuser_and_may_be_run_again() {
     assert_eq!(names, ["S"]);
     let worker = local::test_pool(&roles.worker).unwrap();
     sqlx::query("select id from connectors").execute(&worker).await.unwrap();
-    assert_refused(&worker, &["select id from api_keys"]).await;
+    assert_refused(&worker, &[("select id from api_keys", "table api_keys")]).await;
     // A second role in the API's place, for as long as its password is exchanged.
     execute(admin.as_str(), format!("create role {name}_api_2 login in role {name}_api password 'second'"))
         .await;

@@ -10,6 +10,34 @@ use crate::command_line::{command, run};
 use crate::fake_airflow::FakeAirflow;
 use crate::world::{ADMIN, EDITOR, SPACE, World, keyring, sealing_keys};
 
+/// Exchanges a key under everybody; whether each replica knew it sooner than what it remembers runs out by itself.
+async fn exchange_key(world: &World, replicas: &[World]) -> bool {
+    let path = format!("/spaces/{SPACE}/teams");
+    let status =
+        async |replica: &World, key: &str| replica.send(Method::GET, key, &path, None).await.status.as_u16();
+    let make = async |label| world.administer(&["key", "create", "victor@x.org", "--label", label]).await;
+    let (old, new) = (make("old").await, make("new").await);
+    let (old_key, new_key) = (old["key"].as_str().unwrap(), new["key"].as_str().unwrap());
+    for replica in replicas {
+        for key in [old_key, new_key, old_key] {
+            assert_eq!(status(replica, key).await, 200);
+        }
+    }
+    world.administer(&["key", "revoke", old["id"].as_str().unwrap()]).await;
+    let told = async {
+        for replica in replicas {
+            while status(replica, old_key).await != 401 {
+                assert_eq!(status(replica, new_key).await, 200);
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(3), told).await;
+    for replica in replicas {
+        assert_eq!(status(replica, new_key).await, 200);
+    }
+    told.is_ok()
+}
+
 #[tokio::test]
 async fn a_new_key_takes_over_and_the_old_one_is_worthless_on_every_replica_at_once() {
     let world = World::new().await;
@@ -18,30 +46,13 @@ async fn a_new_key_takes_over_and_the_old_one_is_worthless_on_every_replica_at_o
         let app = replica.app.clone();
         tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
     }
-    let path = format!("/spaces/{SPACE}/teams");
-    let status =
-        async |replica: &World, key: &str| replica.send(Method::GET, key, &path, None).await.status.as_u16();
-    let make = async |label| world.administer(&["key", "create", "victor@x.org", "--label", label]).await;
-    let (old, new) = (make("old").await, make("new").await);
-    let (old_key, new_key) = (old["key"].as_str().unwrap(), new["key"].as_str().unwrap());
-    for replica in &replicas {
-        for key in [old_key, new_key, old_key] {
-            assert_eq!(status(replica, key).await, 200);
+    // A machine that is busy with something else may be slow once, but not each time.
+    for _ in 0..8 {
+        if exchange_key(&world, &replicas).await {
+            return;
         }
     }
-    world.administer(&["key", "revoke", old["id"].as_str().unwrap()]).await;
-    let told = async {
-        for replica in &replicas {
-            while status(replica, old_key).await != 401 {
-                assert_eq!(status(replica, new_key).await, 200);
-            }
-        }
-    };
-    // Far less than what is remembered would last if nobody told.
-    tokio::time::timeout(Duration::from_secs(3), told).await.expect("every replica is told");
-    for replica in &replicas {
-        assert_eq!(status(replica, new_key).await, 200);
-    }
+    panic!("nobody tells the replicas");
 }
 
 /// Whether this replica can open the connector's credentials and log in with them.
