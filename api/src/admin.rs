@@ -1,121 +1,24 @@
-//! The command line for spaces, people, teams and keys. Everything but a key can be created twice: the second time it
-//! is found, and takes the new name.
+//! The command line for spaces, people, teams, keys and credentials. Everything but a key can be created twice: the
+//! second time it is found, and takes the new name. What is changed is written into the audit trail. It all takes the
+//! owner of the schema: the role that serves may not do it.
+
+mod commands;
+mod reseal;
 
 use anyhow::{Context, anyhow, bail};
-use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use shared::audit::{self, Act, Action, Actor};
 use shared::db::{self, DatabaseConfig};
 use shared::ids::KeyId;
-use shared::state::Role;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 
+pub use self::commands::AdminCommand;
+use self::commands::{
+    CredentialsCommand, KeyCommand, MemberCommand, RoleName, SpaceCommand, TeamCommand, UserCommand,
+};
 use crate::config::APPLICATION;
 use crate::store::{keys, members, spaces, teams, users};
-
-/// The things that are administered here, and how to reach the database that holds them.
-#[derive(Subcommand, Debug)]
-pub enum AdminCommand {
-    /// Make and list spaces
-    Space(On<SpaceCommand>),
-    /// Make and list people
-    User(On<UserCommand>),
-    /// Say who belongs to a space, and as what
-    Member(On<MemberCommand>),
-    /// Make and list the teams of a space
-    Team(On<TeamCommand>),
-    /// Make, list and revoke API keys
-    Key(On<KeyCommand>),
-}
-
-/// A command on the database.
-#[derive(Args, Debug)]
-pub struct On<C: Subcommand> {
-    #[command(flatten)]
-    database: DatabaseConfig,
-    #[command(subcommand)]
-    command: C,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum SpaceCommand {
-    /// Make a space, or rename it
-    Create {
-        /// Lower-case letters, digits and hyphens, at most 63
-        #[arg(value_parser = slug)]
-        slug: String,
-        #[arg(long, value_parser = name)]
-        name: String,
-    },
-    /// List all spaces
-    List,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum UserCommand {
-    /// Make a person, or rename one
-    Create {
-        #[arg(value_parser = email)]
-        email: String,
-        #[arg(long, value_parser = name)]
-        name: String,
-    },
-    /// List all people
-    List,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum MemberCommand {
-    /// Give a person a role in a space, instead of the one they had
-    Set { slug: String, email: String, role: RoleName },
-    /// List a space's members
-    List { slug: String },
-}
-
-#[derive(Subcommand, Debug)]
-pub enum TeamCommand {
-    /// Make a team in a space
-    Create {
-        slug: String,
-        #[arg(value_parser = name)]
-        name: String,
-    },
-    /// List a space's teams
-    List { slug: String },
-}
-
-#[derive(Subcommand, Debug)]
-pub enum KeyCommand {
-    /// Make a key for a person; it is shown this once
-    Create {
-        email: String,
-        /// What the key is for
-        #[arg(long, default_value = "")]
-        label: String,
-    },
-    /// List a person's keys
-    List { email: String },
-    /// Make a key worthless, at once
-    Revoke { key_id: KeyId },
-}
-
-/// A role as typed.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum RoleName {
-    Viewer,
-    Editor,
-    Admin,
-}
-
-impl From<RoleName> for Role {
-    fn from(name: RoleName) -> Self {
-        match name {
-            RoleName::Viewer => Self::Viewer,
-            RoleName::Editor => Self::Editor,
-            RoleName::Admin => Self::Admin,
-        }
-    }
-}
 
 /// Runs one command and prints what it made or found.
 ///
@@ -128,6 +31,7 @@ pub async fn run(command: AdminCommand, json: bool) -> anyhow::Result<()> {
         AdminCommand::Member(on) => member(&open(&on.database)?, on.command).await,
         AdminCommand::Team(on) => team(&open(&on.database)?, on.command).await,
         AdminCommand::Key(on) => key(&open(&on.database)?, on.command).await,
+        AdminCommand::Credentials(on) => credentials(&open(&on.database)?, on.command).await,
     };
     print(&answer.map_err(explain)?, json)
 }
@@ -141,6 +45,8 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
         Some(sqlx::Error::Database(fault)) if fault.code().as_deref() == Some("42P01") => {
             error.context("The schema is missing; run `orchestration-api migrate` first")
         }
+        Some(denied) if db::is_denied(denied) => error
+            .context("This takes the owner of the schema; set DATABASE_URL to the owner's for this command"),
         _ => error,
     }
 }
@@ -151,57 +57,140 @@ fn open(database: &DatabaseConfig) -> anyhow::Result<PgPool> {
 
 async fn space(db: &PgPool, command: SpaceCommand) -> anyhow::Result<Value> {
     match command {
-        SpaceCommand::Create { slug, name } => shown(spaces::create(db, &slug, &name).await?),
+        SpaceCommand::Create { slug, name } => create_space(db, &slug, &name).await,
         SpaceCommand::List => shown(spaces::list(db).await?),
+    }
+}
+
+async fn create_space(db: &PgPool, slug: &str, name: &str) -> anyhow::Result<Value> {
+    let mut tx = db.begin().await?;
+    let before = spaces::find(&mut *tx, slug).await?.map(|space| space.name);
+    let made = spaces::create(&mut tx, slug, name).await?;
+    if let Some(action) = named(before, name, Action::SpaceCreated, Action::SpaceRenamed) {
+        let act = Act::new(Actor::CommandLine, action, made.id, json!({"slug": slug, "name": name}));
+        audit::record(&mut tx, made.id, &act).await?;
+    }
+    tx.commit().await?;
+    shown(made)
+}
+
+/// What it means to make a thing of this name where one stood before, or none.
+fn named(before: Option<String>, name: &str, created: Action, renamed: Action) -> Option<Action> {
+    match before {
+        None => Some(created),
+        Some(before) if before != name => Some(renamed),
+        Some(_) => None,
     }
 }
 
 async fn user(db: &PgPool, command: UserCommand) -> anyhow::Result<Value> {
     match command {
-        UserCommand::Create { email, name } => shown(users::create(db, &email, &name).await?),
+        UserCommand::Create { email, name } => create_user(db, &email, &name).await,
         UserCommand::List => shown(users::list(db).await?),
     }
 }
 
+async fn create_user(db: &PgPool, email: &str, name: &str) -> anyhow::Result<Value> {
+    let mut tx = db.begin().await?;
+    let before = users::find(&mut *tx, email).await?.map(|user| user.name);
+    let made = users::create(&mut tx, email, name).await?;
+    if let Some(action) = named(before, name, Action::UserCreated, Action::UserRenamed) {
+        let act = Act::new(Actor::CommandLine, action, made.id, json!({"email": email, "name": name}));
+        audit::record_of_person(&mut tx, made.id, &act).await?;
+    }
+    tx.commit().await?;
+    shown(made)
+}
+
 async fn member(db: &PgPool, command: MemberCommand) -> anyhow::Result<Value> {
     match command {
-        MemberCommand::Set { slug, email, role } => {
-            let space = known_space(db, &slug).await?;
-            let user = known_user(db, &email).await?;
-            shown(members::set(db, space.id, user.id, role.into()).await?)
-        }
+        MemberCommand::Set { slug, email, role } => set_member(db, &slug, &email, role).await,
         MemberCommand::List { slug } => shown(members::list(db, known_space(db, &slug).await?.id).await?),
     }
 }
 
+async fn set_member(db: &PgPool, slug: &str, email: &str, role: RoleName) -> anyhow::Result<Value> {
+    let mut tx = db.begin().await?;
+    let space = known_space(&mut *tx, slug).await?;
+    let user = known_user(&mut *tx, email).await?;
+    let before = members::role(&mut tx, space.id, user.id).await?;
+    let set = members::set(&mut tx, space.id, user.id, role.into()).await?;
+    if before != Some(set.role) {
+        let details = json!({"from": before, "to": set.role});
+        let act = Act::new(Actor::CommandLine, Action::UserRoleChanged, user.id, details);
+        audit::record(&mut tx, space.id, &act).await?;
+    }
+    tx.commit().await?;
+    shown(set)
+}
+
 async fn team(db: &PgPool, command: TeamCommand) -> anyhow::Result<Value> {
     match command {
-        TeamCommand::Create { slug, name } => {
-            shown(teams::create(db, known_space(db, &slug).await?.id, &name).await?)
-        }
+        TeamCommand::Create { slug, name } => create_team(db, &slug, &name).await,
         TeamCommand::List { slug } => shown(teams::list_all(db, known_space(db, &slug).await?.id).await?),
     }
 }
 
+async fn create_team(db: &PgPool, slug: &str, name: &str) -> anyhow::Result<Value> {
+    let mut tx = db.begin().await?;
+    let space = known_space(&mut *tx, slug).await?;
+    let is_new = teams::find(&mut tx, space.id, name).await?.is_none();
+    let made = teams::create(&mut tx, space.id, name).await?;
+    if is_new {
+        let act = Act::new(Actor::CommandLine, Action::TeamCreated, made.id, json!({ "name": name }));
+        audit::record(&mut tx, space.id, &act).await?;
+    }
+    tx.commit().await?;
+    shown(made)
+}
+
 async fn key(db: &PgPool, command: KeyCommand) -> anyhow::Result<Value> {
     match command {
-        KeyCommand::Create { email, label } => {
-            shown(keys::create(db, known_user(db, &email).await?.id, &label).await?)
-        }
+        KeyCommand::Create { email, label } => create_key(db, &email, &label).await,
         KeyCommand::List { email } => shown(keys::list(db, known_user(db, &email).await?.id).await?),
-        KeyCommand::Revoke { key_id } => match keys::revoke(db, key_id).await? {
-            Some(key) => shown(key),
-            None => bail!("There is no key {key_id}; `key list EMAIL` shows a person's keys."),
-        },
+        KeyCommand::Revoke { key_id } => revoke_key(db, key_id).await,
     }
 }
 
-async fn known_space(db: &PgPool, slug: &str) -> anyhow::Result<spaces::Space> {
+async fn create_key(db: &PgPool, email: &str, label: &str) -> anyhow::Result<Value> {
+    let mut tx = db.begin().await?;
+    let user = known_user(&mut *tx, email).await?;
+    let made = keys::create(&mut tx, user.id, label).await?;
+    let details = json!({"user_id": user.id, "label": label});
+    let act = Act::new(Actor::CommandLine, Action::KeyCreated, made.id, details);
+    audit::record_of_person(&mut tx, user.id, &act).await?;
+    tx.commit().await?;
+    shown(made)
+}
+
+async fn revoke_key(db: &PgPool, key: KeyId) -> anyhow::Result<Value> {
+    let mut tx = db.begin().await?;
+    let Some(found) = keys::find(&mut tx, key).await? else {
+        bail!("There is no key {key}; `key list EMAIL` shows a person's keys.");
+    };
+    if found.revoked_at.is_some() {
+        return shown(found);
+    }
+    let revoked = keys::revoke(&mut tx, key).await?;
+    let details = json!({"user_id": revoked.user_id, "label": revoked.label});
+    let act = Act::new(Actor::CommandLine, Action::KeyRevoked, key, details);
+    audit::record_of_person(&mut tx, revoked.user_id, &act).await?;
+    tx.commit().await?;
+    shown(revoked)
+}
+
+async fn credentials(db: &PgPool, command: CredentialsCommand) -> anyhow::Result<Value> {
+    match command {
+        CredentialsCommand::Reseal(sealing) => shown(reseal::reseal(db, &sealing).await?),
+    }
+}
+
+async fn known_space(db: impl PgExecutor<'_>, slug: &str) -> anyhow::Result<spaces::Space> {
     let space = spaces::find(db, slug).await?;
     space.ok_or_else(|| anyhow!("There is no space {slug:?}; `space list` shows them."))
 }
 
-async fn known_user(db: &PgPool, email: &str) -> anyhow::Result<users::User> {
+async fn known_user(db: impl PgExecutor<'_>, email: &str) -> anyhow::Result<users::User> {
     let user = users::find(db, email).await?;
     user.ok_or_else(|| anyhow!("There is nobody with the address {email:?}; `user list` shows everybody."))
 }
@@ -224,40 +213,4 @@ fn line(thing: &Value) -> String {
     let fields = thing.as_object().into_iter().flatten();
     let fields: Vec<_> = fields.map(|(field, value)| format!("{field}={value}")).collect();
     fields.join("  ")
-}
-
-fn slug(text: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let starts_plain = text.chars().next().is_some_and(plain);
-    match starts_plain && text.len() <= 63 && text.chars().all(|c| plain(c) || c == '-') {
-        true => Ok(text.to_owned()),
-        false => Err("a slug is 1 to 63 lower-case letters, digits and hyphens, no hyphen first".to_owned()),
-    }
-}
-
-fn name(text: &str) -> Result<String, String> {
-    match text.trim() {
-        "" => Err("a name cannot be empty".to_owned()),
-        trimmed => Ok(trimmed.to_owned()),
-    }
-}
-
-fn email(text: &str) -> Result<String, String> {
-    match text.trim().split_once('@') {
-        Some((local, domain)) if !local.is_empty() && !domain.is_empty() => Ok(text.trim().to_owned()),
-        _ => Err("an address has a name, an @ and a domain".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slugs_are_those_that_the_schema_takes() {
-        assert!(slug("finance-2").is_ok());
-        for bad in ["", "-a", "Finance", "a_b", "é", &"a".repeat(64)] {
-            assert!(slug(bad).is_err(), "{bad:?}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand};
-use shared::db::DatabaseConfig;
+use shared::db::{DatabaseConfig, Roles};
 use shared::kafka::KafkaConfig;
 use shared::provider::NetworkPolicy;
 use shared::secrets::SealingConfig;
@@ -35,11 +35,20 @@ pub enum Command {
     /// Answer HTTP requests until asked to stop
     Serve(Box<ServeConfig>),
 
-    /// Bring the database schema up to date
-    Migrate(DatabaseConfig),
+    /// Bring the database schema up to date, and the rights of the worker's and the API's roles in it
+    Migrate(MigrateConfig),
 
     #[command(flatten)]
     Admin(AdminCommand),
+}
+
+/// Whose schema to bring up to date, and for whom.
+#[derive(Args, Clone, Debug)]
+pub struct MigrateConfig {
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    pub roles: Roles,
 }
 
 /// How to serve.

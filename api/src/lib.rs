@@ -20,7 +20,7 @@ pub mod store;
 mod trigger;
 
 use anyhow::Context;
-use config::{Cli, Command};
+use config::{Cli, Command, MigrateConfig};
 use shared::db;
 
 /// Runs one command to its end.
@@ -30,12 +30,19 @@ use shared::db;
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(config) => serve::serve(*config).await,
-        Command::Migrate(database) => {
-            let pool = db::pool(&database, config::APPLICATION).context("DATABASE_URL cannot be read")?;
-            db::migrate(&pool).await.context("The schema could not be brought up to date")?;
-            println!("The schema is up to date.");
-            Ok(())
-        }
+        Command::Migrate(config) => migrate(&config).await,
         Command::Admin(command) => admin::run(command, cli.json).await,
     }
+}
+
+async fn migrate(config: &MigrateConfig) -> anyhow::Result<()> {
+    let pool = db::pool(&config.database, config::APPLICATION).context("DATABASE_URL cannot be read")?;
+    db::migrate(&pool).await.context("The schema could not be brought up to date")?;
+    let granted =
+        db::grant(&pool, &config.roles).await.context("The roles could not be granted their rights")?;
+    match granted.as_slice() {
+        [] => println!("The schema is up to date."),
+        roles => println!("The schema is up to date, and open to {}.", roles.join(" and ")),
+    }
+    Ok(())
 }

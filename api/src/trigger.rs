@@ -48,7 +48,7 @@ impl Sending {
     pub async fn send(&self) -> sqlx::Result<Outcome> {
         let outcome = timeout(PATIENCE, self.attempt()).await.unwrap_or(Ok(Outcome::Unknown))?;
         if let Outcome::Made(run) = &outcome {
-            triggers::record(&self.db, self.space, run).await?;
+            triggers::record(&self.db, self.space, self.command.id, run).await?;
         }
         Ok(outcome)
     }

@@ -1,4 +1,5 @@
-//! The way to PostgreSQL: the pool and the migrations. What is asked over it is for the stores and projections.
+//! The way to PostgreSQL: the pool, the migrations, and the rights of the roles. What is asked over it is for the
+//! stores and projections.
 
 use std::time::Duration;
 
@@ -24,6 +25,18 @@ pub struct DatabaseConfig {
     /// Seconds that one SQL statement may take before it is given up
     #[arg(long, env = "ORCHESTRATION_STATEMENT_TIMEOUT", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub statement_timeout: u32,
+}
+
+/// The roles that the worker and the API connect with, where they have roles of their own (`deploy/roles.sql`).
+#[derive(Args, Clone, Debug)]
+pub struct Roles {
+    /// PostgreSQL role of the worker, granted what it needs if it exists
+    #[arg(long, env = "ORCHESTRATION_WORKER_ROLE", default_value = "orchestration_worker")]
+    pub worker_role: String,
+
+    /// PostgreSQL role of the API, granted what it needs if it exists
+    #[arg(long, env = "ORCHESTRATION_API_ROLE", default_value = "orchestration_api")]
+    pub api_role: String,
 }
 
 /// How long a connection that answered is taken to be alive.
@@ -144,6 +157,34 @@ async fn prepare(migration: &Migration, db: &mut PgConnection) -> Result<(), sql
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
+}
+
+/// Grants the roles what they need in the schema and takes everything else from them; tells which of them exist.
+/// Nobody who is at work notices: it is one transaction.
+///
+/// # Errors
+/// When the server is away, or the schema belongs to somebody else.
+pub async fn grant(pool: &PgPool, roles: &Roles) -> Result<Vec<String>, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    for (setting, role) in
+        [("orchestration.worker_role", &roles.worker_role), ("orchestration.api_role", &roles.api_role)]
+    {
+        sqlx::query("select set_config($1, $2, true)").bind(setting).bind(role).execute(&mut *tx).await?;
+    }
+    sqlx::raw_sql(include_str!("../../migrations/grants.sql")).execute(&mut *tx).await?;
+    let found =
+        sqlx::query_scalar("select rolname::text from pg_roles where rolname in ($1, $2) order by rolname")
+            .bind(&roles.worker_role)
+            .bind(&roles.api_role)
+            .fetch_all(&mut *tx)
+            .await?;
+    tx.commit().await?;
+    Ok(found)
+}
+
+/// Whether an error means that the role may not do what was asked.
+pub fn is_denied(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "42501")
 }
 
 /// Marks the moment before a page is asked for. The version comes from a sequence, so that it orders observations of

@@ -1,6 +1,7 @@
 //! What the worker and the API agree on: ids, states, the event contract, providers, and the ways to PostgreSQL and
 //! Kafka. It leaves what is done with them to the two binaries.
 
+pub mod audit;
 pub mod connector;
 pub mod db;
 pub mod events;

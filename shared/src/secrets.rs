@@ -70,6 +70,18 @@ impl Keyring {
         Ok(sealed)
     }
 
+    /// Seals under the first key what another key sealed; none when the first key did.
+    ///
+    /// # Errors
+    /// When none of the keys fits.
+    pub fn reseal(&self, place: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, SecretError> {
+        let first = Self { ciphers: self.ciphers.iter().take(1).cloned().collect() };
+        match first.open(place, sealed) {
+            Ok(_) => Ok(None),
+            Err(_) => self.seal(place, &self.open(place, sealed)?).map(Some),
+        }
+    }
+
     /// Opens what was sealed to this place.
     ///
     /// # Errors
@@ -106,6 +118,16 @@ mod tests {
         let sealed = keyring(&[[1; 32]]).seal("here", b"hunter2").unwrap();
         assert_eq!(keyring(&[[2; 32], [1; 32]]).open("here", &sealed).unwrap(), b"hunter2");
         assert_eq!(keyring(&[[2; 32]]).open("here", &sealed), Err(SecretError::Unopenable));
+    }
+
+    #[test]
+    fn resealing_makes_the_old_key_needless_and_is_done_once() {
+        let sealed = keyring(&[[1; 32]]).seal("here", b"hunter2").unwrap();
+        let both = keyring(&[[2; 32], [1; 32]]);
+        let resealed = both.reseal("here", &sealed).unwrap().expect("sealed under the old key");
+        assert_eq!(keyring(&[[2; 32]]).open("here", &resealed).unwrap(), b"hunter2");
+        assert_eq!(both.reseal("here", &resealed), Ok(None));
+        assert_eq!(keyring(&[[3; 32]]).reseal("here", &sealed), Err(SecretError::Unopenable));
     }
 
     #[test]

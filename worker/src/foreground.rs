@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use shared::ids::{ConnectorId, SyncId};
+use shared::audit::{self, Act, Actor};
+use shared::ids::{ConnectorId, SpaceId, SyncId};
 use shared::shutdown;
 use sqlx::PgPool;
 use tokio::sync::watch;
@@ -39,18 +40,30 @@ pub async fn sync(args: &SyncArgs) -> anyhow::Result<()> {
 
 /// Writes the request down, already accepted: it does not need the way through Kafka.
 async fn request(pool: &PgPool, connector: ConnectorId, full: bool) -> anyhow::Result<SyncId> {
-    let id: Option<SyncId> = sqlx::query_scalar(
-        r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", requested_at, accepted_at)
-           select $1, space_id, id, 'queued', 'manual', $3, now(), now() from connectors
-           where id = $2 and deleted_at is null returning id"#,
-    )
-    .bind(Uuid::now_v7())
-    .bind(connector)
-    .bind(full)
-    .fetch_optional(pool)
-    .await
-    .context("PostgreSQL does not answer")?;
-    id.with_context(|| format!("there is no connector {connector}"))
+    let id = SyncId(Uuid::now_v7());
+    let written = async {
+        let mut tx = pool.begin().await?;
+        let space: Option<SpaceId> = sqlx::query_scalar(
+            r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", requested_at, accepted_at)
+               select $1, space_id, id, 'queued', 'manual', $3, now(), now() from connectors
+               where id = $2 and deleted_at is null returning space_id"#,
+        )
+        .bind(id)
+        .bind(connector)
+        .bind(full)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(space) = space {
+            let act = Act::request_sync(Actor::CommandLine, connector, id, full, false);
+            audit::record(&mut tx, space, &act).await?;
+        }
+        tx.commit().await?;
+        Ok::<_, sqlx::Error>(space.is_some())
+    };
+    match written.await.context("PostgreSQL does not answer")? {
+        true => Ok(id),
+        false => bail!("there is no connector {connector}"),
+    }
 }
 
 /// Runs jobs of the connector until the sync has ended, here or in another worker.

@@ -1,5 +1,6 @@
 //! Makes the read model anew from the topics alone: into fresh tables beside the old ones, which go on serving and being
-//! projected into until both are swapped in one transaction.
+//! projected into until both are swapped in one transaction. That takes the owner of the schema: the worker's own role
+//! may fill tables, not make them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
+use shared::audit::{self, Act, Actor};
 use shared::db;
 use shared::events::Topic;
+use shared::ids::{ConnectorId, SpaceId, SyncId};
 use shared::kafka::KafkaConfig;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::block_in_place;
@@ -33,7 +36,7 @@ type Positions = BTreeMap<(String, i32), i64>;
 pub async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
     let pool = db::pool(&settings.database, "orchestration-worker-rebuild")?;
     let mut db = pool.acquire().await.context("PostgreSQL does not answer")?.detach();
-    sqlx::raw_sql(FRESH_TABLES).execute(&mut db).await?;
+    sqlx::raw_sql(FRESH_TABLES).execute(&mut db).await.map_err(explain)?;
     let mut log = Log::open(&settings.kafka)?;
     let bar = ProgressBar::new(log.ahead()?);
     let mut swapped = false;
@@ -54,6 +57,16 @@ pub async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
     let asked = ask_for_full_syncs(&pool).await?;
     println!("the read model is new, from {} records; {asked} full syncs asked for", log.read);
     Ok(())
+}
+
+/// Says who may do it, where the role may not.
+fn explain(error: sqlx::Error) -> anyhow::Error {
+    match db::is_denied(&error) {
+        true => anyhow::Error::from(error).context(
+            "tables are made anew here, which only their owner may: set DATABASE_URL to the owner's for this command",
+        ),
+        false => error.into(),
+    }
 }
 
 const FRESH_TABLES: &str = "
@@ -78,18 +91,27 @@ const FRESH_TABLES: &str = "
     set search_path = rebuild, public;
     set statement_timeout = 0";
 
-/// Indexes get the names of those they stand in for, so that later migrations find them, and triggers are made again.
+/// Indexes get the names of those they stand in for, so that later migrations find them; triggers are made again, and
+/// owners and rights are what they were.
 const SWAP: &str = "
     do $$
     declare
         names jsonb;
         renamed record;
-        triggers text[];
-        trigger_again text;
+        again text[];
+        statement text;
     begin
-        select array_agg(pg_get_triggerdef(oid)) into triggers from pg_trigger
-        where not tgisinternal and tgrelid in
-            ('public.pipelines'::regclass, 'public.runs'::regclass, 'public.task_runs'::regclass);
+        with old as (
+            select oid, relname, relowner, relacl from pg_class where oid in
+                ('public.pipelines'::regclass, 'public.runs'::regclass, 'public.task_runs'::regclass))
+        select array_agg(made) into again from (
+            select pg_get_triggerdef(t.oid) as made from pg_trigger t join old on old.oid = t.tgrelid
+            where not t.tgisinternal
+            union all
+            select format('alter table public.%I owner to %I', relname, pg_get_userbyid(relowner)) from old
+            union all
+            select format('grant %s on public.%I to %I', may.privilege_type, relname, pg_get_userbyid(may.grantee))
+            from old, aclexplode(relacl) may where may.grantee not in (0, relowner)) statements;
         select jsonb_object_agg(fresh.indexname, old.indexname) into names
         from pg_indexes fresh join pg_indexes old on old.schemaname = 'public' and old.tablename = fresh.tablename
             and split_part(old.indexdef, ' USING ', 2) = split_part(fresh.indexdef, ' USING ', 2)
@@ -102,8 +124,8 @@ const SWAP: &str = "
         for renamed in select key, value from jsonb_each_text(names) where key <> value loop
             execute format('alter index public.%I rename to %I', renamed.key, renamed.value);
         end loop;
-        foreach trigger_again in array coalesce(triggers, '{}') loop
-            execute trigger_again;
+        foreach statement in array again loop
+            execute statement;
         end loop;
         perform count_all_runs();
     end $$";
@@ -202,14 +224,21 @@ async fn swap(db: &mut PgConnection, reached: &Positions) -> anyhow::Result<bool
     Ok(true)
 }
 
-async fn ask_for_full_syncs(pool: &PgPool) -> anyhow::Result<u64> {
-    let asked = sqlx::query(
+async fn ask_for_full_syncs(pool: &PgPool) -> anyhow::Result<usize> {
+    let mut tx = pool.begin().await?;
+    let asked: Vec<(SyncId, SpaceId, ConnectorId)> = sqlx::query_as(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", requested_at, accepted_at)
            select gen_random_uuid(), space_id, id, 'queued', 'manual', true, now(), now() from connectors
-           where is_active and deleted_at is null and connector_type = $1"#,
+           where is_active and deleted_at is null and connector_type = $1
+           returning id, space_id, connector_id"#,
     )
     .bind(shared::connector::AIRFLOW)
-    .execute(pool)
+    .fetch_all(&mut *tx)
     .await?;
-    Ok(asked.rows_affected())
+    for (sync, space, connector) in &asked {
+        let act = Act::request_sync(Actor::CommandLine, *connector, *sync, true, false);
+        audit::record(&mut tx, *space, &act).await?;
+    }
+    tx.commit().await?;
+    Ok(asked.len())
 }

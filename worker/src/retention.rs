@@ -72,6 +72,10 @@ pub struct RetentionConfig {
     #[arg(long, env = "ORCHESTRATION_KEEP_DEAD_LETTERS", default_value_t = Keep(Some(30)))]
     pub keep_dead_letters: Keep<1>,
 
+    /// Days that it is kept who did what, or `forever`
+    #[arg(long, env = "ORCHESTRATION_KEEP_AUDIT", default_value_t = Keep(None))]
+    pub keep_audit: Keep<1>,
+
     /// Rows a second that are removed at most, of what is older than that
     #[arg(long, env = "ORCHESTRATION_RETENTION_ROWS_PER_SECOND", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub retention_rows_per_second: u32,
@@ -109,7 +113,7 @@ struct Kind {
 }
 
 /// Task runs stand before runs: a run goes when it has none left.
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind {
         what: "task_runs",
         days: RetentionConfig::task_run_days,
@@ -180,7 +184,7 @@ const KINDS: [Kind; 5] = [
         find: "
             select id, created_at, true from triggers
             where $1::uuid is not null and created_at < $2 and (created_at, id) > ($3, $4)
-            order by created_at, id limit $5 for update skip locked",
+            order by created_at, id limit $5",
         remove: "delete from triggers where id = any($1)",
     },
     Kind {
@@ -192,6 +196,16 @@ const KINDS: [Kind; 5] = [
             where $1::uuid is not null and replayed_at < $2 and (replayed_at, id) > ($3, $4)
             order by replayed_at, id limit $5 for update skip locked",
         remove: "delete from dead_letters where id = any($1)",
+    },
+    Kind {
+        what: "audit",
+        days: |config| config.keep_audit.0,
+        groups: ONE_GROUP,
+        find: "
+            select id, at, true from audit
+            where $1::uuid is not null and at < $2 and (at, id) > ($3, $4)
+            order by at, id limit $5",
+        remove: "delete from audit where id = any($1)",
     },
 ];
 

@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 pub use words::{
-    Activity, CriticalityWord, EventKind, EventStatus, JsonObject, Moment, Person, PipelineOrder,
+    ActionWord, Activity, CriticalityWord, EventKind, EventStatus, JsonObject, Moment, Person, PipelineOrder,
     PipelineStatus, Report, RoleWord, RunKind, RunOrder, RunStatus, SyncStatusWord, SyncTriggerWord,
-    TaskStatus,
+    TaskStatus, ViaWord,
 };
 
 use crate::routes::{self, BASE};
@@ -153,7 +153,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let may = |code: &str| match code {
         "304" => reads,
         "400" | "413" => body,
-        "403" => keyed && method != "get" && !path.ends_with("/watch"),
+        "403" => keyed && (method != "get" || path.ends_with("/audit")) && !path.ends_with("/watch"),
         "404" => path.contains('{'),
         "422" => checked,
         _ => keyed,
@@ -187,6 +187,7 @@ fn operation_id(path: &str, method: &str) -> String {
 fn tag(path: &str) -> &'static str {
     match path {
         path if !path.starts_with(BASE) => "Service",
+        path if path.ends_with("/audit") => "Audit",
         path if path.contains("comments") => "Comments",
         path if path.ends_with("/events") => "Events",
         path if path.contains("/sync") => "Syncs",

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use shared::audit::Action;
 use shared::events::SyncReport;
 use shared::state::{Role, SyncStatus, SyncTrigger, TaskState};
 use utoipa::openapi::schema::AnyOfBuilder;
@@ -143,6 +144,27 @@ impl PartialSchema for EventStatus {
 }
 
 impl ToSchema for EventStatus {}
+/// What was done.
+pub struct ActionWord;
+
+impl PartialSchema for ActionWord {
+    fn schema() -> RefOr<Schema> {
+        one_of(&Action::ALL)
+    }
+}
+
+impl ToSchema for ActionWord {}
+
+/// The way an act was asked.
+pub struct ViaWord;
+
+impl PartialSchema for ViaWord {
+    fn schema() -> RefOr<Schema> {
+        one_of(&["api", "cli", "kafka"])
+    }
+}
+
+impl ToSchema for ViaWord {}
 
 /// A member's role.
 pub struct RoleWord;

@@ -121,7 +121,7 @@ pub async fn delete(
     if known.author.id != space.user.id && space.role < Role::Admin {
         return Err(ApiError::Forbidden("Only its author or an admin deletes a comment"));
     }
-    match comments::delete(&app.db, space.space, comment).await? {
+    match comments::delete(&app.db, space.space, space.user.id, &known).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ApiError::NotFound("Comment")),
     }

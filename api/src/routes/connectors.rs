@@ -75,7 +75,7 @@ pub async fn create(space: SpaceEditor, State(app): State<App>, body: Body) -> A
         return Err(ApiError::Internal);
     };
     let new = NewConnector { name: name.trim().to_owned(), connector_type, is_active, config, credentials };
-    let id = connectors::create(&app.db, &app.keyring, space.space, &new).await?;
+    let id = connectors::create(&app.db, &app.keyring, space.space, space.user.id, &new).await?;
     let made = connectors::get(&app.db, space.space, id).await?.ok_or(ApiError::NotFound("Connector"))?;
     let location = format!("{BASE}/catalog/spaces/{}/connectors/{id}", space.slug);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(made)))
@@ -94,7 +94,8 @@ pub async fn update(
     let mut fields = body.fields()?;
     let change = read_change(&mut fields, &now, app.network);
     fields.finish()?;
-    if !connectors::update(&app.db, &app.keyring, space.space, connector, &change).await? {
+    let (db, keyring, user) = (&app.db, &app.keyring, space.user.id);
+    if !connectors::update(db, keyring, space.space, user, connector, &change).await? {
         return Err(ApiError::NotFound("Connector"));
     }
     let changed = connectors::get(&app.db, space.space, connector).await?;
@@ -108,7 +109,7 @@ pub async fn delete(
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,
 ) -> ApiResult<StatusCode> {
-    match connectors::delete(&app.db, space.space, connector).await? {
+    match connectors::delete(&app.db, space.space, space.user.id, connector).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ApiError::NotFound("Connector")),
     }

@@ -48,7 +48,7 @@ pub async fn set_team(
     {
         return Err(ApiError::NotFound("Team"));
     }
-    governance::set_team(&app.db, space.space, pipeline, change.team_id).await?;
+    governance::set_team(&app.db, space.space, space.user.id, pipeline, change.team_id).await?;
     shown(&app, &space, pipeline).await
 }
 
@@ -64,7 +64,7 @@ pub async fn set_criticality(
     let criticality = fields.nullable("criticality", body::word(&CRITICALITIES)).flatten();
     let change = CriticalityChange { criticality };
     fields.finish()?;
-    governance::set_criticality(&app.db, space.space, pipeline, change.criticality).await?;
+    governance::set_criticality(&app.db, space.space, space.user.id, pipeline, change.criticality).await?;
     shown(&app, &space, pipeline).await
 }
 

@@ -1,6 +1,7 @@
 //! The route table, on one screen. Paths stand with their handlers; what a handler may be asked by whom is the
 //! extractor it takes.
 
+mod audit;
 mod comments;
 mod connectors;
 mod docs;
@@ -65,6 +66,7 @@ fn table() -> OpenApiRouter<App> {
     let base = OpenApiRouter::new()
         .routes(routes!(me::show))
         .routes(routes!(teams::list))
+        .routes(routes!(audit::list))
         .nest("/spaces/{slug}/orchestration", orchestration())
         .nest("/catalog/spaces/{slug}/connectors", catalog());
     OpenApiRouter::new()

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::json;
+use shared::audit::{self, Act, Action, Actor};
 use shared::events::UserRef;
 use shared::ids::{CommentId, RunId, SpaceId, TaskRunId, UserId};
 use sqlx::postgres::PgRow;
@@ -151,15 +153,25 @@ pub async fn update(db: &PgPool, space: SpaceId, comment: CommentId, content: &s
     Ok(updated.rows_affected() > 0)
 }
 
-/// Deletes a comment; false when it is gone.
+/// Deletes a comment; false when it is gone. That somebody deletes another's is written down, what it said is not.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn delete(db: &PgPool, space: SpaceId, comment: CommentId) -> sqlx::Result<bool> {
+pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, comment: &Comment) -> sqlx::Result<bool> {
+    let mut tx = db.begin().await?;
     let deleted = sqlx::query("delete from comments where id = $1 and space_id = $2")
-        .bind(comment)
+        .bind(comment.id)
         .bind(space)
-        .execute(db)
+        .execute(&mut *tx)
         .await?;
-    Ok(deleted.rows_affected() > 0)
+    let is_deleted = deleted.rows_affected() > 0;
+    if is_deleted && comment.author.id != user {
+        let details = json!({
+            "author_id": comment.author.id, "run_id": comment.run_id, "task_run_id": comment.task_run_id,
+        });
+        let act = Act::new(Actor::User(user), Action::CommentDeleted, comment.id, details);
+        audit::record(&mut tx, space, &act).await?;
+    }
+    tx.commit().await?;
+    Ok(is_deleted)
 }

@@ -1,10 +1,13 @@
 //! Connectors: what they are, who may be asked with which credentials, and what a change of them means to the worker.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
+use shared::audit::{self, Act, Action, Actor};
 use shared::connector::{AIRFLOW, ConnectorConfig, Secrets, credentials_place};
-use shared::ids::{ConnectorId, SpaceId, SyncId};
+use shared::ids::{ConnectorId, SpaceId, SyncId, UserId};
 use shared::secrets::Keyring;
 use shared::syncs::announce;
 use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder};
@@ -178,6 +181,7 @@ pub async fn create(
     db: &PgPool,
     keyring: &Keyring,
     space: SpaceId,
+    user: UserId,
     new: &NewConnector,
 ) -> ApiResult<ConnectorId> {
     let id = ConnectorId(Uuid::now_v7());
@@ -207,13 +211,17 @@ pub async fn create(
             .execute(&mut *tx)
             .await?;
     }
+    let details = json!({ "name": new.name, "connector_type": new.connector_type });
+    let act = Act::new(Actor::User(user), Action::ConnectorCreated, id, details);
+    audit::record(&mut tx, space, &act).await?;
     tx.commit().await?;
     Ok(id)
 }
 
-/// The configuration and activity of a connector before a change.
+/// A connector before a change.
 #[derive(FromRow)]
 struct Before {
+    name: String,
     is_active: bool,
     #[sqlx(json)]
     config: Value,
@@ -227,6 +235,7 @@ pub async fn update(
     db: &PgPool,
     keyring: &Keyring,
     space: SpaceId,
+    user: UserId,
     connector: ConnectorId,
     change: &ConnectorChange,
 ) -> ApiResult<bool> {
@@ -234,7 +243,7 @@ pub async fn update(
         change.credentials.as_ref().map(|credentials| seal(keyring, connector, credentials)).transpose()?;
     let mut tx = db.begin().await?;
     let before: Option<Before> = sqlx::query_as(
-        "select is_active, config from connectors where id = $1 and space_id = $2 and deleted_at is null for update",
+        "select name, is_active, config from connectors where id = $1 and space_id = $2 and deleted_at is null for update",
     )
     .bind(connector)
     .bind(space)
@@ -259,8 +268,40 @@ pub async fn update(
     .await
     .map_err(name_taken)?;
     tell_worker(&mut tx, connector, &before, change).await?;
+    let changed = before.fields_changed_by(change);
+    if !changed.is_empty() {
+        let details = json!({"name": change.name.as_ref().unwrap_or(&before.name), "changed": changed});
+        let act = Act::new(Actor::User(user), Action::ConnectorChanged, connector, details);
+        audit::record(&mut tx, space, &act).await?;
+    }
     tx.commit().await?;
     Ok(true)
+}
+
+impl Before {
+    /// By their names alone: what a configuration holds may be anything.
+    fn fields_changed_by(&self, change: &ConnectorChange) -> Vec<String> {
+        let mut changed = Vec::new();
+        if change.name.as_ref().is_some_and(|name| *name != self.name) {
+            changed.push("name".to_owned());
+        }
+        if change.is_active.is_some_and(|is_active| is_active != self.is_active) {
+            changed.push("is_active".to_owned());
+        }
+        if let Some(config) = &change.config {
+            let fields: BTreeSet<&String> = [config, &self.config]
+                .iter()
+                .filter_map(|config| config.as_object())
+                .flat_map(|map| map.keys())
+                .collect();
+            let differing = fields.into_iter().filter(|field| config.get(field) != self.config.get(field));
+            changed.extend(differing.map(|field| format!("config.{field}")));
+        }
+        if change.credentials.is_some() {
+            changed.push("credentials".to_owned());
+        }
+        changed
+    }
 }
 
 /// Makes the worker see a change: when it polls next, and what it must read again.
@@ -310,19 +351,21 @@ async fn tell_worker(
 ///
 /// # Errors
 /// When the database is away.
-pub async fn delete(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<bool> {
+pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, connector: ConnectorId) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
-    let deleted = sqlx::query(
+    let deleted: Option<String> = sqlx::query_scalar(
         "update connectors set deleted_at = now(), updated_at = now(), credentials_sealed = null
-         where id = $1 and space_id = $2 and deleted_at is null",
+         where id = $1 and space_id = $2 and deleted_at is null returning name",
     )
     .bind(connector)
     .bind(space)
-    .execute(&mut *tx)
+    .fetch_optional(&mut *tx)
     .await?;
-    if deleted.rows_affected() == 0 {
+    let Some(name) = deleted else {
         return Ok(false);
-    }
+    };
+    let act = Act::new(Actor::User(user), Action::ConnectorDeleted, connector, json!({ "name": name }));
+    audit::record(&mut tx, space, &act).await?;
     sqlx::query(
         "update connector_state set next_due_at = null, lease_epoch = lease_epoch + 1, lease_until = null
          where connector_id = $1",

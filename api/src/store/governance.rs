@@ -1,9 +1,26 @@
 //! What a space decides about its pipelines: who owns one, how much it matters, who watches it. Kept apart from what
 //! the provider says, so that it survives every sync and rebuild.
 
+use serde_json::json;
+use shared::audit::{self, Act, Action, Actor};
 use shared::ids::{PipelineId, SpaceId, TeamId, UserId};
 use shared::state::Criticality;
-use sqlx::PgPool;
+use sqlx::{FromRow, PgConnection, PgPool};
+
+/// What was decided before.
+#[derive(Default, FromRow)]
+struct Decided {
+    team_id: Option<TeamId>,
+    criticality: Option<String>,
+}
+
+/// Looks at what is about to be changed, and keeps others from changing it meanwhile.
+async fn decided(db: &mut PgConnection, space: SpaceId, pipeline: PipelineId) -> sqlx::Result<Decided> {
+    let found = sqlx::query_as(
+        "select team_id, criticality from pipeline_governance where pipeline_id = $1 and space_id = $2 for update",
+    );
+    Ok(found.bind(pipeline).bind(space).fetch_optional(db).await?.unwrap_or_default())
+}
 
 /// Gives a pipeline to a team, or to none; false when the space has no such pipeline.
 ///
@@ -12,9 +29,12 @@ use sqlx::PgPool;
 pub async fn set_team(
     db: &PgPool,
     space: SpaceId,
+    user: UserId,
     pipeline: PipelineId,
     team: Option<TeamId>,
 ) -> sqlx::Result<bool> {
+    let mut tx = db.begin().await?;
+    let before = decided(&mut tx, space, pipeline).await?.team_id;
     let set = sqlx::query(
         "insert into pipeline_governance (pipeline_id, space_id, team_id)
          select id, space_id, $3 from pipelines where id = $1 and space_id = $2
@@ -23,9 +43,16 @@ pub async fn set_team(
     .bind(pipeline)
     .bind(space)
     .bind(team)
-    .execute(db)
+    .execute(&mut *tx)
     .await?;
-    Ok(set.rows_affected() > 0)
+    let is_set = set.rows_affected() > 0;
+    if is_set && before != team {
+        let details = json!({ "from": before, "to": team });
+        let act = Act::new(Actor::User(user), Action::PipelineTeamChanged, pipeline, details);
+        audit::record(&mut tx, space, &act).await?;
+    }
+    tx.commit().await?;
+    Ok(is_set)
 }
 
 /// Says how much a pipeline matters; false when the space has no such pipeline.
@@ -35,9 +62,13 @@ pub async fn set_team(
 pub async fn set_criticality(
     db: &PgPool,
     space: SpaceId,
+    user: UserId,
     pipeline: PipelineId,
     criticality: Option<Criticality>,
 ) -> sqlx::Result<bool> {
+    let criticality = criticality.map(|criticality| criticality.to_string());
+    let mut tx = db.begin().await?;
+    let before = decided(&mut tx, space, pipeline).await?.criticality;
     let set = sqlx::query(
         "insert into pipeline_governance (pipeline_id, space_id, criticality)
          select id, space_id, $3 from pipelines where id = $1 and space_id = $2
@@ -45,10 +76,17 @@ pub async fn set_criticality(
     )
     .bind(pipeline)
     .bind(space)
-    .bind(criticality.map(|criticality| criticality.to_string()))
-    .execute(db)
+    .bind(&criticality)
+    .execute(&mut *tx)
     .await?;
-    Ok(set.rows_affected() > 0)
+    let is_set = set.rows_affected() > 0;
+    if is_set && before != criticality {
+        let details = json!({ "from": before, "to": criticality });
+        let act = Act::new(Actor::User(user), Action::PipelineCriticalityChanged, pipeline, details);
+        audit::record(&mut tx, space, &act).await?;
+    }
+    tx.commit().await?;
+    Ok(is_set)
 }
 
 /// Makes a person watch a pipeline.

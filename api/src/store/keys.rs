@@ -6,7 +6,7 @@ use rand::RngCore;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shared::ids::{KeyId, UserId};
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 /// What every key starts with.
@@ -16,6 +16,7 @@ pub const SCHEME: &str = "qk_";
 #[derive(Debug, Serialize, FromRow)]
 pub struct Key {
     pub id: KeyId,
+    pub user_id: UserId,
     pub prefix: String,
     pub label: String,
     pub created_at: DateTime<Utc>,
@@ -39,7 +40,7 @@ pub fn digest(key: &str) -> [u8; 32] {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn create(db: &PgPool, user: UserId, label: &str) -> sqlx::Result<NewKey> {
+pub async fn create(db: &mut PgConnection, user: UserId, label: &str) -> sqlx::Result<NewKey> {
     let mut bits = [0; 6 + 32];
     rand::rng().fill_bytes(&mut bits);
     let (prefix, secret) = bits.split_at(6);
@@ -65,7 +66,7 @@ pub async fn create(db: &PgPool, user: UserId, label: &str) -> sqlx::Result<NewK
 /// When the database is away.
 pub async fn list(db: &PgPool, user: UserId) -> sqlx::Result<Vec<Key>> {
     sqlx::query_as(
-        "select id, prefix, label, created_at, revoked_at from api_keys where user_id = $1
+        "select id, user_id, prefix, label, created_at, revoked_at from api_keys where user_id = $1
          order by created_at, id",
     )
     .bind(user)
@@ -73,16 +74,29 @@ pub async fn list(db: &PgPool, user: UserId) -> sqlx::Result<Vec<Key>> {
     .await
 }
 
-/// Revokes a key, if there is one with this id; a revoked one stays as it was.
+/// A key, kept from being changed by anyone else in the meantime.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn revoke(db: &PgPool, key: KeyId) -> sqlx::Result<Option<Key>> {
+pub async fn find(db: &mut PgConnection, key: KeyId) -> sqlx::Result<Option<Key>> {
     sqlx::query_as(
-        "update api_keys set revoked_at = coalesce(revoked_at, now()) where id = $1
-         returning id, prefix, label, created_at, revoked_at",
+        "select id, user_id, prefix, label, created_at, revoked_at from api_keys where id = $1 for update",
     )
     .bind(key)
     .fetch_optional(db)
+    .await
+}
+
+/// Makes a key worthless.
+///
+/// # Errors
+/// When there is none of this id, or the database is away.
+pub async fn revoke(db: &mut PgConnection, key: KeyId) -> sqlx::Result<Key> {
+    sqlx::query_as(
+        "update api_keys set revoked_at = now() where id = $1
+         returning id, user_id, prefix, label, created_at, revoked_at",
+    )
+    .bind(key)
+    .fetch_one(db)
     .await
 }

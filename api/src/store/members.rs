@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shared::ids::{SpaceId, UserId};
 use shared::state::Role;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection, PgPool};
 use utoipa::ToSchema;
 
 use crate::openapi::RoleWord;
@@ -31,7 +31,7 @@ pub struct Member {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn set(db: &PgPool, space: SpaceId, user: UserId, role: Role) -> sqlx::Result<Member> {
+pub async fn set(db: &mut PgConnection, space: SpaceId, user: UserId, role: Role) -> sqlx::Result<Member> {
     sqlx::query_as(
         "with membership as (
              insert into memberships (space_id, user_id, role) values ($1, $2, $3)
@@ -46,6 +46,18 @@ pub async fn set(db: &PgPool, space: SpaceId, user: UserId, role: Role) -> sqlx:
     .bind(role.to_string())
     .fetch_one(db)
     .await
+}
+
+/// What a person is in a space, if anything.
+///
+/// # Errors
+/// When the database is away.
+pub async fn role(db: &mut PgConnection, space: SpaceId, user: UserId) -> sqlx::Result<Option<Role>> {
+    sqlx::query_scalar("select role from memberships where space_id = $1 and user_id = $2 for update")
+        .bind(space)
+        .bind(user)
+        .fetch_optional(db)
+        .await
 }
 
 /// A space's members, by address.

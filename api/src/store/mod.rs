@@ -2,6 +2,7 @@
 //! to a space takes its id.
 
 pub mod access;
+pub mod audit;
 pub mod comments;
 pub mod connectors;
 pub mod governance;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::ids::SpaceId;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 /// A tenant.
@@ -19,7 +19,7 @@ pub struct Space {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn create(db: &PgPool, slug: &str, name: &str) -> sqlx::Result<Space> {
+pub async fn create(db: &mut PgConnection, slug: &str, name: &str) -> sqlx::Result<Space> {
     sqlx::query_as(
         "insert into spaces (id, slug, name) values ($1, $2, $3)
          on conflict (slug) do update set name = excluded.name
@@ -44,7 +44,7 @@ pub async fn list(db: &PgPool) -> sqlx::Result<Vec<Space>> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn find(db: &PgPool, slug: &str) -> sqlx::Result<Option<Space>> {
+pub async fn find(db: impl PgExecutor<'_>, slug: &str) -> sqlx::Result<Option<Space>> {
     sqlx::query_as("select id, slug, name, created_at from spaces where slug = $1")
         .bind(slug)
         .fetch_optional(db)

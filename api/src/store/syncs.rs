@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use shared::audit::{self, Act, Actor};
 use shared::connector::AIRFLOW;
 use shared::events::{SyncReport, SyncRequested, UserRef};
 use shared::ids::{ConnectorId, SpaceId, SyncId, UserId};
@@ -181,10 +182,13 @@ pub async fn request(
     .bind(connector)
     .execute(&mut *db)
     .await?;
-    if let Some(waiting) = join_waiting(db, connector, wish).await? {
-        return Ok(waiting);
+    let waiting = join_waiting(db, connector, wish).await?;
+    let id = waiting.unwrap_or_else(|| SyncId(Uuid::now_v7()));
+    let act = Act::request_sync(Actor::User(user), connector, id, wish.full, wish.accept_mass_deletion);
+    audit::record(db, space.0, &act).await?;
+    if waiting.is_some() {
+        return Ok(id);
     }
-    let id = SyncId(Uuid::now_v7());
     let requested_at = sqlx::query_scalar(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
                requested_by, requested_at, traceparent)

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use shared::ids::{SpaceId, TeamId};
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ pub struct Team {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn create(db: &PgPool, space: SpaceId, name: &str) -> sqlx::Result<Team> {
+pub async fn create(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::Result<Team> {
     sqlx::query_as(
         "insert into teams (id, space_id, name) values ($1, $2, $3)
          on conflict (space_id, name) do update set name = excluded.name
@@ -31,6 +31,18 @@ pub async fn create(db: &PgPool, space: SpaceId, name: &str) -> sqlx::Result<Tea
     .bind(name)
     .fetch_one(db)
     .await
+}
+
+/// The team of this name.
+///
+/// # Errors
+/// When the database is away.
+pub async fn find(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::Result<Option<Team>> {
+    sqlx::query_as("select id, name from teams where space_id = $1 and name = $2")
+        .bind(space)
+        .bind(name)
+        .fetch_optional(db)
+        .await
 }
 
 /// All teams of a space, by name.

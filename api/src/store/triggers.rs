@@ -1,7 +1,8 @@
 //! Commands to trigger a run: written down before anything is sent, answered once.
 
-use chrono::{DateTime, Utc};
+use serde_json::json;
 use serde_json::value::RawValue;
+use shared::audit::{self, Act, Action, Actor};
 use shared::events::{Observed, RunObserved};
 use shared::ids::{ConnectorId, PipelineId, RunId, SpaceId, UserId};
 use shared::outbox;
@@ -13,8 +14,6 @@ use uuid::Uuid;
 const HONOURED: &str = "24 hours";
 /// How long one process may be at a command before another takes it up.
 pub const ATTEMPT_SECONDS: f64 = 100.0;
-/// Before the log's first record: where it will stand there is not known yet.
-const NOT_IN_LOG: i64 = -1;
 
 /// A pipeline as far as triggering it goes.
 #[derive(Debug, FromRow)]
@@ -174,6 +173,7 @@ async fn insert(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Opt
     .await?;
     let id = Uuid::now_v7();
     let run_external_id = new.run_external_id.map_or_else(|| format!("orchestration__{id}"), str::to_owned);
+    let run_id = RunId::of(new.connector, new.pipeline_external_id, &run_external_id);
     let inserted = sqlx::query(
         "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
              idempotency_key, command_sha256, attempt_until)
@@ -186,13 +186,19 @@ async fn insert(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Opt
     .bind(new.pipeline)
     .bind(new.user)
     .bind(&run_external_id)
-    .bind(RunId::of(new.connector, new.pipeline_external_id, &run_external_id))
+    .bind(run_id)
     .bind(new.idempotency_key)
     .bind(new.sha256)
     .bind(ATTEMPT_SECONDS)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    Ok((inserted.rows_affected() > 0).then_some(Command { id, run_external_id, repeated: false }))
+    if inserted.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let details = json!({ "command_id": id, "run_id": run_id, "run_external_id": run_external_id });
+    let act = Act::new(Actor::User(new.user), Action::PipelineTriggered, new.pipeline, details);
+    audit::record(db, new.space, &act).await?;
+    Ok(Some(Command { id, run_external_id, repeated: false }))
 }
 
 /// Keeps the answer of a command for those who ask again.
@@ -221,59 +227,21 @@ pub async fn release(db: &PgPool, command: Uuid) -> sqlx::Result<()> {
         .map(drop)
 }
 
-/// Makes a triggered run readable at once, and tells everybody else of it, in one transaction. What the worker has
+/// Makes the run of a command readable at once, and tells everybody else of it, in one transaction. What the worker has
 /// seen of it later stays.
 ///
 /// # Errors
-/// When the database is away.
-pub async fn record(db: &PgPool, space: SpaceId, run: &RunObserved) -> sqlx::Result<()> {
+/// When the database is away, or the command does not wait for its run.
+pub async fn record(db: &PgPool, space: SpaceId, command: Uuid, run: &RunObserved) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
-    sqlx::query(
-        "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
-             log_offset, observed_at, status, provider_status, run_type, logical_date, data_interval_start,
-             data_interval_end, run_after, queued_at, started_at, ended_at, duration_seconds, conf, note,
-             triggered_by_id, triggered_by_name, external_url)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-             $23, $24, $25, $26)
-         on conflict (id) do update set
-             version = excluded.version, fingerprint = excluded.fingerprint, observed_at = excluded.observed_at,
-             deleted_at = null, status = excluded.status, provider_status = excluded.provider_status,
-             run_type = excluded.run_type, logical_date = excluded.logical_date,
-             data_interval_start = excluded.data_interval_start, data_interval_end = excluded.data_interval_end,
-             run_after = excluded.run_after, queued_at = excluded.queued_at, started_at = excluded.started_at,
-             ended_at = excluded.ended_at, duration_seconds = excluded.duration_seconds, conf = excluded.conf,
-             note = excluded.note, triggered_by_id = excluded.triggered_by_id,
-             triggered_by_name = excluded.triggered_by_name, external_url = excluded.external_url
-         where runs.version < excluded.version",
-    )
-    .bind(run.id)
-    .bind(space)
-    .bind(run.connector_id)
-    .bind(run.pipeline_id)
-    .bind(&run.provider)
-    .bind(&run.external_id)
-    .bind(run.version)
-    .bind(run.fingerprint())
-    .bind(NOT_IN_LOG)
-    .bind(run.observed_at)
-    .bind(run.status.to_string())
-    .bind(&run.provider_status)
-    .bind(run.run_type.to_string())
-    .bind::<Option<DateTime<Utc>>>(run.logical_date)
-    .bind(run.data_interval_start)
-    .bind(run.data_interval_end)
-    .bind(run.run_after)
-    .bind(run.queued_at)
-    .bind(run.started_at)
-    .bind(run.ended_at)
-    .bind(run.duration_seconds)
-    .bind(&run.conf)
-    .bind(&run.note)
-    .bind(run.triggered_by.as_ref().map(|user| user.id))
-    .bind(run.triggered_by.as_ref().map(|user| &user.name))
-    .bind(&run.external_url)
-    .execute(&mut *tx)
-    .await?;
+    // The only thing that the API may do to the read model: its role cannot write there.
+    sqlx::query("select record_triggered_run($1, $2, $3, $4)")
+        .bind(space)
+        .bind(command)
+        .bind(run.fingerprint())
+        .bind(Json(run))
+        .execute(&mut *tx)
+        .await?;
     outbox::put(&mut tx, run).await?;
     tx.commit().await
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::ids::UserId;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 /// A person.
@@ -19,7 +19,7 @@ pub struct User {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn create(db: &PgPool, email: &str, name: &str) -> sqlx::Result<User> {
+pub async fn create(db: &mut PgConnection, email: &str, name: &str) -> sqlx::Result<User> {
     sqlx::query_as(
         "insert into users (id, email, name) values ($1, $2, $3)
          on conflict (lower(email)) do update set name = excluded.name
@@ -44,7 +44,7 @@ pub async fn list(db: &PgPool) -> sqlx::Result<Vec<User>> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn find(db: &PgPool, email: &str) -> sqlx::Result<Option<User>> {
+pub async fn find(db: impl PgExecutor<'_>, email: &str) -> sqlx::Result<Option<User>> {
     sqlx::query_as("select id, email, name, created_at from users where lower(email) = lower($1)")
         .bind(email)
         .fetch_optional(db)

@@ -45,6 +45,7 @@ pub fn table() -> Vec<Row> {
         ("GET", "/docs/{file}", Everybody, 200, none.clone()),
         ("GET", "/api/v1.0/me", Caller, 200, none.clone()),
         ("GET", "/api/v1.0/spaces/{slug}/teams", Viewer, 200, none.clone()),
+        ("GET", "/api/v1.0/spaces/{slug}/audit", Admin, 200, none.clone()),
         ("GET", o("/pipelines"), Viewer, 200, none.clone()),
         ("GET", o("/pipelines/{pipeline_id}"), Viewer, 200, none.clone()),
         ("PATCH", o("/pipelines/{pipeline_id}/team"), Editor, 200, json!({"team_id": null})),

@@ -18,7 +18,7 @@ impl Api {
         let mut process = Command::new(env!("CARGO_BIN_EXE_orchestration-api"))
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(arguments)
-            .env("DATABASE_URL", &stage.world.database_url)
+            .env("DATABASE_URL", &stage.world.database.api_url)
             .env("KAFKA_BOOTSTRAP_SERVERS", &stage.kafka.kafka_bootstrap_servers)
             .env("ORCHESTRATION_KAFKA_PREFIX", &stage.kafka.kafka_prefix)
             .env("ORCHESTRATION_SEALING_KEYS", SEALING_KEY)

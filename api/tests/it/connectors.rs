@@ -79,7 +79,7 @@ async fn secrets_are_sealed_and_shown_nowhere() {
         .await
         .unwrap();
     let connector = ConnectorId(id.parse::<Uuid>().unwrap());
-    let opened = keyring().open(&credentials_place(connector), &sealed).unwrap();
+    let opened = keyring("a").open(&credentials_place(connector), &sealed).unwrap();
     let opened: Credentials = serde_json::from_slice(&opened).unwrap();
     assert!(opened == Credentials::Basic { username: "svc".into(), password: CANARY.into() });
     assert!(!String::from_utf8_lossy(&sealed).contains(CANARY));
@@ -312,7 +312,7 @@ async fn headers_are_sealed_and_only_their_names_are_shown() {
         .fetch_one(&world.db)
         .await
         .unwrap();
-    let opened = keyring().open(&credentials_place(ConnectorId(id.parse().unwrap())), &sealed).unwrap();
+    let opened = keyring("a").open(&credentials_place(ConnectorId(id.parse().unwrap())), &sealed).unwrap();
     let opened: Secrets = serde_json::from_slice(&opened).unwrap();
     assert_eq!(opened.headers["X-Gate"].expose_secret(), CANARY);
     for (headers, told) in [

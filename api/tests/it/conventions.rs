@@ -199,7 +199,7 @@ async fn a_slow_request_is_given_up_and_the_next_one_is_answered() {
 #[tokio::test]
 async fn a_database_that_is_away_is_told_and_no_more() {
     let world = World::new().await;
-    world.db.close().await;
+    world.app.db.close().await;
     for path in ["/me".to_owned(), format!("/spaces/{SPACE}/orchestration/runs")] {
         let answer = world.get(&path).await;
         assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "2"));

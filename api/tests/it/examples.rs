@@ -64,6 +64,7 @@ async fn answers_have_the_names_and_types_of_the_examples() {
     fake.set_mood(Mood::Refusing(409));
     let refused = ask(Method::POST, format!("/pipelines/{pipeline}/trigger"), Value::Null).await.expect(409);
     let detail = world.read(&format!("/pipelines/{pipeline}")).await;
+    let team_changes = format!("/spaces/{SPACE}/audit?action=pipeline.team_changed");
     for (kind, found) in [
         ("Pipeline", &world.read("/pipelines").await[0]),
         ("Pipeline", &detail),
@@ -81,6 +82,7 @@ async fn answers_have_the_names_and_types_of_the_examples() {
         ("Sync", &connector["last_sync"]),
         ("Tested", &world.send(Method::POST, EDITOR, &format!("{catalog}/test"), None).await.expect(200)),
         ("Me", &world.send(Method::GET, EDITOR, "/me", None).await.expect(200)),
+        ("AuditEntry", &world.send(Method::GET, ADMIN, &team_changes, None).await.expect(200)[0]),
         ("Team", &world.get(&format!("/spaces/{SPACE}/teams")).await.expect(200)[0]),
     ] {
         assert_same_shape(found, &api::openapi::examples()[kind], kind);

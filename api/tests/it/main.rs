@@ -4,6 +4,8 @@
 
 mod access;
 mod api_process;
+mod audit;
+mod command_line;
 mod comments;
 mod conformance;
 mod connectors;
@@ -19,6 +21,8 @@ mod metrics;
 mod paging;
 mod pipelines;
 mod plans;
+mod roles;
+mod rotation;
 mod runs;
 mod schemathesis;
 mod stage;

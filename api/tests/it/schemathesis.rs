@@ -36,7 +36,7 @@ impl Served {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_orchestration-api"))
             .args(["serve", "--listen", &free.to_string()])
-            .env("DATABASE_URL", &world.database_url)
+            .env("DATABASE_URL", &world.database.api_url)
             .env("KAFKA_BOOTSTRAP_SERVERS", kafka)
             .env("ORCHESTRATION_SEALING_KEYS", SEALING_KEY)
             .env("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true")

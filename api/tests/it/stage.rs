@@ -39,7 +39,7 @@ impl Stage {
             "orchestration-worker",
             "run",
             "--database-url",
-            &world.database_url,
+            &world.database.worker_url,
             "--kafka-bootstrap-servers",
             kafka,
             "--kafka-prefix",

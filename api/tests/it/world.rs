@@ -12,7 +12,9 @@ use api::state::{App, Parts};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
+use local::TestDatabase;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -45,8 +47,9 @@ pub const SPACE: &str = "finance";
 pub const OTHER_SPACE: &str = "other";
 
 pub struct World {
+    /// The owner's, who sets up and looks on; the service has the API's role.
     pub db: PgPool,
-    pub database_url: String,
+    pub database: TestDatabase,
     pub app: App,
     router: Router,
     pub connector: ConnectorId,
@@ -108,8 +111,39 @@ impl Default for Setup {
     }
 }
 
-pub fn keyring() -> Keyring {
-    Keyring::new(&SealingConfig { sealing_keys: SEALING_KEY.into() }).unwrap()
+/// A sealing key for each letter: 32 times the letter, as a setting has it.
+pub fn sealing_keys(letters: &str) -> String {
+    let keys: Vec<_> = letters.bytes().map(|letter| STANDARD.encode([letter; 32])).collect();
+    keys.join(",")
+}
+
+pub fn keyring(letters: &str) -> Keyring {
+    Keyring::new(&SealingConfig { sealing_keys: sealing_keys(letters).into() }).unwrap()
+}
+
+fn service(database: &TestDatabase, keyring: Keyring, setup: Setup) -> App {
+    let kafka = KafkaConfig {
+        kafka_bootstrap_servers: setup.kafka,
+        kafka_prefix: String::new(),
+        kafka_partitions: 1,
+        kafka_replication: 1,
+        kafka_options: KafkaOptions::default(),
+    };
+    App::new(Parts {
+        db: local::test_pool(&database.api_url).unwrap(),
+        kafka: Probe::new(&kafka).unwrap(),
+        access: AccessMemory::default(),
+        keyring,
+        network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
+        limiter: Limiter::new(setup.limits.0, setup.limits.1),
+        live: Live::new(kafka, LiveConfig { streams: 10, streams_per_key: 10, stream_heartbeat: 1 }),
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        time_out: setup.time_out,
+        origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+        body_limit: 100_000,
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    })
 }
 
 impl World {
@@ -118,35 +152,13 @@ impl World {
     }
 
     pub async fn with(setup: Setup) -> Self {
-        let local::TestDatabase { url, pool: db } = local::test_database().await.expect("a database");
-        let kafka = KafkaConfig {
-            kafka_bootstrap_servers: setup.kafka.clone(),
-            kafka_prefix: String::new(),
-            kafka_partitions: 1,
-            kafka_replication: 1,
-            kafka_options: KafkaOptions::default(),
-        };
-        let app = App::new(Parts {
-            db: db.clone(),
-            kafka: Probe::new(&kafka).unwrap(),
-            access: AccessMemory::default(),
-            keyring: keyring(),
-            network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
-            limiter: Limiter::new(setup.limits.0, setup.limits.1),
-            live: Live::new(kafka, LiveConfig { streams: 10, streams_per_key: 10, stream_heartbeat: 1 }),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
-            time_out: setup.time_out,
-            origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
-            body_limit: 100_000,
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        });
-        let router = routes::router(app.clone());
+        let database = local::test_database().await.expect("a database");
+        let app = service(&database, keyring("a"), setup);
         let mut world = Self {
-            db,
-            database_url: url,
+            db: database.pool.clone(),
+            database,
+            router: routes::router(app.clone()),
             app,
-            router,
             connector: ConnectorId(Uuid::nil()),
             other_connector: ConnectorId(Uuid::nil()),
             team: Uuid::nil(),
@@ -154,6 +166,18 @@ impl World {
         };
         world.populate().await;
         world
+    }
+
+    /// The same service once more, as another process would be, with sealing keys of its own.
+    pub fn replica(&self, keyring: Keyring) -> Self {
+        let app = service(&self.database, keyring, Setup::default());
+        Self {
+            db: self.db.clone(),
+            database: self.database.clone(),
+            router: routes::router(app.clone()),
+            app,
+            ..*self
+        }
     }
 
     async fn populate(&mut self) {

@@ -17,6 +17,7 @@ mod process;
 mod product;
 mod progress;
 mod python;
+mod roles;
 mod service;
 mod status;
 mod test_database;
@@ -34,9 +35,10 @@ pub use postgres::{ensure_database, local_postgres, postgres, postgres_instance,
 pub use product::programs;
 pub use progress::print;
 pub use python::environment as python_environment;
+pub use roles::Roles;
 pub use service::Service;
 pub use status::{Part, PartStatus, status, table};
-pub use test_database::{TestDatabase, test_database};
+pub use test_database::{TestDatabase, test_database, test_pool};
 pub use tools::{program, program_of};
 
 /// A setting from the environment; an empty one counts as none.

@@ -17,6 +17,7 @@ use crate::{
     paths, ports,
     postgres::{ensure_database, external_postgres, postgres},
     process::Stop,
+    roles::Roles,
     service::{self, Launch, Service},
     tools,
 };
@@ -24,14 +25,29 @@ use crate::{
 const USUAL_API_PORT: u16 = 8080;
 const USUAL_METRICS_PORT: u16 = 9464;
 
+/// Where the worker's and the API's own way into the database stands, where they have roles of their own.
+const WORKER_DATABASE_URL: &str = "ORCHESTRATION_WORKER_DATABASE_URL";
+const API_DATABASE_URL: &str = "ORCHESTRATION_API_DATABASE_URL";
+
 /// Writes `.local/demo.env` with what the worker and the API need; what else it holds stays.
 pub async fn prepare_settings(kafka: &str, airflow: &Airflow) -> Result<Settings> {
     let admin_url = postgres().await?;
-    let database_url = match external_postgres() {
-        Some(url) => url,
-        None => ensure_database(&admin_url, "orchestration").await?,
-    };
     let mut settings = env_file::read()?;
+    let database_url = match external_postgres() {
+        // Which roles a server of somebody else's has is theirs to say.
+        Some(url) => {
+            settings.retain(|name, _| name != WORKER_DATABASE_URL && name != API_DATABASE_URL);
+            url
+        }
+        None => {
+            let owner = ensure_database(&admin_url, "orchestration").await?;
+            let roles = Roles { owner: owner.clone(), ..Roles::of(&owner, "orchestration")? };
+            roles.make(&owner).await?;
+            settings.insert(WORKER_DATABASE_URL.to_owned(), roles.worker);
+            settings.insert(API_DATABASE_URL.to_owned(), roles.api);
+            owner
+        }
+    };
     let fixed = [
         ("DATABASE_URL", database_url.as_str()),
         ("KAFKA_BOOTSTRAP_SERVERS", kafka),
@@ -159,7 +175,8 @@ pub async fn start_api(settings: &Settings, wanted: Option<u16>) -> Result<u16> 
             Some(port) => port,
             None => service.choose_port(USUAL_API_PORT)?,
         };
-        let mut command = command(&binary_folder()?.join("orchestration-api"), settings)?;
+        let mut command =
+            command_as(API_DATABASE_URL, &binary_folder()?.join("orchestration-api"), settings)?;
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]);
         Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Group })
     };
@@ -174,7 +191,8 @@ pub async fn start_worker(settings: &Settings) -> Result<u16> {
     }
     let prepare = async || {
         let port = service.choose_port(USUAL_METRICS_PORT)?;
-        let mut command = command(&binary_folder()?.join("orchestration-worker"), settings)?;
+        let mut command =
+            command_as(WORKER_DATABASE_URL, &binary_folder()?.join("orchestration-worker"), settings)?;
         command.arg("run").env("ORCHESTRATION_METRICS_LISTEN", format!("127.0.0.1:{port}"));
         Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Group })
     };
@@ -208,6 +226,15 @@ fn is_outdated(service: &Service) -> bool {
 fn command(binary: &Path, settings: &Settings) -> Result<Command> {
     let mut command = Command::new(binary);
     command.current_dir(paths::local_folder("")?).envs(settings);
+    Ok(command)
+}
+
+/// The same with the role whose URL this setting holds, if there is one.
+fn command_as(database_url: &str, binary: &Path, settings: &Settings) -> Result<Command> {
+    let mut command = command(binary, settings)?;
+    if let Some(url) = settings.get(database_url) {
+        command.env("DATABASE_URL", url);
+    }
     Ok(command)
 }
 

@@ -1,5 +1,5 @@
 //! A fresh, migrated database for every test, copied from a template that is migrated once for each set of
-//! migrations.
+//! migrations. It has the roles that an installation has: what is tested runs with the rights it will have there.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -17,6 +17,7 @@ use sqlx::{
 use crate::{
     paths,
     postgres::{connect, database_url, postgres},
+    roles::{self, Roles},
 };
 
 /// Databases of tests older than this are dropped by later tests.
@@ -25,12 +26,19 @@ const KEEP: TimeDelta = TimeDelta::hours(1);
 const LOCK: i64 = 0x006f_7263_6865_7374;
 const TEMPLATE_PREFIX: &str = "orchestration_template_";
 const TEST_PREFIX: &str = "orchestration_test_";
+/// Apart from an installation's own, should there be one on the same server.
+const ROLES: &str = "orchestration_test";
 
 /// A database of its own, with all migrations applied. It stays for an hour, to be looked at.
+#[derive(Clone)]
 pub struct TestDatabase {
     /// Where it is, with the role that owns it.
     pub url: String,
-    /// A few connections to it.
+    /// The same with the worker's role.
+    pub worker_url: String,
+    /// The same with the API's role.
+    pub api_url: String,
+    /// A few connections for its owner.
     pub pool: PgPool,
 }
 
@@ -40,7 +48,7 @@ pub async fn test_database() -> Result<TestDatabase> {
     let mut admin = connect(&admin_url).await?;
     drop_old_databases(&mut admin).await?;
     let migrations = migrations().await?;
-    let template = template_name(&migrations);
+    let template = template_name(&migrations)?;
     let name = test_name(Utc::now().timestamp());
     let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
     let mut created = execute(&mut admin, &create).await;
@@ -49,13 +57,22 @@ pub async fn test_database() -> Result<TestDatabase> {
         created = execute(&mut admin, &create).await;
     }
     created.with_context(|| format!("cannot make a test database from {template}"))?;
+    let roles = Roles::of(&database_url(&admin_url, &name)?, ROLES)?;
+    // The rights in a database are copied from its template, those on it are not.
+    let rights = format!(
+        "REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT, CREATE ON DATABASE {name} TO {ROLES}_owner;
+         GRANT CONNECT ON DATABASE {name} TO {ROLES}_worker, {ROLES}_api"
+    );
+    execute(&mut admin, &rights).await?;
     admin.close().await?;
-    let url = database_url(&admin_url, &name)?;
-    let pool = PgPoolOptions::new()
-        .max_connections(8)
-        .acquire_timeout(Duration::from_secs(20))
-        .connect_lazy_with(url.parse::<PgConnectOptions>()?);
-    Ok(TestDatabase { url, pool })
+    let pool = test_pool(&roles.owner)?;
+    Ok(TestDatabase { url: roles.owner, worker_url: roles.worker, api_url: roles.api, pool })
+}
+
+/// A few connections, opened when they are needed.
+pub fn test_pool(url: &str) -> Result<PgPool> {
+    let options = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(20));
+    Ok(options.connect_lazy_with(url.parse::<PgConnectOptions>()?))
 }
 
 async fn migrations() -> Result<Migrator> {
@@ -64,12 +81,13 @@ async fn migrations() -> Result<Migrator> {
     read.with_context(|| format!("cannot read the migrations in {}", folder.display()))
 }
 
-/// Another template for every change of any migration.
-fn template_name(migrations: &Migrator) -> String {
-    let checksums: Vec<u8> =
+/// Another template for every change of any migration, or of the roles.
+fn template_name(migrations: &Migrator) -> Result<String> {
+    let mut recipe: Vec<u8> =
         migrations.iter().flat_map(|migration| migration.checksum.iter().copied()).collect();
-    let hash = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &checksums);
-    format!("{TEMPLATE_PREFIX}{}", hash.simple())
+    recipe.extend(roles::recipe()?.bytes());
+    let hash = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &recipe);
+    Ok(format!("{TEMPLATE_PREFIX}{}", hash.simple()))
 }
 
 /// Says when it was made, so that a later run can tell its age.
@@ -96,12 +114,16 @@ async fn make_template(
     if !exists {
         let draft = test_name(Utc::now().timestamp());
         execute(admin, &format!("CREATE DATABASE {draft}")).await?;
-        let mut connection = connect(&database_url(admin_url, &draft)?).await?;
+        let draft_url = database_url(admin_url, &draft)?;
+        let roles = Roles::of(&draft_url, ROLES)?;
+        roles.make(&draft_url).await?;
+        let mut owner = connect(&roles.owner).await?;
         migrations
-            .run_direct(None, &mut connection, false)
+            .run_direct(None, &mut owner, false)
             .await
             .context("a migration fails on an empty database")?;
-        connection.close().await?;
+        roles.grant(&mut owner).await?;
+        owner.close().await?;
         execute(admin, &format!("ALTER DATABASE {draft} RENAME TO {template}")).await?;
         // Nobody may connect, since a database in use cannot be copied.
         execute(admin, &format!("ALTER DATABASE {template} ALLOW_CONNECTIONS false")).await?;

@@ -2,8 +2,10 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use shared::audit::{self, Act, Actor};
 use shared::connector::AIRFLOW;
 use shared::events::SyncRequested;
+use shared::ids::SpaceId;
 use shared::syncs::announce;
 use shared::trace::{self, Trace};
 use sqlx::PgConnection;
@@ -49,13 +51,13 @@ async fn accept(
         Some(AIRFLOW) => {}
         Some(other) => return Ok(Some(format!("only Airflow connectors are supported, not {other}"))),
     }
-    let is_new: Option<bool> = sqlx::query_scalar(
+    let taken: Option<(SpaceId, bool)> = sqlx::query_as(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
                requested_at, accepted_at, traceparent)
            select $1, space_id, id, 'queued', 'manual', $3, $4, least($5, now()), now(), $6 from connectors
            where id = $2
            on conflict (id) do update set accepted_at = now() where syncs.accepted_at is null
-           returning xmax = 0"#,
+           returning space_id, xmax = 0"#,
     )
     .bind(request.id)
     .bind(request.connector_id)
@@ -65,9 +67,12 @@ async fn accept(
     .bind(trace.to_string())
     .fetch_optional(&mut *db)
     .await?;
-    let SyncRequested { id: sync_id, connector_id, full, .. } = request;
+    let SyncRequested { id: sync_id, connector_id, full, accept_mass_deletion, .. } = *request;
     tracing::info!(%sync_id, %connector_id, full, trace_id = trace.id(), "a sync is asked for");
-    if is_new == Some(true) {
+    // What the API asked for it has written down itself; the rest came from somebody with access to the topic.
+    if let Some((space, true)) = taken {
+        let act = Act::request_sync(Actor::Kafka, connector_id, sync_id, full, accept_mass_deletion);
+        audit::record(db, space, &act).await?;
         announce(db, &[request.id]).await?;
     }
     Ok(None)

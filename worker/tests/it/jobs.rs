@@ -55,7 +55,7 @@ async fn one_sync_serves_every_request_that_waits_and_a_lost_worker_loses_none()
     let job = stage.lease(true).await;
     assert_eq!(job.syncs.len(), 2);
     assert!(job.full_since.is_some(), "one of them asked for everything");
-    let mut db = stage.pool.acquire().await.unwrap();
+    let mut db = stage.parts.runner.pool.acquire().await.unwrap();
     let lease = worker::sync::jobs::lease(&mut db, "other", None).await.unwrap();
     assert!(lease.is_none(), "the lease is held");
     sqlx::query("update connector_state set lease_until = now() - interval '1 second'")
@@ -76,7 +76,7 @@ async fn a_tick_fires_once_across_workers_and_missed_ones_become_one() {
     .execute(&stage.pool)
     .await
     .unwrap();
-    let ticks = futures::future::join_all((0..8).map(|_| schedule::tick(&stage.pool))).await;
+    let ticks = futures::future::join_all((0..8).map(|_| schedule::tick(&stage.parts.runner.pool))).await;
     let made: usize = ticks.into_iter().map(Result::unwrap).sum();
     assert_eq!(made, 1);
     assert_eq!(stage.number("select count(*) from syncs where trigger = 'schedule'").await, 1);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod airflow;
+mod audit;
 mod consumer;
 mod faults;
 mod histories;
@@ -14,6 +15,7 @@ mod operating;
 mod outages;
 mod projection;
 mod retention;
+mod rotation;
 mod stage;
 mod syncing;
 mod traces;

@@ -5,7 +5,7 @@ use shared::state::RunState;
 use uuid::Uuid;
 
 use crate::stage::Stage;
-use crate::worker_process::{Worker, command, run_command};
+use crate::worker_process::{Worker, command, run_as_owner, run_command};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_from_the_topics_under_a_running_worker_gives_the_same_read_model() {
@@ -33,8 +33,15 @@ async fn a_rebuild_from_the_topics_under_a_running_worker_gives_the_same_read_mo
         .execute(&stage.pool)
         .await
         .unwrap();
-    let said = run_command(&stage, &["rebuild"]);
+    let rights = "select string_agg(relname || ' ' || relowner || ' ' || relacl::text, ' ' order by relname) from pg_class
+        where relname in ('pipelines', 'runs', 'task_runs')";
+    let rights_before: String = sqlx::query_scalar(rights).fetch_one(&stage.pool).await.unwrap();
+    let refused = command(&stage).arg("rebuild").output().unwrap();
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("set DATABASE_URL to the owner's for this command"), "{refused}");
+    let said = run_as_owner(&stage, &["rebuild"]);
     assert!(said.contains("6001 records"), "{said}");
+    assert_eq!(sqlx::query_scalar::<_, String>(rights).fetch_one(&stage.pool).await.unwrap(), rights_before);
     assert_eq!(stage.read_model().await, before);
     assert_eq!(stage.number(indexes).await, indexes_before);
     assert_eq!(sqlx::query_scalar::<_, String>(names).fetch_one(&stage.pool).await.unwrap(), names_before);

@@ -16,9 +16,9 @@ async fn a_row_says_what_its_event_said() {
     stage.send(std::slice::from_ref(&run)).await;
     stage.until("select (select count(*) from runs) + (select count(*) from pipelines) = 2").await;
     let pipelines: Vec<PipelineObserved> =
-        worker::project::find(&stage.pool, &[pipeline.id.0]).await.unwrap();
+        worker::project::find(&stage.parts.runner.pool, &[pipeline.id.0]).await.unwrap();
     assert_eq!(pipelines, [pipeline]);
-    let runs: Vec<RunObserved> = worker::project::find(&stage.pool, &[run.id.0]).await.unwrap();
+    let runs: Vec<RunObserved> = worker::project::find(&stage.parts.runner.pool, &[run.id.0]).await.unwrap();
     assert_eq!(runs, [run]);
 }
 

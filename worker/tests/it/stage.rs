@@ -29,8 +29,11 @@ pub const SEALING_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Stage {
+    /// The worker's, with the worker's role.
     pub args: RunArgs,
+    /// The owner's, who sets up and looks on.
     pub pool: PgPool,
+    owner_url: String,
     pub connector: ConnectorId,
     pub parts: Parts,
 }
@@ -39,7 +42,8 @@ impl Stage {
     /// A stage with nobody on it: topics exist, nothing is consumed.
     pub async fn empty() -> Self {
         let database = local::test_database().await.unwrap();
-        Self::on(&database.url, database.pool, &local::kafka().await.unwrap()).await
+        let kafka = local::kafka().await.unwrap();
+        Self::on(database.url, &database.worker_url, database.pool, &kafka).await
     }
 
     /// A stage on a PostgreSQL of its own, to be killed or measured, and on the Kafka given.
@@ -49,16 +53,16 @@ impl Stage {
         let url = local::ensure_database(&admin, &database).await.unwrap();
         let pool = PgPool::connect(&url).await.unwrap();
         shared::db::migrate(&pool).await.unwrap();
-        Self::on(&url, pool, kafka).await
+        Self::on(url.clone(), &url, pool, kafka).await
     }
 
-    async fn on(url: &str, pool: PgPool, kafka: &str) -> Self {
+    async fn on(owner_url: String, worker_url: &str, pool: PgPool, kafka: &str) -> Self {
         let prefix = format!("test-{}.", Uuid::new_v4().simple());
-        let args = run_args(url, kafka, &prefix);
+        let args = run_args(worker_url, kafka, &prefix);
         let connector = make_connector(&pool).await;
         let parts = Parts::open(&args.settings, CancellationToken::new()).unwrap();
         parts.await_topics().await.unwrap();
-        Self { args, pool, connector, parts }
+        Self { args, pool, owner_url, connector, parts }
     }
 
     /// Points the connector at a real Airflow.
@@ -134,7 +138,7 @@ impl Stage {
 
     /// Leases what waits, as a runner would.
     pub async fn take(&self) -> Job {
-        let mut db = self.pool.acquire().await.unwrap();
+        let mut db = self.parts.runner.pool.acquire().await.unwrap();
         let lease = jobs::lease(&mut db, "test", Some(self.connector)).await.unwrap().unwrap();
         jobs::take(&mut db, lease, &self.parts.runner.keyring).await.unwrap().unwrap().unwrap()
     }
@@ -164,13 +168,14 @@ impl Stage {
     pub async fn sync_job(&self, world: &World, job: &Job) -> Result<Synced, SyncError> {
         let progress = watch::Sender::default();
         let lease = jobs::Lease { connector_id: job.connector_id, epoch: job.epoch };
-        let outcome = sync_connector(&self.pool, self.producer(), job, world, &progress).await;
+        let pool = &self.parts.runner.pool;
+        let outcome = sync_connector(pool, self.producer(), job, world, &progress).await;
         let outcome = match outcome {
-            Ok(synced) => jobs::succeed(&self.pool, job, &synced).await.map(|()| synced),
+            Ok(synced) => jobs::succeed(pool, job, &synced).await.map(|()| synced),
             Err(error) => Err(error),
         };
         if let Err(error) = &outcome {
-            jobs::fail(&self.pool, lease, &job.syncs, error, &progress.borrow().report).await.unwrap();
+            jobs::fail(pool, lease, &job.syncs, error, &progress.borrow().report).await.unwrap();
         }
         outcome
     }
@@ -209,8 +214,14 @@ impl Stage {
         .unwrap()
     }
 
+    /// The worker's way into the database.
     pub fn database_url(&self) -> &str {
         self.args.settings.database.database_url.expose_secret()
+    }
+
+    /// The owner's.
+    pub fn owner_url(&self) -> &str {
+        &self.owner_url
     }
 
     /// Every event of one entity on a topic, oldest first: headers and data.

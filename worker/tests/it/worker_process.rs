@@ -4,6 +4,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::stage::{SEALING_KEY, Stage};
 
+const RUN: [&str; 3] = ["run", "--metrics-listen", "127.0.0.1:0"];
+
 /// A worker process on a stage.
 pub struct Worker(Child);
 
@@ -13,9 +15,15 @@ impl Worker {
     }
 
     pub fn start_with(stage: &Stage, arguments: &[&str]) -> Self {
-        let run = ["run", "--metrics-listen", "127.0.0.1:0"];
-        let child = command(stage).args(run).args(arguments).stderr(Stdio::inherit()).spawn().unwrap();
-        Self(child)
+        Self::begin(command(stage).args(RUN).args(arguments))
+    }
+
+    pub fn with_sealing_keys(stage: &Stage, keys: &str) -> Self {
+        Self::begin(command(stage).args(RUN).env("ORCHESTRATION_SEALING_KEYS", keys))
+    }
+
+    fn begin(worker: &mut Command) -> Self {
+        Self(worker.stderr(Stdio::inherit()).spawn().unwrap())
     }
 
     /// kill -9.
@@ -34,8 +42,17 @@ impl Drop for Worker {
 
 /// Runs one of the worker's commands to its end and returns what it printed.
 pub fn run_command(stage: &Stage, arguments: &[&str]) -> String {
-    let output = command(stage).args(arguments).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}");
+    run(command(stage).args(arguments))
+}
+
+/// The same as the owner of the schema.
+pub fn run_as_owner(stage: &Stage, arguments: &[&str]) -> String {
+    run(command(stage).args(arguments).env("DATABASE_URL", stage.owner_url()))
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{command:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 

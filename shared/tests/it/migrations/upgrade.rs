@@ -102,7 +102,7 @@ async fn until_waiting(pool: &PgPool) {
 
 /// A database as the last release leaves it, with ten thousand runs.
 async fn released_database() -> (String, PgPool) {
-    let TestDatabase { url, pool } = local::test_database().await.unwrap();
+    let TestDatabase { url, pool, .. } = local::test_database().await.unwrap();
     sqlx::raw_sql("drop schema public cascade; create schema public").execute(&pool).await.unwrap();
     // Whoever is connected has seen other tables of the same names.
     pool.close().await;

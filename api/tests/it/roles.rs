@@ -1,0 +1,297 @@
+//! The PostgreSQL roles: what each may not do is refused, every table has a decision, and the script makes them on a
+//! server where nobody is a superuser. That they may do what they must is proved by every other test, whose services
+//! have these roles.
+
+use local::{Roles, TestDatabase};
+use sqlx::{AssertSqlSafe, PgPool};
+use url::Url;
+use uuid::Uuid;
+
+use crate::command_line::{command, run};
+use crate::world::{EDITOR, SPACE, World};
+
+/// What neither of them may do, and where it is to end: a refusal further on would hide a right that is too much.
+const FORBIDDEN: [(&str, &str); 17] = [
+    ("truncate runs", "table runs"),
+    ("drop table runs", "owner of table runs"),
+    ("alter table runs add column x int", "owner of table runs"),
+    ("alter table api_keys disable trigger all", "owner of table api_keys"),
+    ("create table mine ()", "schema public"),
+    ("create schema mine", "database"),
+    ("create function mine() returns int language sql as 'select 1'", "schema public"),
+    ("create index on runs (note)", "owner of table runs"),
+    ("create temporary table mine ()", "temporary tables"),
+    ("delete from runs", "table runs"),
+    ("update audit set details = '{}'", "table audit"),
+    ("delete from audit", "table audit"),
+    (
+        "insert into api_keys (id, user_id, label, prefix, secret_sha256) values (gen_random_uuid(), gen_random_uuid(), '', '', '')",
+        "table api_keys",
+    ),
+    ("update memberships set role = 'admin'", "table memberships"),
+    ("update users set email = 'mine@x.org'", "table users"),
+    ("select setval('observation_version', 1)", "sequence observation_version"),
+    ("set role orchestration_test_owner", "set role"),
+];
+
+const FORBIDDEN_TO_THE_API: [(&str, &str); 21] = [
+    ("insert into runs (id) values (gen_random_uuid())", "table runs"),
+    ("update runs set status = 'success'", "table runs"),
+    ("insert into pipelines (id) values (gen_random_uuid())", "table pipelines"),
+    ("update pipelines set name = 'mine'", "table pipelines"),
+    ("delete from pipelines", "table pipelines"),
+    ("insert into task_runs (id) values (gen_random_uuid())", "table task_runs"),
+    ("update task_runs set status = 'success'", "table task_runs"),
+    ("delete from task_runs", "table task_runs"),
+    ("insert into pipeline_metrics (pipeline_id) values (gen_random_uuid())", "table pipeline_metrics"),
+    ("update pipeline_metrics set revision = 0", "table pipeline_metrics"),
+    ("update run_counts set n = 0", "table run_counts"),
+    ("delete from run_counts", "table run_counts"),
+    ("select count_all_runs()", "table pipeline_metrics"),
+    ("select label from api_keys", "table api_keys"),
+    ("update api_keys set revoked_at = null", "table api_keys"),
+    ("delete from api_keys", "table api_keys"),
+    (
+        "insert into memberships (space_id, user_id, role) select id, gen_random_uuid(), 'admin' from spaces",
+        "table memberships",
+    ),
+    ("select payload from outbox", "table outbox"),
+    ("delete from outbox", "table outbox"),
+    ("update projection_offsets set next_offset = 0", "table projection_offsets"),
+    ("select payload from dead_letters", "table dead_letters"),
+];
+
+const FORBIDDEN_TO_THE_WORKER: [(&str, &str); 18] = [
+    ("select id from api_keys", "table api_keys"),
+    ("select role from memberships", "table memberships"),
+    ("select name from teams", "table teams"),
+    ("select email from users", "table users"),
+    ("select * from users", "table users"),
+    ("select name from spaces", "table spaces"),
+    ("select team_id from pipeline_governance", "table pipeline_governance"),
+    ("update pipeline_governance set team_id = null", "table pipeline_governance"),
+    ("select user_id from pipeline_watches", "table pipeline_watches"),
+    ("select content from comments", "table comments"),
+    ("delete from comments", "table comments"),
+    ("select details from audit", "table audit"),
+    ("update connectors set credentials_sealed = null", "table connectors"),
+    ("insert into connectors (id) values (gen_random_uuid())", "table connectors"),
+    ("delete from syncs", "table syncs"),
+    ("update triggers set answer_status = 201", "table triggers"),
+    ("delete from pipelines", "table pipelines"),
+    (
+        "select record_triggered_run(gen_random_uuid(), gen_random_uuid(), '', '{}')",
+        "function record_triggered_run",
+    ),
+];
+
+async fn assert_refused(db: &PgPool, statements: &[(&str, &str)]) {
+    for (statement, at) in statements {
+        let tried = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned())).execute(db).await;
+        let refused = tried.expect_err(statement);
+        assert!(shared::db::is_denied(&refused), "{statement}: {refused}");
+        let words = refused.as_database_error().unwrap().message().to_owned();
+        assert!(words.contains(at), "{statement}: {words}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_role_has_no_need_of_is_refused() {
+    let database = local::test_database().await.unwrap();
+    let api = local::test_pool(&database.api_url).unwrap();
+    let worker = local::test_pool(&database.worker_url).unwrap();
+    assert_refused(&api, &FORBIDDEN).await;
+    assert_refused(&api, &FORBIDDEN_TO_THE_API).await;
+    assert_refused(&worker, &FORBIDDEN).await;
+    assert_refused(&worker, &FORBIDDEN_TO_THE_WORKER).await;
+}
+
+/// Tables of which the grants say nothing, and functions that run with their owner's rights but are not closed.
+async fn undecided(db: &PgPool) -> Vec<String> {
+    let grants = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/grants.sql");
+    let grants = std::fs::read_to_string(grants).unwrap();
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select relname::text from pg_class where relnamespace = 'public'::regnamespace
+         and relkind in ('r', 'p', 'v', 'm', 'f') and not relispartition",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap();
+    let open: Vec<String> = sqlx::query_scalar(
+        "select oid::regprocedure::text from pg_proc
+         where pronamespace = 'public'::regnamespace and prosecdef
+           and (has_function_privilege('public', oid, 'execute')
+                or not coalesce(proconfig::text like '%search_path=pg_catalog%', false))",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap();
+    let mut undecided: Vec<_> =
+        tables.into_iter().filter(|table| !grants.contains(&format!("('{table}',"))).chain(open).collect();
+    undecided.sort();
+    undecided
+}
+
+#[tokio::test]
+async fn every_table_has_a_line_in_the_grants() {
+    let database = local::test_database().await.unwrap();
+    assert_eq!(
+        undecided(&database.pool).await,
+        [""; 0],
+        "decide in migrations/grants.sql who may do what with it"
+    );
+    sqlx::raw_sql(
+        "create table fresh (); create function loose() returns int language sql security definer as 'select 1'",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    assert_eq!(undecided(&database.pool).await, ["fresh", "loose()"]);
+}
+
+fn role(url: &str) -> String {
+    Url::parse(url).unwrap().username().to_owned()
+}
+
+async fn migrate(database: &TestDatabase, worker: &str, api: &str) -> String {
+    let mut migrate = command(&database.url, &["migrate"]);
+    migrate.env("ORCHESTRATION_WORKER_ROLE", worker).env("ORCHESTRATION_API_ROLE", api);
+    let output = run(migrate).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn every_migration_puts_the_rights_right_again() {
+    let database = local::test_database().await.unwrap();
+    let (worker, api) = (role(&database.worker_url), role(&database.api_url));
+    let spoil = format!("grant delete on dead_letters to {api}; revoke select on spaces from {api}");
+    sqlx::raw_sql(AssertSqlSafe(spoil)).execute(&database.pool).await.unwrap();
+    let as_api = local::test_pool(&database.api_url).unwrap();
+    sqlx::query("delete from dead_letters").execute(&as_api).await.expect("the rights are spoilt");
+    assert_eq!(migrate(&database, "nobody_1", "nobody_2").await, "The schema is up to date.\n");
+    sqlx::query("delete from dead_letters").execute(&as_api).await.expect("nobody asked for other rights");
+    let said = migrate(&database, &worker, &api).await;
+    assert_eq!(said, format!("The schema is up to date, and open to {api} and {worker}.\n"));
+    assert_refused(&as_api, &[("delete from dead_letters", "table dead_letters")]).await;
+    sqlx::query("select from spaces").execute(&as_api).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_command_line_says_who_may_use_it() {
+    let world = World::new().await;
+    let output = run(command(&world.database.api_url, &["key", "create", "ada@x.org"])).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("set DATABASE_URL to the owner's"), "{said}");
+}
+
+/// The one thing that the API's role may do to the read model does nothing but what a triggered run takes.
+#[tokio::test]
+async fn a_run_is_recorded_only_for_a_command_that_waits_for_it() {
+    let world = World::new().await;
+    let pipeline = world.pipeline("p").await;
+    let victim = world.run(pipeline, "scheduled", "failed", crate::world::hours_ago(1)).await;
+    let command = async |run_id: Uuid, external_id: &str| {
+        sqlx::query_scalar::<_, Uuid>(
+            "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
+                 command_sha256, attempt_until)
+             select gen_random_uuid(), p.space_id, p.connector_id, p.id, u.id, $3, $2, '', now() from pipelines p, users u
+             where p.id = $1 and u.name = 'Edith' returning id",
+        )
+        .bind(pipeline)
+        .bind(run_id)
+        .bind(external_id)
+        .fetch_one(&world.app.db)
+        .await
+        .unwrap()
+    };
+    let space = world.id(&format!("select id from spaces where slug = '{SPACE}'")).await;
+    let other = world.id("select id from spaces where slug = 'other'").await;
+    let record = async |space: Uuid, command: Uuid, version: i64| {
+        let seen = serde_json::json!({
+            "version": version, "observed_at": "2026-01-01T00:00:00Z", "status": "success", "run_type": "manual", "conf": {},
+        });
+        sqlx::query("select record_triggered_run($1, $2, '', $3)")
+            .bind(space)
+            .bind(command)
+            .bind(seen)
+            .execute(&world.app.db)
+            .await
+    };
+    let version = world.number("select nextval('observation_version')").await;
+    let fresh = command(Uuid::now_v7(), "mine").await;
+    assert!(record(space, Uuid::now_v7(), version).await.is_err(), "no such command");
+    assert!(record(other, fresh, version).await.is_err(), "another space's command");
+    assert!(record(space, fresh, i64::MAX).await.is_err(), "a version that nobody drew");
+    record(space, fresh, version).await.expect("what it is for");
+    let forged = command(victim.0, "forged").await;
+    assert!(record(space, forged, version).await.is_err(), "another run under the same id");
+    world
+        .sql(&format!("update triggers set answer_status = 201, answer = '{{}}' where id = '{fresh}'"))
+        .await;
+    let later = world.number("select nextval('observation_version')").await;
+    assert!(record(space, fresh, later).await.is_err(), "a command that was answered");
+    let shown: Vec<String> =
+        sqlx::query_scalar("select external_id || ' ' || status || ' ' || triggered_by_name from runs where triggered_by_name is not null")
+            .fetch_all(&world.db)
+            .await
+            .unwrap();
+    assert_eq!(shown, ["mine success Edith"]);
+    assert_eq!(world.number("select count(*) from runs where status = 'failed'").await, 1);
+    let path = format!("/spaces/{SPACE}/orchestration/runs");
+    world.send(axum::http::Method::GET, EDITOR, &path, None).await.expect(200);
+}
+
+async fn execute(url: &str, statement: String) {
+    let pool = local::test_pool(url).unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn the_script_takes_no_superuser_and_may_be_run_again() {
+    let server = local::postgres().await.unwrap();
+    let name = format!("orch_{}", Uuid::new_v4().simple());
+    execute(&server, format!("create role {name} login createrole createdb password 'it''s me'")).await;
+    let mut admin = Url::parse(&server).unwrap();
+    admin.set_username(&name).unwrap();
+    admin.set_password(Some("it's me")).unwrap();
+    execute(admin.as_str(), format!("create database {name}")).await;
+    admin.set_path(&name);
+    let roles = Roles::of(admin.as_str(), &name).unwrap();
+    roles.make(admin.as_str()).await.unwrap();
+    let mut migrate = command(&roles.owner, &["migrate"]);
+    migrate
+        .env("ORCHESTRATION_WORKER_ROLE", role(&roles.worker))
+        .env("ORCHESTRATION_API_ROLE", role(&roles.api));
+    let said = run(migrate).await;
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    roles.make(admin.as_str()).await.unwrap();
+    let made = run(command(&roles.owner, &["space", "create", "s", "--name", "S"])).await;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let api = local::test_pool(&roles.api).unwrap();
+    let names: Vec<String> = sqlx::query_scalar("select name from spaces").fetch_all(&api).await.unwrap();
+    assert_eq!(names, ["S"]);
+    let worker = local::test_pool(&roles.worker).unwrap();
+    sqlx::query("select id from connectors").execute(&worker).await.unwrap();
+    assert_refused(&worker, &[("select id from api_keys", "table api_keys")]).await;
+    // A second role in the API's place, for as long as its password is exchanged.
+    execute(admin.as_str(), format!("create role {name}_api_2 login in role {name}_api password 'second'"))
+        .await;
+    let mut second = Url::parse(&roles.api).unwrap();
+    second.set_username(&format!("{name}_api_2")).unwrap();
+    second.set_password(Some("second")).unwrap();
+    execute(second.as_str(), "select name from spaces".to_owned()).await;
+    // A role that could become the owner is no protection.
+    execute(admin.as_str(), format!("grant {name}_owner to {name}_api")).await;
+    let unsafe_role = roles.make(admin.as_str()).await.unwrap_err();
+    assert!(
+        format!("{unsafe_role:#}").contains(&format!("{name}_api may do more than it must")),
+        "{unsafe_role:#}"
+    );
+    api.close().await;
+    worker.close().await;
+    execute(&server, format!("drop database {name} with (force)")).await;
+    execute(&server, format!("drop role {name}_owner, {name}_worker, {name}_api, {name}_api_2")).await;
+    execute(&server, format!("drop role {name}")).await;
+}
