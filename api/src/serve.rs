@@ -23,7 +23,7 @@ use crate::{live, routes};
 /// How long what is under way may go on once no new connection is taken.
 const FINISH: Duration = Duration::from_secs(12);
 /// How long a client may take nothing of what is sent to it.
-const STALLED: Duration = Duration::from_secs(20);
+const STALLED: Duration = Duration::from_secs(30);
 /// How often old samples are folded away.
 const UPKEEP: Duration = Duration::from_secs(5);
 

@@ -11,6 +11,7 @@ use api::state::{App, Parts};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
@@ -89,6 +90,7 @@ pub struct Setup {
     pub time_out: Duration,
     pub allow_private_networks: bool,
     pub origins: Vec<&'static str>,
+    pub kafka: KafkaConfig,
 }
 
 impl Default for Setup {
@@ -98,7 +100,19 @@ impl Default for Setup {
             time_out: Duration::from_secs(30),
             allow_private_networks: true,
             origins: vec![],
+            kafka: kafka("127.0.0.1:9", ""),
         }
+    }
+}
+
+/// Kafka there, with this before its topics' names. Nobody answers on port 9.
+pub fn kafka(servers: &str, prefix: &str) -> KafkaConfig {
+    KafkaConfig {
+        kafka_bootstrap_servers: servers.to_owned(),
+        kafka_prefix: prefix.to_owned(),
+        kafka_partitions: 2,
+        kafka_replication: 1,
+        kafka_options: KafkaOptions::default(),
     }
 }
 
@@ -113,21 +127,17 @@ impl World {
 
     pub async fn with(setup: Setup) -> Self {
         let local::TestDatabase { url, pool: db } = local::test_database().await.expect("a database");
-        let kafka = KafkaConfig {
-            kafka_bootstrap_servers: "127.0.0.1:9".to_owned(),
-            kafka_prefix: String::new(),
-            kafka_partitions: 1,
-            kafka_replication: 1,
-            kafka_options: KafkaOptions::default(),
-        };
         let app = App::new(Parts {
             db: db.clone(),
-            kafka: Probe::new(&kafka).unwrap(),
+            kafka: Probe::new(&setup.kafka).unwrap(),
             access: AccessMemory::default(),
             keyring: keyring(),
             network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
             limiter: Limiter::new(setup.limits.0, setup.limits.1),
-            live: Live::new(kafka, LiveConfig { streams: 10, streams_per_key: 10, stream_heartbeat: 1 }),
+            live: Live::new(
+                setup.kafka,
+                LiveConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 },
+            ),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             time_out: setup.time_out,
             origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
@@ -329,9 +339,14 @@ impl World {
         id
     }
 
+    /// An answer that was not read yet.
+    pub async fn respond(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     /// A request as it is, to the whole service.
     pub async fn raw(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.respond(request).await;
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let body = match bytes.is_empty() {
