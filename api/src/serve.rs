@@ -24,7 +24,7 @@ use crate::{edge, live, routes};
 /// How long what is under way may go on once no new connection is taken.
 const FINISH: Duration = Duration::from_secs(12);
 /// How long a client may take nothing of what is sent to it.
-const STALLED: Duration = Duration::from_secs(20);
+const STALLED: Duration = Duration::from_secs(30);
 
 /// Serves until the process is asked to stop.
 ///

@@ -72,7 +72,10 @@ fn app(db: PgPool) -> anyhow::Result<App> {
         keyring: Keyring::new(&sealing)?,
         network: NetworkPolicy { allow_private_networks: false },
         limiter: Limiter::new(u32::MAX, u32::MAX),
-        live: Live::new(kafka, LiveConfig { streams: 0, streams_per_key: 0, stream_heartbeat: 15 }),
+        live: Live::new(
+            kafka,
+            LiveConfig { streams: 0, streams_per_key: 0, stream_history: 100, stream_heartbeat: 15 },
+        ),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         time_out: Duration::from_secs(30),
         origins: vec![],

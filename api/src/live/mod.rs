@@ -2,6 +2,7 @@
 //! space. Whether somebody may listen is `access`'s to say, and how it is asked the route's.
 
 mod change;
+mod log;
 mod positions;
 mod ring;
 mod stream;
@@ -26,8 +27,7 @@ pub use self::tail::run;
 
 /// The topics that are told of.
 const TOLD: [Topic; 4] = [Topic::Pipelines, Topic::Runs, Topic::TaskRuns, Topic::Syncs];
-/// The most changes kept for those who come back.
-const MOST_RECORDS: usize = 16_384;
+/// The most bytes of changes kept for those who come back.
 const MOST_BYTES: usize = 48 << 20;
 
 /// How many may listen, and how often they are told that nothing happened.
@@ -40,6 +40,10 @@ pub struct LiveConfig {
     /// Event streams that one key may have open in this process
     #[arg(long, env = "ORCHESTRATION_STREAMS_PER_KEY", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub streams_per_key: u32,
+
+    /// Latest changes kept in memory for clients that come back, and for slow ones, up to 48 MiB of them
+    #[arg(long, env = "ORCHESTRATION_STREAM_HISTORY", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    pub stream_history: u32,
 
     /// Seconds after which a silent event stream says that it lives
     #[arg(long, env = "ORCHESTRATION_STREAM_HEARTBEAT", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=300))]
@@ -77,8 +81,8 @@ impl Live {
     pub fn new(kafka: KafkaConfig, config: LiveConfig) -> Self {
         Self {
             kafka,
+            ring: RwLock::new(Ring::new(config.stream_history as usize, MOST_BYTES)),
             config,
-            ring: RwLock::new(Ring::new(MOST_RECORDS, MOST_BYTES)),
             news: watch::Sender::new(false),
             open: Arc::new(watch::Sender::new(Open::new())),
         }
@@ -113,6 +117,11 @@ impl Live {
     pub async fn is_reading(&self, patience: Duration) -> bool {
         let mut news = self.news.subscribe();
         matches!(timeout(patience, news.wait_for(|reading| *reading)).await, Ok(Ok(_)))
+    }
+
+    /// How much of the past is read at the start: not all that there is room for, so that it does not leave at once.
+    fn past_records(&self) -> usize {
+        self.config.stream_history as usize / 2
     }
 
     fn heartbeat(&self) -> Duration {

@@ -112,7 +112,6 @@ impl Stream {
                 }
                 self.check_at = Instant::now() + CHECK_EVERY;
             }
-            self.news.mark_unchanged();
             if let Some(chunk) = self.read() {
                 self.beat_at = Instant::now() + self.app.live.heartbeat();
                 return Some(chunk);
@@ -128,10 +127,17 @@ impl Stream {
 
     /// What there is to say now.
     fn read(&mut self) -> Option<Bytes> {
+        // Seen before it is read, so that what comes in between wakes us.
+        let is_reading = *self.news.borrow_and_update();
         let app = self.app.clone();
         let ring = app.live.ring();
         let space = self.viewer.space;
-        match ring.read(&mut self.cursor, (space, &self.filter), &app.keyring) {
+        let read = match is_reading {
+            true => ring.read(&mut self.cursor, (space, &self.filter), &app.keyring),
+            // What lies there while reading begins anew is the past.
+            false => Ok(None),
+        };
+        match read {
             Ok(None) if self.beat_at <= Instant::now() => {
                 // Without data it is no event, and yet the client remembers where it stands.
                 let standing = ring.standing(&self.cursor, space, &app.keyring).unwrap_or_default();

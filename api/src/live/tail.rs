@@ -1,31 +1,27 @@
 //! The tail: reads what is new on the topics, for all streams of this process at once, while there are any. A change is
 //! told once the read model has passed it, so that whoever asks on hearing of it sees at least that.
 //!
-//! It has no consumer group and keeps no offsets: where a client stands is the client's to know. It begins a little
-//! before the end of the log, so that clients of another replica, or of this one before it was restarted, can go on.
+//! It keeps no offsets: where a client stands is the client's to know. It begins a little before the end of the log, so
+//! that clients of another replica, or of this one before it was restarted, can go on.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use rdkafka::consumer::{Consumer, StreamConsumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::Message;
+use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message, Offset, TopicPartitionList};
 use shared::events::Topic;
-use shared::kafka::KafkaConfig;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::change::Change;
+use super::log::{Log, LogError, is_final};
 use super::positions::{Place, Positions};
-use super::{MOST_RECORDS, TOLD};
 use crate::state::App;
 use crate::store;
 
-/// Records of the past that are read at the start, of all partitions together.
-const PAST_RECORDS: usize = MOST_RECORDS / 2;
 /// The most that may wait for the read model; nothing more is read then.
 const MOST_WAITING: usize = 10_000;
 const MOST_WAITING_BYTES: usize = 32 << 20;
@@ -33,9 +29,9 @@ const BATCH: usize = 500;
 /// How soon after an arrival the read model is asked, and how long at most between two askings.
 const ASK_FIRST: Duration = Duration::from_millis(20);
 const ASK_LAST: Duration = Duration::from_secs(1);
-/// How long the past may let itself be waited for: compaction may have taken its last record.
-const PAST_PATIENCE: Duration = Duration::from_secs(2);
-const KAFKA_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the rest of the past may let itself be waited for: compaction may have taken its last record.
+const PAST_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before reading begins anew.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long it goes on reading for nobody.
 const IDLE: Duration = Duration::from_secs(60);
@@ -45,16 +41,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Why reading has to begin anew.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
-    #[error("Kafka: {0}")]
-    Kafka(#[from] KafkaError),
-    #[error("PostgreSQL: {0}")]
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("PostgreSQL does not answer well: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("topic {0} is not there yet")]
-    NoTopic(String),
     #[error("the topics have other partitions now")]
     Repartitioned,
     #[error("a question to Kafka was broken off")]
     BrokenOff(#[from] JoinError),
+}
+
+impl From<KafkaError> for Lost {
+    fn from(error: KafkaError) -> Self {
+        Self::Log(error.into())
+    }
 }
 
 /// A record that waits for the read model.
@@ -67,8 +67,7 @@ struct Waiting {
 
 struct Tail {
     app: App,
-    consumer: Arc<StreamConsumer>,
-    names: Vec<(String, Topic)>,
+    log: Arc<Log>,
     places: BTreeSet<Place>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
@@ -107,27 +106,18 @@ pub async fn run(app: App) {
 
 impl Tail {
     async fn begin(app: App) -> Result<Self, Lost> {
-        let kafka = &app.live.kafka;
-        let names: Vec<_> = TOLD.iter().map(|topic| (kafka.topic(*topic), *topic)).collect();
-        let consumer = Arc::new(consumer(kafka)?);
-        let log = {
-            let (consumer, names) = (consumer.clone(), names.clone());
-            spawn_blocking(move || Log::ask(&consumer, &names)).await??
-        };
-        let past = log.known(&projected(&app, &names).await?);
-        let start = log.shortly_before(&past);
-        let mut partitions = TopicPartitionList::new();
-        for ((topic, partition), next) in start.places() {
-            partitions.add_partition_offset(&kafka.topic(topic), partition, Offset::Offset(next))?;
-        }
-        consumer.assign(&partitions)?;
+        let log = Log::open(&app.live.kafka)?;
+        let asked = spawn_blocking(move || Ok::<_, LogError>((log.extent()?, log)));
+        let (extent, log) = asked.await??;
+        let past = extent.shown(&projected(&app, &log).await?);
+        let start = extent.before(&past, app.live.past_records());
+        log.read_from(&start)?;
         let places = start.places().map(|(place, _)| place).collect();
         app.live.ring_mut().begin(start);
         let now = Instant::now();
         Ok(Self {
             app,
-            consumer,
-            names,
+            log: Arc::new(log),
             places,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -140,7 +130,7 @@ impl Tail {
 
     /// Reads and tells until the process stops, or nobody has listened for a while.
     async fn follow(&mut self) -> Result<(), Lost> {
-        let consumer = self.consumer.clone();
+        let log = self.log.clone();
         let stopping = self.app.stopping.clone();
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -148,9 +138,10 @@ impl Tail {
         loop {
             self.note_past();
             tokio::select! {
-                message = consumer.recv(), if self.has_room() => {
+                message = log.next(), if self.has_room() => {
                     self.take(message)?;
-                    while self.has_room() && let Some(message) = consumer.recv().now_or_never() {
+                    for _ in 1..BATCH {
+                        let Some(message) = log.next().now_or_never() else { break };
                         self.take(message)?;
                     }
                 }
@@ -179,7 +170,7 @@ impl Tail {
     /// Once the past is read, streams can begin.
     fn note_past(&mut self) {
         let Some(past) = &self.past else { return };
-        let is_late = self.waiting.is_empty() && self.arrived_at.elapsed() > PAST_PATIENCE;
+        let is_late = self.arrived_at.elapsed() > PAST_PATIENCE;
         if is_late || self.app.live.ring().head().covers(past) {
             self.past = None;
             self.app.live.news.send_replace(true);
@@ -190,27 +181,24 @@ impl Tail {
         let message = match message {
             Ok(message) => message,
             Err(error) if is_final(&error) => return Err(error.into()),
-            // The client connects again by itself, and goes on where it was.
             Err(error) => {
-                tracing::debug!(%error, "Kafka is not answering well");
+                tracing::debug!(%error, "Kafka does not answer well");
                 return Ok(());
             }
         };
-        let Some((_, topic)) = self.names.iter().find(|(name, _)| name == message.topic()) else {
-            return Ok(());
-        };
+        let Some(topic) = self.log.topic(message.topic()) else { return Ok(()) };
         let payload = message.payload().unwrap_or_default();
+        self.arrived_at = Instant::now();
         if self.waiting.is_empty() {
             self.pause = ASK_FIRST;
-            self.ask_at = Instant::now() + ASK_FIRST;
+            self.ask_at = self.arrived_at + ASK_FIRST;
         }
-        self.arrived_at = Instant::now();
         self.waiting_bytes += payload.len();
         self.waiting.push_back(Waiting {
-            place: (*topic, message.partition()),
+            place: (topic, message.partition()),
             offset: message.offset(),
             bytes: payload.len(),
-            change: Change::read(*topic, payload),
+            change: Change::read(topic, payload),
         });
         Ok(())
     }
@@ -230,20 +218,8 @@ impl Tail {
     }
 
     async fn tell_batch(&mut self) -> sqlx::Result<usize> {
-        let projected = projected(&self.app, &self.names).await?;
-        let mut held = BTreeSet::new();
-        let mut ready = Vec::new();
-        let mut rest = VecDeque::new();
-        for record in std::mem::take(&mut self.waiting) {
-            // A sync is told of after its row was written, by the same transaction's outbox.
-            let is_readable = record.place.0 == Topic::Syncs || record.offset < projected.at(record.place);
-            if ready.len() < BATCH && is_readable && !held.contains(&record.place) {
-                ready.push(record);
-            } else {
-                held.insert(record.place);
-                rest.push_back(record);
-            }
-        }
+        let projected = projected(&self.app, &self.log).await?;
+        let (ready, rest) = split(std::mem::take(&mut self.waiting), &projected);
         let asked = ready.iter().filter_map(|record| record.change.as_ref());
         let asked = asked.map(|change| (change.connector, change.pipeline));
         let owners = match store::live::owners(&self.app.db, asked).await {
@@ -267,120 +243,36 @@ impl Tail {
 
     /// New partitions would otherwise be told of by nobody.
     async fn look(&self) -> Result<(), Lost> {
-        let (consumer, names) = (self.consumer.clone(), self.names.clone());
-        match spawn_blocking(move || places(&consumer, &names)).await? {
+        let log = self.log.clone();
+        match spawn_blocking(move || log.places()).await? {
             Ok(places) if places != self.places => Err(Lost::Repartitioned),
             Ok(_) => Ok(()),
             Err(error) => {
-                tracing::debug!(%error, "Kafka does not say which partitions there are");
+                tracing::debug!(%error, "which partitions there are is not known");
                 Ok(())
             }
         }
     }
 }
 
-fn consumer(kafka: &KafkaConfig) -> Result<StreamConsumer, KafkaError> {
-    kafka
-        .client()
-        // Nobody joins it: the client wants a name before it reads partitions of its own choice.
-        .set("group.id", kafka.group("live"))
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        // To begin elsewhere without a word would be a gap.
-        .set("auto.offset.reset", "error")
-        .set("queued.max.messages.kbytes", "16384")
-        .create()
-}
-
-/// Whether going on is no use.
-fn is_final(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange, UnknownPartition, UnknownTopicOrPartition};
-    match error {
-        KafkaError::MessageConsumptionFatal(_) => true,
-        KafkaError::MessageConsumption(code) => {
-            [AutoOffsetReset, OffsetOutOfRange, UnknownPartition, UnknownTopicOrPartition].contains(code)
+/// The first records of each partition that the read model shows, a batch at most, and all others.
+fn split(waiting: VecDeque<Waiting>, projected: &Positions) -> (Vec<Waiting>, VecDeque<Waiting>) {
+    let (mut ready, mut rest, mut held) = (Vec::new(), VecDeque::new(), BTreeSet::new());
+    for record in waiting {
+        // A sync is told of after its row was written, by the same transaction's outbox.
+        let is_shown = record.place.0 == Topic::Syncs || record.offset < projected.at(record.place);
+        if ready.len() < BATCH && is_shown && !held.contains(&record.place) {
+            ready.push(record);
+        } else {
+            held.insert(record.place);
+            rest.push_back(record);
         }
-        _ => false,
     }
+    (ready, rest)
 }
 
-async fn projected(app: &App, names: &[(String, Topic)]) -> sqlx::Result<Positions> {
-    let topics: Vec<_> = names.iter().map(|(name, _)| name.clone()).collect();
-    let found = store::live::projected(&app.db, &topics).await?;
-    let place = |(name, partition, next): (String, i32, i64)| {
-        let topic = names.iter().find(|(of, _)| *of == name)?.1;
-        Some(((topic, partition), next))
-    };
+async fn projected(app: &App, log: &Log) -> sqlx::Result<Positions> {
+    let found = store::live::projected(&app.db, &log.names()).await?;
+    let place = |(name, partition, next): (String, i32, i64)| Some(((log.topic(&name)?, partition), next));
     Ok(found.into_iter().filter_map(place).collect())
-}
-
-/// Where each partition begins and ends.
-struct Log {
-    low: Positions,
-    high: Positions,
-}
-
-impl Log {
-    /// Asks Kafka; blocks.
-    fn ask(consumer: &StreamConsumer, names: &[(String, Topic)]) -> Result<Self, Lost> {
-        let places = places(consumer, names)?;
-        Ok(Self {
-            low: offsets(consumer, names, &places, Offset::Beginning)?,
-            high: offsets(consumer, names, &places, Offset::End)?,
-        })
-    }
-
-    /// How far the read model shows it: everything after that is still to be told.
-    fn known(&self, projected: &Positions) -> Positions {
-        let known = |(place, high): (Place, i64)| match place.0 {
-            Topic::Syncs => (place, high),
-            _ => (place, projected.at(place).clamp(self.low.at(place), high)),
-        };
-        self.high.places().map(known).collect()
-    }
-
-    fn shortly_before(&self, positions: &Positions) -> Positions {
-        let of_each = (PAST_RECORDS / self.high.places().count().max(1)) as i64;
-        let before = |(place, next): (Place, i64)| (place, (next - of_each).max(self.low.at(place)));
-        positions.places().map(before).collect()
-    }
-}
-
-fn places(consumer: &StreamConsumer, names: &[(String, Topic)]) -> Result<BTreeSet<Place>, Lost> {
-    let mut places = BTreeSet::new();
-    for (name, topic) in names {
-        let metadata = consumer.fetch_metadata(Some(name), KAFKA_PATIENCE)?;
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        let before = places.len();
-        places.extend(partitions.map(|partition| (*topic, partition.id())));
-        if places.len() == before {
-            return Err(Lost::NoTopic(name.clone()));
-        }
-    }
-    Ok(places)
-}
-
-/// One question for all partitions: the protocol takes the two ends for moments in time.
-fn offsets(
-    consumer: &StreamConsumer,
-    names: &[(String, Topic)],
-    places: &BTreeSet<Place>,
-    end: Offset,
-) -> Result<Positions, Lost> {
-    let mut asked = TopicPartitionList::new();
-    for (name, topic) in names {
-        for (_, partition) in places.iter().filter(|(of, _)| of == topic) {
-            asked.add_partition_offset(name, *partition, end)?;
-        }
-    }
-    let answered = consumer.offsets_for_times(asked, KAFKA_PATIENCE)?;
-    let mut offsets = Positions::default();
-    for element in answered.elements() {
-        element.error()?;
-        let topic = names.iter().find(|(name, _)| name == element.topic()).map(|(_, topic)| *topic);
-        if let (Some(topic), Offset::Offset(offset)) = (topic, element.offset()) {
-            offsets.advance((topic, element.partition()), offset);
-        }
-    }
-    Ok(offsets)
 }

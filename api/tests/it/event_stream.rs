@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use api::routes::BASE;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde_json::Value;
 
-use crate::world::SPACE;
+use crate::world::{SPACE, World};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct EventStream {
-    chunks: BoxStream<'static, reqwest::Result<Vec<u8>>>,
+    /// None where it broke.
+    chunks: BoxStream<'static, Option<Vec<u8>>>,
     unread: Vec<u8>,
     pub headers: HeaderMap,
     /// What to come back with.
@@ -27,17 +30,37 @@ pub struct Event {
 }
 
 impl EventStream {
-    /// Follows the space's events; the code and body of the answer where it is refused.
-    pub async fn open(
-        api: &str,
-        key: &str,
-        query: &str,
-        last_id: Option<&str>,
-    ) -> Result<Self, (u16, Value)> {
+    /// Follows our space's events.
+    pub async fn open(api: &str, key: &str, query: &str, last_id: Option<&str>) -> Self {
         Self::open_in(SPACE, api, key, query, last_id).await
     }
 
-    pub async fn open_in(
+    /// Follows a space's events, as soon as the API can tell them.
+    pub async fn open_in(space: &str, api: &str, key: &str, query: &str, last_id: Option<&str>) -> Self {
+        let opened = async {
+            loop {
+                match Self::try_open(space, api, key, query, last_id).await {
+                    Ok(stream) => return stream,
+                    Err((code, body)) => assert_eq!(code, 503, "{body}"),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, opened).await.expect("the API reads from Kafka")
+    }
+
+    /// Follows our space's events from the router itself: nothing between us holds what was not read yet.
+    pub async fn within(world: &World, key: &str) -> Self {
+        let uri = format!("{BASE}/spaces/{SPACE}/orchestration/events");
+        let request = Request::builder().uri(uri).header("authorization", format!("Bearer {key}"));
+        let response = world.respond(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), 200);
+        let (parts, body) = response.into_parts();
+        let chunks = body.into_data_stream().map(|chunk| chunk.ok().map(|bytes| bytes.to_vec())).boxed();
+        Self { chunks, unread: Vec::new(), headers: parts.headers, last_id: None }
+    }
+
+    /// The stream, or the code and body of the answer; 0 where there was none.
+    pub async fn try_open(
         space: &str,
         api: &str,
         key: &str,
@@ -55,18 +78,21 @@ impl EventStream {
             return Err((response.status().as_u16(), response.json().await.unwrap()));
         }
         let headers = response.headers().clone();
-        let chunks = response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec())).boxed();
+        let chunks = response.bytes_stream().map(|chunk| chunk.ok().map(|bytes| bytes.to_vec())).boxed();
         Ok(Self { chunks, unread: Vec::new(), headers, last_id: last_id.map(str::to_owned) })
     }
 
     /// The next event; none when the stream has ended or broken.
     pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            let event = self.next_frame().await?;
-            if !matches!(event.kind.as_str(), "" | ":") {
-                return Some(event);
+        let next = async {
+            loop {
+                let event = self.next_frame().await?;
+                if !matches!(event.kind.as_str(), "" | ":") {
+                    return Some(event);
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("an event or an end")
     }
 
     /// The next so many events.
@@ -101,7 +127,7 @@ impl EventStream {
                 Some(end) => break end,
                 None => {
                     let chunk = tokio::time::timeout(PATIENCE, self.chunks.next());
-                    self.unread.extend(chunk.await.expect("a sign of life")?.ok()?);
+                    self.unread.extend(chunk.await.expect("a sign of life")??);
                 }
             }
         };

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use api::live::Positions;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use serde_json::json;
-use shared::events::{RunObserved, Topic};
+use shared::events::{Record, RunObserved, Topic};
+use shared::kafka::Producer;
 use shared::state::{RunState, TaskState};
 use tokio::sync::watch;
 
 use crate::api_process::Api;
 use crate::event_stream::{Event, EventStream};
 use crate::stage::Stage;
-use crate::world::{OTHER_SPACE, SPACE, STRANGER, VIEWER};
+use crate::world::{OTHER_SPACE, SPACE, STRANGER, VIEWER, keyring};
 
 const LIVELY: [&str; 2] = ["--stream-heartbeat", "1"];
 
@@ -62,7 +64,7 @@ impl Restless {
     async fn open(&mut self, replicas: &[Api]) -> EventStream {
         loop {
             let replica = &replicas[self.rng.random_range(0..replicas.len())];
-            match EventStream::open(&replica.url, VIEWER, "", self.last_id.as_deref()).await {
+            match EventStream::try_open(SPACE, &replica.url, VIEWER, "", self.last_id.as_deref()).await {
                 Ok(stream) => return stream,
                 Err((code, body)) => assert!(code == 0 || code == 503, "{code} {body}"),
             }
@@ -152,30 +154,36 @@ async fn change(stage: &Stage, many: usize) -> Vec<i64> {
 async fn a_gap_is_filled_after_a_restart_or_else_it_is_said() {
     let stage = Stage::new().await;
     let api = Api::start(&stage, &LIVELY).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await.unwrap();
+    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
     change(&stage, 1).await;
     stream.next().await.unwrap();
     let id = stream.last_id.clone();
     drop(api);
     let missed = change(&stage, 500).await;
-    let api = Api::start(&stage, &LIVELY).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", id.as_deref()).await.unwrap();
+    // A past of 600 for each of the eight partitions.
+    let lively = [LIVELY[0], LIVELY[1], "--stream-history", "9600"];
+    let api = Api::start(&stage, &lively).await;
+    let mut stream = EventStream::open(&api.url, VIEWER, "", id.as_deref()).await;
     let told: Vec<_> = stream.take(500).await.iter().map(|event| event.version().1).collect();
     assert_eq!(told, missed);
     // From the middle of it, on another replica.
-    let mut stream = EventStream::open(&api.url, VIEWER, "", id.as_deref()).await.unwrap();
+    let mut stream = EventStream::open(&api.url, VIEWER, "", id.as_deref()).await;
     stream.take(123).await;
-    let second = Api::start(&stage, &LIVELY).await;
-    let mut stream = EventStream::open(&second.url, VIEWER, "", stream.last_id.as_deref()).await.unwrap();
+    let second = Api::start(&stage, &lively).await;
+    let mut stream = EventStream::open(&second.url, VIEWER, "", stream.last_id.as_deref()).await;
     assert_eq!(stream.next().await.unwrap().version().1, missed[123]);
     stream.take(376).await;
     stream.silence().await;
 
-    change(&stage, 3_000).await;
-    stage.world.until("select max(next_offset) >= 3501 from projection_offsets").await;
-    let third = Api::start(&stage, &LIVELY).await;
-    for unusable in [id.as_deref(), Some("anything"), Some("AAAA")] {
-        let mut stream = EventStream::open(&third.url, VIEWER, "", unusable).await.unwrap();
+    change(&stage, 200).await;
+    stage.world.until("select max(next_offset) >= 701 from projection_offsets").await;
+    let third = Api::start(&stage, &lively).await;
+    // As after Kafka was made anew, with nothing in it.
+    let places = Topic::ALL[..4].iter().flat_map(|topic| [((*topic, 0), 1_000_000), ((*topic, 1), 0)]);
+    let space = stage.world.id(&format!("select id from spaces where slug = '{SPACE}'")).await;
+    let ahead = Positions::from_iter(places).seal(&keyring(), space.into());
+    for unusable in [id.as_deref(), Some("anything"), Some("AAAA"), Some(&ahead)] {
+        let mut stream = EventStream::open(&third.url, VIEWER, "", unusable).await;
         let reset = stream.next().await.unwrap();
         assert_eq!(reset.kind, "reset");
         assert!(reset.data["detail"].is_string());
@@ -190,12 +198,12 @@ async fn a_gap_is_filled_after_a_restart_or_else_it_is_said() {
 async fn a_heartbeat_moves_the_id_of_a_silent_stream() {
     let stage = Stage::new().await;
     let api = Api::start(&stage, &LIVELY).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await.unwrap();
+    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
     stream.silence().await;
     let at_first = stream.last_id.clone().unwrap();
     let other = stage.world.other_connector;
-    let theirs: Vec<_> = (0..3_000).map(|_| stage.run_of(other, "sales", "r1", RunState::Running)).collect();
-    let mut busy = EventStream::open_in(OTHER_SPACE, &api.url, STRANGER, "", None).await.unwrap();
+    let theirs: Vec<_> = (0..300).map(|_| stage.run_of(other, "sales", "r1", RunState::Running)).collect();
+    let mut busy = EventStream::open_in(OTHER_SPACE, &api.url, STRANGER, "", None).await;
     stage.send(&theirs).await;
     // Read meanwhile, so that what is read afterwards was said afterwards.
     let silent = async {
@@ -210,10 +218,11 @@ async fn a_heartbeat_moves_the_id_of_a_silent_stream() {
     stream.silence().await;
     stream.silence().await;
     let id = stream.last_id.clone();
-    let fresh = Api::start(&stage, &LIVELY).await;
-    let mut stream = EventStream::open(&fresh.url, VIEWER, "", id.as_deref()).await.unwrap();
+    let lively = [LIVELY[0], LIVELY[1], "--stream-history", "1600"];
+    let fresh = Api::start(&stage, &lively).await;
+    let mut stream = EventStream::open(&fresh.url, VIEWER, "", id.as_deref()).await;
     stream.silence().await;
-    let mut stream = EventStream::open(&fresh.url, VIEWER, "", Some(&at_first)).await.unwrap();
+    let mut stream = EventStream::open(&fresh.url, VIEWER, "", Some(&at_first)).await;
     assert_eq!(stream.next().await.unwrap().kind, "reset", "the first id is too old by now");
 }
 
@@ -223,7 +232,7 @@ async fn every_replica_tells_everything() {
     let (first, second) = (Api::start(&stage, &LIVELY).await, Api::start(&stage, &LIVELY).await);
     let mut streams = Vec::new();
     for api in [&first, &second, &first, &second] {
-        streams.push(EventStream::open(&api.url, VIEWER, "", None).await.unwrap());
+        streams.push(EventStream::open(&api.url, VIEWER, "", None).await);
     }
     let sent = change(&stage, 200).await;
     for stream in &mut streams {
@@ -237,14 +246,23 @@ async fn every_replica_tells_everything() {
 async fn new_partitions_are_noticed_and_said() {
     let stage = Stage::new().await;
     let api = Api::start(&stage, &LIVELY).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await.unwrap();
+    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
     let admin: AdminClient<DefaultClientContext> = stage.kafka.client().create().unwrap();
     let topic = stage.kafka.topic(Topic::Runs);
     let more = NewPartitions::new(&topic, 5);
     admin.create_partitions(&[more], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
     assert_eq!(stream.next().await.unwrap().kind, "reset");
-    let resumed = EventStream::open(&api.url, VIEWER, "", stream.last_id.as_deref()).await;
-    change(&stage, 1).await;
-    assert_eq!(stream.next().await.unwrap().kind, "run");
-    assert_eq!(resumed.unwrap().next().await.unwrap().kind, "run");
+    let mut resumed = EventStream::open(&api.url, VIEWER, "", stream.last_id.as_deref()).await;
+    // A worker finds them in its own time.
+    stage
+        .world
+        .sql(&format!(
+            "insert into projection_offsets select '{topic}', n, 1000 from generate_series(0, 4) n on conflict do nothing"
+        ))
+        .await;
+    let runs = (0..20).map(|n| stage.run("sales", &format!("r{n}"), RunState::Running));
+    let records: Vec<_> = runs.map(|run| Record::of(&run).unwrap()).collect();
+    Producer::new(&stage.kafka).unwrap().send(&records).await.unwrap();
+    stream.take(20).await;
+    resumed.take(20).await;
 }

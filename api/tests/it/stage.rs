@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::process::Parts;
 
-use crate::world::{OTHER_SPACE, SEALING_KEY, SPACE, World};
+use crate::world::{OTHER_SPACE, SEALING_KEY, SPACE, Setup, World, kafka};
 
 pub struct Stage {
     pub world: World,
@@ -32,18 +32,18 @@ impl Stage {
     }
 
     /// A stage where nothing is projected yet.
-    pub async fn waiting(kafka: &str) -> Self {
-        let world = World::new().await;
-        let prefix = format!("test-{}.", Uuid::new_v4().simple());
+    pub async fn waiting(servers: &str) -> Self {
+        let kafka = kafka(servers, &format!("test-{}.", Uuid::new_v4().simple()));
+        let world = World::with(Setup { kafka: kafka.clone(), ..Setup::default() }).await;
         let cli = worker::config::Cli::try_parse_from([
             "orchestration-worker",
             "run",
             "--database-url",
             &world.database.worker_url,
             "--kafka-bootstrap-servers",
-            kafka,
+            servers,
             "--kafka-prefix",
-            &prefix,
+            &kafka.kafka_prefix,
             "--kafka-partitions",
             "2",
             "--sealing-keys",
@@ -55,7 +55,6 @@ impl Stage {
         let stop = CancellationToken::new();
         let worker = Parts::open(&args.settings, stop.clone()).unwrap();
         worker.await_topics().await.unwrap();
-        let kafka = args.settings.kafka;
         let producer = Producer::new(&kafka).unwrap();
         Self { world, kafka, producer, worker, stop, versions: AtomicI64::new(0) }
     }

@@ -112,7 +112,7 @@ async fn every_code_that_is_declared_is_answered() {
 }
 
 async fn in_a_good_world() -> Codes {
-    let kafka = local::kafka().await.unwrap();
+    let kafka = kafka(&local::kafka().await.unwrap(), "");
     let mut gathering = Gathering::with(Setup { kafka, ..Setup::default() }).await;
     for row in table() {
         // The deletions come last, and would leave nothing to be wrong about.
@@ -214,7 +214,7 @@ async fn every_path_tells_which_methods_it_has() {
 /// Whichever way a tag is sent back, it is recognised, on every read.
 #[tokio::test]
 async fn every_read_is_not_sent_again_when_nothing_has_changed() {
-    let kafka = local::kafka().await.unwrap();
+    let kafka = kafka(&local::kafka().await.unwrap(), "");
     let gathering = Gathering::with(Setup { kafka, ..Setup::default() }).await;
     // The metrics are never the same twice.
     for row in table().iter().filter(|row| row.0 == "GET" && row.1 != "/metrics") {

@@ -12,6 +12,7 @@ use api::state::{App, Parts};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::Response;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use local::TestDatabase;
@@ -92,21 +93,21 @@ impl Answer {
 /// How a world's service is set up.
 pub struct Setup {
     pub limits: (u32, u32),
-    /// Where nothing answers, if nothing else is said.
-    pub kafka: String,
     pub time_out: Duration,
     pub allow_private_networks: bool,
     pub origins: Vec<&'static str>,
+    /// Where nothing answers, if nothing else is said.
+    pub kafka: KafkaConfig,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         Self {
             limits: (0, 0),
-            kafka: "127.0.0.1:9".to_owned(),
             time_out: Duration::from_secs(30),
             allow_private_networks: true,
             origins: vec![],
+            kafka: kafka("127.0.0.1:9", ""),
         }
     }
 }
@@ -121,22 +122,29 @@ pub fn keyring(letters: &str) -> Keyring {
     Keyring::new(&SealingConfig { sealing_keys: sealing_keys(letters).into() }).unwrap()
 }
 
-fn service(database: &TestDatabase, keyring: Keyring, setup: Setup) -> App {
-    let kafka = KafkaConfig {
-        kafka_bootstrap_servers: setup.kafka,
-        kafka_prefix: String::new(),
-        kafka_partitions: 1,
+/// Kafka there, with this before its topics' names. Nobody answers on port 9.
+pub fn kafka(servers: &str, prefix: &str) -> KafkaConfig {
+    KafkaConfig {
+        kafka_bootstrap_servers: servers.to_owned(),
+        kafka_prefix: prefix.to_owned(),
+        kafka_partitions: 2,
         kafka_replication: 1,
         kafka_options: KafkaOptions::default(),
-    };
+    }
+}
+
+fn service(database: &TestDatabase, keyring: Keyring, setup: Setup) -> App {
     App::new(Parts {
         db: local::test_pool(&database.api_url).unwrap(),
-        kafka: Probe::new(&kafka).unwrap(),
+        kafka: Probe::new(&setup.kafka).unwrap(),
         access: AccessMemory::default(),
         keyring,
         network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
         limiter: Limiter::new(setup.limits.0, setup.limits.1),
-        live: Live::new(kafka, LiveConfig { streams: 10, streams_per_key: 10, stream_heartbeat: 1 }),
+        live: Live::new(
+            setup.kafka,
+            LiveConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 },
+        ),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         time_out: setup.time_out,
         origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
@@ -359,10 +367,15 @@ impl World {
         id
     }
 
+    /// An answer that was not read yet.
+    pub async fn respond(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     /// A request as it is, to the whole service. The answer is held against the document.
     pub async fn raw(&self, request: Request<Body>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().to_string());
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.respond(request).await;
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let body = match bytes.is_empty() {
