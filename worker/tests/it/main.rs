@@ -5,6 +5,7 @@
 mod airflow;
 mod consumer;
 mod faults;
+mod gauges;
 mod jobs;
 mod mirror;
 mod operating;
