@@ -9,7 +9,7 @@ pub mod config;
 pub mod consume;
 pub mod dead_letters;
 pub mod foreground;
-mod gauges;
+pub mod gauges;
 pub mod process;
 pub mod project;
 pub mod rebuild;

@@ -28,7 +28,8 @@ fn complete(described: &OpenApi) -> Value {
     document["info"] = json!({
         "title": "Orchestration API", "version": env!("CARGO_PKG_VERSION"),
         "description": "Pipelines, runs and task runs of workflow orchestrators, by space. Every path below \
-            `/api/v1.0` needs an API key.",
+            `/api/v1.0` needs an API key. A request may carry `X-Request-Id` and `traceparent` (W3C trace context): both are \
+            found in the log, and the trace on everything that the request brings about.",
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     });
     document["servers"] = json!([{"url": "/"}]);

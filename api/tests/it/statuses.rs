@@ -10,7 +10,7 @@ use shared::ids::PipelineId;
 
 use crate::access::{Row, fill, ids, table};
 use crate::fake_airflow::{FakeAirflow, Mood};
-use crate::world::{ADMIN, Answer, SPACE, Setup, VIEWER, World};
+use crate::world::{ADMIN, Answer, SPACE, Setup, VIEWER, World, kafka};
 
 /// The codes that the contract names, 405 aside, which belongs to no operation.
 const NAMED: [u16; 16] = [200, 201, 202, 204, 304, 400, 401, 403, 404, 409, 413, 422, 429, 502, 503, 504];

@@ -7,6 +7,7 @@ mod audit;
 mod consumer;
 mod faults;
 mod histories;
+mod gauges;
 mod jobs;
 mod killed;
 mod light_airflow;
