@@ -9,6 +9,8 @@ use crate::product;
 pub enum Benchmark {
     /// The API's reads beside PostgreSQL alone
     Reads,
+    /// How late the schedules of a thousand connectors are
+    Schedule,
     /// A first sync and an idle poll beside a bare crawl of the same Airflow
     Sync,
 }
@@ -17,6 +19,7 @@ impl Benchmark {
     fn target(self) -> (&'static str, &'static str) {
         match self {
             Self::Reads => ("orchestration-api", "reads"),
+            Self::Schedule => ("orchestration-worker", "schedule"),
             Self::Sync => ("orchestration-worker", "sync"),
         }
     }

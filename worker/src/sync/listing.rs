@@ -64,6 +64,7 @@ impl Sync<'_> {
         before: Option<PipelineObserved>,
     ) -> Result<PipelineObserved, SyncError> {
         let Some(before) = before else { return Ok(pipeline) };
+        let pipeline = PipelineObserved { first_seen_at: before.first_seen_at, ..pipeline };
         if before.is_active && !pipeline.is_active {
             self.publisher.count(|report| report.pipelines_deactivated += 1);
         }
@@ -75,7 +76,7 @@ impl Sync<'_> {
                 tasks => tasks?,
             }
         };
-        Ok(PipelineObserved { first_seen_at: before.first_seen_at, tasks, ..pipeline })
+        Ok(PipelineObserved { tasks, ..pipeline })
     }
 
     /// Reads the task graphs of some pipelines anew: a task may have come or gone without any other sign. Tells which
