@@ -91,6 +91,10 @@ pub struct SyncArgs {
     #[arg(long)]
     pub full: bool,
 
+    /// With --full: let more than a fifth of the pipelines be deactivated at once
+    #[arg(long, requires = "full")]
+    pub accept_mass_deletion: bool,
+
     #[command(flatten)]
     pub settings: Settings,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db;
@@ -54,6 +54,9 @@ pub async fn list(args: &ListArgs) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&letters)?);
         return Ok(());
     }
+    if letters.is_empty() {
+        eprintln!("there are no dead letters");
+    }
     for DeadLetter { id, topic, partition, offset, created_at, error, .. } in letters {
         println!("{id}  {}  {topic}/{partition}@{offset}  {error}", created_at.format("%F %T"));
     }
@@ -67,6 +70,7 @@ pub async fn list(args: &ListArgs) -> anyhow::Result<()> {
 pub async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let pool = db::pool(&args.settings.database, "orchestration-worker")?;
     let producer = Producer::new(&args.settings.kafka)?;
+    check_ids(&pool, &args.ids).await?;
     let mut count = 0;
     loop {
         let sent = replay_some(&pool, &producer, &args.settings.kafka, &args.ids).await?;
@@ -77,6 +81,22 @@ pub async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     }
     println!("{count} sent again; those that still make no sense come back as new dead letters");
     Ok(())
+}
+
+/// A letter that is named must be there to be sent.
+async fn check_ids(pool: &PgPool, ids: &[Uuid]) -> anyhow::Result<()> {
+    let missing: Vec<Uuid> = sqlx::query_scalar(
+        "select id from unnest($1::uuid[]) as asked(id)
+         where not exists (select from dead_letters d where d.id = asked.id and d.replayed_at is null)",
+    )
+    .bind(ids)
+    .fetch_all(pool)
+    .await
+    .context("PostgreSQL does not answer")?;
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => bail!("{first} is no dead letter that waits; `dead-letters list` shows those that do"),
+    }
 }
 
 async fn replay_some(

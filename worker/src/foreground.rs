@@ -6,9 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use shared::audit::{self, Act, Actor};
+use shared::events::SyncReport;
 use shared::ids::{ConnectorId, SpaceId, SyncId};
 use shared::shutdown;
 use sqlx::PgPool;
+use sqlx::types::Json;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -24,7 +26,7 @@ const WAIT_FOR_OTHERS: Duration = Duration::from_secs(600);
 /// When there is no such connector, the sync fails, or another worker keeps the connector for ten minutes.
 pub async fn sync(args: &SyncArgs) -> anyhow::Result<()> {
     let parts = Parts::open(&args.settings, shutdown::on_signal()?)?;
-    let sync = request(&parts.runner.pool, args.connector, args.full).await?;
+    let sync = request(&parts.runner.pool, args).await?;
     parts.await_topics().await?;
     parts.start_projecting();
     parts.start_relay();
@@ -39,22 +41,25 @@ pub async fn sync(args: &SyncArgs) -> anyhow::Result<()> {
 }
 
 /// Writes the request down, already accepted: it does not need the way through Kafka.
-async fn request(pool: &PgPool, connector: ConnectorId, full: bool) -> anyhow::Result<SyncId> {
+async fn request(pool: &PgPool, args: &SyncArgs) -> anyhow::Result<SyncId> {
     let id = SyncId(Uuid::now_v7());
+    let SyncArgs { connector, full, accept_mass_deletion, .. } = *args;
     let written = async {
         let mut tx = pool.begin().await?;
         let space: Option<SpaceId> = sqlx::query_scalar(
-            r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", requested_at, accepted_at)
-               select $1, space_id, id, 'queued', 'manual', $3, now(), now() from connectors
+            r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
+                   requested_at, accepted_at)
+               select $1, space_id, id, 'queued', 'manual', $3, $4, now(), now() from connectors
                where id = $2 and deleted_at is null returning space_id"#,
         )
         .bind(id)
         .bind(connector)
         .bind(full)
+        .bind(accept_mass_deletion)
         .fetch_optional(&mut *tx)
         .await?;
         if let Some(space) = space {
-            let act = Act::request_sync(Actor::CommandLine, connector, id, full, false);
+            let act = Act::request_sync(Actor::CommandLine, connector, id, full, accept_mass_deletion);
             audit::record(&mut tx, space, &act).await?;
         }
         tx.commit().await?;
@@ -78,17 +83,22 @@ async fn watch_to_end(
             bail!("stopped; the sync stays queued for the next worker");
         }
         let ran = parts.runner.run_next(Some(connector), progress).await?;
-        let (status, error, report): (String, Option<String>, serde_json::Value) =
+        let (status, error, report): (String, Option<String>, Json<SyncReport>) =
             sqlx::query_as("select status, error, report from syncs where id = $1")
                 .bind(sync)
                 .fetch_one(&parts.runner.pool)
                 .await?;
         match (status.as_str(), error) {
             ("succeeded", _) => {
-                println!("{report}");
+                println!("{}", serde_json::to_string(&report.0)?);
                 return Ok(());
             }
             ("failed", error) => bail!(error.unwrap_or_default()),
+            ("running", _) if ran.is_none() => {
+                progress
+                    .send_modify(|progress| (progress.stage, progress.report) = (Stage::Elsewhere, report.0));
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
             _ if ran.is_none() => tokio::time::sleep(Duration::from_millis(500)).await,
             _ => {}
         }
@@ -110,6 +120,7 @@ async fn show(mut progress: watch::Receiver<Progress>) {
             Stage::Changes => "reading changes",
             Stage::Histories => "reading histories",
             Stage::Projecting => "waiting for the read model",
+            Stage::Elsewhere => "another worker is at it",
         };
         let report = now.report;
         bar.set_message(format!("{doing}: {} runs, {} task runs", report.runs_seen, report.task_runs_seen));

@@ -36,6 +36,12 @@ type Positions = BTreeMap<(String, i32), i64>;
 pub async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
     let pool = db::pool(&settings.database, "orchestration-worker-rebuild")?;
     let mut db = pool.acquire().await.context("PostgreSQL does not answer")?.detach();
+    // Held until this connection ends: a second rebuild would drop the first one's tables.
+    let alone: bool =
+        sqlx::query_scalar("select pg_try_advisory_lock(hashtext('rebuild'))").fetch_one(&mut db).await?;
+    if !alone {
+        bail!("another rebuild is under way; wait for its end, or stop it");
+    }
     sqlx::raw_sql(FRESH_TABLES).execute(&mut db).await.map_err(explain)?;
     let mut log = Log::open(&settings.kafka)?;
     let bar = ProgressBar::new(log.ahead()?);

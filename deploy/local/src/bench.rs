@@ -9,6 +9,8 @@ use crate::product;
 pub enum Benchmark {
     /// The API's reads beside PostgreSQL alone
     Reads,
+    /// How late the schedules of a thousand connectors are
+    Schedule,
     /// What a long history costs, up to 40 million task runs: an hour and 25 GiB
     Size,
     /// A first sync and an idle poll beside a bare crawl of the same Airflow
@@ -19,6 +21,7 @@ impl Benchmark {
     fn target(self) -> (&'static str, &'static str) {
         match self {
             Self::Reads => ("orchestration-api", "reads"),
+            Self::Schedule => ("orchestration-worker", "schedule"),
             Self::Size => ("orchestration-api", "size"),
             Self::Sync => ("orchestration-worker", "sync"),
         }

@@ -83,12 +83,18 @@ pub async fn known<E: Projection>(
     db: impl PgExecutor<'_>,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Known>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows: Vec<Known> = sqlx::query_as(E::KNOWN).bind(ids).fetch_all(db).await?;
     Ok(rows.into_iter().map(|known| (known.id, known)).collect())
 }
 
 /// Entities as events, the way they were last projected.
 pub async fn find<E: Projection>(db: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<E>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let events: Vec<Json<E>> = sqlx::query_scalar(E::FIND).bind(ids).fetch_all(db).await?;
     Ok(events.into_iter().map(|event| event.0).collect())
 }

@@ -164,6 +164,9 @@ impl Sync<'_> {
     /// Who triggered these runs through the API, which writes each command down before it sends it: what the row says,
     /// or, for a run that is seen here first, the command.
     async fn triggered_by(&self, runs: &[Uuid]) -> Result<BTreeMap<RunId, UserRef>, SyncError> {
+        if runs.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let triggered: Vec<(RunId, UserId, String)> = sqlx::query_as(
             "select distinct on (run_id) run_id, user_id, name from (
                  select id as run_id, triggered_by_id as user_id, triggered_by_name as name, 0 as rank

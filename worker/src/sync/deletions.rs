@@ -55,6 +55,9 @@ impl Sync<'_> {
         .bind(&names)
         .execute(self.pool)
         .await?;
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         let gone = sqlx::query_scalar(
             "with counted as (
                  insert into pipeline_crawls (connector_id, external_id, absences)

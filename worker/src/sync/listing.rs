@@ -62,6 +62,7 @@ impl Sync<'_> {
         before: Option<PipelineObserved>,
     ) -> Result<PipelineObserved, SyncError> {
         let Some(before) = before else { return Ok(pipeline) };
+        let pipeline = PipelineObserved { first_seen_at: before.first_seen_at, ..pipeline };
         if before.is_active && !pipeline.is_active {
             self.publisher.count(|report| report.pipelines_deactivated += 1);
         }
@@ -73,7 +74,7 @@ impl Sync<'_> {
                 tasks => tasks?,
             }
         };
-        Ok(PipelineObserved { first_seen_at: before.first_seen_at, tasks, ..pipeline })
+        Ok(PipelineObserved { tasks, ..pipeline })
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Stage {
     Changes,
     Histories,
     Projecting,
+    /// It is another worker's to know.
+    Elsewhere,
 }
 
 /// What a complete sync has found out.

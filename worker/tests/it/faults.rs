@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use worker::sync::schedule;
 
 use crate::airflow::seeded_airflow;
+use crate::light_airflow::LightAirflow;
 use crate::stage::Stage;
 
 /// A server that answers every request with the same bytes, then closes.
@@ -115,4 +117,52 @@ async fn an_idle_poll_of_a_real_airflow_publishes_nothing_and_hardly_writes() {
     assert_eq!(stage.published(), published);
     assert_eq!(stage.read_model().await, before);
     assert!(least <= 8 << 10, "an idle poll wrote {least} bytes of WAL");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_credentials_stop_the_schedule_until_they_change_and_a_request_tries_once() {
+    let stage = Stage::new().await;
+    let light = LightAirflow::start(1).await;
+    let refusing = b"{\"detail\":\"Not authenticated\",\"version\":\"3.3.2\"}".to_vec();
+    stage
+        .point_to(
+            &answering("HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n", refusing).await,
+        )
+        .await;
+    let error = stage.run_sync(false).await.unwrap_err().to_string();
+    assert!(error.contains("update them in the connector"), "{error}");
+    let due = "update connector_state set next_due_at = now() - interval '1 second', retry_at = null";
+    sqlx::query(due).execute(&stage.pool).await.unwrap();
+    assert_eq!(schedule::tick(&stage.pool).await.unwrap(), 0);
+    assert_eq!(stage.number("select count(*) from connector_state where next_due_at < now()").await, 1);
+    // A request is taken all the same, and fails or heals.
+    stage.run_sync(false).await.unwrap_err();
+    assert_eq!(schedule::tick(&stage.pool).await.unwrap(), 0);
+    stage.point_to(&format!("{}/healed", light.url)).await;
+    stage.run_sync(false).await.unwrap();
+    assert_eq!(schedule::tick(&stage.pool).await.unwrap(), 1, "the schedule goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_three_failures_the_schedule_rests_and_a_wait_that_was_asked_for_is_kept() {
+    let stage = Stage::new().await;
+    stage.point_to(&answering("HTTP/1.1 500 Oops\r\n", Vec::new()).await).await;
+    // Both are written by the same transaction.
+    let rest = "select round(extract(epoch from retry_at - (select max(finished_at) from syncs)))::bigint from connector_state";
+    let mut rests = Vec::new();
+    for failures in [0, 5, 8, 40] {
+        sqlx::query("update connector_state set failures = $1")
+            .bind(failures)
+            .execute(&stage.pool)
+            .await
+            .unwrap();
+        stage.run_sync(false).await.unwrap_err();
+        rests.push(stage.number(rest).await);
+    }
+    assert_eq!(rests, [0, 4, 32, 60]);
+    stage.point_to(&answering("HTTP/1.1 503 Busy\r\nretry-after: 900\r\n", Vec::new()).await).await;
+    stage.run_sync(false).await.unwrap_err();
+    assert_eq!(stage.number(rest).await, 900, "the source asked for a quarter of an hour");
+    sqlx::query("update connector_state set next_due_at = now()").execute(&stage.pool).await.unwrap();
+    assert_eq!(schedule::tick(&stage.pool).await.unwrap(), 0, "it rests");
 }

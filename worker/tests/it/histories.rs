@@ -118,8 +118,8 @@ async fn a_provider_that_fails_at_every_history_is_left_alone() {
     *world.unreadable.lock().unwrap() = all;
     let error = stage.sync(&world, false).await.unwrap_err();
     assert!(matches!(error, SyncError::Provider(_)), "{error}");
-    let asked = shared::provider::Provider::requests(&world);
-    assert!(asked < 70, "{asked} requests, of which 45 were for the task graphs");
+    // Four are open at a time, and more than five bad ones are enough.
+    assert!(world.histories_read() <= 10, "{} of 45 were asked for", world.histories_read());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,6 +151,7 @@ async fn runs_in_a_state_that_nobody_knows_are_asked_for_a_few_at_a_time() {
         world.runs.lock().unwrap().push(stage.run("a", &format!("odd{run}"), 0, RunState::Unknown));
     }
     stage.sync(&world, false).await.unwrap();
+    world.take_singles();
     let live = stage.run("b", "live", 0, RunState::Running);
     world.runs.lock().unwrap().push(live);
     stage.sync(&world, false).await.unwrap();

@@ -81,6 +81,25 @@ async fn dead_letters_are_listed_and_sent_again_when_the_reason_is_gone() {
     assert!(said.starts_with("1 sent again"), "{said}");
     stage.until("select count(*) = 1 from runs").await;
     assert_eq!(run_command(&stage, &["dead-letters", "list"]), "");
+    assert_eq!(run_command(&stage, &["dead-letters", "list", "--json"]), "[]\n");
+    // It was sent again: there is nothing left to send.
+    let id = listed[0]["id"].as_str().unwrap();
+    let again = command(&stage).args(["dead-letters", "replay", id]).output().unwrap();
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(
+        !again.status.success() && said.contains(&format!("{id} is no dead letter that waits")),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_rebuilds_do_not_get_in_each_others_way() {
+    let stage = Stage::empty().await;
+    let mut first = stage.pool.acquire().await.unwrap();
+    sqlx::query("select pg_advisory_lock(hashtext('rebuild'))").execute(&mut *first).await.unwrap();
+    let second = command(&stage).arg("rebuild").output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success() && said.contains("another rebuild is under way"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

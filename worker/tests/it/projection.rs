@@ -100,3 +100,40 @@ async fn nonsense_is_kept_as_a_dead_letter_and_the_next_record_goes_on() {
     stage.until("select count(*) = 3 from dead_letters").await;
     stage.until("select count(*) = 1 from runs where external_id = 'r1'").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_is_applied_or_superseded_or_dead() {
+    let stage = Stage::empty().await;
+    stage.parts.start_projecting();
+    let mut records = Vec::new();
+    for run in 0..20 {
+        let name = format!("r{run}");
+        let newer = Record::of(&stage.run("sales", &name, 9, RunState::Success)).unwrap();
+        let older = Record::of(&stage.run("sales", &name, 4, RunState::Running)).unwrap();
+        let mut broken = newer.clone();
+        broken.payload.truncate(10);
+        records.extend([newer, broken, older]);
+    }
+    stage.producer().send(&records).await.unwrap();
+    stage.until("select sum(next_offset) = 60 from projection_offsets").await;
+    // None was taken twice either, or the offsets would not be where the log ends.
+    let (applied, dead): (Vec<i64>, Vec<i64>) = (
+        sqlx::query_scalar("select count(*) from runs where version = 9 and status = 'success'")
+            .fetch_all(&stage.pool)
+            .await
+            .unwrap(),
+        sqlx::query_scalar("select count(*) from dead_letters group by topic order by topic")
+            .fetch_all(&stage.pool)
+            .await
+            .unwrap(),
+    );
+    assert_eq!((applied, dead), (vec![20], vec![20]));
+    let buried_where_they_stood = "select count(*) from dead_letters d join projection_offsets o
+        on o.topic = d.topic and o.partition = d.partition and d.\"offset\" < o.next_offset";
+    assert_eq!(stage.number(buried_where_they_stood).await, 20);
+    assert_eq!(
+        stage.number("select count(*) from outbox").await,
+        20,
+        "what was superseded is outranked in the log too"
+    );
+}

@@ -63,10 +63,10 @@ impl World {
     }
 
     async fn ask_history(&self, pipeline: &str) -> Result<(), ProviderError> {
+        let place = self.histories_read.fetch_add(1, Ordering::SeqCst) as usize;
         if self.unreadable.lock().unwrap().contains(pipeline) {
             return Err(ProviderError::Failing { host: "test".to_owned(), status: 500, retry_after: None });
         }
-        let place = self.histories_read.fetch_add(1, Ordering::SeqCst) as usize;
         let mut allowed = self.histories.subscribe();
         let allowed = allowed.wait_for(|allowed| *allowed == 0 || place < *allowed).await;
         allowed.map(drop).map_err(|error| ProviderError::Malformed { reason: error.to_string() })
