@@ -62,6 +62,7 @@ pub struct NewConnector {
 pub struct ConnectorChange {
     pub name: Option<String>,
     pub is_active: Option<bool>,
+    /// Of an airflow connector, what of it; of another, all of it.
     pub config: Option<Value>,
     pub credentials: Option<Credentials>,
 }
@@ -192,12 +193,27 @@ pub async fn create(
     Ok(id)
 }
 
-/// The configuration and activity of a connector before a change.
+/// A connector before a change, as far as the change asks.
 #[derive(FromRow)]
 struct Before {
+    connector_type: String,
     is_active: bool,
     #[sqlx(json)]
     config: Value,
+}
+
+impl Before {
+    /// The configuration with what is given in its place.
+    fn with(&self, given: &Value) -> Value {
+        if self.connector_type != AIRFLOW {
+            return given.clone();
+        }
+        let mut config = complete_config(&self.config);
+        for (name, value) in given.as_object().into_iter().flatten() {
+            config[name] = value.clone();
+        }
+        config
+    }
 }
 
 /// Changes a connector; false when the space has none of this id.
@@ -215,7 +231,8 @@ pub async fn update(
         change.credentials.as_ref().map(|credentials| seal(keyring, connector, credentials)).transpose()?;
     let mut tx = db.begin().await?;
     let before: Option<Before> = sqlx::query_as(
-        "select is_active, config from connectors where id = $1 and space_id = $2 and deleted_at is null for update",
+        "select connector_type, is_active, config from connectors
+         where id = $1 and space_id = $2 and deleted_at is null for update",
     )
     .bind(connector)
     .bind(space)
@@ -224,6 +241,8 @@ pub async fn update(
     let Some(before) = before else {
         return Ok(false);
     };
+    // Only now, so that two changes at once both come to hold.
+    let config = change.config.as_ref().map(|given| before.with(given));
     sqlx::query(
         "update connectors set name = coalesce($2, name), is_active = coalesce($3, is_active),
              config = coalesce($4, config), credentials_public = coalesce($5, credentials_public),
@@ -233,13 +252,13 @@ pub async fn update(
     .bind(connector)
     .bind(&change.name)
     .bind(change.is_active)
-    .bind(&change.config)
+    .bind(&config)
     .bind(change.credentials.as_ref().map(Credentials::public))
     .bind(sealed)
     .execute(&mut *tx)
     .await
     .map_err(name_taken)?;
-    tell_worker(&mut tx, connector, &before, change).await?;
+    tell_worker(&mut tx, connector, &before, change, config.as_ref()).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -250,8 +269,9 @@ async fn tell_worker(
     connector: ConnectorId,
     before: &Before,
     change: &ConnectorChange,
+    config: Option<&Value>,
 ) -> sqlx::Result<()> {
-    let config = change.config.as_ref().unwrap_or(&before.config);
+    let config = config.unwrap_or(&before.config);
     let differs = |field: &str| config[field] != before.config[field];
     let (moved, active) = (differs("base_url"), change.is_active.unwrap_or(before.is_active));
     let reached_anew =
