@@ -29,10 +29,8 @@ pub fn write(schemas: &mut Value) {
                   {"type": "array", "items": any}, of_any.clone()],
     });
     schemas["JsonObject"] = of_any;
-    schemas["AirflowConfig"] =
-        airflow(json!({"required": ["base_url"], "description": "How to reach and poll an Airflow."}));
-    schemas["AirflowConfigChange"] =
-        airflow(json!({"description": "What of a configuration is to become different."}));
+    schemas["AirflowConfig"] = airflow("How to reach and poll an Airflow.", &["base_url"]);
+    schemas["AirflowConfigChange"] = airflow("What of a configuration is to become different.", &[]);
     schemas["CredentialsInput"] = credentials();
     schemas["NewConnector"] = new_connector();
     schemas["ConnectorChange"] = connector_change();
@@ -86,9 +84,9 @@ fn collect(value: &Value, schemas: &Value, names: &mut BTreeSet<String>) {
     fields.values().for_each(|value| collect(value, schemas, names));
 }
 
-fn airflow(more: Value) -> Value {
-    let mut config = json!({
-        "type": "object", "additionalProperties": false,
+fn airflow(description: &str, required: &[&str]) -> Value {
+    json!({
+        "description": description, "type": "object", "required": required, "additionalProperties": false,
         "properties": {
             "base_url": {"type": "string", "format": "uri", "maxLength": 2000, "description":
                 "http or https, a host and perhaps a path, at an address that this installation may reach"},
@@ -103,34 +101,23 @@ fn airflow(more: Value) -> Value {
             "max_requests_per_second": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50,
                 "description": "How many requests its syncs send in a second"},
         },
-    });
-    config
-        .as_object_mut()
-        .into_iter()
-        .for_each(|config| config.extend(more.as_object().cloned().unwrap_or_default()));
-    config
+    })
 }
 
 fn credentials() -> Value {
-    let kind = |word: &str, fields: Value| {
-        let mut properties = json!({"auth_type": {"const": word}, "headers": headers()});
-        let required: Vec<_> = ["auth_type"]
-            .into_iter()
-            .map(String::from)
-            .chain(fields.as_object().into_iter().flatten().map(|(name, _)| name.clone()))
-            .collect();
-        properties
-            .as_object_mut()
-            .into_iter()
-            .for_each(|all| all.extend(fields.as_object().cloned().unwrap_or_default()));
+    let kind = |word: &str, mut properties: Value| {
+        properties["auth_type"] = json!({"const": word});
+        let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+        properties["headers"] = headers();
         json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
     };
+    let username = json!({"type": "string", "minLength": 1, "maxLength": 500});
     let secret = |least: usize| json!({"type": "string", "format": "password", "minLength": least, "maxLength": 10_000});
     json!({
         "description": "What the provider wants to see; written whole, and read back without its secrets.",
         "oneOf": [
             kind("none", json!({})),
-            kind("basic", json!({"username": {"type": "string", "minLength": 1, "maxLength": 500}, "password": secret(0)})),
+            kind("basic", json!({"username": username, "password": secret(0)})),
             kind("token", json!({"token": secret(1)})),
         ],
     })

@@ -61,7 +61,9 @@ pub async fn create(space: SpaceEditor, State(app): State<App>, body: Body) -> A
     let connector_type = fields.required("connector_type", body::text_of(1..=100));
     let is_active = fields.optional("is_active", body::boolean).unwrap_or(true);
     let config = match connector_type.as_deref() {
-        Some(AIRFLOW) => read_airflow(&mut fields, &Value::Null, app.network),
+        Some(AIRFLOW) => {
+            read_airflow(&mut fields, true, app.network).as_ref().map(connectors::complete_config)
+        }
         _ => Some(Value::Object(fields.optional("config", body::storable_object).unwrap_or_default())),
     };
     let credentials = match fields.has_value("credentials") {
@@ -175,18 +177,18 @@ fn read_change(fields: &mut Fields, now: &Opening, network: NetworkPolicy) -> Co
     }
     let config = match fields.has("config") {
         false => None,
-        true if now.connector_type == AIRFLOW => read_airflow(fields, &now.config, network),
+        true if now.connector_type == AIRFLOW => read_airflow(fields, false, network),
         true => fields.given("config", body::storable_object).map(Value::Object),
     };
     let credentials = if fields.has("credentials") { read_credentials(fields) } else { None };
     ConnectorChange { name, is_active: fields.given("is_active", body::boolean), config, credentials }
 }
 
-/// An airflow connector's configuration: what is given over what is there already, and the defaults.
-fn read_airflow(fields: &mut Fields, now: &Value, network: NetworkPolicy) -> Option<Value> {
+/// What is given of an airflow connector's configuration.
+fn read_airflow(fields: &mut Fields, is_new: bool, network: NetworkPolicy) -> Option<Value> {
     let mut given = fields.object("config")?;
-    let mut config = connectors::complete_config(now);
-    let base_url = match now.is_null() {
+    let mut config = json!({});
+    let base_url = match is_new {
         true => given.required("base_url", |value| base_url(value, network)),
         false => given.given("base_url", |value| base_url(value, network)),
     };

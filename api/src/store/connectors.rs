@@ -79,6 +79,7 @@ pub struct NewConnector {
 pub struct ConnectorChange {
     pub name: Option<String>,
     pub is_active: Option<bool>,
+    /// Of an airflow connector, what of it; of another, all of it.
     pub config: Option<Value>,
     pub credentials: Option<Secrets>,
 }
@@ -218,13 +219,28 @@ pub async fn create(
     Ok(id)
 }
 
-/// A connector before a change.
+/// A connector before a change, as far as the change asks.
 #[derive(FromRow)]
 struct Before {
     name: String,
+    connector_type: String,
     is_active: bool,
     #[sqlx(json)]
     config: Value,
+}
+
+impl Before {
+    /// The configuration with what is given in its place.
+    fn with(&self, given: &Value) -> Value {
+        if self.connector_type != AIRFLOW {
+            return given.clone();
+        }
+        let mut config = complete_config(&self.config);
+        for (name, value) in given.as_object().into_iter().flatten() {
+            config[name] = value.clone();
+        }
+        config
+    }
 }
 
 /// Changes a connector; false when the space has none of this id.
@@ -243,7 +259,8 @@ pub async fn update(
         change.credentials.as_ref().map(|credentials| seal(keyring, connector, credentials)).transpose()?;
     let mut tx = db.begin().await?;
     let before: Option<Before> = sqlx::query_as(
-        "select name, is_active, config from connectors where id = $1 and space_id = $2 and deleted_at is null for update",
+        "select name, connector_type, is_active, config from connectors
+         where id = $1 and space_id = $2 and deleted_at is null for update",
     )
     .bind(connector)
     .bind(space)
@@ -252,6 +269,8 @@ pub async fn update(
     let Some(before) = before else {
         return Ok(false);
     };
+    // Only now, so that two changes at once both come to hold.
+    let config = change.config.as_ref().map(|given| before.with(given));
     sqlx::query(
         "update connectors set name = coalesce($2, name), is_active = coalesce($3, is_active),
              config = coalesce($4, config), credentials_public = coalesce($5, credentials_public),
@@ -261,14 +280,14 @@ pub async fn update(
     .bind(connector)
     .bind(&change.name)
     .bind(change.is_active)
-    .bind(&change.config)
+    .bind(&config)
     .bind(change.credentials.as_ref().map(Secrets::public))
     .bind(sealed)
     .execute(&mut *tx)
     .await
     .map_err(name_taken)?;
-    tell_worker(&mut tx, connector, &before, change).await?;
-    let changed = before.fields_changed_by(change);
+    tell_worker(&mut tx, connector, &before, change, config.as_ref()).await?;
+    let changed = before.fields_changed_by(change, config.as_ref());
     if !changed.is_empty() {
         let details = json!({"name": change.name.as_ref().unwrap_or(&before.name), "changed": changed});
         let act = Act::new(Actor::User(user), Action::ConnectorChanged, connector, details);
@@ -280,7 +299,7 @@ pub async fn update(
 
 impl Before {
     /// By their names alone: what a configuration holds may be anything.
-    fn fields_changed_by(&self, change: &ConnectorChange) -> Vec<String> {
+    fn fields_changed_by(&self, change: &ConnectorChange, config: Option<&Value>) -> Vec<String> {
         let mut changed = Vec::new();
         if change.name.as_ref().is_some_and(|name| *name != self.name) {
             changed.push("name".to_owned());
@@ -288,9 +307,9 @@ impl Before {
         if change.is_active.is_some_and(|is_active| is_active != self.is_active) {
             changed.push("is_active".to_owned());
         }
-        if let Some(config) = &change.config {
+        if let Some(config) = config {
             let fields: BTreeSet<&String> = [config, &self.config]
-                .iter()
+                .into_iter()
                 .filter_map(|config| config.as_object())
                 .flat_map(|map| map.keys())
                 .collect();
@@ -310,8 +329,9 @@ async fn tell_worker(
     connector: ConnectorId,
     before: &Before,
     change: &ConnectorChange,
+    config: Option<&Value>,
 ) -> sqlx::Result<()> {
-    let config = change.config.as_ref().unwrap_or(&before.config);
+    let config = config.unwrap_or(&before.config);
     let differs = |field: &str| config[field] != before.config[field];
     let (moved, active) = (differs("base_url"), change.is_active.unwrap_or(before.is_active));
     let reached_anew =

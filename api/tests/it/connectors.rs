@@ -234,6 +234,25 @@ async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
 }
 
 #[tokio::test]
+async fn changes_at_once_all_come_to_hold() {
+    let world = World::new().await;
+    let path = format!("/{}", make(&world).await);
+    for round in 1..=10 {
+        let wanted = json!({
+            "base_url": format!("https://airflow.example/{round}"), "schedule": format!("{round} * * * * *"),
+            "history_days": round, "verify_tls": round % 2 == 0, "api_version": (["v1", "v2"][round % 2]),
+        });
+        let fields = wanted.as_object().unwrap().iter();
+        let changes =
+            fields.map(|(name, value)| ask(&world, Method::PATCH, &path, json!({"config": {name: value}})));
+        for answer in futures::future::join_all(changes).await {
+            answer.expect(200);
+        }
+        assert_eq!(ask(&world, Method::GET, &path, Value::Null).await.expect(200)["config"], wanted);
+    }
+}
+
+#[tokio::test]
 async fn other_types_are_stored_and_neither_synced_nor_tested() {
     let world = World::new().await;
     let body = json!({"name": "warehouse", "connector_type": "snowflake", "config": {"account": "x"}});

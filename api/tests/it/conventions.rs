@@ -123,40 +123,15 @@ async fn requests_are_limited_by_key_and_say_so() {
 }
 
 #[tokio::test]
-async fn a_read_that_did_not_change_is_not_sent_again() {
+async fn a_page_is_sent_again_when_its_total_has_changed() {
     let world = World::new().await;
     let pipeline = world.pipeline("p").await;
-    world.run(pipeline, "r1", "success", hours_ago(5)).await;
-    let o = format!("/api/v1.0/spaces/{SPACE}/orchestration");
-    let run = shared::ids::RunId::of(world.connector, "p", "r1");
-    for path in [
-        "/api/v1.0/me".to_owned(),
-        format!("/api/v1.0/spaces/{SPACE}/teams"),
-        format!("{o}/pipelines"),
-        format!("{o}/pipelines/{pipeline}"),
-        format!("{o}/pipelines/{pipeline}/runs"),
-        format!("{o}/runs?size=1"),
-        format!("{o}/runs/{run}"),
-        format!("{o}/runs/{run}/comments"),
-        format!("{o}/connectors/{}/syncs", world.connector),
-        format!("/api/v1.0/catalog/spaces/{SPACE}/connectors"),
-        format!("/api/v1.0/catalog/spaces/{SPACE}/connectors/{}", world.connector),
-    ] {
-        let first = world.raw(request("GET", &path).body(Body::empty()).unwrap()).await;
-        let tag = first.header("etag").to_owned();
-        assert!(tag.starts_with("W/\""), "{path}");
-        let again = request("GET", &path).header("if-none-match", &tag).body(Body::empty()).unwrap();
-        let again = world.raw(again).await;
-        assert_eq!((again.status.as_u16(), again.header("etag")), (304, tag.as_str()), "{path}");
-        assert_eq!(again.body, serde_json::Value::Null);
-        let other = request("GET", &path).header("if-none-match", "\"other\"").body(Body::empty()).unwrap();
-        assert_eq!(world.raw(other).await.status, 200);
-    }
-    let path = format!("{o}/runs?size=1");
+    world.run(pipeline, "newer", "success", hours_ago(5)).await;
+    let path = format!("/api/v1.0/spaces/{SPACE}/orchestration/runs?size=1");
     let tag = world.raw(request("GET", &path).body(Body::empty()).unwrap()).await.header("etag").to_owned();
     world.run(pipeline, "older", "failed", hours_ago(9)).await;
     let changed = request("GET", &path).header("if-none-match", &tag).body(Body::empty()).unwrap();
-    assert_eq!(world.raw(changed).await.status, 200, "the total is part of what a page says");
+    assert_eq!(world.raw(changed).await.status, 200);
 }
 
 #[tokio::test]

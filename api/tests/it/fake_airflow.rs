@@ -16,6 +16,8 @@ pub enum Mood {
     Good,
     /// Answers with this code, and makes nothing.
     Refusing(u16),
+    /// Answers with this code and body, and makes nothing.
+    Saying(u16, &'static str),
     /// Makes the run, and the connection breaks before the answer.
     MakingAndBreaking,
     /// The connection breaks, and nothing was made.
@@ -121,6 +123,7 @@ async fn trigger(
         Mood::Refusing(code) => {
             (StatusCode::from_u16(code).unwrap(), Json(json!({"detail": "Not like this"}))).into_response()
         }
+        Mood::Saying(code, said) => (StatusCode::from_u16(code).unwrap(), said).into_response(),
         Mood::MakingAndFailing => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Mood::MakingAndBreaking | Mood::Breaking | Mood::Mute => panic!("the connection breaks"),
     }

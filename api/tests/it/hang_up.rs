@@ -59,6 +59,10 @@ async fn a_comment_is_there_whole_or_not_at_all() {
     );
     let distinct: std::collections::BTreeSet<_> = contents.iter().collect();
     assert_eq!(distinct.len(), contents.len(), "{contents:?}");
+    assert!(
+        contents.iter().all(|content| content.starts_with("comment ") || *content == "last"),
+        "{contents:?}"
+    );
     for made in list.as_array().unwrap() {
         assert_eq!((&made["author"], &made["run_id"]), (&last["author"], &json!(run)));
     }

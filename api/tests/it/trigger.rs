@@ -146,6 +146,48 @@ async fn a_refusal_is_the_providers_own() {
     );
 }
 
+/// As real servers said them, and as something before them might.
+#[tokio::test]
+async fn every_shape_of_a_refusal_is_told_with_its_code_in_one_sentence() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    for (code, said, told) in [
+        (
+            409,
+            include_str!("../../../shared/tests/fixtures/airflow-3.3/trigger_duplicate.json"),
+            "A run with this run id or this logical date exists already",
+        ),
+        (
+            422,
+            include_str!("../../../shared/tests/fixtures/airflow-3.3/trigger_bad_conf.json"),
+            "conf: Input should be a valid dictionary",
+        ),
+        (
+            404,
+            include_str!("../../../shared/tests/fixtures/airflow-3.3/trigger_no_dag.json"),
+            "Dag with dag_id: 'nope' not found",
+        ),
+        (
+            401,
+            include_str!("../../../shared/tests/fixtures/airflow-3.3/not_authenticated.json"),
+            "Not authenticated",
+        ),
+        (400, "<html><title>Bad Request</title></html>", "a page titled \"Bad Request\""),
+        (403, "", "no reason given"),
+        (418, "plain text", "plain text"),
+    ] {
+        fake.set_mood(Mood::Saying(code, said));
+        let refused = trigger(&world, pipeline, None, Value::Null).await.expect(code);
+        assert_eq!(
+            refused,
+            json!({"detail": told, "provider": "airflow", "provider_status": code}),
+            "{said}"
+        );
+    }
+    // A key that is wrong here is not the provider's: it says so.
+    let ours = world.raw(request(pipeline, "qk_wrong", None, &Value::Null)).await.expect(401);
+    assert!(ours.get("provider").is_none());
+}
+
 #[tokio::test]
 async fn a_broken_answer_is_looked_up_before_it_is_told() {
     let (world, fake, pipeline) = world(Setup::default()).await;
@@ -228,6 +270,12 @@ async fn what_cannot_be_triggered_is_refused() {
     let places: Vec<_> =
         trigger(&world, pipeline, None, faulty).await.faults().into_iter().map(|(place, _)| place).collect();
     assert_eq!(places, ["body.conf", "body.logical_date", "body.run_id", "body.note"]);
+    // Between the slashes of an address these would lead elsewhere.
+    for place in [".", ".."] {
+        let elsewhere = trigger(&world, pipeline, None, json!({"run_id": place})).await;
+        assert_eq!(elsewhere.faults(), [("body.run_id".to_owned(), "value_error.str.regex".to_owned())]);
+    }
+    trigger(&world, pipeline, None, json!({"run_id": "..."})).await.expect(201);
     world.sql("update connectors set connector_type = 'dbt'").await;
     trigger(&world, pipeline, None, Value::Null).await.expect(400);
     world
@@ -237,7 +285,7 @@ async fn what_cannot_be_triggered_is_refused() {
         trigger(&world, pipeline, None, Value::Null).await.expect(409),
         json!({"detail": "The pipeline is no longer active"})
     );
-    assert_eq!(fake.posts(), 0);
+    assert_eq!(fake.posts(), 1);
 }
 
 #[tokio::test]
