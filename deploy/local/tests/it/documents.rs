@@ -60,7 +60,7 @@ fn every_shell_block_says_whether_it_is_run() {
 
 #[tokio::test]
 async fn commands_that_are_named_in_passing_exist() {
-    let programs = local::programs().await.unwrap();
+    let programs = local::tested_binaries().await.unwrap();
     let mut named = BTreeSet::new();
     for document in files().into_iter().filter(|file| file.ends_with(".md")) {
         let text = text(&document);

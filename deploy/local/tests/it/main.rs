@@ -10,4 +10,5 @@ mod image;
 mod operator;
 mod parts;
 mod systemd;
+mod tls;
 mod walk;
