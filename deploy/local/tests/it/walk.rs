@@ -1,7 +1,7 @@
 //! A new operator goes through the documents, in order, as they are written: on a real PostgreSQL, Kafka and Airflow, with
 //! our programs running. Every block that is not marked is run, and what came of it is compared, row by row.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,14 +16,11 @@ use crate::checks::checker;
 use crate::documents::{Block, runnable};
 use crate::operator::Operator;
 use crate::parts::seeded;
+use crate::rows::{self, Rows, assert_same};
 
 const PRODUCTION: &str = "deploy/README.md";
 const POSTGRES: &str = "postgres-walk-test";
 const SEED: u32 = 20;
-/// What changes by itself while the programs run, or names places in Kafka.
-const MOVING: [&str; 6] =
-    ["connector_state", "outbox", "pipeline_crawls", "pipeline_metrics", "projection_offsets", "syncs"];
-
 /// The database's place as `psql` takes it where it is told none.
 const LIBPQ: &str = r"
     export PGDATABASE=${DATABASE_URL##*/} PGHOST=127.0.0.1
@@ -40,9 +37,6 @@ struct Walk {
     airflow: Airflow,
     client: Client,
 }
-
-/// The rows of a table, as one text.
-type Rows = BTreeMap<String, String>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_operator_goes_through_the_documents_and_loses_nothing() {
@@ -158,11 +152,11 @@ impl Walk {
     async fn rebuild(&mut self) {
         // A rebuild leaves out what counts nothing.
         self.sql("delete from run_counts where n = 0").await;
-        let before = self.rows().await;
+        let before = rows::lasting_but_audit(&self.pool().await).await;
         self.sql("update runs set status = 'running' where status = 'success'").await;
-        assert_ne!(self.rows().await["runs"], before["runs"]);
+        assert_ne!(rows::lasting_but_audit(&self.pool().await).await["runs"], before["runs"]);
         self.read(PRODUCTION, "Rebuild").await;
-        assert_same(&before, &self.rows().await);
+        assert_same(&before, &rows::lasting_but_audit(&self.pool().await).await);
     }
 
     /// On a Kafka that knows nothing: the topics say everything again, so that a rebuild changes nothing.
@@ -287,48 +281,13 @@ impl Walk {
         assert_same(wanted, &self.read_model().await);
     }
 
-    /// All tables but those that move.
     async fn rows(&self) -> Rows {
-        let tables = "select tablename::text from pg_tables where schemaname = 'public'";
-        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&self.pool().await).await.unwrap();
-        let still: Vec<String> =
-            tables.into_iter().filter(|table| !MOVING.contains(&table.as_str())).collect();
-        assert!(still.iter().any(|table| table == "comments"), "{still:?}");
-        self.rows_of(&still).await
+        rows::lasting(&self.pool().await).await
     }
 
     async fn read_model(&self) -> Rows {
-        self.rows_of(&["pipelines", "runs", "task_runs"].map(str::to_owned)).await
+        rows::read_model(&self.pool().await).await
     }
-
-    async fn rows_of(&self, tables: &[String]) -> Rows {
-        let mut rows = Rows::new();
-        for table in tables {
-            let all = format!(
-                "select coalesce(string_agg(t::text, chr(10) order by t::text), '') from \"{table}\" t"
-            );
-            rows.insert(table.clone(), self.number(&all).await);
-        }
-        rows
-    }
-}
-
-/// Fails with the first row of each table that is not as it was.
-fn assert_same(before: &Rows, after: &Rows) {
-    assert!(before.keys().eq(after.keys()), "{:?} became {:?}", before.keys(), after.keys());
-    let changed: Vec<_> = before
-        .iter()
-        .filter_map(|(table, rows)| {
-            let first = rows.lines().zip(after[table].lines()).find(|(old, new)| old != new);
-            (rows != &after[table]).then_some((
-                table,
-                rows.lines().count(),
-                after[table].lines().count(),
-                first,
-            ))
-        })
-        .collect();
-    assert!(changed.is_empty(), "table, rows before and after, the first that differs: {changed:#?}");
 }
 
 /// Somebody who reads on and on, and counts what went well.
