@@ -1,6 +1,8 @@
 //! A real Apache Kafka broker (KRaft, one node) on loopback, from Maven's artifacts. Topics are made by those
 //! who use them.
 
+mod secure;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -11,6 +13,8 @@ use anyhow::{Context, Result, bail};
 use base64::Engine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use self::secure::Listener;
+pub use self::secure::{SecureKafka, secure_kafka_instance};
 use crate::{
     paths, ports,
     process::Stop,
@@ -44,7 +48,8 @@ pub(crate) fn external_kafka() -> Option<String> {
 /// A broker of its own by name, apart from the one that everybody shares: for tests that stop or kill it.
 pub async fn kafka_instance(name: &str) -> Result<String> {
     let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
-    let record = Service::named(name).ensure(async || launch(name).await, healthy).await?;
+    let record =
+        Service::named(name).ensure(async || launch(name, Listener::default()).await, healthy).await?;
     Ok(format!("127.0.0.1:{}", record.port))
 }
 
@@ -74,14 +79,15 @@ pub(crate) async fn any_answers(servers: &str) -> bool {
     false
 }
 
-async fn launch(name: &str) -> Result<Launch> {
+async fn launch(name: &str, more: Listener) -> Result<Launch> {
     let java = java().await?;
     let classes = jars(&java).await?.join("*");
     let folder = paths::local_folder(name)?;
     let port = Service::named(name).choose_port(USUAL_PORT)?;
     let settings = folder.join("server.properties");
     let controller = ports::choose(&format!("{name}-controller"), None, USUAL_CONTROLLER_PORT)?;
-    paths::write_file(&settings, &server_properties(port, controller, &folder.join("data")), 0o644)?;
+    let text = server_properties(port, controller, &folder.join("data"), &more);
+    paths::write_file(&settings, &text, 0o600)?;
     let logging = folder.join("log4j2.properties");
     paths::write_file(&logging, LOGGING, 0o644)?;
 
@@ -97,7 +103,7 @@ async fn launch(name: &str) -> Result<Launch> {
         progress::note("formatting Kafka's storage");
         let id = cluster_id();
         let mut format = kafka("kafka.tools.StorageTool");
-        format.args(["format", "--ignore-formatted", "-t", &id, "-c"]).arg(&settings);
+        format.args(["format", "--ignore-formatted", "-t", &id, "-c"]).arg(&settings).args(&more.format);
         tools::run(format).await?;
     }
     let mut command = kafka("kafka.Kafka");
@@ -107,16 +113,18 @@ async fn launch(name: &str) -> Result<Launch> {
 
 /// Everything else is Kafka's default, except what would ask for three brokers, waste a small machine, or wait long
 /// for a broker that was killed.
-fn server_properties(port: u16, controller: u16, data: &Path) -> String {
+fn server_properties(port: u16, controller: u16, data: &Path, more: &Listener) -> String {
+    let secure = more.port.map(|port| format!(",SECURE://127.0.0.1:{port}")).unwrap_or_default();
+    let settings = &more.settings;
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{secure}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{secure}
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL
 log.dirs={}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -134,7 +142,7 @@ num.network.threads=1
 num.io.threads=2
 log.segment.bytes=16777216
 log.cleaner.dedupe.buffer.size=16777216
-",
+{settings}",
         data.display()
     )
 }

@@ -6,6 +6,7 @@
 
 mod airflow;
 mod bench;
+mod certificates;
 mod demo;
 mod env_file;
 mod kafka;
@@ -28,11 +29,12 @@ pub use airflow::{
     seed_airflow,
 };
 pub use bench::{Benchmark, bench};
+pub use certificates::{Certificates, certificates};
 pub use demo::demo;
-pub use kafka::{kafka, kafka_instance};
+pub use kafka::{SecureKafka, kafka, kafka_instance, secure_kafka_instance};
 pub use logs::show as logs;
 pub use postgres::{ensure_database, local_postgres, postgres, postgres_instance, postgres_program};
-pub use product::programs;
+pub use product::tested_binaries;
 pub use progress::print;
 pub use python::environment as python_environment;
 pub use roles::Roles;

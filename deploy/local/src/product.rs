@@ -97,13 +97,11 @@ pub async fn build() -> Result<()> {
 
 /// The folder with both binaries, built if they are older than their sources. Where all tests are run, cargo has just
 /// built them, and asked for them alone it would build them again with fewer features.
-pub async fn programs() -> Result<PathBuf> {
+pub async fn tested_binaries() -> Result<PathBuf> {
     let _lock = service::lock("programs").await?;
     let folder = binary_folder()?;
-    let changed = last_change(
-        &["Cargo.lock", "migrations", "shared", "worker/src", "api/src"]
-            .map(|it| paths::workspace().join(it)),
-    );
+    let sources = ["Cargo.lock", "migrations", "shared/src", "worker/src", "api/src"];
+    let changed = last_change(&sources.map(|source| paths::workspace().join(source)));
     let is_fresh = |name: &str| modified(&folder.join(name)).is_some_and(|built| built > changed);
     if !["orchestration-api", "orchestration-worker"].into_iter().all(is_fresh) {
         build().await?;

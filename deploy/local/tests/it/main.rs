@@ -9,5 +9,7 @@ mod documents;
 mod image;
 mod operator;
 mod parts;
+mod rows;
 mod systemd;
+mod tls;
 mod walk;

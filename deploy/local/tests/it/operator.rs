@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,15 +31,14 @@ impl Operator {
         let desk = home.path().join("desk");
         std::fs::create_dir_all(desk.join("deploy")).unwrap();
         for entry in std::fs::read_dir(repository().join("deploy")).unwrap() {
-            let entry = entry.unwrap();
-            std::os::unix::fs::symlink(
-                entry.path().canonicalize().unwrap(),
-                desk.join("deploy").join(entry.file_name()),
-            )
-            .unwrap();
+            let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+            // Somebody's own secrets are not to be written over.
+            if name != "compose.env" {
+                symlink(path.canonicalize().unwrap(), desk.join("deploy").join(name)).unwrap();
+            }
         }
-        let programs = local::programs().await.unwrap();
-        std::os::unix::fs::symlink(programs.parent().unwrap(), desk.join("target")).unwrap();
+        let programs = local::tested_binaries().await.unwrap();
+        symlink(programs.parent().unwrap(), desk.join("target")).unwrap();
         let operator =
             Operator { home, running: Vec::new(), api_port: free_port(), worker_port: free_port() };
         let url = format!("http://127.0.0.1:{}", operator.api_port);

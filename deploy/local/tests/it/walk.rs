@@ -1,7 +1,7 @@
 //! A new operator goes through the documents, in order, as they are written: on a real PostgreSQL, Kafka and Airflow, with
 //! our programs running. Every block that is not marked is run, and what came of it is compared, row by row.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,12 +16,19 @@ use crate::checks::checker;
 use crate::documents::{Block, runnable};
 use crate::operator::Operator;
 use crate::parts::seeded;
+use crate::rows::{self, Rows, assert_same};
 
 const PRODUCTION: &str = "deploy/README.md";
+const POSTGRES: &str = "postgres-walk-test";
 const SEED: u32 = 20;
-/// What changes by itself while the programs run, or names places in Kafka.
-const MOVING: [&str; 6] =
-    ["connector_state", "outbox", "pipeline_crawls", "pipeline_metrics", "projection_offsets", "syncs"];
+/// The database's place as `psql` takes it where it is told none.
+const LIBPQ: &str = r"
+    export PGDATABASE=${DATABASE_URL##*/} PGHOST=127.0.0.1
+    rest=${DATABASE_URL#*://} && login=${rest%%@*} && address=${rest#*@}
+    export PGUSER=${login%%:*} PGPASSWORD=${login#*:} PGPORT=${address#*:} && export PGPORT=${PGPORT%%/*}
+    export ORCHESTRATION_{OWNER,WORKER,API}_PASSWORD=$(openssl rand -hex 8)
+    psql --no-psqlrc --command 'select 1'
+";
 
 /// The operator, what is still to be read, and the Airflow that is mirrored.
 struct Walk {
@@ -30,9 +37,6 @@ struct Walk {
     airflow: Airflow,
     client: Client,
 }
-
-/// The rows of a table, as one text.
-type Rows = BTreeMap<String, String>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_operator_goes_through_the_documents_and_loses_nothing() {
@@ -50,12 +54,15 @@ async fn a_new_operator_goes_through_the_documents_and_loses_nothing() {
     walk.what_to_try().await;
     walk.the_rest().await;
     walk.operator.stop().await;
+    assert!(local::Service::named(POSTGRES).stop().await.unwrap());
 }
 
 impl Walk {
     async fn begin(airflow: Airflow) -> Walk {
-        let name = format!("orchestration_walk_{}", uuid::Uuid::new_v4().simple());
-        let database = local::ensure_database(&local::postgres().await.unwrap(), &name).await.unwrap();
+        // A server of its own: what an operator does to roles is done to all databases of a server.
+        let server = local::postgres_instance(POSTGRES).await.unwrap();
+        let name = format!("walk_{}", uuid::Uuid::new_v4().simple());
+        let database = local::ensure_database(&server, &name).await.unwrap();
         let kafka = local::kafka().await.unwrap();
         let prefix = format!("{name}.");
         let sealing_key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
@@ -145,11 +152,11 @@ impl Walk {
     async fn rebuild(&mut self) {
         // A rebuild leaves out what counts nothing.
         self.sql("delete from run_counts where n = 0").await;
-        let before = self.rows().await;
+        let before = rows::lasting_but_audit(&self.pool().await).await;
         self.sql("update runs set status = 'running' where status = 'success'").await;
-        assert_ne!(self.rows().await["runs"], before["runs"]);
+        assert_ne!(rows::lasting_but_audit(&self.pool().await).await["runs"], before["runs"]);
         self.read(PRODUCTION, "Rebuild").await;
-        assert_same(&before, &self.rows().await);
+        assert_same(&before, &rows::lasting_but_audit(&self.pool().await).await);
     }
 
     /// On a Kafka that knows nothing: the topics say everything again, so that a rebuild changes nothing.
@@ -168,14 +175,21 @@ impl Walk {
         assert_same(&told, &self.read_model().await);
     }
 
-    /// Readers notice nothing.
+    /// From a schema that lacks a migration; readers notice nothing.
     async fn upgrade(&mut self) {
-        let before = self.rows().await;
+        self.sql(
+            "drop function tell_access_changed() cascade; delete from _sqlx_migrations where version = 7",
+        )
+        .await;
+        let mut before = self.rows().await;
         let reading = self.keep_reading().await;
         self.read(PRODUCTION, "Upgrade").await;
         let (good, bad) = reading.stop().await;
         assert!(good > 0 && bad == 0, "{good} reads succeeded, {bad} failed");
-        assert_same(&before, &self.rows().await);
+        let mut after = self.rows().await;
+        let migrations = [&mut before, &mut after].map(|rows| rows.remove("_sqlx_migrations").unwrap());
+        assert_eq!(migrations[0].lines().count() + 1, migrations[1].lines().count());
+        assert_same(&before, &after);
     }
 
     async fn keys(&mut self) {
@@ -183,14 +197,19 @@ impl Walk {
         self.read(PRODUCTION, "API keys").await;
         assert_ne!(self.operator.variable("ORCHESTRATION_API_KEY").await, old);
         assert_eq!(self.ask(Method::GET, "me", None).await.0, StatusCode::OK);
+        // Known at once by what the upgrade brought back.
         assert_eq!(self.ask_as(&old, Method::GET, "me", None).await.0, StatusCode::UNAUTHORIZED);
 
-        self.read(PRODUCTION, "The sealing key").await;
-        let keys = self.operator.variable("ORCHESTRATION_SEALING_KEYS").await;
-        assert_eq!(keys.split(',').count(), 2);
-        self.operator.stop().await;
-        self.operator.start().await;
-        self.sync("").await;
+        let first = self.operator.variable("ORCHESTRATION_SEALING_KEYS").await;
+        for wanted in [0, 1] {
+            self.read(PRODUCTION, "The sealing key").await;
+            let keys = self.operator.variable("ORCHESTRATION_SEALING_KEYS").await;
+            assert_eq!(keys.split(',').position(|key| key == first), Some(wanted));
+            assert_eq!(keys.split(',').count(), 2);
+            self.operator.stop().await;
+            self.operator.start().await;
+            self.sync("").await;
+        }
     }
 
     /// The front page, with our own space in place of the demo's.
@@ -202,8 +221,9 @@ impl Walk {
         assert!(self.ask(Method::GET, path, None).await.1.to_string().contains("Finance data"));
     }
 
-    /// Whatever else may be run must run.
+    /// Whatever else may be run must run, by whoever may do everything on the server.
     async fn the_rest(&mut self) {
+        self.operator.shell(LIBPQ).await.unwrap();
         while let Some(block) = self.ahead.pop_front() {
             self.operator.run(&block).await;
         }
@@ -269,48 +289,13 @@ impl Walk {
         assert_same(wanted, &self.read_model().await);
     }
 
-    /// All tables but those that move.
     async fn rows(&self) -> Rows {
-        let tables = "select tablename::text from pg_tables where schemaname = 'public'";
-        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&self.pool().await).await.unwrap();
-        let still: Vec<String> =
-            tables.into_iter().filter(|table| !MOVING.contains(&table.as_str())).collect();
-        assert!(still.iter().any(|table| table == "comments"), "{still:?}");
-        self.rows_of(&still).await
+        rows::lasting(&self.pool().await).await
     }
 
     async fn read_model(&self) -> Rows {
-        self.rows_of(&["pipelines", "runs", "task_runs"].map(str::to_owned)).await
+        rows::read_model(&self.pool().await).await
     }
-
-    async fn rows_of(&self, tables: &[String]) -> Rows {
-        let mut rows = Rows::new();
-        for table in tables {
-            let all = format!(
-                "select coalesce(string_agg(t::text, chr(10) order by t::text), '') from \"{table}\" t"
-            );
-            rows.insert(table.clone(), self.number(&all).await);
-        }
-        rows
-    }
-}
-
-/// Fails with the first row of each table that is not as it was.
-fn assert_same(before: &Rows, after: &Rows) {
-    assert!(before.keys().eq(after.keys()), "{:?} became {:?}", before.keys(), after.keys());
-    let changed: Vec<_> = before
-        .iter()
-        .filter_map(|(table, rows)| {
-            let first = rows.lines().zip(after[table].lines()).find(|(old, new)| old != new);
-            (rows != &after[table]).then_some((
-                table,
-                rows.lines().count(),
-                after[table].lines().count(),
-                first,
-            ))
-        })
-        .collect();
-    assert!(changed.is_empty(), "table, rows before and after, the first that differs: {changed:#?}");
 }
 
 /// Somebody who reads on and on, and counts what went well.

@@ -1,0 +1,92 @@
+//! A broker that asks for TLS and a password, as managed ones do, beside the plain listener that everybody here uses.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use serde::{Deserialize, Serialize};
+
+use super::{answers, launch};
+use crate::{
+    certificates::{Certificates, certificates},
+    paths, ports,
+    service::Service,
+};
+
+const USUAL_PORT: u16 = 19592;
+
+/// Where it is, and how a client gets in. The user and the password do for SCRAM-SHA-512 and for PLAIN.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SecureKafka {
+    /// The listener that asks.
+    pub bootstrap_servers: String,
+    /// Whom to trust, as PEM.
+    pub authority: PathBuf,
+    /// Who may enter.
+    pub user: String,
+    /// With what.
+    pub password: String,
+}
+
+/// A listener as the broker's settings have it, and what its storage is formatted with.
+#[derive(Default)]
+pub struct Listener {
+    pub settings: String,
+    pub format: Vec<String>,
+    pub port: Option<u16>,
+}
+
+/// A broker of its own by name, with a listener that asks for TLS and a password.
+pub async fn secure_kafka_instance(name: &str) -> Result<SecureKafka> {
+    let folder = paths::local_folder(name)?;
+    let file = folder.join("secure.json");
+    let secure = match std::fs::read_to_string(&file) {
+        Ok(known) => {
+            serde_json::from_str(&known).with_context(|| format!("cannot understand {}", file.display()))?
+        }
+        Err(_) => {
+            let made = make(name, &folder).await?;
+            paths::write_file(&file, &serde_json::to_string(&made)?, 0o600)?;
+            made
+        }
+    };
+    let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
+    Service::named(name).ensure(async || launch(name, listener(&secure, &folder)?).await, healthy).await?;
+    Ok(secure)
+}
+
+async fn make(name: &str, folder: &Path) -> Result<SecureKafka> {
+    let Certificates { authority, certificate, key } = certificates(folder).await?;
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    // Kafka reads key and certificate from one file.
+    paths::write_file(&keystore(folder), &format!("{}{}", read(&key)?, read(&certificate)?), 0o600)?;
+    let port = ports::choose(&format!("{name}-secure"), None, USUAL_PORT)?;
+    Ok(SecureKafka {
+        bootstrap_servers: format!("127.0.0.1:{port}"),
+        authority,
+        user: "orchestration".to_owned(),
+        password: base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>()),
+    })
+}
+
+fn keystore(folder: &Path) -> PathBuf {
+    folder.join("keystore.pem")
+}
+
+fn listener(secure: &SecureKafka, folder: &Path) -> Result<Listener> {
+    let SecureKafka { bootstrap_servers, user, password, .. } = secure;
+    let (_, port) = bootstrap_servers.rsplit_once(':').context("a bootstrap server has a port")?;
+    let settings = format!(
+        "ssl.keystore.type=PEM
+ssl.keystore.location={}
+sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
+listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}=\"{password}\";
+",
+        keystore(folder).display()
+    );
+    let scram = format!("SCRAM-SHA-512=[name={user},password={password}]");
+    Ok(Listener { settings, format: vec!["--add-scram".to_owned(), scram], port: Some(port.parse()?) })
+}
