@@ -225,6 +225,7 @@ pub async fn keep(pool: PgPool, config: RetentionConfig, stop: CancellationToken
 /// When PostgreSQL is away.
 pub async fn agree(pool: &PgPool, config: &RetentionConfig) -> Result<(), sqlx::Error> {
     let mut tx = pool.begin().await?;
+    let mut changed = false;
     for kind in &KINDS {
         let days = (kind.days)(config);
         let before: Option<Option<i32>> =
@@ -237,12 +238,13 @@ pub async fn agree(pool: &PgPool, config: &RetentionConfig) -> Result<(), sqlx::
         }
         sqlx::query(
             "insert into retention (what, days) values ($1, $2)
-             on conflict (what) do update set days = excluded.days, next_pass_at = now()",
+             on conflict (what) do update set days = excluded.days",
         )
         .bind(kind.what)
         .bind(days)
         .execute(&mut *tx)
         .await?;
+        changed = true;
         tracing::info!(what = kind.what, days, "is kept for so many days, for ever where none are named");
         if let Some(Some(cut)) = before
             && days.is_none_or(|days| days > cut)
@@ -254,30 +256,71 @@ pub async fn agree(pool: &PgPool, config: &RetentionConfig) -> Result<(), sqlx::
                 .await?;
         }
     }
+    if changed {
+        sqlx::query("update retention set next_pass_at = now()").execute(&mut *tx).await?;
+    }
     tx.commit().await
 }
 
-/// Makes every pass that is due.
+/// Removes everything that is too old, if that is due: one kind after the other, since a run goes after its task runs.
 ///
 /// # Errors
 /// When PostgreSQL is away; what was removed by then is removed.
 pub async fn look(pool: &PgPool, rows_per_second: u32, stop: &CancellationToken) -> Result<(), sqlx::Error> {
+    let Some((mut turn, due)) = Turn::take(pool).await? else { return Ok(()) };
     for kind in &KINDS {
-        let due: Option<(i32, DateTime<Utc>)> = sqlx::query_as(
-            "update retention set next_pass_at = now() + $2::interval
-             where what = $1 and days is not null and next_pass_at <= now()
-             returning days, now() - days * interval '24 hours'",
-        )
-        .bind(kind.what)
-        .bind(STANDSTILL)
-        .fetch_optional(pool)
-        .await?;
-        if let Some((days, before)) = due {
-            let pass = Pass { pool, kind, days, before, rows_per_second, stop };
-            pass.run().await?;
+        let due = due.iter().find(|due| due.what == kind.what);
+        if let Some(Due { days: Some(days), before: Some(before), .. }) = due {
+            let pass = Pass { pool, kind, days: *days, before: *before, rows_per_second, stop };
+            if !pass.run(&mut turn).await? {
+                return Ok(());
+            }
         }
     }
-    Ok(())
+    turn.put_off(PASS_EVERY).await.map(drop)
+}
+
+/// What is to be looked through.
+#[derive(sqlx::FromRow)]
+struct Due {
+    what: String,
+    days: Option<i32>,
+    before: Option<DateTime<Utc>>,
+    next_pass_at: DateTime<Utc>,
+}
+
+/// The right to remove things, until then. Whoever wants it otherwise meanwhile, as `agree` does, moves the time.
+struct Turn<'a> {
+    pool: &'a PgPool,
+    until: DateTime<Utc>,
+}
+
+impl<'a> Turn<'a> {
+    async fn take(pool: &'a PgPool) -> Result<Option<(Self, Vec<Due>)>, sqlx::Error> {
+        let due: Vec<Due> = sqlx::query_as(
+            "update retention set next_pass_at = now() + $1::interval where next_pass_at <= now()
+             returning what, days, now() - days * interval '24 hours' as before, next_pass_at",
+        )
+        .bind(STANDSTILL)
+        .fetch_all(pool)
+        .await?;
+        let until = due.first().map(|due| due.next_pass_at);
+        Ok(until.map(|until| (Self { pool, until }, due)))
+    }
+
+    /// Puts off the time when somebody else may begin; false when it is not ours any more.
+    async fn put_off(&mut self, time: &str) -> Result<bool, sqlx::Error> {
+        let until: Vec<DateTime<Utc>> = sqlx::query_scalar(
+            "update retention set next_pass_at = now() + $2::interval where next_pass_at = $1
+             returning next_pass_at",
+        )
+        .bind(self.until)
+        .bind(time)
+        .fetch_all(self.pool)
+        .await?;
+        self.until = until.first().copied().unwrap_or(self.until);
+        Ok(!until.is_empty())
+    }
 }
 
 /// One look through everything of a kind.
@@ -294,15 +337,20 @@ struct Pass<'a> {
 type Place = (DateTime<Utc>, Uuid);
 
 impl Pass<'_> {
-    async fn run(&self) -> Result<(), sqlx::Error> {
+    /// False when it was ended before its time.
+    async fn run(&self, turn: &mut Turn<'_>) -> Result<bool, sqlx::Error> {
         let began = Instant::now();
         let mut removed = 0;
         let groups: Vec<Uuid> = sqlx::query_scalar(self.kind.groups).fetch_all(self.pool).await?;
         for group in groups {
             let mut place = Some((BEGINNING, Uuid::nil()));
             while let Some(here) = place {
-                if self.stop.is_cancelled() || !self.put_off(STANDSTILL).await? {
-                    return self.put_off("0").await.map(drop);
+                if self.stop.is_cancelled() {
+                    turn.put_off("0").await?;
+                    return Ok(false);
+                }
+                if !turn.put_off(STANDSTILL).await? {
+                    return Ok(false);
                 }
                 let (rows, next) = self.batch(group, here).await?;
                 (removed, place) = (removed + rows, next);
@@ -314,20 +362,7 @@ impl Pass<'_> {
         }
         let (what, days, seconds) = (self.kind.what, self.days, began.elapsed().as_secs_f64());
         tracing::info!(what, days, removed, seconds, "what was older is removed");
-        self.put_off(PASS_EVERY).await.map(drop)
-    }
-
-    /// Puts the next pass off; false when things are to be kept for another time by now.
-    async fn put_off(&self, time: &str) -> Result<bool, sqlx::Error> {
-        let put_off = sqlx::query(
-            "update retention set next_pass_at = now() + $3::interval where what = $1 and days = $2",
-        )
-        .bind(self.kind.what)
-        .bind(self.days)
-        .bind(time)
-        .execute(self.pool)
-        .await?;
-        Ok(put_off.rows_affected() == 1)
+        Ok(true)
     }
 
     /// Looks at some and removes those that may go; tells how many rows went, and where to go on.

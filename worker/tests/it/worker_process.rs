@@ -9,8 +9,12 @@ pub struct Worker(Child);
 
 impl Worker {
     pub fn start(stage: &Stage) -> Self {
+        Self::start_with(stage, &[])
+    }
+
+    pub fn start_with(stage: &Stage, arguments: &[&str]) -> Self {
         let run = ["run", "--metrics-listen", "127.0.0.1:0"];
-        let child = command(stage).args(run).stderr(Stdio::inherit()).spawn().unwrap();
+        let child = command(stage).args(run).args(arguments).stderr(Stdio::inherit()).spawn().unwrap();
         Self(child)
     }
 
