@@ -5,7 +5,7 @@ create table retention (
     what text primary key,
     -- As the worker was told when it last started; null for ever. Read wherever something old might come back.
     days int check (days > 0),
-    -- Set ahead while one worker is at it, so that no other begins.
+    -- Set ahead while one worker is at it, so that no other begins. The same for all that is looked for together.
     next_pass_at timestamptz not null default now()
 );
 

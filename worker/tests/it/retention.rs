@@ -10,7 +10,7 @@ use uuid::Uuid;
 use worker::retention::{self, RetentionConfig};
 
 use crate::stage::Stage;
-use crate::worker_process::run_command;
+use crate::worker_process::{Worker, run_command};
 use crate::world::World;
 
 #[derive(Parser)]
@@ -314,6 +314,21 @@ async fn syncs_commands_and_sent_dead_letters_go_when_their_time_has_come() {
     let keys: String = sqlx::query_scalar(keys).fetch_one(&stage.pool).await.unwrap();
     assert_eq!(keys, "1 29");
     assert_eq!(stage.number("select count(*) from dead_letters").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_run_keep_to_what_they_were_told_last() {
+    let stage = Stage::new().await;
+    sqlx::query("update connectors set is_active = false").execute(&stage.pool).await.unwrap();
+    History::of(&stage).project(&stage).await;
+    {
+        let _first = Worker::start_with(&stage, &["--keep-runs", "250"]);
+        stage.until("select count(*) = 8 from runs").await;
+    }
+    let _second = Worker::start_with(&stage, &["--keep-runs", "30"]);
+    let _third = Worker::start_with(&stage, &["--keep-runs", "30"]);
+    stage.until("select count(*) = 6 from runs").await;
+    assert_eq!(names(&stage.pool).await, STAY);
 }
 
 #[test]
