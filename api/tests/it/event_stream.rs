@@ -51,9 +51,19 @@ impl EventStream {
     /// Follows our space's events from the router itself: nothing between us holds what was not read yet.
     pub async fn within(world: &World, key: &str) -> Self {
         let uri = format!("{BASE}/spaces/{SPACE}/orchestration/events");
-        let request = Request::builder().uri(uri).header("authorization", format!("Bearer {key}"));
-        let response = world.respond(request.body(Body::empty()).unwrap()).await;
-        assert_eq!(response.status(), 200);
+        let ask = async || {
+            let request = Request::builder().uri(&uri).header("authorization", format!("Bearer {key}"));
+            world.respond(request.body(Body::empty()).unwrap()).await
+        };
+        let answered = async {
+            loop {
+                match ask().await {
+                    response if response.status() == 200 => return response,
+                    response => assert_eq!(response.status(), 503),
+                }
+            }
+        };
+        let response = tokio::time::timeout(PATIENCE, answered).await.expect("the API reads from Kafka");
         let (parts, body) = response.into_parts();
         let chunks = body.into_data_stream().map(|chunk| chunk.ok().map(|bytes| bytes.to_vec())).boxed();
         Self { chunks, unread: Vec::new(), headers: parts.headers, last_id: None }
