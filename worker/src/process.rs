@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use shared::events::Topic;
-use shared::kafka::{Producer, ensure_topics};
+use shared::kafka::{Producer, TopicError, ensure_topics};
 use shared::secrets::Keyring;
 use shared::telemetry::Forget;
 use shared::{db, metrics, outbox, shutdown, telemetry};
@@ -98,6 +98,10 @@ impl Parts {
         loop {
             match ensure_topics(&self.settings.kafka).await {
                 Ok(()) => return Ok(()),
+                Err(error @ TopicError::Unsettled { .. }) if !self.runner.stop.is_cancelled() => {
+                    tracing::info!(%error, "the topics are being made");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
                 Err(error) if error.is_transient() && !self.runner.stop.is_cancelled() => {
                     tracing::warn!(%error, "the topics are not there yet; asking again");
                     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -66,14 +66,16 @@ fn tells_no_secret_and_makes_no_noise(system: &System) {
         for secret in [system.key.as_str(), &system.airflow.password, crate::system::SEALING_KEY] {
             assert!(secret.len() > 8 && !text.contains(secret), "a secret in {text}");
         }
-        // What is logged unless somebody asks for more.
+        // What is logged unless somebody asks for more. A busy machine may be slow to answer, and be warned of.
         let log = system.log(name).into_iter().filter(|line| line["level"] != "DEBUG").collect::<Vec<_>>();
         for line in &log {
-            assert_eq!(line["level"], "INFO", "nothing is wrong here: {line}");
+            assert_ne!(line["level"], "ERROR", "nothing is wrong here: {line}");
             for part in ["timestamp", "message", "target"] {
                 assert!(line[part].is_string(), "no {part} in {line}");
             }
         }
-        assert!(log.len() < 20, "{log:?}");
+        assert!(lines_of_trace(&log).iter().all(|line| line["level"] == "INFO"), "{log:?}");
+        let told = log.iter().filter(|line| line["level"] == "INFO").count();
+        assert!(told < 20, "{log:?}");
     }
 }
