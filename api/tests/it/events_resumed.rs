@@ -181,7 +181,7 @@ async fn a_gap_is_filled_after_a_restart_or_else_it_is_said() {
     // As after Kafka was made anew, with nothing in it.
     let places = Topic::ALL[..4].iter().flat_map(|topic| [((*topic, 0), 1_000_000), ((*topic, 1), 0)]);
     let space = stage.world.id(&format!("select id from spaces where slug = '{SPACE}'")).await;
-    let ahead = Positions::from_iter(places).seal(&keyring(), space.into());
+    let ahead = Positions::from_iter(places).seal(&keyring("a"), space.into());
     for unusable in [id.as_deref(), Some("anything"), Some("AAAA"), Some(&ahead)] {
         let mut stream = EventStream::open(&third.url, VIEWER, "", unusable).await;
         let reset = stream.next().await.unwrap();
