@@ -1,12 +1,9 @@
-//! The list of pipelines: all of it at every poll, compared with what is known. Task graphs are asked for where a
-//! definition changed, and with every history.
+//! The list of pipelines: all of it at every poll, compared with what is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use shared::events::{PipelineObserved, TaskNode};
-use shared::ids::PipelineId;
-use shared::provider::ProviderError;
+use shared::events::PipelineObserved;
 use uuid::Uuid;
 
 use super::error::is_about_one;
@@ -77,41 +74,6 @@ impl Sync<'_> {
             }
         };
         Ok(PipelineObserved { tasks, ..pipeline })
-    }
-
-    /// Reads the task graphs of some pipelines anew: a task may have come or gone without any other sign. Tells which
-    /// could not be read.
-    pub(super) async fn read_graphs(
-        &self,
-        names: &[String],
-    ) -> Result<Vec<(String, ProviderError)>, SyncError> {
-        let _alone = self.pipelines.lock().await;
-        self.await_read_model().await?;
-        let ids: Vec<Uuid> = names.iter().map(|name| PipelineId::of(self.job.connector_id, name).0).collect();
-        let seen = self.observe().await?;
-        let known = find::<PipelineObserved>(self.pool, &ids).await?;
-        let graphs = known.into_iter().filter(|known| known.is_active).map(|known| self.read_graph(known));
-        let mut graphs = stream::iter(graphs).buffer_unordered(AT_ONCE);
-        let (mut read, mut unreadable) = (Vec::new(), Vec::new());
-        while let Some((pipeline, outcome)) = graphs.next().await {
-            let (version, observed_at) = (seen.version, seen.at);
-            match outcome {
-                Ok(tasks) => read.push(PipelineObserved { version, observed_at, tasks, ..pipeline }),
-                Err(ProviderError::Refused { status: 404, .. }) => {}
-                Err(error) if is_about_one(&error) => unreadable.push((pipeline.external_id, error)),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.publisher.publish(read).await?;
-        Ok(unreadable)
-    }
-
-    async fn read_graph(
-        &self,
-        pipeline: PipelineObserved,
-    ) -> (PipelineObserved, Result<Vec<TaskNode>, ProviderError>) {
-        let tasks = self.provider.tasks(&pipeline.external_id).await;
-        (pipeline, tasks)
     }
 }
 

@@ -5,6 +5,7 @@ mod changes;
 mod crawl;
 mod deletions;
 mod error;
+mod graphs;
 pub mod jobs;
 mod listing;
 mod open_providers;
