@@ -74,7 +74,7 @@ pub struct RunArgs {
     #[arg(long, env = "ORCHESTRATION_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
     pub metrics_listen: SocketAddr,
 
-    /// How many connectors are synced at a time
+    /// How many connectors are synced at a time; those whose source is silent do not count
     #[arg(long, env = "ORCHESTRATION_SYNCS_AT_ONCE", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub syncs_at_once: u16,
 

@@ -40,9 +40,9 @@ pub struct Synced {
     pub wal: i64,
 }
 
-/// A connector's settings.
+/// A connector's settings, which hold neither the crawl nor the sync back.
 pub fn config(airflow: &Airflow) -> Value {
-    json!({"base_url": airflow.url, "history_days": HISTORY_DAYS})
+    json!({"base_url": airflow.url, "history_days": HISTORY_DAYS, "max_requests_per_second": 1000})
 }
 
 impl Stage {

@@ -11,6 +11,7 @@ use shared::ids::{PipelineId, RunId, TaskRunId, UserId};
 use shared::provider::{RunScope, TaskRunScope};
 use uuid::Uuid;
 
+use super::graphs::Ran;
 use super::listing::Listed;
 use super::{AT_ONCE, Sync, SyncError, jobs};
 use crate::project::find;
@@ -41,7 +42,7 @@ impl Sync<'_> {
     ) -> Result<BTreeSet<PipelineId>, SyncError> {
         let since = cursor - OVERLAP;
         let Read { runs: mut read, mut old } = self.read_runs(&RunScope::ChangedSince(since)).await?;
-        let mut touched = self.read_changed_task_runs(since).await?;
+        let (mut touched, ran) = self.read_changed_task_runs(since).await?;
         read.extend(self.read_runs(&RunScope::Unfinished).await?.runs);
         touched.retain(|run, _| !read.contains_key(run));
         let mut stale = self.unfinished_here(&read).await?;
@@ -51,6 +52,7 @@ impl Sync<'_> {
         self.reread(stale).await?;
         old.retain(|_, (pipeline, _)| listed.contains(pipeline));
         self.read_whole(old).await?;
+        self.read_doubtful_graphs(&ran).await?;
         Ok(read.into_values().collect())
     }
 
@@ -102,9 +104,10 @@ impl Sync<'_> {
         }
     }
 
-    async fn read_changed_task_runs(&self, since: DateTime<Utc>) -> Result<Runs, SyncError> {
+    /// Publishes the task runs that changed; tells which runs they are of, and of which tasks.
+    async fn read_changed_task_runs(&self, since: DateTime<Utc>) -> Result<(Runs, Ran), SyncError> {
         let scope = TaskRunScope::ChangedSince(since);
-        let mut touched = Runs::new();
+        let (mut touched, mut ran) = (Runs::new(), Ran::new());
         let mut page = None;
         loop {
             let seen = self.observe().await?;
@@ -112,11 +115,12 @@ impl Sync<'_> {
             for task_run in &found.items {
                 let names = (task_run.pipeline_external_id.clone(), task_run.run_external_id.clone());
                 touched.insert(task_run.run_id, names);
+                ran.entry(task_run.pipeline_id).or_default().insert(task_run.task_id.clone());
             }
             self.take_task_runs(found.items).await?;
             page = found.next;
             if page.is_none() {
-                return Ok(touched);
+                return Ok((touched, ran));
             }
         }
     }
@@ -154,7 +158,6 @@ impl Sync<'_> {
         });
         let ghosts: Vec<_> = ghosts.collect();
         self.publisher.count(|report| report.task_runs_seen += observed.len() as u64);
-        self.graphs.note_ran(&observed);
         self.publisher.publish(observed).await?;
         self.publisher.publish(ghosts).await?;
         self.note_progress(|_| {});

@@ -1,11 +1,10 @@
-//! Task graphs that changed without a word: the list of pipelines does not tell. They are read with every history, and
-//! when a task ran that its pipeline's graph does not know.
+//! Task graphs, which may change without a word in any list: they are read with every history, and again when a task
+//! ran that they do not know.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
 
 use futures::{StreamExt, stream};
-use shared::events::{PipelineObserved, TaskNode, TaskRunObserved};
+use shared::events::{PipelineObserved, TaskNode};
 use shared::ids::PipelineId;
 use shared::provider::ProviderError;
 use uuid::Uuid;
@@ -14,41 +13,34 @@ use super::error::is_about_one;
 use super::{AT_ONCE, Sync, SyncError};
 use crate::project::find;
 
-/// Which tasks ran, as this sync saw it on its way.
-#[derive(Default)]
-pub struct Graphs(Mutex<Ran>);
-
-type Ran = BTreeMap<PipelineId, BTreeSet<String>>;
-
-impl Graphs {
-    pub(super) fn note_ran(&self, task_runs: &[TaskRunObserved]) {
-        let mut ran = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for task_run in task_runs {
-            let tasks = ran.entry(task_run.pipeline_id).or_default();
-            if !tasks.contains(&task_run.task_id) {
-                tasks.insert(task_run.task_id.clone());
-            }
-        }
-    }
-
-    fn take(&self) -> Ran {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+/// Which tasks ran.
+pub(super) type Ran = BTreeMap<PipelineId, BTreeSet<String>>;
 
 impl Sync<'_> {
-    /// Reads the graphs anew that do not know a task which ran. One that cannot be read now comes with its history.
-    pub(super) async fn read_doubtful_graphs(&self) -> Result<(), SyncError> {
-        let doubtful = self.with_unknown_tasks(self.graphs.take()).await?;
-        if !doubtful.is_empty() {
-            self.read_graphs(&doubtful).await?;
-            self.await_read_model().await?;
+    /// Reads the graphs anew that do not know a task that ran. One that cannot be read now comes with its history.
+    pub(super) async fn read_doubtful_graphs(&self, ran: &Ran) -> Result<(), SyncError> {
+        let ran =
+            ran.iter().flat_map(|(pipeline, tasks)| tasks.iter().map(|task| (pipeline.0, task.as_str())));
+        let (pipelines, tasks): (Vec<Uuid>, Vec<&str>) = ran.unzip();
+        if pipelines.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let doubtful: Vec<String> = sqlx::query_scalar(
+            "select distinct p.external_id from unnest($1::uuid[], $2::text[]) ran (pipeline_id, task_id)
+             join pipelines p on p.id = ran.pipeline_id
+             where not p.tasks @> jsonb_build_array(jsonb_build_object('task_id', ran.task_id))",
+        )
+        .bind(pipelines)
+        .bind(tasks)
+        .fetch_all(self.pool)
+        .await?;
+        match doubtful.is_empty() {
+            true => Ok(()),
+            false => self.read_graphs(&doubtful).await.map(drop),
+        }
     }
 
-    /// Reads the task graphs of some pipelines anew: a task may have come or gone without any other sign. Tells which
-    /// could not be read.
+    /// Reads the graphs of some pipelines; tells which could not be read.
     pub(super) async fn read_graphs(
         &self,
         names: &[String],
@@ -80,24 +72,5 @@ impl Sync<'_> {
     ) -> (PipelineObserved, Result<Vec<TaskNode>, ProviderError>) {
         let tasks = self.provider.tasks(&pipeline.external_id).await;
         (pipeline, tasks)
-    }
-
-    async fn with_unknown_tasks(&self, ran: Ran) -> Result<Vec<String>, SyncError> {
-        let ran = ran
-            .into_iter()
-            .flat_map(|(pipeline, tasks)| tasks.into_iter().map(move |task| (pipeline.0, task)));
-        let (pipelines, tasks): (Vec<Uuid>, Vec<String>) = ran.unzip();
-        if pipelines.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(sqlx::query_scalar(
-            "select distinct p.external_id from unnest($1::uuid[], $2::text[]) ran (pipeline_id, task_id)
-             join pipelines p on p.id = ran.pipeline_id
-             where p.is_active and not p.tasks @> jsonb_build_array(jsonb_build_object('task_id', ran.task_id))",
-        )
-        .bind(pipelines)
-        .bind(tasks)
-        .fetch_all(self.pool)
-        .await?)
     }
 }

@@ -1,5 +1,4 @@
-//! The list of pipelines: all of it at every poll, compared with what is known. Task graphs are asked for where a
-//! definition changed; what the list does not tell of them is for `graphs`.
+//! The list of pipelines: all of it at every poll, compared with what is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 

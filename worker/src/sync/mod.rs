@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 pub use error::SyncError;
-use graphs::Graphs;
 use jobs::Job;
 use listing::Listed;
 use publish::Publisher;
@@ -47,7 +46,6 @@ pub struct Sync<'a> {
     pub provider: &'a dyn Provider,
     pub publisher: Publisher,
     pub progress: &'a watch::Sender<Progress>,
-    graphs: Graphs,
     /// What the provider had been asked before this sync.
     requests_before: u64,
     /// Held by whoever compares pipelines with the read model and publishes them, so that one at a time does.
@@ -111,8 +109,8 @@ pub async fn sync_connector(
 ) -> Result<Synced, SyncError> {
     let publisher = Publisher::new(pool.clone(), producer.clone());
     let requests_before = provider.requests();
-    let (graphs, pipelines) = (Graphs::default(), Mutex::default());
-    let sync = Sync { pool, job, provider, publisher, progress, graphs, requests_before, pipelines };
+    let pipelines = Mutex::default();
+    let sync = Sync { pool, job, provider, publisher, progress, requests_before, pipelines };
     let outcome = sync.run().await;
     sync.note_progress(|_| {});
     outcome
@@ -126,7 +124,6 @@ impl Sync<'_> {
         let polled = if due.is_empty() { polled } else { self.read_histories(due, polled).await? };
         self.enter(Stage::Projecting);
         self.await_read_model().await?;
-        self.read_doubtful_graphs().await?;
         Ok(Synced { report: self.report(), polled })
     }
 
@@ -175,7 +172,6 @@ impl Sync<'_> {
             last = self.poll(Some(last.clock)).await?;
             pause = POLL_EVERY.max(began.elapsed() * POLL_SHARE);
             self.await_read_model().await?;
-            self.read_doubtful_graphs().await?;
             jobs::serve(self.pool, self.job, &last, &self.report()).await?;
         }
     }

@@ -1,8 +1,6 @@
 //! Histories: read while polls go on, gone on with after a crash, and never in the way of what is new.
 
 use chrono::{TimeDelta, Utc};
-use shared::events::TaskNode;
-use shared::ids::PipelineId;
 use shared::state::{RunState, TaskState};
 use tokio::sync::watch;
 use worker::sync::{SyncError, jobs, sync_connector};
@@ -188,32 +186,36 @@ async fn a_run_older_than_the_history_comes_whole_when_it_changes() {
 async fn a_task_graph_comes_with_the_history_and_changes_with_it() {
     let stage = Stage::new().await;
     let world = small_world(&stage);
-    let node = |task: &str| TaskNode {
-        task_id: task.to_owned(),
-        operator: None,
-        upstream: Vec::new(),
-        downstream: Vec::new(),
-    };
-    world.graphs.lock().unwrap().insert("a".to_owned(), vec![node("t1")]);
+    *world.tasks.lock().unwrap() = vec!["t1", "t2"];
     stage.sync(&world, false).await.unwrap();
-    let tasks = "select jsonb_array_length(tasks)::bigint from pipelines where external_id = 'a'";
-    assert_eq!(stage.number(tasks).await, 1);
-    world.graphs.lock().unwrap().insert("a".to_owned(), vec![node("t1"), node("t2")]);
-    let long_ago = "update pipeline_crawls set crawled_at = now() - interval '7 hours'";
-    sqlx::query(long_ago).execute(&stage.pool).await.unwrap();
+    let tasks = "select max(jsonb_array_length(tasks))::bigint from pipelines";
+    assert_eq!(stage.number(tasks).await, 2);
+    world.tasks.lock().unwrap().push("t3");
+    sqlx::query("update pipeline_crawls set crawled_at = now() - interval '7 hours'")
+        .execute(&stage.pool)
+        .await
+        .unwrap();
     sqlx::query("update connector_state set confirmed_at = now() - interval '7 hours'")
         .execute(&stage.pool)
         .await
         .unwrap();
     stage.sync(&world, false).await.unwrap();
-    assert_eq!(stage.number(tasks).await, 2, "no list told of it");
-    let pipeline = PipelineId::of(stage.connector, "a");
-    let changed: bool = sqlx::query_scalar("select version > 1 from pipelines where id = $1")
-        .bind(pipeline)
-        .fetch_one(&stage.pool)
-        .await
-        .unwrap();
-    assert!(changed);
+    assert_eq!(stage.number(tasks).await, 3, "no list told of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_ran_and_is_unknown_gives_a_changed_graph_away() {
+    let stage = Stage::new().await;
+    let world = small_world(&stage);
+    *world.tasks.lock().unwrap() = vec!["t1", "t2"];
+    stage.sync(&world, false).await.unwrap();
+    world.tasks.lock().unwrap().push("t3");
+    world.task_runs.lock().unwrap().push(stage.task_run("a", "r1", "t3", -1, TaskState::Success));
+    *world.changed.lock().unwrap() = true;
+    stage.sync(&world, false).await.unwrap();
+    let grown = "select count(*) from pipelines where jsonb_array_length(tasks) = 3 and external_id = 'a'";
+    assert_eq!(stage.number(grown).await, 1);
+    assert_eq!(stage.number("select count(*) from pipelines where jsonb_array_length(tasks) = 3").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ pub struct System {
 impl System {
     /// Both run, and a connector without a schedule is there, never synced.
     pub async fn start() -> Self {
-        let binaries = local::programs().await.unwrap();
+        let binaries = local::tested_binaries().await.unwrap();
         let airflow = seeded_airflow().await;
         let settings = BTreeMap::from([
             ("DATABASE_URL", local::test_database().await.unwrap().url),
