@@ -91,8 +91,7 @@ fn write_errors(schemas: &mut Value) {
         "properties": {"detail": {"type": "array", "items": {
             "type": "object", "required": ["loc", "msg", "type"],
             "properties": {
-                "loc": {"type": "array", "prefixItems": [{"enum": ["path", "query", "body"]}], "items": {"type": "string"},
-                        "minItems": 1, "description": "path, query or body, and the field"},
+                "loc": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "path, query or body, and the field"},
                 "msg": {"type": "string"}, "type": {"type": "string", "examples": ["value_error.missing"]},
             },
         }}},

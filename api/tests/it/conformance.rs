@@ -16,6 +16,10 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
     let code = answer.status.as_u16();
     assert!(answer.headers.contains_key("x-request-id"), "{place}: {code} has no id");
     check_words(&place, "", &answer.body);
+    for fault in answer.body["detail"].as_array().into_iter().flatten() {
+        let begins = fault["loc"][0].as_str().unwrap_or_default();
+        assert!(["path", "query", "body"].contains(&begins), "{place}: a fault begins with {begins:?}");
+    }
     let operation = find(path).map(|methods| &methods[method_in_document(method)]);
     let Some(operation) = operation.filter(|operation| operation.is_object()) else {
         let told = [404, 405].contains(&code) && answer.body["detail"].is_string();
