@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use shared::events::{RunObserved, TaskRunObserved, UserRef};
 use shared::ids::{PipelineId, RunId, TaskRunId, UserId};
 use shared::provider::{RunScope, TaskRunScope};
+use shared::state::TaskState;
 use uuid::Uuid;
 
 use super::graphs::Ran;
@@ -138,30 +139,36 @@ impl Sync<'_> {
         Ok(())
     }
 
-    /// Publishes task runs. When a mapped task is expanded the provider renames its stand-in, index -1, without a
-    /// word: it is gone here too.
+    /// Publishes task runs, and that the stand-ins of those that were expanded are gone.
     pub(super) async fn take_task_runs(&self, observed: Vec<TaskRunObserved>) -> Result<(), SyncError> {
-        let stand_ins: BTreeMap<Uuid, (i64, DateTime<Utc>)> = observed
-            .iter()
-            .filter(|task_run| task_run.map_index >= 0)
-            .map(|task_run| {
-                let TaskRunObserved { pipeline_external_id, run_external_id, task_id, .. } = task_run;
-                let stand_in =
-                    TaskRunId::of(task_run.connector_id, pipeline_external_id, run_external_id, task_id, -1);
-                (stand_in.0, (task_run.version, task_run.observed_at))
-            })
-            .collect();
-        let ghosts = find::<TaskRunObserved>(self.pool, &Vec::from_iter(stand_ins.keys().copied())).await?;
-        let ghosts = ghosts.into_iter().filter(|ghost| !ghost.deleted).map(|ghost| {
-            let (version, observed_at) = stand_ins[&ghost.id.0];
-            TaskRunObserved { version, observed_at, deleted: true, ..ghost }
-        });
-        let ghosts: Vec<_> = ghosts.collect();
+        let ghosts = self.ghosts_beside(&observed).await?;
         self.publisher.count(|report| report.task_runs_seen += observed.len() as u64);
         self.publisher.publish(observed).await?;
         self.publisher.publish(ghosts).await?;
         self.note_progress(|_| {});
         Ok(())
+    }
+
+    /// When a mapped task is expanded the provider renames its stand-in, index -1, without a word. One that is said to
+    /// be removed is no such ghost: its task was not mapped before, and both are there.
+    async fn ghosts_beside(&self, observed: &[TaskRunObserved]) -> Result<Vec<TaskRunObserved>, SyncError> {
+        let stand_in = |task_run: &TaskRunObserved| {
+            let TaskRunObserved { pipeline_external_id, run_external_id, task_id, .. } = task_run;
+            TaskRunId::of(task_run.connector_id, pipeline_external_id, run_external_id, task_id, -1).0
+        };
+        let mapped = observed.iter().filter(|task_run| task_run.map_index >= 0);
+        let mut stand_ins: BTreeMap<Uuid, &TaskRunObserved> =
+            mapped.map(|task_run| (stand_in(task_run), task_run)).collect();
+        for task_run in observed {
+            stand_ins.remove(&task_run.id.0);
+        }
+        let known = find::<TaskRunObserved>(self.pool, &Vec::from_iter(stand_ins.keys().copied())).await?;
+        let ghosts = known.into_iter().filter(|known| !known.deleted && known.status != TaskState::Removed);
+        let ghosts = ghosts.map(|ghost| {
+            let TaskRunObserved { version, observed_at, .. } = *stand_ins[&ghost.id.0];
+            TaskRunObserved { version, observed_at, deleted: true, ..ghost }
+        });
+        Ok(ghosts.collect())
     }
 
     /// Who triggered these runs through the API, which writes each command down before it sends it: what the row says,

@@ -95,6 +95,20 @@ async fn the_stand_in_of_an_expanded_task_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_was_removed_when_it_became_a_mapped_one_stays() {
+    let stage = Stage::new().await;
+    let world = small_world(&stage);
+    for (index, status) in [(0, TaskState::Success), (-1, TaskState::Removed)] {
+        world.task_runs.lock().unwrap().push(stage.task_run("a", "r1", "t3", index, status));
+    }
+    world.tasks.lock().unwrap().push("t3");
+    stage.sync(&world, false).await.unwrap();
+    let both = "select count(*) from task_runs where task_id = 't3' and deleted_at is null";
+    assert_eq!(stage.number(both).await, 2);
+    assert_eq!(stage.sync(&world, true).await.unwrap().report.events_published, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_not_in_the_graph_has_the_graph_read_again() {
     let stage = Stage::new().await;
     let world = small_world(&stage);
