@@ -20,8 +20,6 @@ pub struct World {
     pub pipelines: Mutex<Vec<PipelineObserved>>,
     pub runs: Mutex<Vec<RunObserved>>,
     pub task_runs: Mutex<Vec<TaskRunObserved>>,
-    /// The tasks of every pipeline.
-    pub tasks: Mutex<Vec<&'static str>>,
     pub changed: Mutex<bool>,
     /// Whether the list of changed runs keeps silent about those whose tasks changed.
     pub hides_runs: Mutex<bool>,
