@@ -10,6 +10,7 @@ mod mirror;
 mod operating;
 mod outages;
 mod projection;
+mod scenarios;
 mod stage;
 mod syncing;
 mod worker_process;
