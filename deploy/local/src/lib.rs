@@ -25,8 +25,8 @@ mod test_database;
 mod tools;
 
 pub use airflow::{
-    Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed, airflow, airflow_instance, local_airflow,
-    seed_airflow,
+    Airflow, AirflowApi, AirflowRole, AirflowSetup, AirflowVersion, Seed, airflow, airflow_command,
+    airflow_instance, local_airflow, seed_airflow,
 };
 pub use bench::{Benchmark, bench};
 pub use certificates::{Certificates, certificates};

@@ -92,6 +92,19 @@ pub async fn ensure_database(admin_url: &str, name: &str) -> Result<String> {
     database_url(admin_url, name)
 }
 
+/// Makes a database anew, as a copy of another that nobody is connected to; returns its URL.
+pub(crate) async fn copy_database(admin_url: &str, template: &str, name: &str) -> Result<String> {
+    let mut admin = connect(admin_url).await?;
+    for statement in [
+        format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"),
+        format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\""),
+    ] {
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await;
+        done.with_context(|| format!("cannot copy the database {template} to {name}"))?;
+    }
+    database_url(admin_url, name)
+}
+
 /// The same server and role, another database.
 pub fn database_url(url: &str, database: &str) -> Result<String> {
     let mut url =

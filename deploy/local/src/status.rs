@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
-    airflow::{self, AirflowRole},
+    airflow::{self, AirflowRole, AirflowVersion},
     kafka, postgres, product,
     service::Service,
 };
@@ -85,7 +85,8 @@ impl Part {
             },
             Part::Kafka => kafka::any_answers(external.unwrap_or(&here)).await,
             Part::Airflow => {
-                airflow::is_healthy(external.unwrap_or(&format!("http://{here}")), AirflowRole::Whole).await
+                let url = external.map_or_else(|| format!("http://{here}"), str::to_owned);
+                airflow::is_healthy(&url, AirflowVersion::V3_3, AirflowRole::Whole).await
             }
             Part::Worker => product::worker_is_healthy(port).await,
             Part::Api => product::api_is_healthy(port).await,

@@ -17,6 +17,7 @@ mod outages;
 mod projection;
 mod retention;
 mod rotation;
+mod scenarios;
 mod stage;
 mod syncing;
 mod traces;

@@ -1,4 +1,4 @@
-//! Talking to an Airflow 3 as a test or the demo does: logged in, JSON in and out. The product has its own client.
+//! Talking to an Airflow as a test or the demo does: logged in, JSON in and out. The product has its own client.
 
 use std::{
     path::PathBuf,
@@ -11,11 +11,25 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+/// How long one answer may take where much else goes on.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A REST API of Airflow's, and with it the way to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AirflowApi {
+    /// Airflow 2's, with a password at every request.
+    V1,
+    /// Airflow 3's, with a token.
+    V2,
+}
+
 /// An Airflow server and how to log in to it.
 #[derive(Clone, Debug)]
 pub struct Airflow {
     /// Where it is, without a path of the API.
     pub url: String,
+    /// What it speaks.
+    pub api: AirflowApi,
     /// An account that may do everything.
     pub username: String,
     /// Its password.
@@ -34,20 +48,30 @@ pub struct Airflow {
 #[derive(Debug)]
 struct Session {
     client: Client,
-    token: String,
+    /// None where every request carries the password.
+    token: Option<String>,
+}
+
+impl AirflowApi {
+    fn path(self) -> &'static str {
+        match self {
+            AirflowApi::V1 => "api/v1",
+            AirflowApi::V2 => "api/v2",
+        }
+    }
 }
 
 impl Airflow {
-    /// A server that somebody else runs.
+    /// An Airflow 3 that somebody else runs.
     pub fn at(url: String, username: String, password: String) -> Airflow {
-        let url = url.trim_end_matches('/').to_owned();
+        let (url, api) = (url.trim_end_matches('/').to_owned(), AirflowApi::V2);
         let session = Arc::default();
-        Airflow { url, username, password, viewer: None, database_url: None, dags_folder: None, session }
+        Airflow { url, api, username, password, viewer: None, database_url: None, dags_folder: None, session }
     }
 
-    /// A token for the `Authorization: Bearer` header, good for a day.
-    pub async fn token(&self) -> Result<&str> {
-        Ok(&self.session().await?.token)
+    /// Makes sure that the server lets us in.
+    pub async fn check_login(&self) -> Result<()> {
+        self.get("dags?limit=1").await.map(drop)
     }
 
     async fn session(&self) -> Result<&Session> {
@@ -56,16 +80,19 @@ impl Airflow {
 
     async fn log_in(&self) -> Result<Session> {
         let client = client()?;
+        if self.api == AirflowApi::V1 {
+            return Ok(Session { client, token: None });
+        }
         let login = json!({"username": self.username, "password": self.password});
         let request = client.post(format!("{}/auth/token", self.url)).json(&login);
         let (status, body) = send(request).await?;
         match body["access_token"].as_str() {
-            Some(token) => Ok(Session { client, token: token.to_owned() }),
+            Some(token) => Ok(Session { client, token: Some(token.to_owned()) }),
             None => bail!("Airflow at {} refuses the login: {status} {body}", self.url),
         }
     }
 
-    /// One request to a path under `/api/v2`, whatever the answer.
+    /// One request to a path of the API, whatever the answer.
     pub async fn request(
         &self,
         method: Method,
@@ -73,8 +100,12 @@ impl Airflow {
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value)> {
         let session = self.session().await?;
-        let url = format!("{}/api/v2/{}", self.url, path.trim_start_matches('/'));
-        let request = session.client.request(method, url).bearer_auth(&session.token);
+        let url = format!("{}/{}/{}", self.url, self.api.path(), path.trim_start_matches('/'));
+        let request = session.client.request(method, url);
+        let request = match &session.token {
+            Some(token) => request.bearer_auth(token),
+            None => request.basic_auth(&self.username, Some(&self.password)),
+        };
         send(match body {
             Some(body) => request.json(body),
             None => request,
@@ -82,7 +113,7 @@ impl Airflow {
         .await
     }
 
-    /// Reads a path under `/api/v2`, such as `dags/x/dagRuns`.
+    /// Reads a path of the API, such as `dags/x/dagRuns`.
     pub async fn get(&self, path: &str) -> Result<Value> {
         self.succeed(Method::GET, path, None).await
     }
@@ -104,7 +135,10 @@ impl Airflow {
 
     /// Starts a run and returns its id; the DAG must be unpaused for it to get anywhere.
     pub async fn trigger(&self, dag_id: &str, conf: &Value) -> Result<String> {
-        let body = json!({"logical_date": null, "conf": conf});
+        let body = match self.api {
+            AirflowApi::V1 => json!({"conf": conf}),
+            AirflowApi::V2 => json!({"logical_date": null, "conf": conf}),
+        };
         let run = self.post(&format!("dags/{dag_id}/dagRuns"), &body).await?;
         Ok(run["dag_run_id"].as_str().context("Airflow started a run without an id")?.to_owned())
     }
@@ -145,8 +179,13 @@ impl Airflow {
 }
 
 /// What a server says of its parts, without a login.
-pub(super) async fn health(url: &str) -> Option<Value> {
-    let (status, body) = send(client().ok()?.get(format!("{url}/api/v2/monitor/health"))).await.ok()?;
+pub(super) async fn health(url: &str, api: AirflowApi) -> Option<Value> {
+    let place = match api {
+        AirflowApi::V1 => "health",
+        AirflowApi::V2 => "monitor/health",
+    };
+    let request = client().ok()?.get(format!("{url}/{}/{place}", api.path()));
+    let (status, body) = send(request).await.ok()?;
     status.is_success().then_some(body)
 }
 
@@ -172,5 +211,5 @@ async fn send(request: RequestBuilder) -> Result<(StatusCode, Value)> {
 
 fn client() -> Result<Client> {
     let builder = Client::builder().no_proxy().connect_timeout(Duration::from_secs(3));
-    Ok(builder.timeout(Duration::from_secs(30)).build()?)
+    Ok(builder.timeout(PATIENCE).build()?)
 }

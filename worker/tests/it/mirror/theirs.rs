@@ -1,0 +1,216 @@
+//! What an Airflow says of itself, in our words, from either REST API. Written apart from the provider, so that the two
+//! do not share their mistakes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use local::{Airflow, AirflowApi};
+use serde_json::{Value, json};
+
+use super::{Rows, time};
+
+/// How often a list without an order is read through until everything was in it once.
+const PASSES: usize = 30;
+
+/// All DAGs, those that are no longer in a file included.
+pub async fn pipelines(airflow: &Airflow) -> Rows {
+    let all = match airflow.api {
+        AirflowApi::V1 => "dags?only_active=false&order_by=dag_id",
+        AirflowApi::V2 => "dags?exclude_stale=false&order_by=dag_id",
+    };
+    let mut rows = Rows::new();
+    for dag in list(airflow, all, "dags", |dag| text(&dag["dag_id"])).await {
+        let id = text(&dag["dag_id"]);
+        rows.insert(id.clone(), pipeline(airflow, &id, dag).await);
+    }
+    rows
+}
+
+async fn pipeline(airflow: &Airflow, id: &str, dag: Value) -> Value {
+    let is_active = match airflow.api {
+        AirflowApi::V1 => dag["is_active"] == true,
+        AirflowApi::V2 => dag["is_stale"] == false,
+    };
+    let (schedule, next, page) = match airflow.api {
+        AirflowApi::V1 => (written(&dag["schedule_interval"]), "next_dagrun_create_after", Some("grid")),
+        AirflowApi::V2 => (dag["timetable_summary"].clone(), "next_dagrun_run_after", None),
+    };
+    let owners = sorted(dag["owners"].as_array().unwrap().iter().map(text));
+    let is_paused = dag["is_paused"] == true;
+    json!({
+        "name": dag["dag_display_name"], "description": dag["description"],
+        "owner": owners.first(), "owners": owners,
+        "tags": sorted(dag["tags"].as_array().unwrap().iter().map(|tag| text(&tag["name"]))),
+        "schedule": schedule, "is_paused": is_paused, "is_active": is_active,
+        "external_url": url(airflow, &[&["dags", id], page.as_slice()].concat()),
+        "next_run_at": if is_paused { Value::Null } else { time(&dag[next]) },
+        "tasks": if is_active { graph(airflow, id).await } else { Value::Null },
+        "provider_metadata": lasting(dag),
+    })
+}
+
+/// A schedule of Airflow 2 as its authors wrote it.
+fn written(interval: &Value) -> Value {
+    let (days, seconds) = (&interval["days"], interval["seconds"].as_u64().unwrap_or_default());
+    let clock = format!("{}:{:02}:{:02}", seconds / 3600, seconds % 3600 / 60, seconds % 60);
+    match interval["__type"].as_str() {
+        None => Value::Null,
+        Some("CronExpression") => interval["value"].clone(),
+        Some("TimeDelta") if days == 0 => json!(clock),
+        Some("TimeDelta") if days == 1 => json!(format!("1 day, {clock}")),
+        Some("TimeDelta") => json!(format!("{days} days, {clock}")),
+        Some(other) => panic!("no scenario has a schedule of this kind: {other}"),
+    }
+}
+
+/// A DAG as it was listed, without what changes at every look.
+fn lasting(mut dag: Value) -> Value {
+    let fields = dag.as_object_mut().unwrap();
+    fields.retain(|name, _| !name.starts_with("last_") && !name.starts_with("next_dagrun"));
+    fields.remove("file_token");
+    for list in ["owners", "tags"] {
+        fields[list].as_array_mut().unwrap().sort_by_key(ToString::to_string);
+    }
+    dag
+}
+
+async fn graph(airflow: &Airflow, dag: &str) -> Value {
+    let listed = airflow.get(&format!("dags/{dag}/tasks")).await.unwrap();
+    let tasks: BTreeMap<String, &Value> =
+        listed["tasks"].as_array().unwrap().iter().map(|task| (text(&task["task_id"]), task)).collect();
+    let behind = |id: &str| sorted(tasks[id]["downstream_task_ids"].as_array().unwrap().iter().map(text));
+    let nodes = tasks.keys().map(|id| {
+        let before: Vec<_> = tasks.keys().filter(|other| behind(other).contains(id)).collect();
+        let operator = &tasks[id]["class_ref"]["class_name"];
+        json!({"task_id": id, "operator": operator, "upstream": before, "downstream": behind(id)})
+    });
+    nodes.collect()
+}
+
+/// All runs of all DAGs.
+pub async fn runs(airflow: &Airflow) -> Rows {
+    let runs = list(airflow, "dags/~/dagRuns?order_by=id", "dag_runs", run_key).await;
+    runs.into_iter().map(|run| (run_key(&run), self::run(airflow, &run))).collect()
+}
+
+fn run_key(run: &Value) -> String {
+    format!("{}/{}", text(&run["dag_id"]), text(&run["dag_run_id"]))
+}
+
+fn run(airflow: &Airflow, run: &Value) -> Value {
+    let (dag, id) = (text(&run["dag_id"]), text(&run["dag_run_id"]));
+    let page = match airflow.api {
+        AirflowApi::V1 => {
+            let mut page = url(airflow, &["dags", &dag, "grid"]);
+            page.query_pairs_mut().append_pair("dag_run_id", &id);
+            page
+        }
+        AirflowApi::V2 => url(airflow, &["dags", &dag, "runs", &id]),
+    };
+    let run_type = match run["run_type"].as_str().unwrap() {
+        "dataset_triggered" => "asset_triggered",
+        "operator_triggered" | "asset_materialization" => "manual",
+        same => same,
+    };
+    let (start, end) = (time(&run["start_date"]), time(&run["end_date"]));
+    json!({
+        "status": run["state"], "provider_status": run["state"], "run_type": run_type,
+        "logical_date": time(&run["logical_date"]), "data_interval_start": time(&run["data_interval_start"]),
+        "data_interval_end": time(&run["data_interval_end"]), "run_after": time(&run["run_after"]),
+        "queued_at": time(&run["queued_at"]), "started_at": start, "ended_at": end,
+        "duration_seconds": seconds(&start, &end), "conf": run["conf"], "note": filled(&run["note"]),
+        "external_url": page,
+    })
+}
+
+/// All task instances of these runs.
+pub async fn task_runs(airflow: &Airflow, runs: &Rows) -> Rows {
+    let dags: BTreeSet<&str> = runs.keys().filter_map(|key| key.split('/').next()).collect();
+    let order = match airflow.api {
+        AirflowApi::V1 => "",
+        AirflowApi::V2 => "?order_by=id",
+    };
+    let mut rows = Rows::new();
+    for dag in dags {
+        let all = format!("dags/{dag}/dagRuns/~/taskInstances{order}");
+        let tasks = list(airflow, &all, "task_instances", task_key).await;
+        rows.extend(tasks.into_iter().map(|task| (task_key(&task), task_run(&task))));
+    }
+    rows
+}
+
+fn task_key(task: &Value) -> String {
+    format!("{}/{}/{}", run_key(task), text(&task["task_id"]), task["map_index"])
+}
+
+fn task_run(task: &Value) -> Value {
+    let status = match task["state"].as_str() {
+        None => "pending",
+        Some("up_for_retry" | "restarting") => "retrying",
+        Some("up_for_reschedule") => "scheduled",
+        Some("awaiting_input") => "deferred",
+        Some(same) => same,
+    };
+    let (start, end) = (time(&task["start_date"]), time(&task["end_date"]));
+    let duration =
+        if task["duration"].is_null() { seconds(&start, &end) } else { json!(task["duration"].as_f64()) };
+    json!({
+        "name": task["task_display_name"], "operator": task["operator"], "status": status,
+        "provider_status": task["state"], "try_number": task["try_number"], "max_tries": task["max_tries"],
+        "queued_at": time(&task["queued_when"]), "started_at": start, "ended_at": end,
+        "duration_seconds": duration, "pool": task["pool"], "queue": filled(&task["queue"]),
+        "hostname": filled(&task["hostname"]),
+    })
+}
+
+/// All items of a list. One without an order may show some rows twice and others never: it is read again until as many
+/// came as there are.
+async fn list(airflow: &Airflow, path: &str, field: &str, key: fn(&Value) -> String) -> Vec<Value> {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let mut found = BTreeMap::new();
+    for _ in 0..PASSES {
+        let (mut offset, mut total) = (0, u64::MAX);
+        while offset < total {
+            let page = airflow.get(&format!("{path}{separator}limit=100&offset={offset}")).await.unwrap();
+            total = page["total_entries"].as_u64().unwrap();
+            let items = page[field].as_array().unwrap();
+            assert!(!items.is_empty() || offset == total, "{path} ends at {offset} of {total}");
+            offset += items.len() as u64;
+            found.extend(items.iter().map(|item| (key(item), item.clone())));
+        }
+        if found.len() as u64 == total {
+            return found.into_values().collect();
+        }
+    }
+    panic!("{path} never showed everything");
+}
+
+fn url(airflow: &Airflow, segments: &[&str]) -> reqwest::Url {
+    let mut url: reqwest::Url = airflow.url.parse().unwrap();
+    url.path_segments_mut().unwrap().pop_if_empty().extend(segments);
+    url
+}
+
+fn seconds(start: &Value, end: &Value) -> Value {
+    match (start.as_i64(), end.as_i64()) {
+        (Some(start), Some(end)) => json!((end - start) as f64 / 1e6),
+        _ => Value::Null,
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn filled(value: &Value) -> &Value {
+    if value == "" { &Value::Null } else { value }
+}
+
+fn sorted(words: impl Iterator<Item = String>) -> Vec<String> {
+    let words: Vec<String> = words.collect();
+    let words: BTreeSet<String> = words.iter().flat_map(|word| word.split(',')).map(trimmed).collect();
+    words.into_iter().collect()
+}
+
+fn trimmed(word: &str) -> String {
+    word.trim().to_owned()
+}

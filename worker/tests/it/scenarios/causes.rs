@@ -1,0 +1,46 @@
+//! What makes runs: a schedule, a backfill, an asset, and people, who may not ask for one date twice.
+
+use serde_json::json;
+
+use super::scene::Scene;
+
+pub async fn begin(scene: &Scene) {
+    scene.trigger("producer", "makes", json!({})).await;
+    let date = json!({"logical_date": "2026-01-02T03:04:05.678901Z"});
+    scene.trigger("simple", "dated", date.clone()).await;
+    let (status, answer) = scene.try_trigger("simple", "dated_again", date).await;
+    assert_eq!(status, 409, "{answer}");
+    scene.trigger("simple", "plus+tilde~", json!({})).await;
+    backfill(scene).await;
+}
+
+async fn backfill(scene: &Scene) {
+    if scene.is_airflow_2() {
+        let command = ["dags", "backfill", "monthly", "-s", "2025-02-01", "-e", "2025-03-01"];
+        local::airflow_command(&scene.setup, &command).await.unwrap();
+        return;
+    }
+    let body = json!({
+        "dag_id": "monthly", "from_date": "2025-02-01T00:00:00Z", "to_date": "2025-03-01T00:00:00Z",
+        "max_active_runs": 2, "run_backwards": false, "dag_run_conf": {}, "reprocess_behavior": "none",
+    });
+    scene.airflow.post("backfills", &body).await.unwrap();
+}
+
+pub async fn assert_told(scene: &Scene) {
+    let by_asset = "select count(*) from runs r join pipelines p on p.id = r.pipeline_id
+        where p.external_id = 'consumer' and r.run_type = 'asset_triggered' and r.status = 'success'";
+    scene.assert_count(1, by_asset).await;
+    let backfilled = "select count(*) from runs where run_type = 'backfill' and status = 'success'";
+    scene.assert_count(2, backfilled).await;
+    scene.assert_count(1, "select count(*) from runs where run_type = 'scheduled'").await;
+    let dated = "select count(*) from runs where logical_date = '2026-01-02T03:04:05.678901Z'";
+    scene.assert_count(1, dated).await;
+    if !scene.is_airflow_2() {
+        let dateless =
+            "select count(*) from runs where logical_date is null and external_id in ('kept', 'noted')";
+        scene.assert_count(2, dateless).await;
+    }
+    let stretch = "select count(*) from pipelines where schedule = '1 day, 2:00:00' and is_paused";
+    scene.assert_count(1, stretch).await;
+}

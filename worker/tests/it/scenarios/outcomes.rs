@@ -1,0 +1,32 @@
+//! What tasks come to by themselves: success, failure, retry, skip, branch, a failed upstream task, mapped expansion.
+
+use serde_json::json;
+
+use super::scene::Scene;
+
+pub async fn begin(scene: &Scene) {
+    let conf = json!({"conf": {"words": ["größe", "a/b"], "number": 1.5, "nothing": null}});
+    scene.trigger("outcomes", "first", conf).await;
+}
+
+pub async fn assert_told(scene: &Scene) {
+    scene
+        .assert_count(
+            1,
+            "select count(*) from runs where external_id = 'first' and status = 'failed'
+             and conf = '{\"words\": [\"größe\", \"a/b\"], \"number\": 1.5, \"nothing\": null}'",
+        )
+        .await;
+    scene
+        .assert_count(
+            11,
+            "select count(*) from task_runs where deleted_at is null and (task_id, map_index, status, try_number) in (
+                 ('flaky', -1, 'success', 2), ('skipped', -1, 'skipped', 1), ('behind_the_skipped', -1, 'skipped', 0),
+                 ('choose', -1, 'success', 1), ('passed_over', -1, 'skipped', 0), ('broken', -1, 'failed', 1),
+                 ('behind_the_broken', -1, 'upstream_failed', 0), ('double', 0, 'success', 1),
+                 ('double', 1, 'success', 1), ('double', 2, 'success', 1), ('never', -1, 'skipped', 0))",
+        )
+        .await;
+    let names = "select count(*) from task_runs where task_id = 'cleanup' and name = 'Clean up' and status = 'success'";
+    scene.assert_count(1, names).await;
+}
