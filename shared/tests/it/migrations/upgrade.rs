@@ -66,15 +66,12 @@ async fn a_migration_steps_back_from_a_lock_and_comes_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn half_an_index_is_made_whole() {
     let database = local::test_database().await.unwrap();
-    let sql = "-- no-transaction\ncreate index concurrently if not exists runs_half on runs (note)";
-    for statement in [
-        "create index runs_half on runs (note)",
-        "update pg_index set indisvalid = false where indexrelid = 'runs_half'::regclass",
-    ] {
-        sqlx::query(statement).execute(&database.pool).await.unwrap();
-    }
+    let sql = "-- no-transaction\ncreate index concurrently if not exists half on numbers (column1)";
+    sqlx::query("create table numbers as values (1), (1)").execute(&database.pool).await.unwrap();
+    let broken = "create unique index concurrently half on numbers (column1)";
+    assert!(sqlx::query(broken).execute(&database.pool).await.is_err(), "it stays, and is of no use");
     apply(&database.pool, sql).await.unwrap();
-    let whole = "select indisvalid from pg_index where indexrelid = 'runs_half'::regclass";
+    let whole = "select indisvalid from pg_index where indexrelid = 'half'::regclass";
     assert!(sqlx::query_scalar::<_, bool>(whole).fetch_one(&database.pool).await.unwrap());
 }
 
@@ -103,7 +100,7 @@ async fn until_waiting(pool: &PgPool) {
 /// A database as the last release leaves it, with ten thousand runs.
 async fn released_database() -> (String, PgPool) {
     let TestDatabase { url, pool, .. } = local::test_database().await.unwrap();
-    sqlx::raw_sql("drop schema public cascade; create schema public").execute(&pool).await.unwrap();
+    sqlx::raw_sql(EMPTY).execute(&pool).await.unwrap();
     // Whoever is connected has seen other tables of the same names.
     pool.close().await;
     let pool = PgPool::connect(&url).await.unwrap();
@@ -111,6 +108,22 @@ async fn released_database() -> (String, PgPool) {
     sqlx::raw_sql(DATA).execute(&pool).await.unwrap();
     (url, pool)
 }
+
+/// Drops everything that migrations have made.
+const EMPTY: &str = "
+    do $$ declare made record;
+    begin
+        for made in select 'table' as kind, format('public.%I', relname) as name from pg_class
+                    where relnamespace = 'public'::regnamespace and relkind = 'r'
+                    union all select 'sequence', format('public.%I', relname) from pg_class
+                    where relnamespace = 'public'::regnamespace and relkind = 'S'
+                    union all select 'function', format('public.%I(%s)', proname, pg_get_function_identity_arguments(oid))
+                    from pg_proc
+                    where pronamespace = 'public'::regnamespace
+        loop
+            execute format('drop %s if exists %s cascade', made.kind, made.name);
+        end loop;
+    end $$";
 
 const DATA: &str = "
     insert into spaces (id, slug, name) values (md5('space')::uuid, 'space', 'Space');
