@@ -78,7 +78,7 @@ async fn every_act_over_http_is_told_with_who_did_it() {
     assert_eq!(
         entry(0)["details"],
         json!({"name": "renamed", "changed": ["name", "config.api_version", "config.base_url", "config.history_days",
-               "config.schedule", "config.verify_tls", "credentials"]})
+               "config.max_requests_in_flight", "config.max_requests_per_second", "config.schedule", "config.verify_tls", "credentials"]})
     );
     assert_eq!(entry(1)["details"], json!({"from": null, "to": world.team}));
     assert_eq!(entry(2)["details"], json!({"from": world.team, "to": null}));

@@ -241,6 +241,7 @@ async fn changes_at_once_all_come_to_hold() {
         let wanted = json!({
             "base_url": format!("https://airflow.example/{round}"), "schedule": format!("{round} * * * * *"),
             "history_days": round, "verify_tls": round % 2 == 0, "api_version": (["v1", "v2"][round % 2]),
+            "max_requests_in_flight": round, "max_requests_per_second": round * 10,
         });
         let fields = wanted.as_object().unwrap().iter();
         let changes =

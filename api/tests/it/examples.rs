@@ -58,7 +58,7 @@ async fn answers_have_the_names_and_types_of_the_examples() {
         "config": {"base_url": fake.url, "schedule": "*/30 * * * * *"},
         "credentials": {"auth_type": "basic", "username": "svc", "password": "right"},
     });
-    world.sql("update connector_state set last_success_at = now()").await;
+    world.sql("update connector_state set last_success_at = now(), confirmed_at = now()").await;
     let connector = world.send(Method::PATCH, EDITOR, &catalog, Some(connector)).await.expect(200);
     let invalid = world.get(&format!("/spaces/{SPACE}/orchestration/pipelines?days=0")).await.expect(422);
     fake.set_mood(Mood::Refusing(409));
