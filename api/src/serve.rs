@@ -35,6 +35,7 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let stopping = shutdown::on_signal().context("The signals cannot be watched")?;
     let app = app(&config, stopping.clone())?;
     edge::describe();
+    live::describe();
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("Cannot listen on {}; choose another with --listen", config.listen))?;

@@ -77,6 +77,15 @@ pub enum Full {
     Process,
 }
 
+/// Says what is measured of the streams.
+pub fn describe() {
+    metrics::describe_gauge!("orchestration_live_streams", "Live streams that are open");
+    metrics::describe_counter!(
+        "orchestration_live_streams_ended_total",
+        "Live streams that ended, by reason"
+    );
+}
+
 impl Live {
     pub fn new(kafka: KafkaConfig, config: LiveConfig) -> Self {
         Self {

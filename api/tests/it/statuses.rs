@@ -8,7 +8,7 @@ use axum::http::{Request, request};
 use serde_json::{Value, json};
 use shared::ids::PipelineId;
 
-use crate::access::{Row, fill, ids, table};
+use crate::access::{self, Row, fill, ids};
 use crate::fake_airflow::{FakeAirflow, Mood};
 use crate::world::{ADMIN, Answer, SPACE, Setup, VIEWER, World, kafka};
 
@@ -19,6 +19,11 @@ const DEFAULT: &str = "default";
 
 /// The codes of every operation, by method and path.
 type Codes = BTreeMap<(&'static str, &'static str), BTreeSet<String>>;
+
+/// All routes but the one whose answer never ends: that has tests of its own.
+fn table() -> Vec<Row> {
+    access::table().into_iter().filter(|row| !row.1.ends_with("/events")).collect()
+}
 
 fn declared() -> Codes {
     let operation = |row: &Row| &api::openapi::document()["paths"][row.1][row.0.to_lowercase()];
@@ -99,7 +104,7 @@ async fn every_code_that_is_declared_is_answered() {
         "500",
     )
     .await);
-    add(with_a_broken_database(async |world| world.db.close().await, "503").await);
+    add(with_a_broken_database(async |world| world.app.db.close().await, "503").await);
     let mut all: BTreeSet<u16> = BTreeSet::new();
     for (row, declared) in declared() {
         let found = &found[&row];
@@ -270,7 +275,7 @@ async fn every_list_has_its_bounds_and_keeps_the_query_in_its_links() {
     };
     let rows = table();
     let lists: Vec<_> = rows.iter().filter(is_list).collect();
-    assert_eq!(lists.len(), 8);
+    assert_eq!(lists.len(), 9);
     for row in lists {
         let ask = async |query: &str| {
             gathering.world.raw(gathering.request(row, query).body(Body::empty()).unwrap()).await

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use worker::retention::{self, RetentionConfig};
 
 use crate::stage::Stage;
-use crate::worker_process::{Worker, run_command};
+use crate::worker_process::{Worker, run_as_owner};
 use crate::world::World;
 
 #[derive(Parser)]
@@ -180,7 +180,7 @@ async fn what_went_comes_back_with_no_sync_replay_or_rebuild() {
     replaying.stop().await;
     assert_eq!(stage.read_model().await, before);
 
-    run_command(&stage, &["rebuild"]);
+    run_as_owner(&stage, &["rebuild"]);
     assert_eq!(stage.read_model().await, before);
 
     // Begun again at the provider it is news.

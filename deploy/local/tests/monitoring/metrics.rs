@@ -11,7 +11,7 @@ use crate::system::{EMAIL, SPACE, System, ask, until};
 use crate::{alerts, dashboard_queries};
 
 /// Every label there is, but for connectors' ids each with few values.
-const LABELS: [&str; 12] = [
+const LABELS: [&str; 14] = [
     "binary",
     "code",
     "connector_id",
@@ -20,10 +20,12 @@ const LABELS: [&str; 12] = [
     "le",
     "method",
     "outcome",
+    "reason",
     "route",
     "status",
     "topic",
     "version",
+    "what",
 ];
 /// Base units and what is counted: how a name may end.
 const ENDINGS: [&str; 11] = [
