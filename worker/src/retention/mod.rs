@@ -51,14 +51,15 @@ pub async fn keep(pool: PgPool, config: RetentionConfig, stop: CancellationToken
 /// When PostgreSQL is away.
 pub async fn agree(pool: &PgPool, config: &RetentionConfig) -> Result<(), sqlx::Error> {
     let mut tx = pool.begin().await?;
+    // Row by row it could wait for a worker that waits for it.
+    sqlx::query("lock table retention in share row exclusive mode").execute(&mut *tx).await?;
     let mut changed = false;
     for kind in &KINDS {
         let days = (kind.days)(config);
-        let before: Option<Option<i32>> =
-            sqlx::query_scalar("select days from retention where what = $1 for update")
-                .bind(kind.what)
-                .fetch_optional(&mut *tx)
-                .await?;
+        let before: Option<Option<i32>> = sqlx::query_scalar("select days from retention where what = $1")
+            .bind(kind.what)
+            .fetch_optional(&mut *tx)
+            .await?;
         if before == Some(days) {
             continue;
         }

@@ -131,7 +131,9 @@ async fn until_stuck(stage: &Stage, statement: &str) {
     let stuck = async {
         let waits = "select exists (select from pg_stat_activity where datname = current_database()
                      and wait_event_type = 'Lock' and query like '%' || $1 || '%' and pid <> pg_backend_pid())";
-        while !sqlx::query_scalar::<_, bool>(waits).bind(statement).fetch_one(&stage.pool).await.unwrap() {
+        // What a role does it shows to itself alone.
+        let worker = &stage.parts.runner.pool;
+        while !sqlx::query_scalar::<_, bool>(waits).bind(statement).fetch_one(worker).await.unwrap() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
