@@ -91,6 +91,10 @@ impl Assigned {
             std::thread::sleep(Duration::from_secs(1));
         }
         self.failed.store(true, Ordering::Relaxed);
+        // An assignment that is not answered would keep the client from ever closing.
+        if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
+            tracing::warn!(%error, "an assignment could not be declined");
+        }
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
