@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::stage::Stage;
-use crate::world::SEALING_KEY;
+use crate::world::sealing_keys;
 
 pub struct Api {
     process: Child,
@@ -21,7 +21,7 @@ impl Api {
             .env("DATABASE_URL", &stage.world.database.api_url)
             .env("KAFKA_BOOTSTRAP_SERVERS", &stage.kafka.kafka_bootstrap_servers)
             .env("ORCHESTRATION_KAFKA_PREFIX", &stage.kafka.kafka_prefix)
-            .env("ORCHESTRATION_SEALING_KEYS", SEALING_KEY)
+            .env("ORCHESTRATION_SEALING_KEYS", sealing_keys("a"))
             .env("ORCHESTRATION_RATE_LIMIT_PER_MINUTE", "0")
             .env("ORCHESTRATION_RATE_LIMIT_PER_HOUR", "0")
             .stderr(Stdio::piped())

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use uuid::Uuid;
 
 use crate::fake_airflow::FakeAirflow;
-use crate::world::{ADMIN, SEALING_KEY, World, comment, hours_ago};
+use crate::world::{ADMIN, World, comment, hours_ago, sealing_keys};
 
 const LONGEST_RUN: Duration = Duration::from_secs(1800);
 
@@ -38,7 +38,7 @@ impl Served {
             .args(["serve", "--listen", &free.to_string()])
             .env("DATABASE_URL", &world.database.api_url)
             .env("KAFKA_BOOTSTRAP_SERVERS", kafka)
-            .env("ORCHESTRATION_SEALING_KEYS", SEALING_KEY)
+            .env("ORCHESTRATION_SEALING_KEYS", sealing_keys("a"))
             .env("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true")
             .env("ORCHESTRATION_RATE_LIMIT_PER_MINUTE", "0")
             .env("ORCHESTRATION_RATE_LIMIT_PER_HOUR", "0")

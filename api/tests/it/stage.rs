@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::process::Parts;
 
-use crate::world::{OTHER_SPACE, SEALING_KEY, SPACE, Setup, World, kafka};
+use crate::world::{OTHER_SPACE, SPACE, Setup, World, kafka, sealing_keys};
 
 pub struct Stage {
     pub world: World,
@@ -47,7 +47,7 @@ impl Stage {
             "--kafka-partitions",
             "2",
             "--sealing-keys",
-            SEALING_KEY,
+            &sealing_keys("a"),
         ]);
         let worker::config::Command::Run(args) = cli.unwrap().command else {
             unreachable!("asked for `run`")

@@ -40,9 +40,6 @@ pub const OTHER_EDITOR: &str = "qk_emil";
 pub const STRANGER: &str = "qk_olga";
 pub const REVOKED: &str = "qk_revoked";
 
-/// 32 bytes of `a`, in base64.
-pub const SEALING_KEY: &str = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
-
 /// The space that everything happens in.
 pub const SPACE: &str = "finance";
 pub const OTHER_SPACE: &str = "other";

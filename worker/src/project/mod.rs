@@ -157,8 +157,8 @@ fn decode<E: Projection>(topic: Topic, messages: &[Message]) -> (Vec<(usize, E)>
     (events, dead)
 }
 
-/// Upserts the newest observation of each entity, if it is new and not too old. Where an older record stands behind a newer one in the log,
-/// compaction would keep the older: the newer is sent once more.
+/// Upserts the newest observation of each entity, if it is new and not too old. Where an older record stands behind a
+/// newer one in the log, compaction would keep the older: the newer is sent once more.
 async fn keep<E: Projection>(
     db: &mut PgConnection,
     messages: &[Message],

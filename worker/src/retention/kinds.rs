@@ -9,7 +9,7 @@ pub(super) struct Kind {
     /// → the ids of what such things are looked through by, one after the other.
     pub groups: &'static str,
     /// `$1` a group, `$2` a time, `$3` and `$4` the time and id looked at last, `$5` how many → the next ones that are
-    /// older than `$2`: id, time, and whether it may go, locked then.
+    /// older than `$2`: id, time, and whether it may go; locked then, where somebody else may want it.
     pub find: &'static str,
     /// `$1` ids of those that may go.
     pub remove: &'static str,
