@@ -133,7 +133,13 @@ pub fn asked() -> impl Strategy<Value = Asked> {
 
 /// Puts these pipelines in the place of all that were there.
 pub async fn store(world: &World, pipelines: &[Pipeline]) {
-    world.sql("delete from runs; delete from pipeline_governance; delete from pipelines").await;
+    // The tables first, in the order of the writer: rows alone would be met in any order, and block each other.
+    world
+        .sql(
+            "lock table runs, pipelines in exclusive mode;
+             delete from runs; delete from pipeline_governance; delete from pipelines",
+        )
+        .await;
     let rows = pipelines.iter().map(|pipeline| {
         json!({"id": pipeline.id, "name": pipeline.name, "owners": pipeline.owners, "criticality": pipeline.criticality,
                "is_paused": pipeline.is_paused})
