@@ -15,7 +15,10 @@ use crate::provider::{Page, ProviderError};
 
 /// A window of more rows than a page is split so that this many are to be expected in each part.
 const ROWS_OF_A_PART: u64 = 70;
-const MOST_PARTS: u64 = 64;
+/// Rows lie close together in time as a rule: most parts are empty, and each costs a request.
+const MOST_PARTS: u64 = 8;
+/// An open window is split as if it were this long at least: the server's clock may be ahead of ours.
+const SHORTEST_OPEN: TimeDelta = TimeDelta::minutes(1);
 /// A shorter window is not split: its rows were written as good as at once.
 const SHORTEST: TimeDelta = TimeDelta::milliseconds(1);
 /// Airflow keeps time to the microsecond.
@@ -33,9 +36,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Equal parts of it, the earliest first, and what lies beyond now as one more; none when it is too short.
-    fn parts(self, parts: u64, now: DateTime<Utc>) -> Vec<Self> {
-        let end = self.to.unwrap_or(now.max(self.from + TimeDelta::days(1)));
+    /// Equal parts of it, the earliest first, and for an open one what lies beyond `latest`, where its rows are thought to
+    /// end, as one more; none when it is too short.
+    fn parts(self, parts: u64, latest: DateTime<Utc>) -> Vec<Self> {
+        let end = self.to.unwrap_or(latest.max(self.from + SHORTEST_OPEN));
         let length = end - self.from;
         let part = length / i32::try_from(parts.clamp(2, MOST_PARTS)).unwrap_or(2);
         if length < SHORTEST || part < TICK {
@@ -141,16 +145,17 @@ impl TaskInstances<'_> {
         if window.to == Some(window.from) {
             return Vec::new();
         }
-        let mut moments = list.items.iter().map(axis.of);
-        match moments.next().flatten() {
+        let moments: Vec<_> = list.items.iter().map(axis.of).collect();
+        match moments.first().copied().flatten() {
             // A server that passes over the filter must not lead round in circles.
-            Some(first) if window.holds(first) && moments.all(|moment| moment == Some(first)) => {
+            Some(first) if window.holds(first) && moments.iter().all(|moment| *moment == Some(first)) => {
                 window.around(first)
             }
-            _ => window.parts(
-                list.total_entries.unwrap_or_default() / ROWS_OF_A_PART + 1,
-                Utc::now().trunc_subsecs(6),
-            ),
+            _ => {
+                let parts = list.total_entries.unwrap_or_default() / ROWS_OF_A_PART + 1;
+                let latest = moments.into_iter().flatten().fold(Utc::now(), DateTime::max);
+                window.parts(parts, latest.trunc_subsecs(6))
+            }
         }
     }
 
@@ -207,9 +212,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_cover_a_window(from in 0..i64::from(u32::MAX), length in proptest::option::of(0..100_000_000_000_i64), parts in any::<u64>(), now in 0..i64::from(u32::MAX)) {
+        fn parts_cover_a_window(from in 0..i64::from(u32::MAX), length in proptest::option::of(0..100_000_000_000_i64), parts in any::<u64>(), latest in 0..i64::from(u32::MAX)) {
             let whole = Window { from: moment(from), to: length.map(|length| moment(from + length)) };
-            let parts = whole.parts(parts, moment(now));
+            let parts = whole.parts(parts, moment(latest));
             prop_assert!(parts.len() as u64 <= MOST_PARTS + 2);
             if whole.to.is_none_or(|to| to - whole.from >= SHORTEST) {
                 prop_assert!(parts.len() >= 2);
