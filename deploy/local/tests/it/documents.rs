@@ -2,9 +2,10 @@
 //! the blocks do is tried by `walk`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
-use crate::checks::{files, run, text};
+use crate::checks::{files, repository, run, text};
 
 const PROGRAMS: [&str; 2] = ["orchestration-api", "orchestration-worker"];
 /// What a fence may call a block of shell commands; we write `sh`.
@@ -61,6 +62,28 @@ fn every_shell_block_says_whether_it_is_run() {
         let is_clear = !is_shell || says == "sh" || says == "sh not-run";
         assert!(is_clear, "{document}:{line}: write `sh` or `sh not-run` instead of `{says}`");
     }
+}
+
+#[test]
+fn every_link_within_the_repository_leads_somewhere() {
+    let files = files();
+    let mut followed = 0;
+    for document in files.iter().filter(|file| file.ends_with(".md")) {
+        for target in links(&text(document)) {
+            let path = target.split('#').next().unwrap_or_default();
+            let here = Path::new(document).parent().unwrap();
+            let found = path.is_empty() || repository().join(here).join(path).exists();
+            assert!(found, "{document} leads to {target}, which is not there");
+            followed += 1;
+        }
+    }
+    assert!(followed > 10, "links are not found: {followed}");
+}
+
+/// Where a page's links lead, those to other sites left out.
+fn links(page: &str) -> Vec<String> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
 }
 
 #[tokio::test]
