@@ -19,6 +19,7 @@ mod trigger;
 
 use axum::http::{Method, Uri};
 use axum::{Router, middleware};
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use utoipa::openapi::OpenApi;
@@ -94,7 +95,8 @@ pub fn router(app: App) -> Router {
         .layer(middleware::from_fn_with_state(app.time_out, edge::time_out))
         .layer(CatchPanicLayer::custom(edge::panicked))
         .layer(middleware::from_fn(etag::conditional))
-        .layer(CompressionLayer::new());
+        // A sixth more bytes for a third of the time.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
     let routes = match app.origins.is_empty() {
         true => routes,
         false => routes.layer(edge::cors(&app.origins)),

@@ -213,7 +213,8 @@ fn push_joins(sql: &mut QueryBuilder<Postgres>, user: UserId, window: Window) {
     push_metrics(sql, window);
 }
 
-/// Adds the metrics of `p` as `m`: those that are kept where they are still right, else counted now.
+/// Adds the metrics of `p` as `m`: those that are kept where they are still right, else counted now. The limit makes
+/// PostgreSQL look them up one by one, instead of reading those of all spaces.
 fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: Window) {
     if window.include_deleted || window.days != metrics::KEPT_DAYS {
         sql.push(" cross join lateral ");
@@ -222,8 +223,10 @@ fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: Window) {
         return;
     }
     sql.push(
-        " left join pipeline_metrics kept on kept.pipeline_id = p.id
-             and kept.counted_revision = kept.revision and kept.valid_until >= now()
+        " left join lateral (
+             select * from pipeline_metrics k
+             where k.pipeline_id = p.id and k.counted_revision = k.revision and k.valid_until >= now() limit 1
+         ) kept on true
          cross join lateral (
              select kept.run_count, kept.success_count, kept.failed_count, kept.running_count, kept.queued_count,
                  kept.avg_duration_seconds, kept.percentiles, kept.last_success_at, kept.last_failure_at

@@ -30,4 +30,5 @@ mod statuses;
 mod syncs;
 mod text;
 mod trigger;
+mod trigger_airflow;
 mod world;

@@ -3,7 +3,7 @@
 import time
 from datetime import datetime
 
-from airflow.sdk import dag, task
+from airflow.sdk import Param, dag, task
 
 
 @dag(
@@ -13,7 +13,7 @@ from airflow.sdk import dag, task
     tags=["ml", "slow"],
     default_args={"owner": "data-science"},
     description="Trains a toy model for some 20 seconds",
-    params={"epochs": 4},
+    params={"epochs": Param(4, type="integer", minimum=1, description="How often the data is gone through")},
 )
 def train_model():
     @task

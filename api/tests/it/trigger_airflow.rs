@@ -1,0 +1,96 @@
+//! Triggering on a real Airflow: what it takes, and its own words where it refuses.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use local::Airflow;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+
+use crate::world::{Answer, EDITOR, SPACE, World};
+
+/// A DAG that takes a number, and only a positive one.
+const DAG: &str = "train_model";
+
+/// A world whose connector leads to our Airflow.
+async fn world() -> (World, Airflow) {
+    let airflow = local::local_airflow().await.unwrap();
+    airflow.wait_for_dag(DAG, Duration::from_secs(120)).await.unwrap();
+    let world = World::new().await;
+    connect(&world, json!({"config": {"base_url": airflow.url}})).await;
+    log_in(&world, &airflow.username, &airflow.password).await;
+    (world, airflow)
+}
+
+async fn connect(world: &World, change: Value) {
+    let path = format!("/catalog/spaces/{SPACE}/connectors/{}", world.connector);
+    world.send(Method::PATCH, EDITOR, &path, Some(change)).await.expect(200);
+}
+
+async fn log_in(world: &World, username: &str, password: &str) {
+    let credentials = json!({"auth_type": "basic", "username": username, "password": password});
+    connect(world, json!({ "credentials": credentials })).await;
+}
+
+async fn trigger(world: &World, dag: &str, body: Value) -> Answer {
+    let pipeline = shared::ids::PipelineId::of(world.connector, dag);
+    let path = format!("/spaces/{SPACE}/orchestration/pipelines/{pipeline}/trigger");
+    world.send(Method::POST, EDITOR, &path, Some(body)).await
+}
+
+/// Asserts that Airflow itself refuses with this code, and gives its words.
+async fn refused(world: &World, dag: &str, body: Value, code: u16) -> String {
+    let answer = trigger(world, dag, body).await.expect(code);
+    assert_eq!((&answer["provider"], &answer["provider_status"]), (&json!("airflow"), &json!(code)));
+    answer["detail"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_real_airflow_takes_and_refuses_is_told_as_it_is() {
+    let (world, airflow) = world().await;
+    world.pipeline(DAG).await;
+    world.pipeline("nobody_has_this").await;
+    let was_paused = airflow.get(&format!("dags/{DAG}")).await.unwrap()["is_paused"].clone();
+    pause(&airflow, json!(true)).await;
+
+    let made = trigger(&world, DAG, json!({"conf": {"epochs": 1}, "note": "by hand"})).await.expect(201);
+    assert_eq!((&made["status"], &made["conf"]["epochs"]), (&json!("queued"), &json!(1)));
+    assert_eq!(world.read(&format!("/runs/{}", made["id"].as_str().unwrap())).await, made);
+    let path = format!("dags/{DAG}/dagRuns/{}", made["external_id"].as_str().unwrap());
+    let theirs = airflow.get(&path).await.unwrap();
+    assert_eq!((&theirs["state"], &theirs["run_type"]), (&json!("queued"), &json!("manual")));
+    let note = theirs["note"].as_str().unwrap();
+    assert!(note.starts_with("by hand\n\nTriggered by Edith through Orchestration, space finance"), "{note}");
+
+    let again = json!({ "run_id": made["external_id"] });
+    assert!(refused(&world, DAG, again, 409).await.contains("exists already"));
+    let told = refused(&world, DAG, json!({"conf": {"epochs": "many"}}), 400).await;
+    assert!(told.contains("epochs"), "{told}");
+    let told = refused(&world, "nobody_has_this", json!({}), 404).await;
+    assert!(told.contains("nobody_has_this"), "{told}");
+    let told = stale(&airflow, async || refused(&world, DAG, json!({}), 404).await).await;
+    assert!(told.contains(DAG), "{told}");
+
+    let (viewer, password) = airflow.viewer.clone().unwrap();
+    log_in(&world, &viewer, &password).await;
+    assert_eq!(refused(&world, DAG, json!({}), 403).await, "Forbidden");
+    log_in(&world, &airflow.username, "wrong").await;
+    assert_eq!(refused(&world, DAG, json!({}), 401).await, "Invalid credentials");
+
+    airflow.delete(&path).await.unwrap();
+    pause(&airflow, was_paused).await;
+}
+
+async fn pause(airflow: &Airflow, is_paused: Value) {
+    airflow.patch(&format!("dags/{DAG}"), &json!({ "is_paused": is_paused })).await.unwrap();
+}
+
+/// Does this while Airflow thinks that the DAG's file is gone; its processor finds the file again by itself.
+async fn stale<T>(airflow: &Airflow, act: impl AsyncFnOnce() -> T) -> T {
+    let mut metadata = PgConnection::connect(airflow.database_url.as_deref().unwrap()).await.unwrap();
+    let mark = "update dag set is_stale = $1 where dag_id = $2";
+    sqlx::query(mark).bind(true).bind(DAG).execute(&mut metadata).await.unwrap();
+    let done = act().await;
+    sqlx::query(mark).bind(false).bind(DAG).execute(&mut metadata).await.unwrap();
+    done
+}
