@@ -243,6 +243,30 @@ async fn one_wide_run_is_read_until_every_task_was_seen() {
     read_disorder(airflow_2().await, list, disorder, scope).await;
 }
 
+/// The list of the run shows the same hundred rows on every page; the mapped task's own list has an order.
+#[tokio::test]
+async fn the_many_of_a_mapped_task_are_read_by_its_own_list() {
+    let server = airflow_2().await;
+    let run = "/api/v1/dags/d/dagRuns/r/taskInstances";
+    let row = |index| json!({"dag_id": "d", "dag_run_id": "r", "task_id": "t", "map_index": index});
+    let page = |from: usize, to: usize| {
+        let rows: Vec<_> = (from..to).map(row).collect();
+        answer(200, json!({"task_instances": rows, "total_entries": 250}).to_string())
+    };
+    Mock::given(path(run)).respond_with(page(0, 100)).mount(&server).await;
+    for (offset, from, to) in [("0", 0, 100), ("100", 100, 200), ("200", 200, 250)] {
+        Mock::given(path(format!("{run}/t/listMapped")))
+            .and(query_param("offset", offset))
+            .respond_with(page(from, to))
+            .mount(&server)
+            .await;
+    }
+    let scope = TaskRunScope::Run { pipeline: "d".to_owned(), run: "r".to_owned() };
+    let found = provider(&server.uri()).task_runs(&scope, seen(), None).await.unwrap();
+    let indexes: Vec<_> = found.items.iter().map(|task| task.map_index).collect();
+    assert_eq!(indexes, (0..250).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_list_that_never_shows_all_of_itself_is_an_error() {
     let server = airflow_2().await;

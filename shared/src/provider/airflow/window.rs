@@ -2,7 +2,7 @@
 //! all, and Airflow 3 before its cursors moves a row behind the others whenever its task is tried again. What one
 //! statement returns is consistent, so a window is split until all of it fits one page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,12 @@ const TICK: TimeDelta = TimeDelta::microseconds(1);
 const PASSES: usize = 10;
 /// The most task instances of one moment, or of one run, that are held at once.
 const MOST: u64 = 50_000;
+
+/// How much of a path is the API's own: `api/v1`.
+const API: usize = 2;
+
+/// Task instances by what tells them apart.
+type Found = BTreeMap<(String, String, String, i32), model::TaskInstance>;
 
 /// A stretch of time, both ends included; without an end it goes on for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,18 +165,15 @@ impl TaskInstances<'_> {
         }
     }
 
-    /// Reads all pages of what cannot be split, over and over until as many different rows came as there are.
+    /// Reads all pages of what cannot be split, over and over until as many different rows came as there are. A list
+    /// without an order may hide the same rows every time, so the many of one mapped task are read by its own list.
     async fn gather(&self, query: &Query<'_>) -> Result<Vec<model::TaskInstance>, ProviderError> {
-        let mut found = BTreeMap::new();
+        let mut found = Found::new();
         let mut total = 0;
-        for _ in 0..PASSES {
-            let mut position = Some(Position::Offset(0));
-            while let Some(here) = position.filter(|_| total <= MOST) {
-                let list: List<TaskInstance> = page::ask(self.session, &self.path, query, &here).await?;
-                total = list.total_entries.unwrap_or_default();
-                position = page::next(&list, &here)?.filter(|_| !list.items.is_empty());
-                let rows = list.items.into_iter().map(TaskInstance::model);
-                found.extend(rows.map(|row| (row.key(), row)));
+        for pass in 0..PASSES {
+            total = self.add_all(&self.path, query, &mut found).await?;
+            if pass == 0 && (found.len() as u64) < total.min(MOST) {
+                self.add_mapped(query, &mut found).await?;
             }
             if found.len() as u64 >= total {
                 return Ok(found.into_values().collect());
@@ -178,6 +181,40 @@ impl TaskInstances<'_> {
         }
         let reason = format!("a list of {total} task instances that shows only {} of them", found.len());
         Err(ProviderError::Malformed { reason })
+    }
+
+    /// Adds what the pages of a list show; how many rows it is said to hold.
+    async fn add_all(
+        &self,
+        path: &[&str],
+        query: &Query<'_>,
+        found: &mut Found,
+    ) -> Result<u64, ProviderError> {
+        let mut total = 0;
+        let mut position = Some(Position::Offset(0));
+        while let Some(here) = position.filter(|_| total <= MOST) {
+            let list: List<TaskInstance> = page::ask(self.session, path, query, &here).await?;
+            total = list.total_entries.unwrap_or_default();
+            position = page::next(&list, &here)?.filter(|_| !list.items.is_empty());
+            let rows = list.items.into_iter().map(TaskInstance::model);
+            found.extend(rows.map(|row| (row.key(), row)));
+        }
+        Ok(total)
+    }
+
+    /// Adds the instances of each mapped task of which one was found: their list is ordered by their index.
+    async fn add_mapped(&self, query: &Query<'_>, found: &mut Found) -> Result<(), ProviderError> {
+        let mapped = found.values().filter(|row| row.map_index >= 0);
+        let tasks: BTreeSet<_> =
+            mapped.map(|row| (row.dag_id.clone(), row.run_id.clone(), row.task_id.clone())).collect();
+        let mut query = query.clone();
+        query.retain(|(name, _)| *name != "order_by");
+        for (dag, run, task) in &tasks {
+            let below = ["dags", dag, "dagRuns", run, "taskInstances", task, "listMapped"];
+            let path = [&self.path[..API], &below].concat();
+            self.add_all(&path, &query, found).await?;
+        }
+        Ok(())
     }
 
     fn within(&self, window: Window) -> Query<'_> {

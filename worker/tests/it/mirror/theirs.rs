@@ -163,25 +163,53 @@ fn task_run(task: &Value) -> Value {
 }
 
 /// All items of a list. One without an order may show some rows twice and others never: it is read again until as many
-/// came as there are.
+/// came as there are, and the many of a mapped task from their own list, which has an order.
 async fn list(airflow: &Airflow, path: &str, field: &str, key: fn(&Value) -> String) -> Vec<Value> {
-    let separator = if path.contains('?') { '&' } else { '?' };
     let mut found = BTreeMap::new();
     for _ in 0..PASSES {
-        let (mut offset, mut total) = (0, u64::MAX);
-        while offset < total {
-            let page = airflow.get(&format!("{path}{separator}limit=100&offset={offset}")).await.unwrap();
-            total = page["total_entries"].as_u64().unwrap();
-            let items = page[field].as_array().unwrap();
-            assert!(!items.is_empty() || offset == total, "{path} ends at {offset} of {total}");
-            offset += items.len() as u64;
-            found.extend(items.iter().map(|item| (key(item), item.clone())));
+        let total = add_pages(airflow, path, field, key, &mut found).await;
+        if found.len() < total {
+            for mapped in mapped_lists(&found) {
+                add_pages(airflow, &mapped, field, key, &mut found).await;
+            }
         }
-        if found.len() as u64 == total {
+        if found.len() == total {
             return found.into_values().collect();
         }
     }
     panic!("{path} never showed everything");
+}
+
+/// Adds what the pages of a list show; how many items it is said to hold.
+async fn add_pages(
+    airflow: &Airflow,
+    path: &str,
+    field: &str,
+    key: fn(&Value) -> String,
+    found: &mut BTreeMap<String, Value>,
+) -> usize {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let (mut offset, mut total) = (0, usize::MAX);
+    while offset < total {
+        let page = airflow.get(&format!("{path}{separator}limit=100&offset={offset}")).await.unwrap();
+        total = page["total_entries"].as_u64().unwrap() as usize;
+        let items = page[field].as_array().unwrap();
+        assert!(!items.is_empty() || offset == total, "{path} ends at {offset} of {total}");
+        offset += items.len();
+        found.extend(items.iter().map(|item| (key(item), item.clone())));
+    }
+    total
+}
+
+/// Where the instances of mapped tasks are listed, for each task of which one was found.
+fn mapped_lists(found: &BTreeMap<String, Value>) -> BTreeSet<String> {
+    let mapped = found.values().filter(|item| item["map_index"].as_i64() >= Some(0));
+    let list = |item: &Value| {
+        let place = |name: &str| item[name].as_str().unwrap().to_owned();
+        let (dag, run, task) = (place("dag_id"), place("dag_run_id"), place("task_id"));
+        format!("dags/{dag}/dagRuns/{run}/taskInstances/{task}/listMapped")
+    };
+    mapped.map(list).collect()
 }
 
 fn url(airflow: &Airflow, segments: &[&str]) -> reqwest::Url {
