@@ -19,7 +19,7 @@ impl Report {
                 load.connections,
                 load.time.as_secs()
             ),
-            pages: "| page, at half the load it bears | a second | median | p99 | of the p99 before |\n\
+            pages: "Medians of three measurements.\n\n| page, at half the load it bears | a second | median | p99 | of the p99 before |\n\
                     |---|---:|---:|---:|---:|\n"
                 .to_owned(),
         }

@@ -1,6 +1,7 @@
 //! Lists are read whole: by cursor, by the rows that came, or by windows of time where pages cannot be trusted.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -211,6 +212,55 @@ async fn a_thousand_changes_of_one_instant_are_all_found() {
     let list = "/api/v1/dags/~/dagRuns/~/taskInstances";
     let requests = read_disorder(airflow_2().await, list, disorder, TaskRunScope::ChangedSince(since)).await;
     assert!(requests < 150, "{requests}");
+}
+
+/// A server whose scheduler stamps a hundred rows anew between any two requests.
+struct Busy {
+    stamps: Mutex<Vec<DateTime<Utc>>>,
+    asked: AtomicUsize,
+}
+
+impl Respond for Busy {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let bound = |name: &str| {
+            let given = request.url.query_pairs().find(|(key, _)| key == name);
+            given.map(|(_, value)| value.parse::<DateTime<Utc>>().unwrap())
+        };
+        let (from, to) = (bound(UPDATED[0]).unwrap(), bound(UPDATED[1]));
+        let mut stamps = self.stamps.lock().unwrap();
+        let now = from.max(Utc::now());
+        let within = |at: DateTime<Utc>| from <= at && to.is_none_or(|to| at <= to);
+        let rows: Vec<_> = (0..stamps.len()).filter(|row| within(stamps[*row])).collect();
+        let row = |row: &usize| json!({"dag_id": "d", "dag_run_id": "r", "task_id": format!("t{row}")});
+        let page: Vec<_> = rows.iter().take(100).map(row).collect();
+        let body = json!({"task_instances": page, "total_entries": rows.len()}).to_string();
+        for step in 0..100 {
+            let row = (asked * 100 + step) % stamps.len();
+            stamps[row] = now + TimeDelta::microseconds(step as i64);
+        }
+        answer(200, body).insert_header("date", httpdate(Utc::now()))
+    }
+}
+
+fn httpdate(at: DateTime<Utc>) -> String {
+    at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+#[tokio::test]
+async fn a_poll_ends_though_rows_change_faster_than_they_are_read() {
+    let server = airflow_2().await;
+    let since = Utc::now() - TimeDelta::seconds(30);
+    let stamps = (0..2000).map(|row| since + TimeDelta::milliseconds(row * 10)).collect();
+    let busy = Busy { stamps: Mutex::new(stamps), asked: AtomicUsize::new(0) };
+    Mock::given(path("/api/v1/dags/~/dagRuns/~/taskInstances")).respond_with(busy).mount(&server).await;
+    let airflow = provider(&server.uri());
+    let scope = TaskRunScope::ChangedSince(since);
+    let mut page = airflow.task_runs(&scope, seen(), None).await.unwrap();
+    while let Some(next) = page.next {
+        page = airflow.task_runs(&scope, seen(), Some(&next)).await.unwrap();
+        assert!(airflow.requests() < 200, "no end in sight");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::refusal;
 use super::session::{Query, Session};
 use super::window::Window;
 use super::wire::List;
@@ -78,7 +79,9 @@ pub(super) async fn ask<T: DeserializeOwned>(
         Position::Offset(offset) => query.push(("offset", offset.to_string())),
         Position::Windows(_) => {}
     }
-    session.get(path, query).await
+    let answer = session.ask(path, query).await?;
+    let list: List<T> = refusal::expect(&answer)?;
+    Ok(List { clock: answer.clock().ok(), ..list })
 }
 
 /// Where the next page starts. A server without cursors passes over the one it is asked for and gives the first rows.

@@ -96,11 +96,15 @@ impl Rest for V1 {
         let (dag, run, axis) = match scope {
             TaskRunScope::ChangedSince(since) => {
                 let (from, to) = ("updated_at_gte", "updated_at_lte");
-                ("~", "~", Some(Axis { from, to, since: *since, of: |_| None }))
+                ("~", "~", Some(Axis { from, to, since: *since, of: |_| None, moves: true }))
             }
             TaskRunScope::Pipeline { pipeline, since } => {
                 let (from, to) = ("execution_date_gte", "execution_date_lte");
-                (pipeline.as_str(), "~", Some(Axis { from, to, since: *since, of: |row| row.execution_date }))
+                (
+                    pipeline.as_str(),
+                    "~",
+                    Some(Axis { from, to, since: *since, of: |row| row.execution_date, moves: false }),
+                )
             }
             TaskRunScope::Run { pipeline, run } => (pipeline.as_str(), run.as_str(), None),
         };

@@ -83,11 +83,15 @@ impl Rest for V2 {
         let (dag, run, axis) = match scope {
             TaskRunScope::ChangedSince(since) => {
                 let (from, to) = ("updated_at_gte", "updated_at_lte");
-                ("~", "~", Some(Axis { from, to, since: *since, of: |_| None }))
+                ("~", "~", Some(Axis { from, to, since: *since, of: |_| None, moves: true }))
             }
             TaskRunScope::Pipeline { pipeline, since } => {
                 let (from, to) = ("run_after_gte", "run_after_lte");
-                (pipeline.as_str(), "~", Some(Axis { from, to, since: *since, of: |row| row.run_after }))
+                (
+                    pipeline.as_str(),
+                    "~",
+                    Some(Axis { from, to, since: *since, of: |row| row.run_after, moves: false }),
+                )
             }
             TaskRunScope::Run { pipeline, run } => (pipeline.as_str(), run.as_str(), None),
         };

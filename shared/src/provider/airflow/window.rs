@@ -96,6 +96,8 @@ pub(super) struct Axis {
     pub since: DateTime<Utc>,
     /// Where a row stands on it, if it tells.
     pub of: fn(&TaskInstance) -> Option<DateTime<Utc>>,
+    /// Whether rows move on to now while they are read: what does is left to the next poll, or none would end.
+    pub moves: bool,
 }
 
 impl TaskInstances<'_> {
@@ -148,6 +150,11 @@ impl TaskInstances<'_> {
     /// The parts of a window that holds more than a page; none where there is nothing to split by.
     fn split(&self, window: Window, list: &List<TaskInstance>) -> Vec<Window> {
         let Some(axis) = &self.axis else { return Vec::new() };
+        let window = match (window.to, list.clock) {
+            // The clock is told to the second.
+            (None, Some(clock)) if axis.moves => Window { to: Some(clock + TimeDelta::seconds(1)), ..window },
+            _ => window,
+        };
         if window.to == Some(window.from) {
             return Vec::new();
         }

@@ -15,6 +15,9 @@ pub(super) struct List<T> {
     /// Absent before Airflow 3.3; null on its last page.
     #[serde(default, deserialize_with = "present")]
     pub next_cursor: Option<Option<String>>,
+    /// The server's, to the second, when it answered, if it told.
+    #[serde(skip)]
+    pub clock: Option<DateTime<Utc>>,
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
