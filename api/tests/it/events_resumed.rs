@@ -19,12 +19,15 @@ use crate::stage::Stage;
 use crate::world::{OTHER_SPACE, SPACE, STRANGER, VIEWER, keyring};
 
 const LIVELY: [&str; 2] = ["--stream-heartbeat", "1"];
+/// Fewer than what a replica keeps for those who come back, however slow the machine is.
+const MOST_CHANGES: usize = 6_000;
 
 /// Changes runs of both spaces until told to end; the versions that were sent of each of ours.
 async fn keep_changing(stage: &Stage, mut end: watch::Receiver<bool>) -> BTreeMap<String, Vec<i64>> {
     let mut rng = StdRng::seed_from_u64(7);
     let mut sent = BTreeMap::<String, Vec<i64>>::new();
     let mut is_last = false;
+    let mut changes = 0;
     loop {
         let mut batch = Vec::new();
         for n in 0..8 {
@@ -39,6 +42,7 @@ async fn keep_changing(stage: &Stage, mut end: watch::Receiver<bool>) -> BTreeMa
                 batch.push(stage.run_of(stage.world.other_connector, "sales", &name, RunState::Failed));
             }
         }
+        changes += batch.len();
         stage.send(&batch).await;
         if rng.random_bool(0.3) {
             let task_run = stage.task_run("sales", "r0", "load", TaskState::Running);
@@ -48,7 +52,8 @@ async fn keep_changing(stage: &Stage, mut end: watch::Receiver<bool>) -> BTreeMa
         if is_last {
             return sent;
         }
-        let _ = tokio::time::timeout(Duration::from_millis(15), end.wait_for(|end| *end)).await;
+        let pause = Duration::from_millis(if changes < MOST_CHANGES { 15 } else { 60_000 });
+        let _ = tokio::time::timeout(pause, end.wait_for(|end| *end)).await;
         is_last = *end.borrow();
     }
 }

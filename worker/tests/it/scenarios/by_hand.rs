@@ -14,6 +14,11 @@ pub async fn begin(scene: &Scene) {
     }
 }
 
+/// A task that waits is no work, and so the run that resumes must be waited for.
+pub async fn until_resumed(scene: &Scene) {
+    scene.until("select state = 'success' from dag_run where run_id = 'soon'").await;
+}
+
 pub async fn assert_told(scene: &Scene) {
     let deferred = "select count(*) from task_runs t join runs r on r.id = t.run_id
         where t.task_id = 'wait' and r.external_id = 'late' and t.status = 'deferred' and r.status = 'running'";

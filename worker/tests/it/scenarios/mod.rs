@@ -18,19 +18,18 @@ use scene::Scene;
 use tokio::sync::Mutex;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen through on every release: run it with --ignored"]
+#[ignore = "takes five minutes more: run it with --ignored"]
 async fn airflow_2_11_is_mirrored_whatever_happens_there() {
     alone(AirflowVersion::V2_11).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen through on every release: run it with --ignored"]
+#[ignore = "takes five minutes more: run it with --ignored"]
 async fn airflow_3_1_is_mirrored_whatever_happens_there() {
     alone(AirflowVersion::V3_1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen through on every release: run it with --ignored"]
 async fn airflow_3_3_is_mirrored_whatever_happens_there() {
     alone(AirflowVersion::V3_3).await;
 }
@@ -53,6 +52,8 @@ async fn play(scene: &Scene) {
     by_hand::begin(scene).await;
     causes::begin(scene).await;
     crowd::begin(scene).await;
+    scene.poll().await;
+    by_hand::until_resumed(scene).await;
     scene.poll_until_quiet().await;
     scene.assert_mirrored("after runs of every kind").await;
     outcomes::assert_told(scene).await;
