@@ -35,7 +35,7 @@ fn request(pipeline: PipelineId, key: &str, idempotency_key: Option<&str>, body:
     request.body(body).unwrap()
 }
 
-async fn trigger(world: &World, pipeline: PipelineId, key: Option<&str>, body: Value) -> Answer {
+pub async fn trigger(world: &World, pipeline: PipelineId, key: Option<&str>, body: Value) -> Answer {
     world.raw(request(pipeline, EDITOR, key, &body)).await
 }
 

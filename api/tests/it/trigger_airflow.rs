@@ -5,9 +5,11 @@ use std::time::Duration;
 use axum::http::Method;
 use local::Airflow;
 use serde_json::{Value, json};
+use shared::ids::PipelineId;
 use sqlx::{Connection, PgConnection};
 
-use crate::world::{Answer, EDITOR, SPACE, World};
+use crate::trigger::trigger;
+use crate::world::{EDITOR, SPACE, World};
 
 /// A DAG that takes a number, and only a positive one.
 const DAG: &str = "train_model";
@@ -32,15 +34,9 @@ async fn log_in(world: &World, username: &str, password: &str) {
     connect(world, json!({ "credentials": credentials })).await;
 }
 
-async fn trigger(world: &World, dag: &str, body: Value) -> Answer {
-    let pipeline = shared::ids::PipelineId::of(world.connector, dag);
-    let path = format!("/spaces/{SPACE}/orchestration/pipelines/{pipeline}/trigger");
-    world.send(Method::POST, EDITOR, &path, Some(body)).await
-}
-
 /// Asserts that Airflow itself refuses with this code, and gives its words.
-async fn refused(world: &World, dag: &str, body: Value, code: u16) -> String {
-    let answer = trigger(world, dag, body).await.expect(code);
+async fn refused(world: &World, pipeline: PipelineId, body: Value, code: u16) -> String {
+    let answer = trigger(world, pipeline, None, body).await.expect(code);
     assert_eq!((&answer["provider"], &answer["provider_status"]), (&json!("airflow"), &json!(code)));
     answer["detail"].as_str().unwrap().to_owned()
 }
@@ -48,12 +44,13 @@ async fn refused(world: &World, dag: &str, body: Value, code: u16) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_real_airflow_takes_and_refuses_is_told_as_it_is() {
     let (world, airflow) = world().await;
-    world.pipeline(DAG).await;
-    world.pipeline("nobody_has_this").await;
+    let pipeline = world.pipeline(DAG).await;
+    let unknown = world.pipeline("nobody_has_this").await;
     let was_paused = airflow.get(&format!("dags/{DAG}")).await.unwrap()["is_paused"].clone();
     pause(&airflow, json!(true)).await;
 
-    let made = trigger(&world, DAG, json!({"conf": {"epochs": 1}, "note": "by hand"})).await.expect(201);
+    let made =
+        trigger(&world, pipeline, None, json!({"conf": {"epochs": 1}, "note": "by hand"})).await.expect(201);
     assert_eq!((&made["status"], &made["conf"]["epochs"]), (&json!("queued"), &json!(1)));
     assert_eq!(world.read(&format!("/runs/{}", made["id"].as_str().unwrap())).await, made);
     let path = format!("dags/{DAG}/dagRuns/{}", made["external_id"].as_str().unwrap());
@@ -63,19 +60,19 @@ async fn what_a_real_airflow_takes_and_refuses_is_told_as_it_is() {
     assert!(note.starts_with("by hand\n\nTriggered by Edith through Orchestration, space finance"), "{note}");
 
     let again = json!({ "run_id": made["external_id"] });
-    assert!(refused(&world, DAG, again, 409).await.contains("exists already"));
-    let told = refused(&world, DAG, json!({"conf": {"epochs": "many"}}), 400).await;
+    assert!(refused(&world, pipeline, again, 409).await.contains("exists already"));
+    let told = refused(&world, pipeline, json!({"conf": {"epochs": "many"}}), 400).await;
     assert!(told.contains("epochs"), "{told}");
-    let told = refused(&world, "nobody_has_this", json!({}), 404).await;
+    let told = refused(&world, unknown, json!({}), 404).await;
     assert!(told.contains("nobody_has_this"), "{told}");
-    let told = stale(&airflow, async || refused(&world, DAG, json!({}), 404).await).await;
+    let told = stale(&airflow, async || refused(&world, pipeline, json!({}), 404).await).await;
     assert!(told.contains(DAG), "{told}");
 
     let (viewer, password) = airflow.viewer.clone().unwrap();
     log_in(&world, &viewer, &password).await;
-    assert_eq!(refused(&world, DAG, json!({}), 403).await, "Forbidden");
+    assert_eq!(refused(&world, pipeline, json!({}), 403).await, "Forbidden");
     log_in(&world, &airflow.username, "wrong").await;
-    assert_eq!(refused(&world, DAG, json!({}), 401).await, "Invalid credentials");
+    assert_eq!(refused(&world, pipeline, json!({}), 401).await, "Invalid credentials");
 
     airflow.delete(&path).await.unwrap();
     pause(&airflow, was_paused).await;

@@ -94,23 +94,15 @@ impl Rest for V1 {
         page: Option<&PageToken>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let (dag, run, axis) = match scope {
-            TaskRunScope::ChangedSince(since) => {
-                let (from, to) = ("updated_at_gte", "updated_at_lte");
-                ("~", "~", Some(Axis { from, to, since: *since, of: |_| None, moves: true }))
-            }
+            TaskRunScope::ChangedSince(since) => ("~", "~", Some(Axis::of_changes(*since))),
             TaskRunScope::Pipeline { pipeline, since } => {
-                let (from, to) = ("execution_date_gte", "execution_date_lte");
-                (
-                    pipeline.as_str(),
-                    "~",
-                    Some(Axis { from, to, since: *since, of: |row| row.execution_date, moves: false }),
-                )
+                let bounds = ["execution_date_gte", "execution_date_lte"];
+                (pipeline.as_str(), "~", Some(Axis::of_runs(bounds, *since, |row| row.execution_date)))
             }
             TaskRunScope::Run { pipeline, run } => (pipeline.as_str(), run.as_str(), None),
         };
-        let path = path(&["dags", dag, "dagRuns", run, "taskInstances"]);
         // It has no order to ask for: any `order_by` is refused here.
-        let list = TaskInstances { session: &self.session, path, axis, query: Vec::new() };
+        let list = TaskInstances { session: &self.session, api: API, dag, run, axis, query: Vec::new() };
         match Position::at(page, Position::Windows(Vec::new()))? {
             Position::Windows(windows) => list.by_window(windows).await,
             Position::Cursor(_) | Position::Offset(_) => list.by_window(Vec::new()).await,

@@ -81,22 +81,14 @@ impl Rest for V2 {
         page: Option<&PageToken>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let (dag, run, axis) = match scope {
-            TaskRunScope::ChangedSince(since) => {
-                let (from, to) = ("updated_at_gte", "updated_at_lte");
-                ("~", "~", Some(Axis { from, to, since: *since, of: |_| None, moves: true }))
-            }
+            TaskRunScope::ChangedSince(since) => ("~", "~", Some(Axis::of_changes(*since))),
             TaskRunScope::Pipeline { pipeline, since } => {
-                let (from, to) = ("run_after_gte", "run_after_lte");
-                (
-                    pipeline.as_str(),
-                    "~",
-                    Some(Axis { from, to, since: *since, of: |row| row.run_after, moves: false }),
-                )
+                let bounds = ["run_after_gte", "run_after_lte"];
+                (pipeline.as_str(), "~", Some(Axis::of_runs(bounds, *since, |row| row.run_after)))
             }
             TaskRunScope::Run { pipeline, run } => (pipeline.as_str(), run.as_str(), None),
         };
-        let path = path(&["dags", dag, "dagRuns", run, "taskInstances"]);
-        let list = TaskInstances { session: &self.session, path, axis, query: vec![by_id()] };
+        let list = TaskInstances { session: &self.session, api: API, dag, run, axis, query: vec![by_id()] };
         match Position::at(page, Position::Cursor(String::new()))? {
             Position::Cursor(cursor) => list.by_cursor(cursor).await,
             Position::Windows(windows) => list.by_window(windows).await,

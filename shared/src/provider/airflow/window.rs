@@ -28,9 +28,6 @@ const PASSES: usize = 10;
 /// The most task instances of one moment, or of one run, that are held at once.
 const MOST: u64 = 50_000;
 
-/// How much of a path is the API's own: `api/v1`.
-const API: usize = 2;
-
 /// Task instances by what tells them apart.
 type Found = BTreeMap<(String, String, String, i32), model::TaskInstance>;
 
@@ -80,24 +77,40 @@ impl Window {
 /// A list of task instances.
 pub(super) struct TaskInstances<'a> {
     pub session: &'a Session,
-    pub path: Vec<&'a str>,
+    /// How paths of this API begin.
+    pub api: [&'a str; 2],
+    pub dag: &'a str,
+    pub run: &'a str,
     /// By what it can be split; none for a single run.
     pub axis: Option<Axis>,
     /// What is asked for besides.
     pub query: Query<'a>,
 }
 
+/// Where a row stands on an axis, if it tells.
+type Place = fn(&TaskInstance) -> Option<DateTime<Utc>>;
+
 /// A time that a list can be bounded by.
 pub(super) struct Axis {
     /// The parameters for its first and its last moment.
-    pub from: &'static str,
-    pub to: &'static str,
+    bounds: [&'static str; 2],
     /// From when on it is asked for.
-    pub since: DateTime<Utc>,
-    /// Where a row stands on it, if it tells.
-    pub of: fn(&TaskInstance) -> Option<DateTime<Utc>>,
-    /// Whether rows move on to now while they are read: what does is left to the next poll, or none would end.
-    pub moves: bool,
+    since: DateTime<Utc>,
+    /// Where a row stands on it; none for the time of its last change, which no row tells.
+    of: Option<Place>,
+}
+
+impl Axis {
+    /// When rows changed last. They move on to now while they are read: what does is left to the next poll, or none
+    /// would end.
+    pub fn of_changes(since: DateTime<Utc>) -> Self {
+        Self { bounds: ["updated_at_gte", "updated_at_lte"], since, of: None }
+    }
+
+    /// A date of the run, by these parameters.
+    pub fn of_runs(bounds: [&'static str; 2], since: DateTime<Utc>, of: Place) -> Self {
+        Self { bounds, since, of: Some(of) }
+    }
 }
 
 impl TaskInstances<'_> {
@@ -105,7 +118,7 @@ impl TaskInstances<'_> {
     pub async fn by_cursor(&self, cursor: String) -> Result<Page<model::TaskInstance>, ProviderError> {
         let whole = self.whole();
         let position = Position::Cursor(cursor);
-        let list = page::ask(self.session, &self.path, &self.within(whole), &position).await?;
+        let list = page::ask(self.session, &self.path(), &self.within(whole), &position).await?;
         if list.next_cursor.is_none() {
             return self.settle(whole, Vec::new(), list).await;
         }
@@ -119,8 +132,12 @@ impl TaskInstances<'_> {
         mut windows: Vec<Window>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let window = windows.pop().unwrap_or_else(|| self.whole());
-        let list = page::ask(self.session, &self.path, &self.within(window), &Position::Offset(0)).await?;
+        let list = page::ask(self.session, &self.path(), &self.within(window), &Position::Offset(0)).await?;
         self.settle(window, windows, list).await
+    }
+
+    fn path(&self) -> Vec<&str> {
+        [&self.api[..], &["dags", self.dag, "dagRuns", self.run, "taskInstances"]].concat()
     }
 
     fn whole(&self) -> Window {
@@ -152,13 +169,15 @@ impl TaskInstances<'_> {
         let Some(axis) = &self.axis else { return Vec::new() };
         let window = match (window.to, list.clock) {
             // The clock is told to the second.
-            (None, Some(clock)) if axis.moves => Window { to: Some(clock + TimeDelta::seconds(1)), ..window },
+            (None, Some(clock)) if axis.of.is_none() => {
+                Window { to: Some(clock + TimeDelta::seconds(1)), ..window }
+            }
             _ => window,
         };
         if window.to == Some(window.from) {
             return Vec::new();
         }
-        let moments: Vec<_> = list.items.iter().map(axis.of).collect();
+        let moments: Vec<_> = list.items.iter().map(|row| axis.of.and_then(|of| of(row))).collect();
         match moments.first().copied().flatten() {
             // A server that passes over the filter must not lead round in circles.
             Some(first) if window.holds(first) && moments.iter().all(|moment| *moment == Some(first)) => {
@@ -178,7 +197,7 @@ impl TaskInstances<'_> {
         let mut found = Found::new();
         let mut total = 0;
         for pass in 0..PASSES {
-            total = self.add_all(&self.path, query, &mut found).await?;
+            total = self.add_all(&self.path(), query, &mut found).await?;
             if pass == 0 && (found.len() as u64) < total.min(MOST) {
                 self.add_mapped(query, &mut found).await?;
             }
@@ -218,7 +237,7 @@ impl TaskInstances<'_> {
         query.retain(|(name, _)| *name != "order_by");
         for (dag, run, task) in &tasks {
             let below = ["dags", dag, "dagRuns", run, "taskInstances", task, "listMapped"];
-            let path = [&self.path[..API], &below].concat();
+            let path = [&self.api[..], &below].concat();
             self.add_all(&path, &query, found).await?;
         }
         Ok(())
@@ -227,8 +246,9 @@ impl TaskInstances<'_> {
     fn within(&self, window: Window) -> Query<'_> {
         let mut query = self.query.clone();
         if let Some(axis) = &self.axis {
-            query.push((axis.from, zulu(window.from)));
-            query.extend(window.to.map(|to| (axis.to, zulu(to))));
+            let [from, to] = axis.bounds;
+            query.push((from, zulu(window.from)));
+            query.extend(window.to.map(|end| (to, zulu(end))));
         }
         query
     }
