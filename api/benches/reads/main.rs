@@ -13,20 +13,20 @@ mod sql;
 use std::time::Duration;
 
 use data::{Data, Scale};
-use load::Load;
+use load::{Latency, Load};
 use report::Report;
 use served::Served;
 
 const CONNECTIONS: usize = 8;
 /// How often latencies are measured.
-const TURNS: usize = 3;
+const TURNS: usize = 5;
 
 /// What reads of the pipelines page are measured.
 const PAGES: [(&str, &str); 4] = [
     ("pipelines, first page", "/pipelines?size=50"),
-    ("… filtered", "/pipelines?size=50&owner=owner-3&q=pipeline"),
-    ("… by success rate", "/pipelines?size=50&sort=success_rate"),
-    ("… longest first", "/pipelines?size=50&sort=-avg_duration"),
+    ("pipelines, filtered", "/pipelines?size=50&owner=owner-3&q=pipeline"),
+    ("pipelines, by success rate", "/pipelines?size=50&sort=success_rate"),
+    ("pipelines, longest first", "/pipelines?size=50&sort=-avg_duration"),
 ];
 
 /// Reads deep into lists.
@@ -47,25 +47,18 @@ async fn run(time: Duration) -> anyhow::Result<()> {
     let load = Load { time, connections: CONNECTIONS, wrk: local::program("wrk").await? };
     let mut report = Report::new(&load);
     let data = Data::ready(Scale::ONE).await?;
+    let larger = Data::ready(Scale::THREE).await?;
     let served = Served::start(&data).await?;
     compare(&load, &data, &served, &mut report).await?;
-    let mut before = Vec::new();
+    let larger = Served::start(&larger).await?;
     for (name, path) in PAGES {
-        let found = half_load(&load, &served, path).await?;
+        let [found, grown] = half_load(&load, [&served, &larger], path).await?;
         report.page(name, &found, None);
-        before.push(found);
+        report.page("… at 3 times the runs", &grown, Some(&found));
     }
     for (name, path) in DEEP {
-        report.page(name, &half_load(&load, &served, path).await?, None);
-    }
-    let data = Data::ready(Scale::THREE).await?;
-    let served = Served::start(&data).await?;
-    for ((name, path), before) in PAGES.into_iter().zip(&before) {
-        report.page(
-            &format!("{name}, at 3 times the runs"),
-            &half_load(&load, &served, path).await?,
-            Some(before),
-        );
+        let [found] = half_load(&load, [&served], path).await?;
+        report.page(name, &found, None);
     }
     report.print();
     Ok(())
@@ -83,15 +76,23 @@ async fn compare(load: &Load, data: &Data, served: &Served, report: &mut Report)
     Ok(())
 }
 
-/// Latencies at half of what it can bear: of several measurements the one with the middle p99, for the machine has its
-/// moods.
-async fn half_load(load: &Load, served: &Served, path: &str) -> anyhow::Result<load::Latency> {
+/// Latencies of one or several services, each at half of what the first can bear. They are measured by turns, and of
+/// several measurements the one with the middle p99 counts, for the machine has its moods.
+async fn half_load<const N: usize>(
+    load: &Load,
+    services: [&Served; N],
+    path: &str,
+) -> anyhow::Result<[Latency; N]> {
     let paths = [format!("{}{path}", data::orchestration())];
-    let most = load.full(&served.api, Some(&served.key), &paths).await?;
-    let mut found = Vec::new();
+    let most = load.full(&services[0].api, Some(&services[0].key), &paths).await?;
+    let mut found = services.map(|_| Vec::new());
     for _ in 0..TURNS {
-        found.push(load.paced(&served.api, &served.key, &paths[0], most.per_second / 2.0).await?);
+        for (served, found) in services.iter().zip(&mut found) {
+            found.push(load.paced(&served.api, &served.key, &paths[0], most.per_second / 2.0).await?);
+        }
     }
-    found.sort_by_key(|latency| latency.p99);
-    Ok(found.swap_remove(TURNS / 2))
+    Ok(found.map(|mut found| {
+        found.sort_by_key(|latency| latency.p99);
+        found.swap_remove(TURNS / 2)
+    }))
 }

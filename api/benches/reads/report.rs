@@ -1,5 +1,6 @@
 //! What was measured, as two tables in Markdown.
 
+use crate::TURNS;
 use crate::load::{Full, Latency, Load};
 use crate::sql::Read;
 
@@ -19,9 +20,11 @@ impl Report {
                 load.connections,
                 load.time.as_secs()
             ),
-            pages: "Medians of three measurements.\n\n| page, at half the load it bears | a second | median | p99 | of the p99 before |\n\
-                    |---|---:|---:|---:|---:|\n"
-                .to_owned(),
+            pages: format!(
+                "Each page at half the load it bears; the middle of {TURNS} measurements, both scales by turns.\n\n\
+                 | page | a second | median | p99 | of the p99 above |\n\
+                 |---|---:|---:|---:|---:|\n"
+            ),
         }
     }
 
