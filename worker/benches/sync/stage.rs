@@ -1,9 +1,9 @@
 //! A database, topics and a connector of their own, and the worker's binary on them.
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use local::Airflow;
 use serde_json::{Value, json};
 use shared::connector::{Credentials, credentials_place};
@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 pub const HISTORY_DAYS: u16 = 30;
 const SEALING_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+/// So long may polls take.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Often enough to see a peak of memory.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -27,6 +29,16 @@ pub struct Stage {
     connector: ConnectorId,
 }
 
+/// A worker's process, which ends with this one.
+struct Worker(Child);
+
+/// What a database was told so far.
+#[derive(sqlx::FromRow)]
+struct Written {
+    rows: i64,
+    wal: i64,
+}
+
 /// What one sync cost.
 pub struct Synced {
     /// As its row tells.
@@ -36,13 +48,16 @@ pub struct Synced {
     pub memory: u64,
     /// Rows of the read model that were inserted or updated.
     pub rewritten: i64,
-    /// Bytes of PostgreSQL's write-ahead log, those of the sync's own row included.
+    /// Bytes of PostgreSQL's write-ahead log, those of all that the worker does meanwhile included.
     pub wal: i64,
 }
 
 /// A connector's settings, which hold neither the crawl nor the sync back.
 pub fn config(airflow: &Airflow) -> Value {
-    json!({"base_url": airflow.url, "history_days": HISTORY_DAYS, "max_requests_per_second": 1000})
+    json!({
+        "base_url": airflow.url, "history_days": HISTORY_DAYS, "max_requests_per_second": 1000,
+        "schedule": "*/2 * * * * *",
+    })
 }
 
 impl Stage {
@@ -59,44 +74,109 @@ impl Stage {
 
     /// Runs one sync to its end in a process of its own.
     pub async fn sync(&self) -> anyhow::Result<Synced> {
-        let (rows, wal) = self.written().await?;
-        let mut worker = Command::new(env!("CARGO_BIN_EXE_orchestration-worker"))
-            .args(["sync", &self.connector.to_string()])
-            .env("DATABASE_URL", &self.url)
-            .env("KAFKA_BOOTSTRAP_SERVERS", &self.kafka)
-            .env("ORCHESTRATION_KAFKA_PREFIX", &self.prefix)
-            .env("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true")
-            .env("ORCHESTRATION_SEALING_KEYS", SEALING_KEY)
-            .stdout(Stdio::null())
-            .spawn()?;
+        let before = self.written().await?;
+        let mut worker = self.worker(&["sync", &self.connector.to_string()])?;
         let mut memory = 0;
         let status = loop {
-            memory = memory.max(peak_memory(worker.id()).unwrap_or(0));
-            if let Some(status) = worker.try_wait()? {
+            memory = memory.max(worker.peak_memory());
+            if let Some(status) = worker.0.try_wait()? {
                 break status;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         };
         ensure!(status.success(), "the sync failed: see above");
-        let (rows_after, wal_after) = self.written().await?;
-        let (seconds, report): (f64, Json<SyncReport>) = sqlx::query_as(
-            "select extract(epoch from finished_at - started_at)::float8, report from syncs
-             order by requested_at desc limit 1",
-        )
-        .fetch_one(&self.db)
-        .await?;
-        let took = Duration::from_secs_f64(seconds);
-        Ok(Synced { took, report: report.0, memory, rewritten: rows_after - rows, wal: wal_after - wal })
+        let written = self.written().await?;
+        let (took, report) = self.latest(1).await?;
+        Ok(Synced {
+            took,
+            report,
+            memory,
+            rewritten: written.rows - before.rows,
+            wal: written.wal - before.wal,
+        })
     }
 
-    async fn written(&self) -> anyhow::Result<(i64, i64)> {
-        // What a process has counted is told when it has ended.
+    /// Lets a worker poll by schedule, so many times, and tells what one of these polls cost.
+    pub async fn poll(&self, times: i64) -> anyhow::Result<Synced> {
+        let worker = self.worker(&["run", "--metrics-listen", "127.0.0.1:0"])?;
+        sqlx::query("update connector_state set next_due_at = now()").execute(&self.db).await?;
+        // The first one logs in.
+        self.until_polled(1).await?;
+        let before = self.written().await?;
+        self.until_polled(1 + times).await?;
+        let written = self.written().await?;
+        let (took, report) = self.latest(times).await?;
+        Ok(Synced {
+            took,
+            report,
+            memory: worker.peak_memory(),
+            rewritten: written.rows - before.rows,
+            wal: (written.wal - before.wal) / times,
+        })
+    }
+
+    async fn until_polled(&self, times: i64) -> anyhow::Result<()> {
+        let polled = "select count(*) >= $1 from syncs where trigger = 'schedule' and status = 'succeeded'";
+        let deadline = Instant::now() + PATIENCE;
+        while !sqlx::query_scalar::<_, bool>(polled).bind(times).fetch_one(&self.db).await? {
+            ensure!(Instant::now() < deadline, "the worker does not poll: see above");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    fn worker(&self, arguments: &[&str]) -> anyhow::Result<Worker> {
+        let mut worker = Command::new(env!("CARGO_BIN_EXE_orchestration-worker"));
+        worker
+            .args(arguments)
+            .env("DATABASE_URL", &self.url)
+            .env("KAFKA_BOOTSTRAP_SERVERS", &self.kafka)
+            .env("ORCHESTRATION_KAFKA_PREFIX", &self.prefix)
+            .env("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true")
+            .env("ORCHESTRATION_SEALING_KEYS", SEALING_KEY)
+            .env("ORCHESTRATION_LOG", "warn")
+            .stdout(Stdio::null());
+        Ok(Worker(worker.spawn()?))
+    }
+
+    /// Of the latest syncs: how long the middle one took, and the report of the last.
+    async fn latest(&self, count: i64) -> anyhow::Result<(Duration, SyncReport)> {
+        let (seconds, report): (f64, Json<SyncReport>) = sqlx::query_as(
+            "select percentile_cont(0.5) within group (order by extract(epoch from finished_at - started_at)::float8),
+                 (array_agg(report order by finished_at desc))[1]
+             from (select * from syncs where status = 'succeeded' order by finished_at desc limit $1) latest",
+        )
+        .bind(count)
+        .fetch_one(&self.db)
+        .await?;
+        Ok((Duration::from_secs_f64(seconds), report.0))
+    }
+
+    async fn written(&self) -> anyhow::Result<Written> {
+        // What a process has counted is told when it has ended, or has been idle for a second.
         let written = sqlx::query_as(
             "select (select sum(n_tup_ins + n_tup_upd)::int8 from pg_stat_user_tables
-                     where relname in ('pipelines', 'runs', 'task_runs')),
-                 (pg_current_wal_insert_lsn() - '0/0')::int8",
+                     where relname in ('pipelines', 'runs', 'task_runs')) as rows,
+                 (pg_current_wal_insert_lsn() - '0/0')::int8 as wal",
         );
         Ok(written.fetch_one(&self.db).await?)
+    }
+}
+
+impl Worker {
+    /// The most bytes that it had resident so far; none when it has ended.
+    fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kilobytes.unwrap_or(0) << 10
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -120,12 +200,4 @@ async fn make_connector(db: &PgPool, airflow: &Airflow) -> anyhow::Result<Connec
     .execute(db)
     .await?;
     Ok(connector)
-}
-
-/// The most bytes that a process had resident so far.
-fn peak_memory(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes: u64 = peak.context("no VmHWM")?.trim().trim_end_matches(" kB").parse()?;
-    Ok(kilobytes << 10)
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::graphs::Ran;
 use super::listing::Listed;
-use super::{AT_ONCE, Sync, SyncError, jobs};
+use super::{Sync, SyncError, jobs};
 use crate::project::find;
 
 /// The provider stamps changes by several clocks and commits later than it stamps.
@@ -72,7 +72,7 @@ impl Sync<'_> {
         let scopes = runs.into_values().take(REREADS);
         let scopes = scopes.map(|(pipeline, run)| TaskRunScope::Run { pipeline, run });
         let reads = scopes.map(|scope| self.read_task_runs(scope));
-        stream::iter(reads).buffer_unordered(AT_ONCE).try_for_each(|_| ready(Ok(()))).await
+        stream::iter(reads).buffer_unordered(self.at_once()).try_for_each(|_| ready(Ok(()))).await
     }
 
     /// Publishes what runs and what has just run, so that a first sync shows the newest within seconds; tells whose
@@ -212,7 +212,7 @@ impl Sync<'_> {
     /// Asks for runs one by one; one that the provider does not have any more is deleted, with its task runs.
     pub(super) async fn reread(&self, runs: Runs) -> Result<(), SyncError> {
         let rereads = runs.into_iter().map(|(id, (pipeline, run))| self.reread_one(id, pipeline, run));
-        stream::iter(rereads).buffer_unordered(AT_ONCE).try_for_each(|()| ready(Ok(()))).await
+        stream::iter(rereads).buffer_unordered(self.at_once()).try_for_each(|()| ready(Ok(()))).await
     }
 
     async fn reread_one(&self, id: RunId, pipeline: String, run: String) -> Result<(), SyncError> {

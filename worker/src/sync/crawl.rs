@@ -10,7 +10,7 @@ use shared::ids::{PipelineId, RunId, TaskRunId};
 use shared::provider::{ProviderError, RunScope, TaskRunScope};
 
 use super::error::is_about_one;
-use super::{AT_ONCE, Polled, Sync, SyncError, jobs};
+use super::{Polled, Sync, SyncError, jobs};
 use crate::retention::Kept;
 
 /// How often every history is read again, to find what no list of changes tells: deletions and notes.
@@ -77,7 +77,7 @@ impl Sync<'_> {
         unreadable: &mut Vec<(String, ProviderError)>,
     ) -> Result<(), SyncError> {
         let histories = names.iter().cloned().map(|name| self.crawl(name, kept));
-        let mut histories = stream::iter(histories).buffer_unordered(AT_ONCE);
+        let mut histories = stream::iter(histories).buffer_unordered(self.at_once());
         while let Some((name, outcome)) = histories.next().await {
             match outcome {
                 Ok(()) => self.note_progress(|progress| progress.crawled += 1),

@@ -10,7 +10,7 @@ use shared::provider::ProviderError;
 use uuid::Uuid;
 
 use super::error::is_about_one;
-use super::{AT_ONCE, Sync, SyncError};
+use super::{Sync, SyncError};
 use crate::project::find;
 
 /// Which tasks ran.
@@ -51,7 +51,7 @@ impl Sync<'_> {
         let seen = self.observe().await?;
         let known = find::<PipelineObserved>(self.pool, &ids).await?;
         let graphs = known.into_iter().filter(|known| known.is_active).map(|known| self.read_graph(known));
-        let mut graphs = stream::iter(graphs).buffer_unordered(AT_ONCE);
+        let mut graphs = stream::iter(graphs).buffer_unordered(self.at_once());
         let (mut read, mut unreadable) = (Vec::new(), Vec::new());
         while let Some((pipeline, outcome)) = graphs.next().await {
             let (version, observed_at) = (seen.version, seen.at);

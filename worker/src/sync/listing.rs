@@ -7,7 +7,7 @@ use shared::events::PipelineObserved;
 use uuid::Uuid;
 
 use super::error::is_about_one;
-use super::{AT_ONCE, Sync, SyncError};
+use super::{Sync, SyncError};
 use crate::project::find;
 
 /// The provider's ids of all pipelines that it lists, active or not.
@@ -45,7 +45,7 @@ impl Sync<'_> {
             let before = known.remove(&pipeline.id.0);
             self.complete(pipeline, before)
         });
-        let observed: Vec<_> = stream::iter(completed).buffer_unordered(AT_ONCE).try_collect().await?;
+        let observed: Vec<_> = stream::iter(completed).buffer_unordered(self.at_once()).try_collect().await?;
         self.publisher.count(|report| report.pipelines_seen += observed.len() as u64);
         self.publisher.publish(observed).await?;
         self.note_progress(|_| {});

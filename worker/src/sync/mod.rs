@@ -31,8 +31,6 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How many questions of one kind a sync has open at a time.
-const AT_ONCE: usize = 4;
 /// While histories are read, polls go on: this long after one another, or ten times as long as one takes.
 const POLL_EVERY: Duration = Duration::from_secs(5);
 const POLL_SHARE: u32 = 10;
@@ -174,6 +172,12 @@ impl Sync<'_> {
             self.await_read_model().await?;
             jobs::serve(self.pool, self.job, &last, &self.report()).await?;
         }
+    }
+
+    /// How many things of one kind are worked on at a time: twice as many as the source may be asked at once, for the
+    /// one half is published while the other is read.
+    fn at_once(&self) -> usize {
+        2 * usize::from(self.job.config.max_requests_in_flight)
     }
 
     /// Marks the moment before a page is asked for.
