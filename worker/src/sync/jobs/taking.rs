@@ -1,0 +1,126 @@
+//! What a lease begins with: the syncs that wait for its connector, and the connector's settings.
+
+use chrono::{DateTime, Utc};
+use shared::connector::{ConnectorConfig, Secrets};
+use shared::ids::{ConnectorId, SyncId};
+use shared::secrets::Keyring;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::ending::give_up;
+use super::progress::announce_asked;
+use super::{Job, Lease, note_lateness};
+use crate::sync::SyncError;
+
+/// How often a sync is begun before its request is given up.
+const ATTEMPTS: i32 = 5;
+
+#[derive(sqlx::FromRow)]
+struct Taken {
+    id: SyncId,
+    full: bool,
+    accept_mass_deletion: bool,
+    requested_at: DateTime<Utc>,
+    attempts: i32,
+    traceparent: Option<String>,
+    /// How long after its tick it begins, if a schedule made it and this is its first beginning.
+    late_seconds: Option<f64>,
+}
+
+/// Starts every sync that waits for the leased connector; none when all had been begun too often.
+pub async fn take(
+    db: &mut PgConnection,
+    lease: Lease,
+    keyring: &Keyring,
+) -> Result<Option<Result<Job, SyncError>>, sqlx::Error> {
+    let taken: Vec<Taken> = sqlx::query_as(
+        "update syncs set status = 'running', started_at = now(), attempts = attempts + 1,
+             accepted_at = coalesce(accepted_at, now()), version = nextval('observation_version')
+         where connector_id = $1 and status in ('queued', 'running')
+           and (accepted_at is not null or requested_at < now() - interval '1 minute')
+         returning id, \"full\", accept_mass_deletion, requested_at, attempts, traceparent,
+             case when attempts = 1 then extract(epoch from clock_timestamp() - tick_at)::float8 end as late_seconds",
+    )
+    .bind(lease.connector_id)
+    .fetch_all(&mut *db)
+    .await?;
+    let (taken, worn_out): (Vec<_>, Vec<_>) = taken.into_iter().partition(|sync| sync.attempts <= ATTEMPTS);
+    give_up(db, &ids(&worn_out)).await?;
+    announce_asked(db, &ids(&taken)).await?;
+    if taken.is_empty() {
+        release(db, lease).await?;
+        return Ok(None);
+    }
+    note_lateness(taken.iter().filter_map(|sync| sync.late_seconds));
+    let full = || taken.iter().filter(|sync| sync.full);
+    let settings = settings(db, lease.connector_id).await?;
+    Ok(Some(settings.open(lease.connector_id, keyring).map(|(config, secrets)| Job {
+        connector_id: lease.connector_id,
+        space: settings.space,
+        config,
+        secrets,
+        cursor_at: settings.cursor_at,
+        confirmed_at: settings.confirmed_at,
+        epoch: lease.epoch,
+        syncs: ids(&taken),
+        full_since: full().map(|sync| sync.requested_at).max(),
+        accept_mass_deletion: full().any(|sync| sync.accept_mass_deletion),
+        trace: taken.iter().find_map(|sync| sync.traceparent.as_deref()?.parse().ok()),
+    })))
+}
+
+fn ids(taken: &[Taken]) -> Vec<SyncId> {
+    taken.iter().map(|sync| sync.id).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct Settings {
+    space: String,
+    connector_type: String,
+    config: Json<serde_json::Value>,
+    credentials_sealed: Option<Vec<u8>>,
+    cursor_at: Option<DateTime<Utc>>,
+    confirmed_at: Option<DateTime<Utc>>,
+}
+
+async fn settings(db: &mut PgConnection, connector: ConnectorId) -> Result<Settings, sqlx::Error> {
+    sqlx::query_as(
+        "select spaces.slug as space, c.connector_type, c.config, c.credentials_sealed, state.cursor_at,
+             state.confirmed_at
+         from connectors c join spaces on spaces.id = c.space_id
+         join connector_state state on state.connector_id = c.id
+         where c.id = $1",
+    )
+    .bind(connector)
+    .fetch_one(db)
+    .await
+}
+
+impl Settings {
+    fn open(
+        &self,
+        connector: ConnectorId,
+        keyring: &Keyring,
+    ) -> Result<(ConnectorConfig, Secrets), SyncError> {
+        if self.connector_type != shared::connector::AIRFLOW {
+            return Err(SyncError::Settings("only Airflow connectors can be synced".to_owned()));
+        }
+        let config = serde_json::from_value(self.config.0.clone())
+            .map_err(|error| SyncError::Settings(error.to_string()))?;
+        let Some(sealed) = &self.credentials_sealed else { return Ok((config, Secrets::default())) };
+        let opened = keyring.open(&shared::connector::credentials_place(connector), sealed)?;
+        let secrets = serde_json::from_slice(&opened).map_err(|_| {
+            SyncError::Settings("the stored credentials are not readable; enter them again".to_owned())
+        })?;
+        Ok((config, secrets))
+    }
+}
+
+async fn release(db: &mut PgConnection, lease: Lease) -> Result<(), sqlx::Error> {
+    sqlx::query("update connector_state set lease_until = null where connector_id = $1 and lease_epoch = $2")
+        .bind(lease.connector_id)
+        .bind(lease.epoch)
+        .execute(db)
+        .await?;
+    Ok(())
+}
