@@ -17,8 +17,7 @@ use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::airflow_stage::{
-    TOKEN, airflow_2, airflow_3, answer, basic, give, open_at, open_with, provider, provider_as, recorded,
-    seen,
+    TOKEN, airflow_of, answer, basic, give, open_at, open_with, provider, provider_as, recorded, seen,
 };
 
 const DAGS: &str = "/api/v2/dags";
@@ -30,7 +29,7 @@ async fn dags_answer(server: &MockServer, with: ResponseTemplate, times: u64) {
 
 /// What a server that answers so makes of a poll.
 async fn fault(with: ResponseTemplate, times: u64) -> ProviderError {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     dags_answer(&server, with, times).await;
     let error = provider(&server.uri()).pipelines(seen(), None).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("canary"), "no secret is told: {error:?}");
@@ -67,7 +66,7 @@ async fn what_may_pass_is_tried_three_times() {
 
 #[tokio::test]
 async fn the_third_try_counts() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     Mock::given(path(DAGS)).respond_with(answer(503, "")).up_to_n_times(2).mount(&server).await;
     dags_answer(&server, answer(200, recorded("3.3", "dags.json")), 1).await;
     let airflow = provider(&server.uri());
@@ -77,7 +76,7 @@ async fn the_third_try_counts() {
 
 #[tokio::test]
 async fn waits_as_long_as_it_is_asked_to() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     let throttled = answer(429, "").insert_header("retry-after", "2");
     Mock::given(path(DAGS)).respond_with(throttled).up_to_n_times(1).mount(&server).await;
     dags_answer(&server, answer(200, recorded("3.3", "dags.json")), 1).await;
@@ -88,7 +87,7 @@ async fn waits_as_long_as_it_is_asked_to() {
 
 #[tokio::test]
 async fn a_wait_that_one_answer_asks_for_holds_every_request_back() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     let times = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&times);
     let throttled = move |_: &wiremock::Request| {
@@ -127,7 +126,7 @@ async fn a_failing_server_says_how_long_to_leave_it_alone() {
 
 #[tokio::test]
 async fn requests_are_spaced_and_no_more_are_open_than_the_connector_says() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     let listed = answer(200, recorded("3.3", "dags.json")).set_delay(Duration::from_millis(100));
     dags_answer(&server, listed, 16).await;
     for (limits, least) in [
@@ -181,7 +180,7 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_token_is_renewed_once() {
     for (status, name) in [(401, "not_authenticated.json"), (403, "invalid_token.json")] {
-        let server = airflow_3().await;
+        let server = airflow_of("3.3").await;
         let refused = answer(status, recorded("3.3", name));
         Mock::given(path(DAGS)).respond_with(refused).up_to_n_times(1).mount(&server).await;
         dags_answer(&server, answer(200, recorded("3.3", "dags.json")), 1).await;
@@ -244,10 +243,10 @@ async fn credentials_are_shown_as_each_kind_wants_it() {
     let bearer = format!("Bearer {TOKEN}");
     let token = Credentials::Token { token: TOKEN.into() };
     for (server, at, credentials, shown) in [
-        (airflow_2().await, "/api/v1/dags", basic(), basic_header),
-        (airflow_2().await, "/api/v1/dags", token.clone(), &bearer),
-        (airflow_3().await, DAGS, basic(), &bearer),
-        (airflow_3().await, DAGS, token, &bearer),
+        (airflow_of("2.11").await, "/api/v1/dags", basic(), basic_header),
+        (airflow_of("2.11").await, "/api/v1/dags", token.clone(), &bearer),
+        (airflow_of("3.3").await, DAGS, basic(), &bearer),
+        (airflow_of("3.3").await, DAGS, token, &bearer),
     ] {
         Mock::given(path(at))
             .and(header("authorization", shown))
@@ -272,11 +271,11 @@ async fn refused_credentials_are_told_apart_from_missing_rights() {
     give(&server, "/api/v2/version", 200, "3.3", "version.json").await;
     told.push(provider(&server.uri()).probe().await.unwrap_err());
 
-    let server = airflow_2().await;
+    let server = airflow_of("2.11").await;
     give(&server, "/api/v1/dags", 403, "2.11", "login_refused.json").await;
     told.push(provider(&server.uri()).probe().await.unwrap_err());
 
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     give(&server, DAGS, 403, "3.3", "invalid_token.json").await;
     let token = Credentials::Token { token: TOKEN.into() };
     told.push(provider_as(&server.uri(), &token).probe().await.unwrap_err());
@@ -288,7 +287,7 @@ async fn refused_credentials_are_told_apart_from_missing_rights() {
 async fn a_404_of_a_proxy_is_not_a_deletion() {
     let page = "<html><title>404</title></html>";
     for body in [page.to_owned(), recorded("3.3", "no_route.json"), "{}".to_owned(), String::new()] {
-        let server = airflow_3().await;
+        let server = airflow_of("3.3").await;
         Mock::given(path("/api/v2/dags/daily_sales")).respond_with(answer(404, body)).mount(&server).await;
         let error = provider(&server.uri()).has_pipeline("daily_sales").await.unwrap_err();
         assert!(matches!(error, ProviderError::Malformed { .. }), "{error}");
@@ -325,7 +324,7 @@ async fn a_name_that_is_none() {
 
 #[tokio::test]
 async fn private_addresses_are_asked_only_when_allowed() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     let closed = NetworkPolicy { allow_private_networks: false };
     assert!(matches!(open_at(&server.uri(), &basic(), closed).err(), Some(ProviderError::Denied { .. })));
     let by_name = format!("http://localhost:{}", server.address().port());
@@ -432,7 +431,7 @@ async fn nothing_secret_is_logged() {
     let lines =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
     let _guard = tracing::subscriber::set_default(lines.finish());
-    for server in [airflow_3().await, airflow_2().await] {
+    for server in [airflow_of("3.3").await, airflow_of("2.11").await] {
         for credentials in [basic(), Credentials::Token { token: TOKEN.into() }] {
             let mut secrets = Secrets::from(credentials);
             secrets.headers.insert("x-gate".to_owned(), "canary-header".into());

@@ -10,11 +10,11 @@ use shared::provider::{ProviderError, RunScope, TaskRunScope};
 use wiremock::matchers::{method, path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-use crate::airflow_stage::{airflow_2, airflow_3, all, answer, provider, recorded, seen, time};
+use crate::airflow_stage::{airflow_of, all, answer, provider, recorded, seen, time};
 
 #[tokio::test]
 async fn a_cursor_is_followed_to_its_end() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     let first: Value = serde_json::from_str(&recorded("3.3", "dag_runs_page_1.json")).unwrap();
     for (cursor, name) in
         [("", "dag_runs_page_1.json"), (first["next_cursor"].as_str().unwrap(), "dag_runs_page_2.json")]
@@ -40,7 +40,7 @@ async fn a_cursor_is_followed_to_its_end() {
 
 #[tokio::test]
 async fn pages_step_by_the_rows_that_came() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     for (offset, name) in [("0", "dags_page_1.json"), ("4", "dags_page_2.json")] {
         Mock::given(path("/api/v2/dags"))
             .and(query_param("offset", offset))
@@ -63,7 +63,7 @@ async fn pages_step_by_the_rows_that_came() {
 
 #[tokio::test]
 async fn unfinished_runs_are_asked_for_by_state() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     Mock::given(path("/api/v2/dags/~/dagRuns"))
         .and(|request: &Request| {
             let states: Vec<_> = request.url.query_pairs().filter(|(name, _)| name == "state").collect();
@@ -80,7 +80,7 @@ async fn unfinished_runs_are_asked_for_by_state() {
 /// A list that says it holds something, and shows nothing.
 #[tokio::test]
 async fn a_cut_list_is_not_taken_for_an_empty_one() {
-    for (api, server) in [("v2", airflow_3().await), ("v1", airflow_2().await)] {
+    for (api, server) in [("v2", airflow_of("3.3").await), ("v1", airflow_of("2.11").await)] {
         for list in ["dags", "dags/~/dagRuns"] {
             let name = if list == "dags" { "dags" } else { "dag_runs" };
             Mock::given(path(format!("/api/{api}/{list}")))
@@ -100,7 +100,7 @@ async fn a_cut_list_is_not_taken_for_an_empty_one() {
 
 #[tokio::test]
 async fn a_body_without_its_list_is_not_an_empty_list() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     Mock::given(path("/api/v2/dags")).respond_with(answer(200, "{}")).mount(&server).await;
     let error = provider(&server.uri()).pipelines(seen(), None).await.unwrap_err();
     assert!(matches!(error, ProviderError::Malformed { .. }), "{error}");
@@ -108,7 +108,7 @@ async fn a_body_without_its_list_is_not_an_empty_list() {
 
 #[tokio::test]
 async fn a_cursor_that_leads_nowhere_ends() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     let body = json!({"dag_runs": [], "total_entries": 0, "next_cursor": "again"}).to_string();
     Mock::given(path("/api/v2/dags/~/dagRuns")).respond_with(answer(200, body)).mount(&server).await;
     let error = provider(&server.uri()).runs(&RunScope::Unfinished, seen(), None).await.unwrap_err();
@@ -117,7 +117,7 @@ async fn a_cursor_that_leads_nowhere_ends() {
 
 #[tokio::test]
 async fn airflow_2_does_not_tell_a_pipeline_without_runs_from_none() {
-    let server = airflow_2().await;
+    let server = airflow_of("2.11").await;
     let empty = json!({"dag_runs": [], "total_entries": 0}).to_string();
     Mock::given(path("/api/v1/dags/gone/dagRuns")).respond_with(answer(200, empty)).mount(&server).await;
     let missing = answer(404, recorded("2.11", "no_dag.json"));
@@ -189,7 +189,8 @@ async fn changes_of_airflow_2_are_all_found_whatever_their_order() {
     let since = time("2026-11-23T00:00:00Z");
     let disorder = Disorder::new(UPDATED, (0..1000).map(|minute| since + TimeDelta::minutes(minute)));
     let list = "/api/v1/dags/~/dagRuns/~/taskInstances";
-    let requests = read_disorder(airflow_2().await, list, disorder, TaskRunScope::ChangedSince(since)).await;
+    let requests =
+        read_disorder(airflow_of("2.11").await, list, disorder, TaskRunScope::ChangedSince(since)).await;
     assert!(requests < 60, "{requests}");
 }
 
@@ -200,7 +201,8 @@ async fn two_thousand_fresh_changes_of_one_second_cost_few_requests() {
     let second = since + TimeDelta::seconds(20);
     let disorder = Disorder::new(UPDATED, (0..2000).map(|step| second + TimeDelta::microseconds(step * 500)));
     let list = "/api/v1/dags/~/dagRuns/~/taskInstances";
-    let requests = read_disorder(airflow_2().await, list, disorder, TaskRunScope::ChangedSince(since)).await;
+    let requests =
+        read_disorder(airflow_of("2.11").await, list, disorder, TaskRunScope::ChangedSince(since)).await;
     assert!(requests < 75, "{requests}");
 }
 
@@ -210,7 +212,8 @@ async fn a_thousand_changes_of_one_instant_are_all_found() {
     let instant = since + TimeDelta::microseconds(12_345_678);
     let disorder = Disorder::new(UPDATED, std::iter::repeat_n(instant, 1000));
     let list = "/api/v1/dags/~/dagRuns/~/taskInstances";
-    let requests = read_disorder(airflow_2().await, list, disorder, TaskRunScope::ChangedSince(since)).await;
+    let requests =
+        read_disorder(airflow_of("2.11").await, list, disorder, TaskRunScope::ChangedSince(since)).await;
     assert!(requests < 150, "{requests}");
 }
 
@@ -249,7 +252,7 @@ fn httpdate(at: DateTime<Utc>) -> String {
 
 #[tokio::test]
 async fn a_poll_ends_though_rows_change_faster_than_they_are_read() {
-    let server = airflow_2().await;
+    let server = airflow_of("2.11").await;
     let since = Utc::now() - TimeDelta::seconds(30);
     let stamps = (0..2000).map(|row| since + TimeDelta::milliseconds(row * 10)).collect();
     let busy = Busy { stamps: Mutex::new(stamps), asked: AtomicUsize::new(0) };
@@ -270,7 +273,7 @@ async fn a_history_of_airflow_2_is_read_by_the_dates_of_its_runs() {
     let disorder = Disorder::new(["execution_date_gte", "execution_date_lte"], days);
     let scope = TaskRunScope::Pipeline { pipeline: "d".to_owned(), since };
     let list = "/api/v1/dags/d/dagRuns/~/taskInstances";
-    let requests = read_disorder(airflow_2().await, list, disorder, scope).await;
+    let requests = read_disorder(airflow_of("2.11").await, list, disorder, scope).await;
     assert!(requests < 30, "{requests}");
 }
 
@@ -281,7 +284,7 @@ async fn airflow_3_without_cursors_is_read_by_windows_too() {
     let disorder = Disorder::new(["run_after_gte", "run_after_lte"], one_run);
     let scope = TaskRunScope::Pipeline { pipeline: "d".to_owned(), since };
     let list = "/api/v2/dags/d/dagRuns/~/taskInstances";
-    let requests = read_disorder(airflow_3().await, list, disorder, scope).await;
+    let requests = read_disorder(airflow_of("3.3").await, list, disorder, scope).await;
     assert!(requests < 60, "{requests}");
 }
 
@@ -290,13 +293,13 @@ async fn one_wide_run_is_read_until_every_task_was_seen() {
     let disorder = Disorder::new(UPDATED, std::iter::repeat_n(time("2026-11-01T00:00:00Z"), 350));
     let scope = TaskRunScope::Run { pipeline: "d".to_owned(), run: "r".to_owned() };
     let list = "/api/v1/dags/d/dagRuns/r/taskInstances";
-    read_disorder(airflow_2().await, list, disorder, scope).await;
+    read_disorder(airflow_of("2.11").await, list, disorder, scope).await;
 }
 
 /// The list of the run shows the same hundred rows on every page; the mapped task's own list has an order.
 #[tokio::test]
 async fn the_many_of_a_mapped_task_are_read_by_its_own_list() {
-    let server = airflow_2().await;
+    let server = airflow_of("2.11").await;
     let run = "/api/v1/dags/d/dagRuns/r/taskInstances";
     let row = |index| json!({"dag_id": "d", "dag_run_id": "r", "task_id": "t", "map_index": index});
     let page = |from: usize, to: usize| {
@@ -319,7 +322,7 @@ async fn the_many_of_a_mapped_task_are_read_by_its_own_list() {
 
 #[tokio::test]
 async fn a_list_that_never_shows_all_of_itself_is_an_error() {
-    let server = airflow_2().await;
+    let server = airflow_of("2.11").await;
     let row = json!({"dag_id": "d", "dag_run_id": "r", "task_id": "t"});
     let body = json!({"task_instances": vec![row; 100], "total_entries": 200}).to_string();
     Mock::given(path("/api/v1/dags/d/dagRuns/r/taskInstances"))
@@ -335,7 +338,7 @@ async fn a_list_that_never_shows_all_of_itself_is_an_error() {
 /// It says the same of every window.
 #[tokio::test]
 async fn a_server_that_passes_over_filters_is_given_up() {
-    let server = airflow_2().await;
+    let server = airflow_of("2.11").await;
     let row =
         json!({"dag_id": "d", "dag_run_id": "r", "task_id": "t", "execution_date": "2026-11-02T00:00:00Z"});
     let body = json!({"task_instances": vec![row; 100], "total_entries": 200}).to_string();

@@ -6,7 +6,7 @@ use shared::connector::Credentials;
 use shared::provider::{RunScope, TaskRunScope};
 use wiremock::MockServer;
 
-use crate::airflow_stage::{airflow_2, airflow_3, give, log_in, provider, provider_as, seen, time};
+use crate::airflow_stage::{airflow_of, give, provider, provider_as, seen, time};
 
 /// The same paths in every release, but for the REST version.
 async fn mount(server: &MockServer, api: &str, release: &str) {
@@ -67,30 +67,28 @@ async fn snapshot(server: &MockServer, release: &str, scheduled: &str) {
 
 #[tokio::test]
 async fn airflow_3_3_becomes_events() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     mount(&server, "v2", "3.3").await;
     snapshot(&server, "3.3", "scheduled__2026-11-24T00:00:00+00:00").await;
 }
 
 #[tokio::test]
 async fn airflow_3_1_becomes_events() {
-    let server = MockServer::start().await;
-    give(&server, "/api/v2/version", 200, "3.1", "version.json").await;
-    log_in(&server).await;
+    let server = airflow_of("3.1").await;
     mount(&server, "v2", "3.1").await;
     snapshot(&server, "3.1", "scheduled__2026-11-24T00:00:00+00:00").await;
 }
 
 #[tokio::test]
 async fn airflow_2_11_becomes_events() {
-    let server = airflow_2().await;
+    let server = airflow_of("2.11").await;
     mount(&server, "v1", "2.11").await;
     snapshot(&server, "2.11", "scheduled__2026-11-23T00:00:00+00:00").await;
 }
 
 #[tokio::test]
 async fn tasks_in_flight_keep_their_state() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     let at = "/api/v2/dags/outcomes/dagRuns/in_flight/taskInstances";
     give(&server, at, 200, "3.3", "task_instances_in_flight.json").await;
     let scope = TaskRunScope::Run { pipeline: "outcomes".to_owned(), run: "in_flight".to_owned() };

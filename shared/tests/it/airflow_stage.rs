@@ -39,19 +39,16 @@ pub async fn give(server: &MockServer, at: &str, status: u16, release: &str, nam
         .await;
 }
 
-/// A server of Airflow 3 that lets us in.
-pub async fn airflow_3() -> MockServer {
+/// A server of that release, which lets us in.
+pub async fn airflow_of(release: &str) -> MockServer {
     let server = MockServer::start().await;
-    give(&server, "/api/v2/version", 200, "3.3", "version.json").await;
-    log_in(&server).await;
-    server
-}
-
-/// A server of Airflow 2.
-pub async fn airflow_2() -> MockServer {
-    let server = MockServer::start().await;
-    give(&server, "/api/v2/version", 404, "2.11", "no_route.html").await;
-    give(&server, "/api/v1/version", 200, "2.11", "version.json").await;
+    if release.starts_with('2') {
+        give(&server, "/api/v2/version", 404, release, "no_route.html").await;
+        give(&server, "/api/v1/version", 200, release, "version.json").await;
+    } else {
+        give(&server, "/api/v2/version", 200, release, "version.json").await;
+        log_in(&server).await;
+    }
     server
 }
 

@@ -6,7 +6,7 @@ use shared::provider::{ProviderError, TriggerCommand};
 use wiremock::matchers::{body_json, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::airflow_stage::{airflow_2, airflow_3, answer, give, log_in, provider, recorded, seen, time};
+use crate::airflow_stage::{airflow_of, answer, give, log_in, provider, recorded, seen, time};
 
 fn command() -> TriggerCommand {
     TriggerCommand {
@@ -24,7 +24,7 @@ async fn answers(server: &MockServer, api: &str, with: ResponseTemplate) {
 
 #[tokio::test]
 async fn airflow_3_is_told_even_that_there_is_no_logical_date() {
-    let server = airflow_3().await;
+    let server = airflow_of("3.3").await;
     let body =
         json!({"dag_run_id": "asked-for-1", "logical_date": null, "conf": {"n": 7}, "note": "asked by hand"});
     Mock::given(method("POST"))
@@ -41,7 +41,7 @@ async fn airflow_3_is_told_even_that_there_is_no_logical_date() {
 
 #[tokio::test]
 async fn airflow_2_is_not_told_what_is_none() {
-    let server = airflow_2().await;
+    let server = airflow_of("2.11").await;
     let body =
         json!({"dag_run_id": "asked-for-1", "conf": {"n": 7}, "logical_date": "2026-11-24T00:00:00.000000Z"});
     Mock::given(method("POST"))
@@ -70,7 +70,7 @@ async fn refusals_are_told_in_one_clean_sentence() {
         ("2.11", "v1", 404, "trigger_no_dag.json"),
         ("2.11", "v1", 403, "not_authenticated.json"),
     ] {
-        let server = if api == "v1" { airflow_2().await } else { airflow_3().await };
+        let server = if api == "v1" { airflow_of("2.11").await } else { airflow_of("3.3").await };
         answers(&server, api, answer(status, recorded(release, name))).await;
         let error = provider(&server.uri()).trigger("hourly_paused", &command(), seen()).await.unwrap_err();
         told.push(format!("{release}: {error}"));
@@ -78,7 +78,7 @@ async fn refusals_are_told_in_one_clean_sentence() {
     for body in
         [r#"{"error": "not here"}"#, "plain text", "<html><title>Bad Gateway</title></html>", "", "null"]
     {
-        let server = airflow_3().await;
+        let server = airflow_of("3.3").await;
         answers(&server, "v2", answer(418, body)).await;
         let error = provider(&server.uri()).trigger("hourly_paused", &command(), seen()).await.unwrap_err();
         told.push(format!("{body}: {error}"));
@@ -89,7 +89,7 @@ async fn refusals_are_told_in_one_clean_sentence() {
 #[tokio::test]
 async fn a_run_id_that_airflow_2_would_fail_on_is_not_sent() {
     for run in ["a b", "a/b", "", "é", &"x".repeat(251)] {
-        let server = airflow_2().await;
+        let server = airflow_of("2.11").await;
         let command = TriggerCommand { run: run.to_owned(), ..command() };
         let error = provider(&server.uri()).trigger("hourly_paused", &command, seen()).await.unwrap_err();
         assert!(matches!(error, ProviderError::Refused { status: 400, .. }), "{error}");
@@ -108,7 +108,7 @@ async fn an_answer_that_tells_nothing_is_not_asked_for_again() {
         answer(200, "<html><title>Welcome</title></html>"),
         answer(200, r#"{"dag_run_id": "asked"#),
     ] {
-        let server = airflow_3().await;
+        let server = airflow_of("3.3").await;
         answers(&server, "v2", with).await;
         let error = provider(&server.uri()).trigger("hourly_paused", &command(), seen()).await.unwrap_err();
         told.push(error.to_string().replace(&server.address().to_string(), "airflow.example"));

@@ -5,6 +5,7 @@
 mod airflow_faults;
 mod airflow_lists;
 mod airflow_recorded;
+mod airflow_scenario;
 mod airflow_stage;
 mod airflow_trigger;
 mod contract;

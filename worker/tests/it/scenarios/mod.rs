@@ -6,6 +6,7 @@ mod causes;
 mod crowd;
 mod definitions;
 mod outcomes;
+mod record;
 mod scene;
 mod unseen;
 mod writer;
@@ -18,13 +19,11 @@ use scene::Scene;
 use tokio::sync::Mutex;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes five minutes more: run it with --ignored"]
 async fn airflow_2_11_is_mirrored_whatever_happens_there() {
     alone(AirflowVersion::V2_11).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes five minutes more: run it with --ignored"]
 async fn airflow_3_1_is_mirrored_whatever_happens_there() {
     alone(AirflowVersion::V3_1).await;
 }
@@ -56,6 +55,7 @@ async fn play(scene: &Scene) {
     by_hand::until_resumed(scene).await;
     scene.poll_until_quiet().await;
     scene.assert_mirrored("after runs of every kind").await;
+    record::record(scene).await;
     outcomes::assert_told(scene).await;
     by_hand::assert_told(scene).await;
     causes::assert_told(scene).await;
