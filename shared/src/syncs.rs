@@ -12,6 +12,9 @@ use crate::{outbox, trace};
 /// # Errors
 /// When PostgreSQL is away.
 pub async fn announce(db: &mut PgConnection, syncs: &[SyncId]) -> Result<(), sqlx::Error> {
+    if syncs.is_empty() {
+        return Ok(());
+    }
     let changed: Vec<(Json<SyncChanged>, Option<String>)> = sqlx::query_as(
         "select to_jsonb(s) || jsonb_build_object(
              'space', spaces.slug,

@@ -12,9 +12,9 @@ use shared::connector::{ConnectorConfig, Secrets};
 use shared::events::{Source, SyncReport};
 use shared::ids::{ConnectorId, SyncId};
 use shared::trace::Trace;
+use sqlx::PgPool;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
-pub use taking::take;
+pub use taking::{Taken, take};
 
 /// How long a lease holds without being renewed.
 pub const LEASE_SECONDS: f64 = 15.0;
@@ -57,7 +57,7 @@ pub struct Lease {
 /// Takes the connector whose request waits longest. A sync that a stopped worker left behind counts as waiting, and so
 /// does a request that has not come back from Kafka within a minute: it is written down here, so it is never lost.
 pub async fn lease(
-    db: &mut PgConnection,
+    pool: &PgPool,
     owner: &str,
     only: Option<ConnectorId>,
 ) -> Result<Option<Lease>, sqlx::Error> {
@@ -78,7 +78,7 @@ pub async fn lease(
     .bind(owner)
     .bind(LEASE_SECONDS)
     .bind(only)
-    .fetch_optional(db)
+    .fetch_optional(pool)
     .await
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use shared::events::SyncReport;
-use shared::ids::{ConnectorId, SyncId};
+use shared::ids::ConnectorId;
 use shared::kafka::Producer;
 use shared::provider::NetworkPolicy;
 use shared::secrets::Keyring;
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::jobs::{self, Job, Lease};
+use super::jobs::{self, Job, Lease, Taken};
 use super::open_providers::OpenProviders;
 use super::{Progress, SyncError, Synced, sync_connector};
 
@@ -51,18 +51,9 @@ impl Runner {
         let open = Arc::new(Semaphore::new(at_once * OPEN));
         let running = TaskTracker::new();
         while let (Some(ticket), Some(place)) = (self.await_room(&open).await, self.await_room(&room).await) {
-            let rest = match self.take(None).await {
-                Ok(Some(taken)) => {
-                    let (runner, room) = (self.clone(), room.clone());
-                    running.spawn(async move {
-                        let progress = watch::Sender::default();
-                        tokio::select! {
-                            // How it went is written down already.
-                            _ = runner.finish(taken, &progress) => {}
-                            () = lend(place, room, progress.subscribe()) => {}
-                        }
-                        drop(ticket);
-                    });
+            let rest = match self.lease(None).await {
+                Ok(Some(lease)) => {
+                    running.spawn(self.clone().run_in(lease, place, room.clone(), ticket));
                     continue;
                 }
                 Ok(None) => LOOK_EVERY,
@@ -79,6 +70,27 @@ impl Runner {
         }
         running.close();
         running.wait().await;
+    }
+
+    /// Runs the job of a lease, in a place that is lent while nothing comes of it.
+    async fn run_in(
+        self,
+        lease: Lease,
+        place: OwnedSemaphorePermit,
+        room: Arc<Semaphore>,
+        ticket: OwnedSemaphorePermit,
+    ) {
+        let progress = watch::Sender::default();
+        tokio::select! {
+            // How it went is written down already.
+            ran = self.run_leased(lease, &progress) => {
+                if let Err(error) = ran {
+                    tracing::warn!(%error, "PostgreSQL does not answer; the job is taken again when its lease has run out");
+                }
+            }
+            () = lend(place, room, progress.subscribe()) => {}
+        }
+        drop(ticket);
     }
 
     async fn await_room(&self, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
@@ -98,31 +110,50 @@ impl Runner {
         only: Option<ConnectorId>,
         progress: &watch::Sender<Progress>,
     ) -> Result<Option<Result<Synced, SyncError>>, sqlx::Error> {
-        match self.take(only).await? {
-            Some(taken) => Ok(Some(self.finish(taken, progress).await)),
+        match self.lease(only).await? {
+            Some(lease) => self.run_leased(lease, progress).await,
             None => Ok(None),
         }
     }
 
-    async fn take(&self, only: Option<ConnectorId>) -> Result<Option<Taken>, sqlx::Error> {
+    async fn lease(&self, only: Option<ConnectorId>) -> Result<Option<Lease>, sqlx::Error> {
+        jobs::lease(&self.pool, &self.owner, only).await
+    }
+
+    async fn run_leased(
+        &self,
+        lease: Lease,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Option<Result<Synced, SyncError>>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        let Some(lease) = jobs::lease(&mut tx, &self.owner, only).await? else { return Ok(None) };
-        let job = jobs::take(&mut tx, lease, &self.keyring).await?;
-        let syncs = syncs_of(&mut tx, lease).await?;
+        let taken = jobs::take(&mut tx, lease, &self.keyring).await?;
         tx.commit().await?;
-        Ok(job.map(|job| Taken { lease, syncs, job }))
+        match taken {
+            Some(taken) => Ok(Some(self.finish(lease, taken, progress).await)),
+            None => Ok(None),
+        }
     }
 
     /// Brings a job to its end as a step of the trace that led to it.
-    async fn finish(&self, taken: Taken, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
-        let span = taken.span();
+    async fn finish(
+        &self,
+        lease: Lease,
+        taken: Taken,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Synced, SyncError> {
+        let span = span(lease, &taken);
         let trace = Trace::begin(&span, taken.job.as_ref().ok().and_then(|job| job.trace));
-        trace::lead(Some(trace), self.work(taken, progress)).instrument(span).await
+        trace::lead(Some(trace), self.work(lease, taken, progress)).instrument(span).await
     }
 
     /// Writes the end down, patiently: PostgreSQL may be away just now.
-    async fn work(&self, taken: Taken, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
-        let Taken { lease, syncs, job } = taken;
+    async fn work(
+        &self,
+        lease: Lease,
+        taken: Taken,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Synced, SyncError> {
+        let Taken { syncs, job } = taken;
         let began = Instant::now();
         let outcome = match job {
             Ok(job) => self.run_job(&job, progress).await,
@@ -183,29 +214,13 @@ async fn lend(place: OwnedSemaphorePermit, room: Arc<Semaphore>, mut progress: w
     }
 }
 
-/// A lease with all that it serves; the job itself is missing when the settings could not be read.
-struct Taken {
-    lease: Lease,
-    syncs: Vec<SyncId>,
-    job: Result<Job, SyncError>,
-}
-
-impl Taken {
-    /// With every id that somebody may search the log for.
-    fn span(&self) -> Span {
-        let sync_ids = self.syncs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let space = self.job.as_ref().ok().map(|job| job.space.as_str());
-        let connector_id = self.lease.connector_id;
-        // At this level the ids stand on every line, whatever is logged.
-        tracing::error_span!("sync", %connector_id, space, sync_ids, trace_id = Empty)
-    }
-}
-
-async fn syncs_of(db: &mut sqlx::PgConnection, lease: Lease) -> Result<Vec<SyncId>, sqlx::Error> {
-    sqlx::query_scalar("select id from syncs where connector_id = $1 and status = 'running'")
-        .bind(lease.connector_id)
-        .fetch_all(db)
-        .await
+/// With every id that somebody may search the log for.
+fn span(lease: Lease, taken: &Taken) -> Span {
+    let sync_ids = taken.syncs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let space = taken.job.as_ref().ok().map(|job| job.space.as_str());
+    let connector_id = lease.connector_id;
+    // At this level the ids stand on every line, whatever is logged.
+    tracing::error_span!("sync", %connector_id, space, sync_ids, trace_id = Empty)
 }
 
 fn note(outcome: &Result<Synced, SyncError>, took: Duration) {

@@ -236,8 +236,6 @@ async fn the_brake_is_passed_only_by_the_request_that_may() {
     let stage = Stage::empty().await;
     stage.ask(true, false).await;
     stage.ask(false, true).await;
-    let mut db = stage.pool.acquire().await.unwrap();
-    let lease = jobs::lease(&mut db, "test", None).await.unwrap().unwrap();
-    let job = jobs::take(&mut db, lease, &stage.parts.runner.keyring).await.unwrap().unwrap().unwrap();
+    let job = stage.take().await;
     assert!(job.full_since.is_some() && !job.accept_mass_deletion);
 }

@@ -55,8 +55,7 @@ async fn one_sync_serves_every_request_that_waits_and_a_lost_worker_loses_none()
     let job = stage.lease(true).await;
     assert_eq!(job.syncs.len(), 2);
     assert!(job.full_since.is_some(), "one of them asked for everything");
-    let mut db = stage.parts.runner.pool.acquire().await.unwrap();
-    let lease = worker::sync::jobs::lease(&mut db, "other", None).await.unwrap();
+    let lease = worker::sync::jobs::lease(&stage.parts.runner.pool, "other", None).await.unwrap();
     assert!(lease.is_none(), "the lease is held");
     sqlx::query("update connector_state set lease_until = now() - interval '1 second'")
         .execute(&stage.pool)

@@ -138,9 +138,10 @@ impl Stage {
 
     /// Leases what waits, as a runner would.
     pub async fn take(&self) -> Job {
-        let mut db = self.parts.runner.pool.acquire().await.unwrap();
-        let lease = jobs::lease(&mut db, "test", Some(self.connector)).await.unwrap().unwrap();
-        jobs::take(&mut db, lease, &self.parts.runner.keyring).await.unwrap().unwrap().unwrap()
+        let runner = &self.parts.runner;
+        let lease = jobs::lease(&runner.pool, "test", Some(self.connector)).await.unwrap().unwrap();
+        let mut db = runner.pool.acquire().await.unwrap();
+        jobs::take(&mut db, lease, &runner.keyring).await.unwrap().unwrap().job.unwrap()
     }
 
     pub async fn ask(&self, full: bool, accept_mass_deletion: bool) -> Uuid {

@@ -19,6 +19,9 @@ const ROWS_OF_A_PART: u64 = 70;
 const MOST_PARTS: u64 = 8;
 /// An open window is split as if it were this long at least: the server's clock may be ahead of ours.
 const SHORTEST_OPEN: TimeDelta = TimeDelta::minutes(1);
+/// So far its time may be behind what it stamps rows with: it tells whole seconds, and looks at its clock once a second or,
+/// when it is busy, a little less often.
+const CLOCK_BEHIND: TimeDelta = TimeDelta::seconds(4);
 /// A shorter window is not split: its rows were written as good as at once.
 const SHORTEST: TimeDelta = TimeDelta::milliseconds(1);
 /// Airflow keeps time to the microsecond.
@@ -168,10 +171,7 @@ impl TaskInstances<'_> {
     fn split(&self, window: Window, list: &List<TaskInstance>) -> Vec<Window> {
         let Some(axis) = &self.axis else { return Vec::new() };
         let window = match (window.to, list.clock) {
-            // The clock is told to the second.
-            (None, Some(clock)) if axis.of.is_none() => {
-                Window { to: Some(clock + TimeDelta::seconds(1)), ..window }
-            }
+            (None, Some(clock)) if axis.of.is_none() => Window { to: Some(clock + CLOCK_BEHIND), ..window },
             _ => window,
         };
         if window.to == Some(window.from) {

@@ -7,7 +7,6 @@ use shared::syncs::announce;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 
-use super::progress::announce_asked;
 use super::{Job, Lease, note_lateness};
 use crate::sync::{Polled, SyncError, Synced};
 
@@ -75,14 +74,15 @@ pub async fn fail(
 }
 
 async fn requeue(db: &mut PgConnection, syncs: &[SyncId]) -> Result<(), sqlx::Error> {
-    sqlx::query(
+    let asked: Vec<Option<SyncId>> = sqlx::query_scalar(
         "update syncs set status = 'queued', started_at = null, attempts = attempts - 1,
-             version = nextval('observation_version') where id = any($1)",
+             version = nextval('observation_version') where id = any($1)
+         returning case when trigger = 'manual' then id end",
     )
     .bind(syncs)
-    .execute(&mut *db)
+    .fetch_all(&mut *db)
     .await?;
-    announce_asked(db, syncs).await
+    announce(db, &Vec::from_iter(asked.into_iter().flatten())).await
 }
 
 /// Writes the end of syncs, and tells of those that are news: asked for, fruitful, failed, or healed.

@@ -1,9 +1,7 @@
-//! How far the syncs of a lease have come: the cursor, the histories that were read, and what is told of it.
+//! How far the syncs of a lease have come: the cursor, and the histories that were read.
 
 use chrono::{DateTime, Utc};
-use shared::ids::SyncId;
-use shared::syncs::announce;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
 use super::Job;
 use crate::sync::SyncError;
@@ -53,14 +51,4 @@ pub async fn forget_crawls(pool: &PgPool, job: &Job, pipelines: &[&String]) -> R
     .execute(pool)
     .await?;
     Ok(())
-}
-
-/// Tells of syncs that somebody asked for. Any other is told of when it ends, if it found anything.
-pub(super) async fn announce_asked(db: &mut PgConnection, syncs: &[SyncId]) -> Result<(), sqlx::Error> {
-    let asked: Vec<SyncId> =
-        sqlx::query_scalar("select id from syncs where id = any($1) and trigger = 'manual'")
-            .bind(syncs)
-            .fetch_all(&mut *db)
-            .await?;
-    announce(db, &asked).await
 }

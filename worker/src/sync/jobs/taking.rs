@@ -4,20 +4,28 @@ use chrono::{DateTime, Utc};
 use shared::connector::{ConnectorConfig, Secrets};
 use shared::ids::{ConnectorId, SyncId};
 use shared::secrets::Keyring;
+use shared::syncs::announce;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::ending::give_up;
-use super::progress::announce_asked;
 use super::{Job, Lease, note_lateness};
 use crate::sync::SyncError;
 
 /// How often a sync is begun before its request is given up.
 const ATTEMPTS: i32 = 5;
 
+/// The syncs that a lease serves, and the job that they are; an error when the connector's settings make no sense.
+pub struct Taken {
+    pub syncs: Vec<SyncId>,
+    pub job: Result<Job, SyncError>,
+}
+
 #[derive(sqlx::FromRow)]
-struct Taken {
+struct Begun {
     id: SyncId,
+    /// Whether somebody asked for it. Any other is told of when it ends, if it found anything.
+    is_asked: bool,
     full: bool,
     accept_mass_deletion: bool,
     requested_at: DateTime<Utc>,
@@ -27,34 +35,41 @@ struct Taken {
     late_seconds: Option<f64>,
 }
 
-/// Starts every sync that waits for the leased connector; none when all had been begun too often.
+/// Begins every sync that waits for the leased connector; none when all had been begun too often.
 pub async fn take(
     db: &mut PgConnection,
     lease: Lease,
     keyring: &Keyring,
-) -> Result<Option<Result<Job, SyncError>>, sqlx::Error> {
-    let taken: Vec<Taken> = sqlx::query_as(
+) -> Result<Option<Taken>, sqlx::Error> {
+    let begun: Vec<Begun> = sqlx::query_as(
         "update syncs set status = 'running', started_at = now(), attempts = attempts + 1,
              accepted_at = coalesce(accepted_at, now()), version = nextval('observation_version')
          where connector_id = $1 and status in ('queued', 'running')
            and (accepted_at is not null or requested_at < now() - interval '1 minute')
-         returning id, \"full\", accept_mass_deletion, requested_at, attempts, traceparent,
+         returning id, trigger = 'manual' as is_asked, \"full\", accept_mass_deletion, requested_at, attempts,
+             traceparent,
              case when attempts = 1 then extract(epoch from clock_timestamp() - tick_at)::float8 end as late_seconds",
     )
     .bind(lease.connector_id)
     .fetch_all(&mut *db)
     .await?;
-    let (taken, worn_out): (Vec<_>, Vec<_>) = taken.into_iter().partition(|sync| sync.attempts <= ATTEMPTS);
+    let (begun, worn_out): (Vec<_>, Vec<_>) = begun.into_iter().partition(|sync| sync.attempts <= ATTEMPTS);
     give_up(db, &ids(&worn_out)).await?;
-    announce_asked(db, &ids(&taken)).await?;
-    if taken.is_empty() {
+    announce(db, &ids(begun.iter().filter(|sync| sync.is_asked))).await?;
+    if begun.is_empty() {
         release(db, lease).await?;
         return Ok(None);
     }
-    note_lateness(taken.iter().filter_map(|sync| sync.late_seconds));
-    let full = || taken.iter().filter(|sync| sync.full);
+    note_lateness(begun.iter().filter_map(|sync| sync.late_seconds));
     let settings = settings(db, lease.connector_id).await?;
-    Ok(Some(settings.open(lease.connector_id, keyring).map(|(config, secrets)| Job {
+    let opened = settings.open(lease.connector_id, keyring);
+    let job = opened.map(|(config, secrets)| job(lease, &begun, settings, config, secrets));
+    Ok(Some(Taken { syncs: ids(&begun), job }))
+}
+
+fn job(lease: Lease, begun: &[Begun], settings: Settings, config: ConnectorConfig, secrets: Secrets) -> Job {
+    let full = || begun.iter().filter(|sync| sync.full);
+    Job {
         connector_id: lease.connector_id,
         space: settings.space,
         config,
@@ -62,15 +77,15 @@ pub async fn take(
         cursor_at: settings.cursor_at,
         confirmed_at: settings.confirmed_at,
         epoch: lease.epoch,
-        syncs: ids(&taken),
+        syncs: ids(begun),
         full_since: full().map(|sync| sync.requested_at).max(),
         accept_mass_deletion: full().any(|sync| sync.accept_mass_deletion),
-        trace: taken.iter().find_map(|sync| sync.traceparent.as_deref()?.parse().ok()),
-    })))
+        trace: begun.iter().find_map(|sync| sync.traceparent.as_deref()?.parse().ok()),
+    }
 }
 
-fn ids(taken: &[Taken]) -> Vec<SyncId> {
-    taken.iter().map(|sync| sync.id).collect()
+fn ids<'a>(begun: impl IntoIterator<Item = &'a Begun>) -> Vec<SyncId> {
+    begun.into_iter().map(|sync| sync.id).collect()
 }
 
 #[derive(sqlx::FromRow)]
