@@ -3,7 +3,7 @@
 use chrono::{TimeDelta, Utc};
 use shared::state::{RunState, TaskState};
 use tokio::sync::watch;
-use worker::sync::{SyncError, jobs, sync_connector};
+use worker::sync::{SyncError, sync_connector};
 
 use crate::stage::Stage;
 use crate::syncing::small_world;
