@@ -28,6 +28,8 @@ mod schemathesis;
 mod stage;
 mod statuses;
 mod syncs;
+#[path = "../../../worker/tests/it/test_topics.rs"]
+mod test_topics;
 mod text;
 mod trigger;
 mod trigger_airflow;

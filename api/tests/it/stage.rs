@@ -9,9 +9,9 @@ use shared::ids::{ConnectorId, PipelineId, RunId, TaskRunId};
 use shared::kafka::{KafkaConfig, Producer};
 use shared::state::{RunState, RunType, TaskState};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 use worker::process::Parts;
 
+use crate::test_topics::test_prefix;
 use crate::world::{OTHER_SPACE, SPACE, Setup, World, kafka, sealing_keys};
 
 pub struct Stage {
@@ -33,7 +33,7 @@ impl Stage {
 
     /// A stage where nothing is projected yet.
     pub async fn waiting(servers: &str) -> Self {
-        let kafka = kafka(servers, &format!("test-{}.", Uuid::new_v4().simple()));
+        let kafka = kafka(servers, &test_prefix(servers).await);
         let world = World::with(Setup { kafka: kafka.clone(), ..Setup::default() }).await;
         let cli = worker::config::Cli::try_parse_from([
             "orchestration-worker",

@@ -20,6 +20,7 @@ mod rotation;
 mod scenarios;
 mod stage;
 mod syncing;
+mod test_topics;
 mod traces;
 mod worker_process;
 mod workers;

@@ -23,6 +23,7 @@ use worker::process::Parts;
 use worker::sync::jobs::Job;
 use worker::sync::{SyncError, Synced, jobs, sync_connector};
 
+use crate::test_topics::test_prefix;
 use crate::world::World;
 
 pub const SEALING_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -57,7 +58,7 @@ impl Stage {
     }
 
     async fn on(owner_url: String, worker_url: &str, pool: PgPool, kafka: &str) -> Self {
-        let prefix = format!("test-{}.", Uuid::new_v4().simple());
+        let prefix = test_prefix(kafka).await;
         let args = run_args(worker_url, kafka, &prefix);
         let connector = make_connector(&pool).await;
         let parts = Parts::open(&args.settings, CancellationToken::new()).unwrap();

@@ -35,7 +35,7 @@ impl System {
         let settings = BTreeMap::from([
             ("DATABASE_URL", local::test_database().await.unwrap().url),
             ("KAFKA_BOOTSTRAP_SERVERS", local::kafka().await.unwrap()),
-            ("ORCHESTRATION_KAFKA_PREFIX", format!("test-{}.", uuid::Uuid::new_v4().simple())),
+            ("ORCHESTRATION_KAFKA_PREFIX", format!("test-{}.", uuid::Uuid::now_v7().simple())),
             ("ORCHESTRATION_KAFKA_PARTITIONS", "2".to_owned()),
             ("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true".to_owned()),
             ("ORCHESTRATION_SEALING_KEYS", SEALING_KEY.to_owned()),
