@@ -5,11 +5,13 @@
 
 #[path = "../../tests/it/light_airflow.rs"]
 mod light_airflow;
+#[path = "../process.rs"]
+mod process;
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use light_airflow::LightAirflow;
+use process::Worker;
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -18,17 +20,6 @@ const CONNECTORS: i32 = 1_000;
 const WORKERS: usize = 3;
 /// The first round opens every provider; what is told is how the later ones went.
 const ROUNDS: usize = 4;
-const SEALING_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-
-/// A worker's process, which ends with this one.
-struct Worker(Child);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -41,8 +32,9 @@ async fn main() -> anyhow::Result<()> {
     let light = LightAirflow::start(0).await;
     make_connectors(&db, &light.url).await?;
     let kafka = local::kafka().await?;
-    let workers: Vec<Worker> =
-        (0..WORKERS).map(|_| start_worker(&url, &kafka, &name)).collect::<Result<_, _>>()?;
+    let prefix = format!("bench-{name}.");
+    let start = || Worker::start(&["run", "--metrics-listen", "127.0.0.1:0"], &url, &kafka, &prefix);
+    let workers: Vec<Worker> = (0..WORKERS).map(|_| start()).collect::<Result<_, _>>()?;
     let mut table = format!(
         "\n{CONNECTORS} connectors due at one second, {WORKERS} workers, {} cores, everything on one machine.\n\
          Seconds after the tick until so many of 100 …\n\n\
@@ -76,20 +68,6 @@ async fn make_connectors(db: &PgPool, url: &str) -> sqlx::Result<()> {
     .execute(db)
     .await
     .map(drop)
-}
-
-fn start_worker(url: &str, kafka: &str, name: &str) -> std::io::Result<Worker> {
-    let mut worker = Command::new(env!("CARGO_BIN_EXE_orchestration-worker"));
-    worker
-        .args(["run", "--metrics-listen", "127.0.0.1:0"])
-        .env("DATABASE_URL", url)
-        .env("KAFKA_BOOTSTRAP_SERVERS", kafka)
-        .env("ORCHESTRATION_KAFKA_PREFIX", format!("bench-{name}."))
-        .env("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true")
-        .env("ORCHESTRATION_SEALING_KEYS", SEALING_KEY)
-        .env("ORCHESTRATION_LOG", "warn")
-        .stdout(Stdio::null());
-    Ok(Worker(worker.spawn()?))
 }
 
 /// Lets all be due at one second and tells, when every sync has ended, how it went: a row of the table.

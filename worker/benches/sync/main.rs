@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
 
 mod bare;
+#[path = "../process.rs"]
+mod process;
 mod stage;
 
 use std::time::Duration;

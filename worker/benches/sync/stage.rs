@@ -1,6 +1,5 @@
 //! A database, topics and a connector of their own, and the worker's binary on them.
 
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -14,8 +13,9 @@ use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::process::{SEALING_KEY, Worker};
+
 pub const HISTORY_DAYS: u16 = 30;
-const SEALING_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 /// So long may polls take.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Often enough to see a peak of memory.
@@ -28,9 +28,6 @@ pub struct Stage {
     prefix: String,
     connector: ConnectorId,
 }
-
-/// A worker's process, which ends with this one.
-struct Worker(Child);
 
 /// What a database was told so far.
 #[derive(sqlx::FromRow)]
@@ -78,7 +75,7 @@ impl Stage {
         let mut worker = self.worker(&["sync", &self.connector.to_string()])?;
         let mut memory = 0;
         let status = loop {
-            memory = memory.max(worker.peak_memory());
+            memory = memory.max(peak_memory(&worker));
             if let Some(status) = worker.0.try_wait()? {
                 break status;
             }
@@ -109,7 +106,7 @@ impl Stage {
         Ok(Synced {
             took,
             report,
-            memory: worker.peak_memory(),
+            memory: peak_memory(&worker),
             rewritten: written.rows - before.rows,
             wal: (written.wal - before.wal) / times,
         })
@@ -125,18 +122,8 @@ impl Stage {
         Ok(())
     }
 
-    fn worker(&self, arguments: &[&str]) -> anyhow::Result<Worker> {
-        let mut worker = Command::new(env!("CARGO_BIN_EXE_orchestration-worker"));
-        worker
-            .args(arguments)
-            .env("DATABASE_URL", &self.url)
-            .env("KAFKA_BOOTSTRAP_SERVERS", &self.kafka)
-            .env("ORCHESTRATION_KAFKA_PREFIX", &self.prefix)
-            .env("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true")
-            .env("ORCHESTRATION_SEALING_KEYS", SEALING_KEY)
-            .env("ORCHESTRATION_LOG", "warn")
-            .stdout(Stdio::null());
-        Ok(Worker(worker.spawn()?))
+    fn worker(&self, arguments: &[&str]) -> std::io::Result<Worker> {
+        Worker::start(arguments, &self.url, &self.kafka, &self.prefix)
     }
 
     /// Of the latest syncs: how long the middle one took, and the report of the last.
@@ -163,21 +150,12 @@ impl Stage {
     }
 }
 
-impl Worker {
-    /// The most bytes that it had resident so far; none when it has ended.
-    fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kilobytes.unwrap_or(0) << 10
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// The most bytes that a worker had resident so far; none when it has ended.
+fn peak_memory(worker: &Worker) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.0.id())).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kilobytes.unwrap_or(0) << 10
 }
 
 async fn make_connector(db: &PgPool, airflow: &Airflow) -> anyhow::Result<ConnectorId> {

@@ -14,8 +14,7 @@ use sqlx::PgPool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::field::Empty;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::jobs::{self, Job, Lease, Taken};
 use super::open_providers::OpenProviders;
@@ -129,31 +128,21 @@ impl Runner {
         let taken = jobs::take(&mut tx, lease, &self.keyring).await?;
         tx.commit().await?;
         match taken {
-            Some(taken) => Ok(Some(self.finish(lease, taken, progress).await)),
+            Some(taken) => Ok(Some(self.finish(taken, progress).await)),
             None => Ok(None),
         }
     }
 
     /// Brings a job to its end as a step of the trace that led to it.
-    async fn finish(
-        &self,
-        lease: Lease,
-        taken: Taken,
-        progress: &watch::Sender<Progress>,
-    ) -> Result<Synced, SyncError> {
-        let span = span(lease, &taken);
+    async fn finish(&self, taken: Taken, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
+        let span = taken.span();
         let trace = Trace::begin(&span, taken.job.as_ref().ok().and_then(|job| job.trace));
-        trace::lead(Some(trace), self.work(lease, taken, progress)).instrument(span).await
+        trace::lead(Some(trace), self.work(taken, progress)).instrument(span).await
     }
 
     /// Writes the end down, patiently: PostgreSQL may be away just now.
-    async fn work(
-        &self,
-        lease: Lease,
-        taken: Taken,
-        progress: &watch::Sender<Progress>,
-    ) -> Result<Synced, SyncError> {
-        let Taken { syncs, job } = taken;
+    async fn work(&self, taken: Taken, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
+        let Taken { lease, syncs, job } = taken;
         let began = Instant::now();
         let outcome = match job {
             Ok(job) => self.run_job(&job, progress).await,
@@ -212,15 +201,6 @@ async fn lend(place: OwnedSemaphorePermit, room: Arc<Semaphore>, mut progress: w
             Ok(Err(_)) => return,
         }
     }
-}
-
-/// With every id that somebody may search the log for.
-fn span(lease: Lease, taken: &Taken) -> Span {
-    let sync_ids = taken.syncs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let space = taken.job.as_ref().ok().map(|job| job.space.as_str());
-    let connector_id = lease.connector_id;
-    // At this level the ids stand on every line, whatever is logged.
-    tracing::error_span!("sync", %connector_id, space, sync_ids, trace_id = Empty)
 }
 
 fn note(outcome: &Result<Synced, SyncError>, took: Duration) {

@@ -7,6 +7,8 @@ use shared::secrets::Keyring;
 use shared::syncs::announce;
 use sqlx::PgConnection;
 use sqlx::types::Json;
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::ending::give_up;
 use super::{Job, Lease, note_lateness};
@@ -15,10 +17,22 @@ use crate::sync::SyncError;
 /// How often a sync is begun before its request is given up.
 const ATTEMPTS: i32 = 5;
 
-/// The syncs that a lease serves, and the job that they are; an error when the connector's settings make no sense.
+/// A lease with the syncs that it serves, and the job that they are; an error when the connector's settings make no sense.
 pub struct Taken {
+    pub lease: Lease,
     pub syncs: Vec<SyncId>,
     pub job: Result<Job, SyncError>,
+}
+
+impl Taken {
+    /// With every id that somebody may search the log for.
+    pub fn span(&self) -> Span {
+        let sync_ids = self.syncs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let space = self.job.as_ref().ok().map(|job| job.space.as_str());
+        let connector_id = self.lease.connector_id;
+        // At this level the ids stand on every line, whatever is logged.
+        tracing::error_span!("sync", %connector_id, space, sync_ids, trace_id = Empty)
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -64,7 +78,7 @@ pub async fn take(
     let settings = settings(db, lease.connector_id).await?;
     let opened = settings.open(lease.connector_id, keyring);
     let job = opened.map(|(config, secrets)| job(lease, &begun, settings, config, secrets));
-    Ok(Some(Taken { syncs: ids(&begun), job }))
+    Ok(Some(Taken { lease, syncs: ids(&begun), job }))
 }
 
 fn job(lease: Lease, begun: &[Begun], settings: Settings, config: ConnectorConfig, secrets: Secrets) -> Job {
