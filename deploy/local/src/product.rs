@@ -81,10 +81,10 @@ pub async fn migrate(settings: &Settings) -> Result<()> {
     administer(settings, &["migrate"]).await.context("the database cannot be migrated").map(drop)
 }
 
-/// Builds both binaries, cargo's own output shown.
+/// Builds both binaries, cargo's own output shown; with the features that this very program was built with.
 pub async fn build() -> Result<()> {
     let mut command = cargo();
-    command.args(["build", "--bins", "-p", "orchestration-api", "-p", "orchestration-worker"]);
+    command.args(["build", "--bin", "orchestration-api", "--bin", "orchestration-worker"]);
     if binary_folder()?.ends_with("release") {
         command.arg("--release");
     }
