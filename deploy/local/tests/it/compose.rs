@@ -16,7 +16,7 @@ async fn compose(env_file: &str, arguments: &[&str]) -> Result<String, String> {
 }
 
 async fn resolved() -> Value {
-    let secrets = "POSTGRES_PASSWORD=hush\nORCHESTRATION_SEALING_KEYS=keys\n";
+    let secrets = "POSTGRES_PASSWORD=hush\nORCHESTRATION_SEALING_KEYS=keys\nORCHESTRATION_PORT=9000\n";
     let said = compose(secrets, &["config", "--format", "json"]).await;
     serde_json::from_str(&said.unwrap_or_else(|complaint| panic!("{complaint}"))).unwrap()
 }
@@ -58,6 +58,7 @@ async fn everything_in_compose_waits_for_what_it_needs_and_says_whether_it_is_we
     for kept in ["postgres", "kafka"] {
         assert_eq!(services[kept]["volumes"][0]["type"], "volume");
     }
+    assert_eq!(services["api"]["ports"][0]["published"], "9000");
     for (name, service) in services {
         for port in service["ports"].as_array().into_iter().flatten() {
             assert_eq!(port["host_ip"], "127.0.0.1", "{name} is open to the world");
