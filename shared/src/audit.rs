@@ -4,6 +4,7 @@
 use derive_more::Display;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use strum::VariantArray;
 use uuid::Uuid;
 
 use crate::ids::{ConnectorId, SpaceId, SyncId, UserId};
@@ -37,7 +38,7 @@ impl Actor {
 }
 
 /// What is done. The kind of thing that it is done to stands before the dot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
 pub enum Action {
     #[display("comment.deleted")]
     CommentDeleted,
@@ -73,28 +74,6 @@ pub enum Action {
     UserRenamed,
     #[display("user.role_changed")]
     UserRoleChanged,
-}
-
-impl Action {
-    pub const ALL: [Self; 17] = [
-        Self::CommentDeleted,
-        Self::ConnectorChanged,
-        Self::ConnectorCreated,
-        Self::ConnectorDeleted,
-        Self::ConnectorResealed,
-        Self::ConnectorSyncRequested,
-        Self::KeyCreated,
-        Self::KeyRevoked,
-        Self::PipelineCriticalityChanged,
-        Self::PipelineTeamChanged,
-        Self::PipelineTriggered,
-        Self::SpaceCreated,
-        Self::SpaceRenamed,
-        Self::TeamCreated,
-        Self::UserCreated,
-        Self::UserRenamed,
-        Self::UserRoleChanged,
-    ];
 }
 
 /// What somebody does, and what there is to know of it besides.

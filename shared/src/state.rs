@@ -5,13 +5,29 @@ use derive_more::Display;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use strum::{IntoStaticStr, VariantArray};
 
 /// How a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, Serialize, Deserialize, JsonSchema, sqlx::Type)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    sqlx::Type,
+    IntoStaticStr,
+    VariantArray
+)]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum RunState {
     Queued,
     Running,
@@ -30,11 +46,26 @@ impl RunState {
 }
 
 /// How a task run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, Serialize, Deserialize, JsonSchema, sqlx::Type)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    sqlx::Type,
+    IntoStaticStr,
+    VariantArray
+)]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum TaskState {
     Pending,
     Scheduled,
@@ -53,7 +84,20 @@ pub enum TaskState {
 }
 
 /// What made a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, Serialize, Deserialize, JsonSchema, sqlx::Type)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    sqlx::Type,
+    VariantArray
+)]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
@@ -81,7 +125,8 @@ pub enum RunType {
     Display,
     Serialize,
     Deserialize,
-    sqlx::Type
+    sqlx::Type,
+    VariantArray
 )]
 #[serde(rename_all = "snake_case")]
 #[display(rename_all = "snake_case")]
@@ -106,7 +151,8 @@ pub enum Criticality {
     Display,
     Serialize,
     Deserialize,
-    sqlx::Type
+    sqlx::Type,
+    VariantArray
 )]
 #[serde(rename_all = "snake_case")]
 #[display(rename_all = "snake_case")]
@@ -118,10 +164,25 @@ pub enum Role {
 }
 
 /// How a sync stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, Serialize, Deserialize, JsonSchema, sqlx::Type)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    sqlx::Type,
+    IntoStaticStr,
+    VariantArray
+)]
 #[serde(rename_all = "snake_case")]
 #[display(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum SyncStatus {
     Queued,
     Running,
@@ -130,7 +191,20 @@ pub enum SyncStatus {
 }
 
 /// What asked for a sync.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, Serialize, Deserialize, JsonSchema, sqlx::Type)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    sqlx::Type,
+    VariantArray
+)]
 #[serde(rename_all = "snake_case")]
 #[display(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]

@@ -1,17 +1,21 @@
 //! A record of a topic as a change that can be told: what filters ask of it, and its words in the stream. A record that
 //! makes no sense is none; keeping it is the worker's.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use derive_more::Display;
 use shared::events::{Event, PipelineObserved, RunObserved, SyncChanged, TaskRunObserved, Topic};
 use shared::ids::{ConnectorId, PipelineId, SpaceId, TeamId};
-use shared::state::Criticality;
+use shared::state::{Criticality, RunState, SyncStatus, TaskState};
+use strum::VariantArray;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::openapi::{CriticalityWord, EventKind, EventStatus};
 
 /// What a change is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
 #[display(rename_all = "snake_case")]
 pub enum Kind {
     Pipeline,
@@ -20,25 +24,14 @@ pub enum Kind {
     Sync,
 }
 
-/// Every kind.
-pub const KINDS: [Kind; 4] = [Kind::Pipeline, Kind::Run, Kind::TaskRun, Kind::Sync];
-
 /// Every status that a run, a task run or a sync can have.
-pub const STATUSES: [&str; 13] = [
-    "pending",
-    "scheduled",
-    "queued",
-    "running",
-    "success",
-    "succeeded",
-    "failed",
-    "retrying",
-    "skipped",
-    "upstream_failed",
-    "deferred",
-    "removed",
-    "unknown",
-];
+pub static STATUSES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let of_runs = RunState::VARIANTS.iter().map(Into::into);
+    let of_task_runs = TaskState::VARIANTS.iter().map(Into::into);
+    let of_syncs = SyncStatus::VARIANTS.iter().map(Into::into);
+    let all: BTreeSet<&str> = of_runs.chain(of_task_runs).chain(of_syncs).collect();
+    all.into_iter().collect()
+});
 
 /// An event as it was read.
 #[derive(Debug)]

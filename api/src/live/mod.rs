@@ -19,7 +19,7 @@ use shared::kafka::KafkaConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub use self::change::{EventFilter, KINDS, Kind, Owner, STATUSES};
+pub use self::change::{EventFilter, Kind, Owner, STATUSES};
 pub use self::positions::{Place, Positions};
 use self::ring::Ring;
 pub use self::stream::stream;
@@ -133,7 +133,8 @@ impl Live {
         self.config.stream_history as usize / 2
     }
 
-    fn heartbeat(&self) -> Duration {
+    /// How long a stream is silent at most.
+    pub fn heartbeat(&self) -> Duration {
         Duration::from_secs(self.config.stream_heartbeat.into())
     }
 

@@ -2,10 +2,10 @@
 //! schema can tell. What only the server knows, such as which addresses are allowed, stands in the descriptions.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
-
-use shared::connector::OURS;
+use shared::connector::{ConnectorConfig, OURS};
 
 use super::reference;
 use crate::routes::MOST_HEADERS;
@@ -93,15 +93,23 @@ fn airflow(description: &str, required: &[&str]) -> Value {
             "api_version": {"type": "string", "enum": ["auto", "v1", "v2"], "default": "auto"},
             "schedule": {"type": ["string", "null"], "format": "cron", "maxLength": 200, "description":
                 "A cron line of six fields, seconds first, in UTC; null for none"},
-            "history_days": {"type": "integer", "minimum": 1, "maximum": 3650, "default": 30,
-                "description": "How many days the first sync looks back; never further than the worker keeps runs"},
-            "verify_tls": {"type": "boolean", "default": true},
-            "max_requests_in_flight": {"type": "integer", "minimum": 1, "maximum": 32, "default": 4,
-                "description": "How many requests its syncs have open at a time"},
-            "max_requests_per_second": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50,
-                "description": "How many requests its syncs send in a second"},
+            "history_days": number(
+                ConnectorConfig::HISTORY_DAYS, ConnectorConfig::default_history_days(),
+                "How many days the first sync looks back; never further than the worker keeps runs"),
+            "verify_tls": {"type": "boolean", "default": ConnectorConfig::default_verify_tls()},
+            "max_requests_in_flight": number(
+                ConnectorConfig::MAX_REQUESTS_IN_FLIGHT, ConnectorConfig::default_max_requests_in_flight(),
+                "How many requests its syncs have open at a time"),
+            "max_requests_per_second": number(
+                ConnectorConfig::MAX_REQUESTS_PER_SECOND, ConnectorConfig::default_max_requests_per_second(),
+                "How many requests its syncs send in a second"),
         },
     })
+}
+
+fn number(range: RangeInclusive<i64>, default: u16, description: &str) -> Value {
+    let (minimum, maximum) = range.into_inner();
+    json!({"type": "integer", "minimum": minimum, "maximum": maximum, "default": default, "description": description})
 }
 
 fn credentials() -> Value {

@@ -4,13 +4,14 @@ use std::fmt::Display;
 
 use shared::audit::Action;
 use shared::events::SyncReport;
-use shared::state::{Role, SyncStatus, SyncTrigger, TaskState};
+use shared::state::{Criticality, Role, RunState, RunType, SyncStatus, SyncTrigger, TaskState};
+use strum::VariantArray;
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::live::{KINDS, STATUSES};
-use crate::routes::{ACTIVITIES, CRITICALITIES, PIPELINE_STATES, RUN_STATES, RUN_TYPES};
+use crate::live::{Kind, STATUSES};
+use crate::routes::{ACTIVITIES, PIPELINE_STATES};
 use crate::store::pipelines::PipelineSort;
 use crate::store::runs::RunSort;
 
@@ -34,7 +35,7 @@ pub struct RunStatus;
 
 impl PartialSchema for RunStatus {
     fn schema() -> RefOr<Schema> {
-        one_of(&RUN_STATES)
+        one_of(RunState::VARIANTS)
     }
 }
 
@@ -56,24 +57,7 @@ pub struct TaskStatus;
 
 impl PartialSchema for TaskStatus {
     fn schema() -> RefOr<Schema> {
-        use TaskState::{
-            Deferred, Failed, Pending, Queued, Removed, Retrying, Running, Scheduled, Skipped, Success,
-            Unknown, UpstreamFailed,
-        };
-        one_of(&[
-            Pending,
-            Scheduled,
-            Queued,
-            Running,
-            Success,
-            Failed,
-            Retrying,
-            Skipped,
-            UpstreamFailed,
-            Deferred,
-            Removed,
-            Unknown,
-        ])
+        one_of(TaskState::VARIANTS)
     }
 }
 
@@ -84,7 +68,7 @@ pub struct RunKind;
 
 impl PartialSchema for RunKind {
     fn schema() -> RefOr<Schema> {
-        one_of(&RUN_TYPES)
+        one_of(RunType::VARIANTS)
     }
 }
 
@@ -95,7 +79,7 @@ pub struct CriticalityWord;
 
 impl PartialSchema for CriticalityWord {
     fn schema() -> RefOr<Schema> {
-        one_of(&CRITICALITIES)
+        one_of(Criticality::VARIANTS)
     }
 }
 
@@ -106,7 +90,7 @@ pub struct SyncStatusWord;
 
 impl PartialSchema for SyncStatusWord {
     fn schema() -> RefOr<Schema> {
-        one_of(&[SyncStatus::Queued, SyncStatus::Running, SyncStatus::Succeeded, SyncStatus::Failed])
+        one_of(SyncStatus::VARIANTS)
     }
 }
 
@@ -117,7 +101,7 @@ pub struct SyncTriggerWord;
 
 impl PartialSchema for SyncTriggerWord {
     fn schema() -> RefOr<Schema> {
-        one_of(&[SyncTrigger::Schedule, SyncTrigger::Manual, SyncTrigger::Trigger])
+        one_of(SyncTrigger::VARIANTS)
     }
 }
 
@@ -128,7 +112,7 @@ pub struct EventKind;
 
 impl PartialSchema for EventKind {
     fn schema() -> RefOr<Schema> {
-        one_of(&KINDS)
+        one_of(Kind::VARIANTS)
     }
 }
 
@@ -144,12 +128,13 @@ impl PartialSchema for EventStatus {
 }
 
 impl ToSchema for EventStatus {}
+
 /// What was done.
 pub struct ActionWord;
 
 impl PartialSchema for ActionWord {
     fn schema() -> RefOr<Schema> {
-        one_of(&Action::ALL)
+        one_of(Action::VARIANTS)
     }
 }
 
@@ -171,7 +156,7 @@ pub struct RoleWord;
 
 impl PartialSchema for RoleWord {
     fn schema() -> RefOr<Schema> {
-        one_of(&[Role::Viewer, Role::Editor, Role::Admin])
+        one_of(Role::VARIANTS)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use shared::audit::Action;
+use strum::VariantArray;
 
 use crate::access::SpaceAdmin;
 use crate::error::ApiResult;
@@ -20,7 +21,7 @@ pub async fn list(
 ) -> ApiResult<Page<AuditEntry>> {
     let filter = AuditFilter {
         actor_id: query.id("actor_id"),
-        action: query.words("action", &Action::ALL),
+        action: query.words("action", Action::VARIANTS),
         from: query.time("from"),
         to: query.time("to"),
         target_id: query.id("target_id"),

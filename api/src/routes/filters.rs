@@ -1,25 +1,19 @@
 //! The filters and sorts of the lists, read from the query.
 
 use std::fmt::Display;
+use std::sync::LazyLock;
 
 use shared::state::{Criticality, RunState, RunType};
+use strum::VariantArray;
 
 use crate::input::{Query, Wrong, one_of};
-use crate::live::{EventFilter, KINDS, STATUSES};
+use crate::live::{EventFilter, Kind, STATUSES};
 use crate::store::pipelines::{PipelineFilter, PipelineQuery, PipelineSort, Window};
 use crate::store::runs::{RunFilter, RunQuery, RunSort};
 
-/// Every criticality.
-pub const CRITICALITIES: [Criticality; 4] =
-    [Criticality::Low, Criticality::Medium, Criticality::High, Criticality::Critical];
-/// Every status of a run.
-pub const RUN_STATES: [RunState; 5] =
-    [RunState::Queued, RunState::Running, RunState::Success, RunState::Failed, RunState::Unknown];
-/// Everything that makes a run.
-pub const RUN_TYPES: [RunType; 5] =
-    [RunType::Scheduled, RunType::Manual, RunType::Backfill, RunType::AssetTriggered, RunType::Unknown];
-/// Every status of a pipeline.
-pub const PIPELINE_STATES: [&str; 6] = ["queued", "running", "success", "failed", "unknown", "never_run"];
+/// Every status of a pipeline: its latest run's, or that there is none.
+pub static PIPELINE_STATES: LazyLock<Vec<&str>> =
+    LazyLock::new(|| RunState::VARIANTS.iter().map(Into::into).chain(["never_run"]).collect());
 /// Every way to ask for active pipelines.
 pub const ACTIVITIES: [&str; 3] = ["true", "false", "any"];
 /// The window of metrics when none is asked for.
@@ -50,7 +44,7 @@ pub fn pipeline_filter(query: &mut Query, is_active: Option<bool>) -> PipelineFi
     PipelineFilter {
         provider: query.text("provider"),
         owner: query.texts("owner"),
-        criticality: query.words("criticality", &CRITICALITIES),
+        criticality: query.words("criticality", Criticality::VARIANTS),
         team_id: query.id("team_id"),
         connector_id: query.id("connector_id"),
         words: query.text("q").iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect(),
@@ -80,8 +74,8 @@ pub fn runs(query: &mut Query) -> RunQuery {
             ended_to: query.time("ended_to"),
             duration_min: query.seconds("duration_min"),
             duration_max: query.seconds("duration_max"),
-            status: query.words("status", &RUN_STATES),
-            run_type: query.words("run_type", &RUN_TYPES),
+            status: query.words("status", RunState::VARIANTS),
+            run_type: query.words("run_type", RunType::VARIANTS),
             triggered_by: query.id("triggered_by"),
             run_id: query.text("run_id"),
             include_deleted: include_deleted(query),
@@ -93,10 +87,10 @@ pub fn runs(query: &mut Query) -> RunQuery {
 /// Which changes a stream is told.
 pub fn events(query: &mut Query) -> EventFilter {
     EventFilter {
-        kind: query.words("type", &KINDS),
+        kind: query.words("type", Kind::VARIANTS),
         pipeline_id: query.id("pipeline_id"),
         team_id: query.id("team_id"),
-        criticality: query.words("criticality", &CRITICALITIES),
+        criticality: query.words("criticality", Criticality::VARIANTS),
         status: query.words("status", &STATUSES),
     }
 }

@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use shared::ids::{PipelineId, TeamId};
 use shared::state::Criticality;
+use strum::VariantArray;
 use utoipa::ToSchema;
 
-use super::filters::{CRITICALITIES, DEFAULT_DAYS};
+use super::filters::DEFAULT_DAYS;
 use crate::access::{Member, SpaceEditor, SpaceViewer};
 use crate::error::{ApiError, ApiResult};
 use crate::input::{Body, Id, body};
@@ -61,7 +62,7 @@ pub async fn set_criticality(
     body: Body,
 ) -> ApiResult<Json<PipelineDetail>> {
     let mut fields = body.fields()?;
-    let criticality = fields.nullable("criticality", body::word(&CRITICALITIES)).flatten();
+    let criticality = fields.nullable("criticality", body::word(Criticality::VARIANTS)).flatten();
     let change = CriticalityChange { criticality };
     fields.finish()?;
     governance::set_criticality(&app.db, space.space, space.user.id, pipeline, change.criticality).await?;
@@ -94,7 +95,7 @@ pub async fn unwatch(
     Id(pipeline): Id<PipelineId>,
 ) -> ApiResult<StatusCode> {
     require(&app, &space, pipeline).await?;
-    governance::unwatch(&app.db, pipeline, space.user.id).await?;
+    governance::unwatch(&app.db, space.space, pipeline, space.user.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

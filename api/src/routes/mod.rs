@@ -27,7 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::connectors::MOST_HEADERS;
-pub use self::filters::{ACTIVITIES, CRITICALITIES, PIPELINE_STATES, RUN_STATES, RUN_TYPES};
+pub use self::filters::{ACTIVITIES, PIPELINE_STATES};
 use crate::error::ApiError;
 use crate::state::App;
 use crate::{edge, etag};

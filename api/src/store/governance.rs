@@ -22,7 +22,7 @@ async fn decided(db: &mut PgConnection, space: SpaceId, pipeline: PipelineId) ->
     Ok(found.bind(pipeline).bind(space).fetch_optional(db).await?.unwrap_or_default())
 }
 
-/// Gives a pipeline to a team, or to none; false when the space has no such pipeline.
+/// Gives a pipeline to a team, or to none; nothing happens when the space has no such pipeline.
 ///
 /// # Errors
 /// When the database is away.
@@ -32,7 +32,7 @@ pub async fn set_team(
     user: UserId,
     pipeline: PipelineId,
     team: Option<TeamId>,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     let before = decided(&mut tx, space, pipeline).await?.team_id;
     let set = sqlx::query(
@@ -45,17 +45,15 @@ pub async fn set_team(
     .bind(team)
     .execute(&mut *tx)
     .await?;
-    let is_set = set.rows_affected() > 0;
-    if is_set && before != team {
+    if set.rows_affected() > 0 && before != team {
         let details = json!({ "from": before, "to": team });
         let act = Act::new(Actor::User(user), Action::PipelineTeamChanged, pipeline, details);
         audit::record(&mut tx, space, &act).await?;
     }
-    tx.commit().await?;
-    Ok(is_set)
+    tx.commit().await
 }
 
-/// Says how much a pipeline matters; false when the space has no such pipeline.
+/// Says how much a pipeline matters; nothing happens when the space has no such pipeline.
 ///
 /// # Errors
 /// When the database is away.
@@ -65,7 +63,7 @@ pub async fn set_criticality(
     user: UserId,
     pipeline: PipelineId,
     criticality: Option<Criticality>,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<()> {
     let criticality = criticality.map(|criticality| criticality.to_string());
     let mut tx = db.begin().await?;
     let before = decided(&mut tx, space, pipeline).await?.criticality;
@@ -79,14 +77,12 @@ pub async fn set_criticality(
     .bind(&criticality)
     .execute(&mut *tx)
     .await?;
-    let is_set = set.rows_affected() > 0;
-    if is_set && before != criticality {
+    if set.rows_affected() > 0 && before != criticality {
         let details = json!({ "from": before, "to": criticality });
         let act = Act::new(Actor::User(user), Action::PipelineCriticalityChanged, pipeline, details);
         audit::record(&mut tx, space, &act).await?;
     }
-    tx.commit().await?;
-    Ok(is_set)
+    tx.commit().await
 }
 
 /// Makes a person watch a pipeline.
@@ -104,7 +100,8 @@ pub async fn watch(db: &PgPool, space: SpaceId, pipeline: PipelineId, user: User
 ///
 /// # Errors
 /// When the database is away.
-pub async fn unwatch(db: &PgPool, pipeline: PipelineId, user: UserId) -> sqlx::Result<()> {
-    let watch = sqlx::query("delete from pipeline_watches where pipeline_id = $1 and user_id = $2");
-    watch.bind(pipeline).bind(user).execute(db).await.map(drop)
+pub async fn unwatch(db: &PgPool, space: SpaceId, pipeline: PipelineId, user: UserId) -> sqlx::Result<()> {
+    let watch =
+        sqlx::query("delete from pipeline_watches where pipeline_id = $1 and user_id = $2 and space_id = $3");
+    watch.bind(pipeline).bind(user).bind(space).execute(db).await.map(drop)
 }

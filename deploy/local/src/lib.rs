@@ -39,7 +39,7 @@ pub use progress::print;
 pub use python::environment as python_environment;
 pub use roles::Roles;
 pub use service::Service;
-pub use status::{Part, PartStatus, status, table};
+pub use status::{Part, status, table};
 pub use test_database::{TestDatabase, test_database, test_pool};
 pub use tools::{program, program_of};
 
