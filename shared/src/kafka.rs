@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-pub use producer::{Positions, Producer, SendError};
+pub use producer::{Positions, Producer, SendError, Sent};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use secrecy::{ExposeSecret, SecretString};

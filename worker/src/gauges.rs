@@ -95,6 +95,10 @@ fn describe_projection() {
         "Age of the oldest record that the read model has not taken yet, by topic"
     );
     describe_counter!("orchestration_records_applied_total", "Records read from Kafka and applied, by group");
+    describe_counter!(
+        "orchestration_events_too_large_total",
+        "Events left out since they were larger than Kafka takes, by topic"
+    );
     describe_counter!("orchestration_dead_letters_total", "Records that made no sense, by group");
     describe_counter!(
         "orchestration_retention_removed_total",

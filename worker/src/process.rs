@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use shared::events::Topic;
-use shared::kafka::{Producer, TopicError, ensure_topics};
+use shared::kafka::{Probe, Producer, TopicError, ensure_topics};
 use shared::secrets::Keyring;
 use shared::telemetry::Forget;
 use shared::{db, metrics, outbox, shutdown, telemetry};
@@ -22,7 +22,8 @@ use crate::config::{RunArgs, Settings};
 use crate::consume::{self, Consumption};
 use crate::sync::runner::Runner;
 use crate::sync::{requests, schedule};
-use crate::{gauges, project, retention, vitals};
+use crate::vitals::{self, Vitals};
+use crate::{gauges, project, retention};
 
 const METRICS_EVERY: Duration = Duration::from_secs(1);
 const RELAY_EVERY: Duration = Duration::from_millis(200);
@@ -50,7 +51,9 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(args.metrics_listen).await.with_context(|| {
         format!("{} cannot be listened on; choose another with --metrics-listen", args.metrics_listen)
     })?;
-    parts.tasks.spawn(vitals::serve(listener, recorder, parts.runner.pool.clone(), stop.clone()));
+    let kafka = Probe::new(&args.settings.kafka).context("Kafka's settings cannot be used")?;
+    let vitals = Vitals { metrics: recorder, pool: parts.runner.pool.clone(), kafka, stop: stop.clone() };
+    parts.tasks.spawn(vitals::serve(listener, vitals));
     parts.await_topics().await?;
     parts.tasks.spawn(gauges::keep(parts.runner.pool.clone(), args.settings.kafka.clone(), stop.clone()));
     parts.start_projecting();
@@ -73,8 +76,7 @@ impl Parts {
     /// When a setting cannot work.
     pub fn open(settings: &Settings, stop: CancellationToken) -> anyhow::Result<Self> {
         let keyring = Keyring::new(&settings.sealing)?;
-        let pool = db::pool(&settings.database, "orchestration-worker")
-            .context("--database-url (DATABASE_URL) is not a PostgreSQL URL")?;
+        let pool = db::pool(&settings.database, "orchestration-worker")?;
         let producer = Producer::new(&settings.kafka).context("Kafka's settings cannot be used")?;
         let runner = Runner {
             pool,

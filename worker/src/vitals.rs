@@ -6,25 +6,29 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
+use shared::kafka::Probe;
 use shared::telemetry::render_metrics;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// What is asked for the vital signs.
 #[derive(Clone)]
-struct Vitals {
-    metrics: PrometheusHandle,
-    pool: PgPool,
-    stop: CancellationToken,
+pub struct Vitals {
+    pub metrics: PrometheusHandle,
+    pub pool: PgPool,
+    pub kafka: Probe,
+    pub stop: CancellationToken,
 }
 
 /// Serves until stopped.
-pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, pool: PgPool, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, vitals: Vitals) {
+    let stop = vitals.stop.clone();
     let routes = Router::new()
         .route("/health", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(numbers))
-        .with_state(Vitals { metrics, pool, stop: stop.clone() });
+        .with_state(vitals);
     let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(%error, "the metrics are not served any more");
@@ -40,8 +44,12 @@ async fn ready(State(vitals): State<Vitals>) -> (StatusCode, &'static str) {
     if vitals.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    match sqlx::query("select 1").execute(&vitals.pool).await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "PostgreSQL does not answer\n"),
+    let (postgres, kafka) =
+        tokio::join!(sqlx::query("select 1").execute(&vitals.pool), vitals.kafka.answers());
+    match (postgres.is_ok(), kafka) {
+        (true, true) => (StatusCode::OK, "ready\n"),
+        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "PostgreSQL does not answer\n"),
+        (true, false) => (StatusCode::SERVICE_UNAVAILABLE, "Kafka does not answer\n"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "PostgreSQL and Kafka do not answer\n"),
     }
 }

@@ -13,11 +13,22 @@ use crate::events::{Record, Topic};
 /// Where a batch ended: topic and partition, and the offset after the last record.
 pub type Positions = BTreeMap<(String, i32), i64>;
 
+/// The largest record before it is compressed, in bytes: no answer of a provider may be larger.
+const LARGEST: usize = 16 << 20;
+
 /// Sends records to Kafka, each acknowledged by all in-sync replicas.
 #[derive(Clone)]
 pub struct Producer {
     inner: FutureProducer,
     config: KafkaConfig,
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub struct Sent {
+    pub positions: Positions,
+    /// How many records Kafka has; any other was larger than it takes.
+    pub count: usize,
 }
 
 /// Why a batch did not go out. Some of it may have: send the whole batch again.
@@ -41,39 +52,65 @@ impl Producer {
             // The partitioner of the Java client, so that every language finds a key on the same partition.
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", "30000")
+            .set("message.max.bytes", LARGEST.to_string())
             .set("queue.buffering.max.messages", "20000")
             .set("queue.buffering.max.kbytes", "32768")
             .create()?;
         Topic::ALL.map(published).iter().for_each(|counter| counter.increment(0));
+        Topic::ALL.map(too_large).iter().for_each(|counter| counter.increment(0));
         Ok(Self { inner, config: config.clone() })
     }
 
-    /// Sends all records in order, awaiting the acknowledgements together.
+    /// Sends all records in order, awaiting the acknowledgements together. One that is larger than Kafka takes is told of
+    /// in the log and left out: it would be in the way of all that come after it for ever.
     ///
     /// # Errors
-    /// When any record was not acknowledged within 30 seconds.
-    pub async fn send(&self, records: &[Record]) -> Result<Positions, SendError> {
+    /// When any other record was not acknowledged within 30 seconds.
+    pub async fn send(&self, records: &[Record]) -> Result<Sent, SendError> {
         let mut waiting = VecDeque::new();
-        let mut positions = Positions::new();
+        let mut sent = Sent::default();
         for record in records {
-            let future = loop {
+            loop {
                 match self.enqueue(record) {
-                    Ok(future) => break future,
+                    Ok(future) => waiting.push_back((record, future)),
                     Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
-                        settle(waiting.pop_front(), &mut positions).await?;
+                        self.settle(waiting.pop_front(), &mut sent).await?;
+                        continue;
                     }
+                    Err(error) if is_too_large(&error) => leave_out(record),
                     Err(error) => return Err(SendError(error.to_string())),
                 }
-            };
-            waiting.push_back((self.config.topic(record.topic), future));
+                break;
+            }
         }
         while !waiting.is_empty() {
-            settle(waiting.pop_front(), &mut positions).await?;
+            self.settle(waiting.pop_front(), &mut sent).await?;
         }
-        for record in records {
-            published(record.topic).increment(1);
+        Ok(sent)
+    }
+
+    /// Waits for the oldest record; where another producer call holds the queue, a short while for its room.
+    async fn settle(
+        &self,
+        oldest: Option<(&Record, DeliveryFuture)>,
+        sent: &mut Sent,
+    ) -> Result<(), SendError> {
+        let Some((record, future)) = oldest else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            return Ok(());
+        };
+        match future.await.map_err(|_| SendError("the producer was closed".to_owned()))? {
+            Ok(delivery) => {
+                let place = (self.config.topic(record.topic), delivery.partition);
+                let position = sent.positions.entry(place).or_default();
+                *position = (*position).max(delivery.offset + 1);
+                sent.count += 1;
+                published(record.topic).increment(1);
+            }
+            Err((error, _)) if is_too_large(&error) => leave_out(record),
+            Err((error, _)) => return Err(SendError(error.to_string())),
         }
-        Ok(positions)
+        Ok(())
     }
 
     fn enqueue(&self, record: &Record) -> Result<DeliveryFuture, KafkaError> {
@@ -85,10 +122,10 @@ impl Producer {
         self.inner.send_result(record).map_err(|(error, _)| error)
     }
 
-    /// Waits, up to ten seconds, until nothing is under way: a dropped producer loses what it holds.
+    /// Waits, up to four seconds, until nothing is under way: a dropped producer loses what it holds.
     pub async fn flush(&self) {
         let inner = self.inner.clone();
-        let flushed = tokio::task::spawn_blocking(move || inner.flush(Duration::from_secs(10)));
+        let flushed = tokio::task::spawn_blocking(move || inner.flush(Duration::from_secs(4)));
         if !matches!(flushed.await, Ok(Ok(()))) {
             tracing::warn!(
                 under_way = self.inner.in_flight_count(),
@@ -102,18 +139,16 @@ fn published(topic: Topic) -> metrics::Counter {
     metrics::counter!("orchestration_events_published_total", "topic" => topic.to_string())
 }
 
-/// Waits for the oldest record; where another producer call holds the queue, a short while for its room.
-async fn settle(
-    oldest: Option<(String, DeliveryFuture)>,
-    positions: &mut Positions,
-) -> Result<(), SendError> {
-    let Some((topic, future)) = oldest else {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        return Ok(());
-    };
-    let delivery = future.await.map_err(|_| SendError("the producer was closed".to_owned()))?;
-    let delivery = delivery.map_err(|(error, _)| SendError(error.to_string()))?;
-    let position = positions.entry((topic, delivery.partition)).or_default();
-    *position = (*position).max(delivery.offset + 1);
-    Ok(())
+fn too_large(topic: Topic) -> metrics::Counter {
+    metrics::counter!("orchestration_events_too_large_total", "topic" => topic.to_string())
+}
+
+fn is_too_large(error: &KafkaError) -> bool {
+    *error == KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)
+}
+
+fn leave_out(record: &Record) {
+    let Record { topic, key, payload, .. } = record;
+    tracing::error!(%topic, key, bytes = payload.len(), "an event is larger than Kafka takes and is left out; raise the topic's max.message.bytes");
+    too_large(*topic).increment(1);
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -16,8 +18,12 @@ pub enum TopicError {
     Kafka(#[from] KafkaError),
     #[error("Kafka does not know topic {topic} yet")]
     Unsettled { topic: String },
-    #[error("Topic {topic} could not be made: {code}")]
-    Refused { topic: String, code: RDKafkaErrorCode },
+    #[error(
+        "Topic {topic} cannot be made ({code}); allow the user to create it, or ask for no more replicas than there are brokers with --kafka-replication"
+    )]
+    NotMade { topic: String, code: RDKafkaErrorCode },
+    #[error("Topic {topic} cannot be checked ({code}); allow the user to describe its configuration")]
+    NotDescribed { topic: String, code: RDKafkaErrorCode },
     #[error(
         "Topic {topic} has {name}={found}, but the event contract needs {name}={wanted}; change it with kafka-configs, or point to another cluster"
     )]
@@ -36,59 +42,83 @@ impl TopicError {
 /// # Errors
 /// When Kafka does not answer within ten seconds, or an existing topic's configuration contradicts the contract.
 pub async fn ensure_topics(config: &KafkaConfig) -> Result<(), TopicError> {
-    let admin: AdminClient<DefaultClientContext> = config.client().create()?;
-    let options = AdminOptions::new()
-        .operation_timeout(Some(Duration::from_secs(10)))
-        .request_timeout(Some(Duration::from_secs(10)));
-    make(&admin, &options, config).await?;
-    check(&admin, &options, config).await
-}
-
-async fn make(
-    admin: &AdminClient<DefaultClientContext>,
-    options: &AdminOptions,
-    config: &KafkaConfig,
-) -> Result<(), TopicError> {
-    let names = Topic::ALL.map(|topic| config.topic(topic));
-    let topics: Vec<_> = Topic::ALL
-        .iter()
-        .zip(&names)
-        .map(|(topic, name)| {
-            let new = NewTopic::new(
-                name,
-                config.kafka_partitions,
-                TopicReplication::Fixed(config.kafka_replication),
-            );
-            topic.config().iter().fold(new, |new, (name, value)| new.set(name, value))
-        })
-        .collect();
-    for outcome in admin.create_topics(&topics, options).await? {
-        match outcome {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(TopicError::Refused { topic, code }),
-        }
+    let topics = Topics {
+        config,
+        admin: config.client().create()?,
+        options: AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE)),
+    };
+    let missing = topics.check().await?;
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    topics.make(&missing).await?;
+    match topics.check().await?.first() {
+        None => Ok(()),
+        Some(topic) => Err(TopicError::Unsettled { topic: config.topic(*topic) }),
+    }
 }
 
-async fn check(
-    admin: &AdminClient<DefaultClientContext>,
-    options: &AdminOptions,
-    config: &KafkaConfig,
-) -> Result<(), TopicError> {
-    let names = Topic::ALL.map(|topic| config.topic(topic));
-    let resources: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-    for (topic, described) in Topic::ALL.iter().zip(admin.describe_configs(&resources, options).await?) {
-        let described =
-            described.map_err(|code| TopicError::Refused { topic: config.topic(*topic), code })?;
-        for &(name, wanted) in topic.config() {
-            let Some(found) = described.get(name).and_then(|entry| entry.value.clone()) else {
-                return Err(TopicError::Unsettled { topic: config.topic(*topic) });
-            };
-            if found != wanted {
-                return Err(TopicError::Contradicts { topic: config.topic(*topic), name, found, wanted });
+/// Of a compressed event, in bytes. Brokers take a mebibyte unless told otherwise, and a run may be given more.
+const LARGEST: &str = "8388608";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Topics<'a> {
+    config: &'a KafkaConfig,
+    admin: AdminClient<DefaultClientContext>,
+    options: AdminOptions,
+}
+
+impl Topics<'_> {
+    /// Compares the topics with the contract; tells which are missing.
+    async fn check(&self) -> Result<Vec<Topic>, TopicError> {
+        let names = Topic::ALL.map(|topic| self.config.topic(topic));
+        let resources: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let described = self.admin.describe_configs(&resources, &self.options).await?;
+        let mut missing = Vec::new();
+        for (topic, described) in Topic::ALL.into_iter().zip(described) {
+            match described {
+                // One that is not there is described, too: as nothing.
+                Ok(described) if described.entries.is_empty() => missing.push(topic),
+                Ok(described) => self.compare(topic, &described)?,
+                Err(code) => return Err(TopicError::NotDescribed { topic: self.config.topic(topic), code }),
             }
         }
+        Ok(missing)
     }
-    Ok(())
+
+    fn compare(&self, topic: Topic, described: &ConfigResource) -> Result<(), TopicError> {
+        for &(name, wanted) in topic.config() {
+            let Some(found) = described.get(name).and_then(|entry| entry.value.clone()) else {
+                return Err(TopicError::Unsettled { topic: self.config.topic(topic) });
+            };
+            if found != wanted {
+                return Err(TopicError::Contradicts { topic: self.config.topic(topic), name, found, wanted });
+            }
+        }
+        Ok(())
+    }
+
+    async fn make(&self, missing: &[Topic]) -> Result<(), TopicError> {
+        let names: Vec<String> = missing.iter().map(|topic| self.config.topic(*topic)).collect();
+        let topics: Vec<_> = missing
+            .iter()
+            .zip(&names)
+            .map(|(topic, name)| {
+                let new = NewTopic::new(
+                    name,
+                    self.config.kafka_partitions,
+                    TopicReplication::Fixed(self.config.kafka_replication),
+                );
+                let new = new.set("max.message.bytes", LARGEST);
+                topic.config().iter().fold(new, |new, (name, value)| new.set(name, value))
+            })
+            .collect();
+        for outcome in self.admin.create_topics(&topics, &self.options).await? {
+            match outcome {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, code)) => return Err(TopicError::NotMade { topic, code }),
+            }
+        }
+        Ok(())
+    }
 }

@@ -33,6 +33,12 @@ pub enum ProviderError {
     #[error("The provider's answer makes no sense ({reason}); check that the base URL is Airflow's own.")]
     Malformed { reason: String },
 
+    /// More than is read at a time.
+    #[error(
+        "The provider's answer is larger than {mib} MiB; look for what is huge there, such as the conf of a run."
+    )]
+    Oversized { mib: usize },
+
     /// The address is not one we may connect to.
     #[error("The address {address} is not allowed; {advice}.")]
     Denied { address: String, advice: String },

@@ -15,6 +15,16 @@ pub use error::ProviderError;
 use crate::connector::{ConnectorConfig, Secrets};
 use crate::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
 
+/// How long the id of a run may be that is asked for.
+pub const LONGEST_RUN_ID: usize = 250;
+
+/// Whether a provider takes this as a run's id without stumbling over it.
+pub fn is_run_id(run: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_.~:+-".contains(letter);
+    // Between the slashes of an address the two mean another place.
+    (1..=LONGEST_RUN_ID).contains(&run.len()) && run.chars().all(plain) && ![".", ".."].contains(&run)
+}
+
 /// A provider of pipelines. Every call is one look at the provider with a time-out of its own; none is retried for
 /// longer than a minute.
 #[async_trait]

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use shared::connector::{Credentials, Secrets};
-use shared::provider::{NetworkPolicy, Provider, ProviderError};
+use shared::provider::{NetworkPolicy, Provider, ProviderError, RunScope};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use wiremock::matchers::{header, method, path};
@@ -391,8 +391,22 @@ async fn a_huge_body_is_left_early() {
 async fn a_bomb_is_counted_as_it_unfolds() {
     let bomb = include_bytes!("../fixtures/64_mib_of_spaces.gz");
     let with = ResponseTemplate::new(200).insert_header("content-encoding", "gzip");
-    let error = fault(with.set_body_raw(bomb.as_slice(), "application/json"), 1).await;
+    // A list is asked for again in ever smaller pages.
+    let error = fault(with.set_body_raw(bomb.as_slice(), "application/json"), 4).await;
     assert!(error.to_string().contains("larger than 16 MiB"), "{error}");
+}
+
+#[tokio::test]
+async fn numbers_that_json_has_no_word_for_are_null() {
+    let server = airflow_of("2.11").await;
+    let body = r#"{"dag_runs": [
+        {"dag_id": "a", "dag_run_id": "r\"NaN", "state": "success", "conf": {"x": NaN, "y": [-Infinity, Infinity], "z": "\\"}},
+        {"dag_id": "a", "dag_run_id": "good", "state": "success", "conf": {}}], "total_entries": 2}"#;
+    Mock::given(path("/api/v1/dags/~/dagRuns")).respond_with(answer(200, body)).mount(&server).await;
+    let page = provider(&server.uri()).runs(&RunScope::Unfinished, seen(), None).await.unwrap();
+    assert_eq!(page.items[0].external_id, "r\"NaN");
+    assert_eq!(page.items[0].conf, json!({"x": null, "y": [null, null], "z": "\\"}));
+    assert_eq!(page.items[1].external_id, "good");
 }
 
 #[tokio::test]

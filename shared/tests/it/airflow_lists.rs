@@ -1,6 +1,6 @@
 //! Lists are read whole: by cursor, by the rows that came, or by windows of time where pages cannot be trusted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -60,6 +60,30 @@ async fn pages_step_by_the_rows_that_came() {
     .await;
     assert_eq!((pipelines.len(), pages), (7, 2));
     assert!(pipelines.is_sorted_by_key(|pipeline| pipeline.external_id.clone()));
+}
+
+#[tokio::test]
+async fn rows_so_large_that_a_page_is_too_much_are_read_in_smaller_pages() {
+    let server = airflow_of("3.3").await;
+    let huge = "x".repeat(200 << 10);
+    let list = move |request: &Request| {
+        let asked: BTreeMap<_, _> = request.url.query_pairs().into_owned().collect();
+        let number = |name: &str| asked.get(name).map_or(0, |number| number.parse().unwrap());
+        let (limit, offset): (usize, usize) = (number("limit"), number("offset"));
+        let runs: Vec<_> = (offset..(offset + limit).min(150))
+            .map(|run| json!({"dag_id": "a", "dag_run_id": format!("r{run}"), "conf": {"huge": huge}}))
+            .collect();
+        ResponseTemplate::new(200).set_body_json(json!({"dag_runs": runs, "total_entries": 150}))
+    };
+    Mock::given(path("/api/v2/dags/~/dagRuns")).respond_with(list).mount(&server).await;
+    let airflow = provider(&server.uri());
+    let (runs, pages) = all(|page| {
+        let airflow = &airflow;
+        async move { airflow.runs(&RunScope::Unfinished, seen(), page.as_ref()).await }
+    })
+    .await;
+    // Four of twenty rows, and then one with the seventy that are left.
+    assert_eq!((runs.len(), pages), (150, 5));
 }
 
 #[tokio::test]

@@ -42,8 +42,8 @@ impl Publisher {
         Self { pool, producer, sent: Mutex::default() }
     }
 
-    /// Publishes those of the observations that say something new and are not too old to be kept, and returns once Kafka has them. Of one entity
-    /// the last counts.
+    /// Publishes those of the observations that say something new and are not too old to be kept, and returns once Kafka
+    /// has them. Of one entity the last counts.
     pub async fn publish<E: Projection>(&self, observed: Vec<E>) -> Result<(), SyncError> {
         let newest: BTreeMap<Uuid, E> = observed.into_iter().map(|event| (event.subject(), event)).collect();
         let ids: Vec<Uuid> = newest.keys().copied().collect();
@@ -63,11 +63,11 @@ impl Publisher {
         if records.is_empty() {
             return Ok(());
         }
-        let positions = self.producer.send(&records).await?;
-        changes(E::TOPIC).increment(records.len() as u64);
+        let published = self.producer.send(&records).await?;
+        changes(E::TOPIC).increment(published.count as u64);
         let mut sent = self.sent();
-        sent.report.events_published += records.len() as u64;
-        for (partition, next) in positions {
+        sent.report.events_published += published.count as u64;
+        for (partition, next) in published.positions {
             let position = sent.positions.entry(partition).or_default();
             *position = (*position).max(next);
         }

@@ -211,8 +211,7 @@ impl Client {
             if body.len() + piece.len() <= limit {
                 body.extend_from_slice(&piece);
             } else if good {
-                let reason = format!("it is larger than {} MiB", BODY_LIMIT / 1024 / 1024);
-                return Err(ProviderError::Malformed { reason });
+                return Err(ProviderError::Oversized { mib: BODY_LIMIT / 1024 / 1024 });
             } else {
                 break;
             }

@@ -30,6 +30,7 @@ use self::v2::V2;
 use self::wire::Version;
 use super::{
     NetworkPolicy, Page, PageToken, Probe, Provider, ProviderError, RunScope, TaskRunScope, TriggerCommand,
+    is_run_id,
 };
 use crate::connector::{ApiVersion, ConnectorConfig, Credentials, Secrets};
 use crate::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
@@ -198,14 +199,14 @@ impl Provider for Airflow {
 
 /// Refuses what Airflow 3 refuses too: Airflow 2 fails on it with 500, and nobody would know why.
 fn check_run_id(run: &str) -> Result<(), ProviderError> {
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || "_.~:+-".contains(letter);
-    if !run.is_empty() && run.len() <= 250 && run.chars().all(fits) {
-        return Ok(());
+    match is_run_id(run) {
+        true => Ok(()),
+        false => Err(ProviderError::Refused {
+            status: 400,
+            message: "A run id is 1 to 250 of the letters A to Z and a to z, digits and _ . ~ : + -"
+                .to_owned(),
+        }),
     }
-    Err(ProviderError::Refused {
-        status: 400,
-        message: "A run id is 1 to 250 of the letters A to Z and a to z, digits and _ . ~ : + -".to_owned(),
-    })
 }
 
 /// What an error says of a request that must not be made twice: a gateway that gave up waiting leaves it open what

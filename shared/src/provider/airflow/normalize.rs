@@ -17,6 +17,8 @@ use crate::state::{RunState, RunType, TaskState};
 const RESTLESS: [&str; 6] =
     ["last_parsed", "last_parsed_time", "last_parse_duration", "last_expired", "last_pickled", "file_token"];
 const RESTLESS_PREFIX: &str = "next_dagrun";
+/// In characters.
+const LONGEST_NAME: usize = 500;
 
 /// A pipeline without its task graph, which is asked for on its own.
 pub(super) fn pipeline(source: &Source, seen: Observation, dag: Dag) -> PipelineObserved {
@@ -30,7 +32,7 @@ pub(super) fn pipeline(source: &Source, seen: Observation, dag: Dag) -> Pipeline
         observed_at: seen.at,
         deleted: false,
         provider_status: None,
-        name: text(dag.display_name).unwrap_or_else(|| dag.dag_id.clone()),
+        name: text(dag.display_name).map_or_else(|| dag.dag_id.clone(), shortened),
         external_id: dag.dag_id,
         description: dag.description.map(storable),
         owner: owners.first().cloned(),
@@ -84,7 +86,7 @@ pub(super) fn run(source: &Source, seen: Observation, run: DagRun) -> RunObserve
         pipeline_id: PipelineId::of(source.connector_id, &run.dag_id),
         pipeline_external_id: run.dag_id,
         status: run.state.as_deref().map_or(RunState::Unknown, run_state),
-        provider_status: run.state,
+        provider_status: run.state.map(storable),
         run_type: run.run_type.as_deref().map_or(RunType::Unknown, run_type),
         logical_date: run.logical_date,
         data_interval_start: run.data_interval_start,
@@ -122,7 +124,7 @@ pub(super) fn task_run(source: &Source, seen: Observation, task: TaskInstance) -
         map_index,
         operator: task.operator.map(storable),
         status: task.state.as_deref().map_or(TaskState::Pending, task_state),
-        provider_status: task.state,
+        provider_status: task.state.map(storable),
         try_number: task.try_number,
         max_tries: task.max_tries,
         queued_at: task.queued_when,
@@ -174,6 +176,14 @@ fn task_state(word: &str) -> TaskState {
 /// Nothing where there is nothing to read.
 fn text(given: Option<String>) -> Option<String> {
     given.filter(|given| !given.is_empty()).map(storable)
+}
+
+/// Names are sorted and searched by, and PostgreSQL's indexes take no longer ones.
+fn shortened(name: String) -> String {
+    match name.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
+    }
 }
 
 /// PostgreSQL keeps any text but one with a NUL in it.

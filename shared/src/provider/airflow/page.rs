@@ -10,8 +10,9 @@ use super::window::Window;
 use super::wire::List;
 use crate::provider::{Page, PageToken, ProviderError};
 
-/// Asked of every list; servers may give fewer, so a page steps by the rows that came.
-const LIMIT: usize = 100;
+/// Asked of every list; servers may give fewer, so a page steps by the rows that came. The smaller ones are for rows so
+/// large that a page of them is too much.
+const LIMITS: [usize; 4] = [100, 20, 4, 1];
 
 /// A place in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,15 +66,32 @@ pub(super) async fn read<T: DeserializeOwned>(
     Ok(Page { items: list.items, next })
 }
 
-/// One request for one page.
+/// One page, by one request unless its rows are huge.
 pub(super) async fn ask<T: DeserializeOwned>(
     session: &Session,
     path: &[&str],
     query: &Query<'_>,
     position: &Position,
 ) -> Result<List<T>, ProviderError> {
+    let [limit, smaller @ ..] = LIMITS;
+    let mut list = ask_for(limit, session, path, query, position).await;
+    for limit in smaller {
+        if matches!(list, Err(ProviderError::Oversized { .. })) {
+            list = ask_for(limit, session, path, query, position).await;
+        }
+    }
+    list
+}
+
+async fn ask_for<T: DeserializeOwned>(
+    limit: usize,
+    session: &Session,
+    path: &[&str],
+    query: &Query<'_>,
+    position: &Position,
+) -> Result<List<T>, ProviderError> {
     let mut query = query.clone();
-    query.push(("limit", LIMIT.to_string()));
+    query.push(("limit", limit.to_string()));
     match position {
         Position::Cursor(cursor) => query.push(("cursor", cursor.clone())),
         Position::Offset(offset) => query.push(("offset", offset.to_string())),

@@ -23,12 +23,39 @@ pub(super) fn expect<T: DeserializeOwned>(answer: &Answer) -> Result<T, Provider
     if looks_like_html(&answer.body) {
         return Err(malformed(format!("{}, an HTML page instead of JSON", answer.status)));
     }
-    let mut json = serde_json::Deserializer::from_slice(&answer.body);
-    let body = serde_path_to_error::deserialize(&mut json);
+    let body = parse(&answer.body);
+    let body = body.or_else(|error| without_nan(&answer.body).map_or(Err(error), |body| parse(&body)));
     body.map_err(|error| match error.path().to_string().as_str() {
         "." => malformed(error.inner().to_string()),
         path => malformed(format!("at {path}: {}", error.inner())),
     })
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body))
+}
+
+/// Airflow 2 passes on what Python writes for numbers that JSON has no word for: here they are null. None when the body
+/// holds no such number.
+fn without_nan(body: &[u8]) -> Option<Vec<u8>> {
+    const NO_NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+    let mut clean = Vec::with_capacity(body.len());
+    let (mut in_text, mut is_escaped, mut found) = (false, false, false);
+    let mut rest = body;
+    while let [byte, behind @ ..] = rest {
+        let word = NO_NUMBERS.iter().find(|word| !in_text && rest.starts_with(word));
+        if let Some(word) = word {
+            clean.extend_from_slice(b"null");
+            rest = &rest[word.len()..];
+            found = true;
+            continue;
+        }
+        in_text ^= *byte == b'"' && !is_escaped;
+        is_escaped = in_text && *byte == b'\\' && !is_escaped;
+        clean.push(*byte);
+        rest = behind;
+    }
+    found.then_some(clean)
 }
 
 /// The body of a good answer, or none when Airflow itself says that there is no such thing. A 404 of something before
