@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use indicatif::ProgressBar;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -18,7 +20,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::block_in_place;
 
 use crate::config::Settings;
-use crate::consume::Message;
+use crate::consume::{Message, is_about_data};
 use crate::project;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,18 +34,19 @@ type Positions = BTreeMap<(String, i32), i64>;
 /// it did.
 ///
 /// # Errors
-/// When PostgreSQL or Kafka is away; the old read model stays as it was then.
+/// When PostgreSQL or Kafka is away, or the topics lack what was read of them; the old read model stays as it was then.
 pub async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
     let pool = db::pool(&settings.database, "orchestration-worker-rebuild")?;
-    let mut db = pool.acquire().await.context("PostgreSQL does not answer")?.detach();
+    let mut db = pool.acquire().await?.detach();
     // Held until this connection ends: a second rebuild would drop the first one's tables.
     let alone: bool =
         sqlx::query_scalar("select pg_try_advisory_lock(hashtext('rebuild'))").fetch_one(&mut db).await?;
     if !alone {
         bail!("another rebuild is under way; wait for its end, or stop it");
     }
-    sqlx::raw_sql(FRESH_TABLES).execute(&mut db).await.map_err(explain)?;
     let mut log = Log::open(&settings.kafka)?;
+    log.check(&projected(&mut db).await?)?;
+    sqlx::raw_sql(FRESH_TABLES).execute(&mut db).await?;
     let bar = ProgressBar::new(log.ahead()?);
     let mut swapped = false;
     for _ in 0..SWAP_TRIES {
@@ -63,16 +66,6 @@ pub async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
     let asked = ask_for_full_syncs(&pool).await?;
     println!("the read model is new, from {} records; {asked} full syncs asked for", log.read);
     Ok(())
-}
-
-/// Says who may do it, where the role may not.
-fn explain(error: sqlx::Error) -> anyhow::Error {
-    match db::is_denied(&error) {
-        true => anyhow::Error::from(error).context(
-            "tables are made anew here, which only their owner may: set DATABASE_URL to the owner's for this command",
-        ),
-        false => error.into(),
-    }
 }
 
 const FRESH_TABLES: &str = "
@@ -157,7 +150,11 @@ impl Log {
         for topic in Topic::STATE.map(|topic| kafka.topic(topic)) {
             let metadata = block_in_place(|| consumer.fetch_metadata(Some(&topic), PATIENCE))
                 .context("Kafka does not answer")?;
-            for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            let found = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            if found.clone().next().is_none() {
+                bail!("there is no topic {topic}; check --kafka-prefix");
+            }
+            for partition in found {
                 partitions.add_partition_offset(&topic, partition.id(), Offset::Beginning)?;
                 let (low, _) =
                     block_in_place(|| consumer.fetch_watermarks(&topic, partition.id(), PATIENCE))?;
@@ -166,6 +163,25 @@ impl Log {
         }
         consumer.assign(&partitions)?;
         Ok(Self { kafka: kafka.clone(), consumer, positions, read: 0 })
+    }
+
+    /// Refuses topics that do not hold all that the read model was made of: it would be swapped for less.
+    fn check(&self, projected: &Positions) -> anyhow::Result<()> {
+        let ours = projected.iter().filter(|(place, _)| self.positions.contains_key(place));
+        let mut found = projected.is_empty();
+        for ((topic, partition), next) in ours {
+            found = true;
+            let (_, high) = block_in_place(|| self.consumer.fetch_watermarks(topic, *partition, PATIENCE))?;
+            if high < *next {
+                bail!(
+                    "{topic}/{partition} ends at {high}, but {next} records of it were projected: Kafka lost them, and a rebuild would too; deploy/README.md says how to have them said again"
+                );
+            }
+        }
+        match found {
+            true => Ok(()),
+            false => bail!("nothing of these topics was ever projected; check --kafka-prefix"),
+        }
     }
 
     /// How many offsets lie before the end.
@@ -182,15 +198,8 @@ impl Log {
         while self.ahead()? > 0 {
             let messages = block_in_place(|| self.collect())?;
             let mut tx = db.begin().await?;
-            let dead = project::apply(&mut tx, &messages).await?;
+            apply(&mut tx, &messages).await?;
             tx.commit().await?;
-            if !dead.is_empty() {
-                tracing::warn!(
-                    count = dead.len(),
-                    first = dead[0].error,
-                    "records that make no sense are passed over"
-                );
-            }
             bar.inc(messages.len() as u64);
             self.read += messages.len() as u64;
         }
@@ -210,24 +219,63 @@ impl Log {
     }
 }
 
+/// Applies what makes sense, and passes over the rest. What PostgreSQL will not take for its content is searched by halves.
+fn apply<'a>(db: &'a mut PgConnection, messages: &'a [Message]) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+    async move {
+        let mut step = db.begin().await?;
+        let error = match project::apply(&mut step, messages).await {
+            Ok(dead) => {
+                dead.iter().for_each(|dead| pass_over(&messages[dead.message], &dead.error));
+                return step.commit().await;
+            }
+            Err(error) if is_about_data(&error) => error,
+            Err(error) => return Err(error),
+        };
+        step.rollback().await?;
+        if let [message] = messages {
+            pass_over(message, &error.to_string());
+            return Ok(());
+        }
+        let (first, second) = messages.split_at(messages.len() / 2);
+        apply(db, first).await?;
+        apply(db, second).await
+    }
+    .boxed()
+}
+
+fn pass_over(message: &Message, error: &str) {
+    let Message { topic_name, partition, offset, .. } = message;
+    tracing::warn!(
+        topic = topic_name,
+        partition,
+        offset,
+        error,
+        "a record makes no sense and is passed over"
+    );
+}
+
 /// Swaps the tables, unless the worker that projects meanwhile has come further than we have.
 async fn swap(db: &mut PgConnection, reached: &Positions) -> anyhow::Result<bool> {
     let mut tx = db.begin().await?;
     // No projection commits from here on.
     sqlx::raw_sql("lock table projection_offsets in exclusive mode").execute(&mut *tx).await?;
-    let live: Vec<(String, i32, i64)> =
-        sqlx::query_as("select topic, partition, next_offset from projection_offsets")
-            .fetch_all(&mut *tx)
-            .await?;
-    let is_behind = live.into_iter().any(|(topic, partition, next)| {
-        reached.get(&(topic, partition)).is_some_and(|reached| *reached < next)
-    });
+    let is_behind = projected(&mut tx)
+        .await?
+        .into_iter()
+        .any(|(place, next)| reached.get(&place).is_some_and(|reached| *reached < next));
     if is_behind {
         return Ok(false);
     }
     sqlx::raw_sql(SWAP).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(true)
+}
+
+/// How far the live read model has come.
+async fn projected(db: &mut PgConnection) -> Result<Positions, sqlx::Error> {
+    let projected: Vec<(String, i32, i64)> =
+        sqlx::query_as("select topic, partition, next_offset from projection_offsets").fetch_all(db).await?;
+    Ok(projected.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect())
 }
 
 async fn ask_for_full_syncs(pool: &PgPool) -> anyhow::Result<usize> {

@@ -201,13 +201,13 @@ async fn bury(db: &mut PgConnection, message: &Message, error: &str) -> Result<(
     Ok(())
 }
 
-/// Whether the fault lies in the record, so that trying again cannot help: data exceptions, broken constraints, and
-/// values that cannot be cast.
-fn is_about_data(error: &sqlx::Error) -> bool {
+/// Whether the fault lies in the record, so that trying again cannot help: data exceptions, broken constraints, values
+/// that are too long for an index, and those that cannot be cast.
+pub fn is_about_data(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Encode(_) => true,
         sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+            error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
         }
         _ => false,
     }

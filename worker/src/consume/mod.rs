@@ -9,7 +9,7 @@ mod told;
 use std::time::{Duration, Instant};
 
 use assigned::Assigned;
-pub use batch::{Apply, Dead, Message};
+pub use batch::{Apply, Dead, Message, is_about_data};
 use batch::{ApplyError, apply_batch};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -45,6 +45,8 @@ enum Interrupted {
     Fenced { topic: String, partition: i32 },
     #[error("the assignment could not be taken up")]
     Unassigned,
+    #[error("partitions were assigned while PostgreSQL took nothing")]
+    Reassigned,
 }
 
 /// Consumes until stopped, beginning anew after every interruption.
@@ -161,16 +163,19 @@ fn settle(
     }
 }
 
-/// Keeps the membership alive while nothing may be fetched.
-fn wait_paused(consumer: &BaseConsumer<Assigned>, pause: Duration) -> Result<(), KafkaError> {
+/// Keeps the membership alive while nothing may be fetched. A record that comes all the same is of a partition that has
+/// just been assigned, and would be lost between the batches.
+fn wait_paused(consumer: &BaseConsumer<Assigned>, pause: Duration) -> Result<(), Interrupted> {
     consumer.pause(&consumer.assignment()?)?;
     let until = Instant::now() + pause;
     while Instant::now() < until {
-        if consumer.poll(Duration::from_millis(50)).is_some() {
-            break;
+        match consumer.poll(Duration::from_millis(50)) {
+            None => {}
+            Some(Ok(_)) => return Err(Interrupted::Reassigned),
+            Some(Err(_)) => break,
         }
     }
-    consumer.resume(&consumer.assignment()?)
+    Ok(consumer.resume(&consumer.assignment()?)?)
 }
 
 fn commit(consumer: &BaseConsumer<Assigned>, positions: &batch::Positions) -> Result<(), KafkaError> {

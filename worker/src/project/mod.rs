@@ -34,6 +34,9 @@ pub trait Projection: Observed + Send + Sync + Unpin + 'static {
 
     /// How old it is, if it can grow too old.
     fn age(&self) -> Option<Age>;
+
+    /// The same, with the names of what it belongs to from another event of it: the rows that tell them may not be here yet.
+    fn named_as(self, other: &Self) -> Self;
 }
 
 /// How old an entity is by its own times.
@@ -169,13 +172,13 @@ async fn keep<E: Projection>(
     let here: HashSet<Uuid> = known.keys().copied().collect();
     let mut newest: HashMap<Uuid, (i64, i64, Option<&E>)> =
         known.into_values().map(|known| (known.id, (known.version, known.log_offset, None))).collect();
-    let mut superseded = BTreeSet::new();
+    let mut superseded: HashMap<Uuid, &E> = HashMap::new();
     for (index, event) in events {
         let offset = messages[*index].offset;
         match newest.get(&event.subject()) {
             Some((version, at, _)) if event.version() < *version => {
                 if offset > *at {
-                    superseded.insert(event.subject());
+                    superseded.insert(event.subject(), event);
                 }
             }
             Some((version, _, _)) if event.version() == *version => {}
@@ -188,8 +191,9 @@ async fn keep<E: Projection>(
     let too_old = too_old::<E>(&mut *db, unknown).await?;
     newest.retain(|id, _| !too_old.contains(id));
     upsert(db, newest.into_values()).await?;
-    for event in find::<E>(&mut *db, &Vec::from_iter(superseded)).await? {
-        outbox::put(db, &event).await?;
+    for winner in find::<E>(&mut *db, &Vec::from_iter(superseded.keys().copied())).await? {
+        let older = superseded[&winner.subject()];
+        outbox::put(db, &winner.named_as(older)).await?;
     }
     Ok(())
 }

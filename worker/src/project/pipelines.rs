@@ -44,6 +44,10 @@ impl Projection for PipelineObserved {
 
     const TOO_OLD: &'static str = "select null::uuid where false";
 
+    fn named_as(self, _: &Self) -> Self {
+        self
+    }
+
     fn age(&self) -> Option<Age> {
         None
     }

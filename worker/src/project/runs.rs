@@ -65,6 +65,10 @@ impl Projection for RunObserved {
             and not exists (select from comments c where c.run_id = old.id and c.task_run_id is null)
             and not exists (select from comments c where c.run_id = old.id and c.task_run_id is not null)";
 
+    fn named_as(self, other: &Self) -> Self {
+        Self { pipeline_external_id: other.pipeline_external_id.clone(), ..self }
+    }
+
     fn age(&self) -> Option<Age> {
         let due_at = self.run_after.or(self.logical_date).or(self.queued_at).or(self.started_at);
         let times = [self.run_after, self.logical_date, self.queued_at, self.started_at, self.ended_at];

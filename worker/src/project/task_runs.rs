@@ -60,6 +60,14 @@ impl Projection for TaskRunObserved {
                     and not exists (select from comments c where c.run_id = old.run_id and c.task_run_id is not null)
                 end";
 
+    fn named_as(self, other: &Self) -> Self {
+        Self {
+            pipeline_external_id: other.pipeline_external_id.clone(),
+            run_external_id: other.run_external_id.clone(),
+            ..self
+        }
+    }
+
     fn age(&self) -> Option<Age> {
         let times = [self.queued_at, self.started_at, self.ended_at];
         let settled_at = times.into_iter().flatten().max().unwrap_or(self.observed_at);

@@ -1,8 +1,19 @@
 //! PostgreSQL and Kafka go away under a running worker and come back: so does the worker, by itself, and nothing of
 //! what was asked or published meanwhile is missing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use local::Service;
+use shared::events::Topic;
 use shared::state::RunState;
+use sqlx::PgConnection;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use worker::consume::{self, Consumption, Dead, Message};
+use worker::project;
 
 use crate::stage::Stage;
 use crate::worker_process::Worker;
@@ -30,8 +41,60 @@ async fn postgres_and_kafka_killed_under_a_running_worker_come_back_with_nothing
     stage.until("select count(*) = 3 from runs").await;
     // What the worker said while Kafka was away was kept, and is told now.
     stage.until("select count(*) = 0 from outbox").await;
-    let told = stage.events(shared::events::Topic::Syncs, &sync.to_string());
+    let told = stage.events(Topic::Syncs, &sync.to_string());
     assert_eq!(told.last().unwrap().1["status"], "failed");
+}
+
+static REFUSES: AtomicBool = AtomicBool::new(false);
+
+/// Projects, unless PostgreSQL is said to take nothing.
+fn apply<'a>(
+    db: &'a mut PgConnection,
+    messages: &'a [Message],
+) -> BoxFuture<'a, Result<Vec<Dead>, sqlx::Error>> {
+    async move {
+        match REFUSES.load(Ordering::SeqCst) {
+            true => Err(sqlx::Error::PoolTimedOut),
+            false => project::apply(db, messages).await,
+        }
+    }
+    .boxed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_assigned_while_postgres_takes_nothing_is_not_lost() {
+    let stage = Stage::empty().await;
+    let consumption = Consumption {
+        kafka: stage.kafka().clone(),
+        pool: stage.parts.runner.pool.clone(),
+        group: "projector",
+        topics: &Topic::STATE,
+        apply,
+    };
+    let consume = |stop: CancellationToken| {
+        let (consumption, runtime) = (consumption.clone(), Handle::current());
+        tokio::task::spawn_blocking(move || consume::run(&consumption, &runtime, &stop))
+    };
+    let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
+    // A thread that goes on would keep a test from failing.
+    let _ends = [stop.clone().drop_guard(), leave.clone().drop_guard()];
+    let (staying, leaving) = (consume(stop.clone()), consume(leave.clone()));
+    let runs = |from: i32, to: i32| -> Vec<_> {
+        (from..to).map(|run| stage.run("sales", &format!("r{run}"), 1, RunState::Success)).collect()
+    };
+    stage.send(&runs(0, 40)).await;
+    stage.until("select count(*) = 40 from runs").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    REFUSES.store(true, Ordering::SeqCst);
+    stage.send(&runs(40, 80)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    leave.cancel();
+    leaving.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    REFUSES.store(false, Ordering::SeqCst);
+    stage.until("select count(*) = 80 from runs").await;
+    stop.cancel();
+    staying.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +104,7 @@ async fn a_worker_that_is_stopped_while_it_joins_its_group_ends() {
     for step in 0..40 {
         let parts = stage.parts_again();
         let tasks = parts.tasks.clone();
-        tokio::time::sleep(std::time::Duration::from_millis(25 * step)).await;
+        tokio::time::sleep(Duration::from_millis(25 * step)).await;
         parts.stop().await;
         assert!(tasks.is_empty(), "stopped after {} ms it does not end", 25 * step);
     }

@@ -2,10 +2,14 @@
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use shared::events::{PipelineObserved, Record, RunObserved, Topic};
-use shared::state::RunState;
+use rand::distr::Alphanumeric;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use shared::events::{PipelineObserved, Record, RunObserved, TaskRunObserved, Topic};
+use shared::state::{RunState, TaskState};
 
 use crate::stage::Stage;
+use crate::worker_process::run_as_owner;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_says_what_its_event_said() {
@@ -83,6 +87,33 @@ async fn an_older_record_behind_a_newer_one_does_not_have_the_last_word_in_the_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_winner_that_is_sent_again_has_its_names_though_their_rows_are_not_here() {
+    let stage = Stage::new().await;
+    let task_run =
+        |version, state| TaskRunObserved { version, ..stage.task_run("sales", "r1", "load", -1, state) };
+    stage.send(&[task_run(9, TaskState::Success)]).await;
+    stage.until("select count(*) = 1 from task_runs").await;
+    stage.send(&[task_run(4, TaskState::Running)]).await;
+    stage.until("select sum(next_offset) = 3 from projection_offsets").await;
+    let last =
+        stage.events(Topic::TaskRuns, &task_run(9, TaskState::Success).id.to_string()).pop().unwrap().1;
+    assert_eq!(
+        (&last["version"], &last["pipeline_external_id"], &last["run_external_id"]),
+        (&9.into(), &"sales".into(), &"r1".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_too_long_for_its_index_is_kept_apart() {
+    let stage = Stage::new().await;
+    let mut rng = StdRng::seed_from_u64(1);
+    let name = (0..4_000).map(|_| char::from(rng.sample(Alphanumeric))).collect();
+    stage.send(&[PipelineObserved { name, ..stage.pipeline("long", 1) }, stage.pipeline("sales", 1)]).await;
+    stage.until("select count(*) = 1 from dead_letters").await;
+    stage.until("select count(*) = 1 from pipelines").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_kept_as_a_dead_letter_and_the_next_record_goes_on() {
     let stage = Stage::new().await;
     let good = stage.run("sales", "r1", 1, RunState::Success);
@@ -99,6 +130,9 @@ async fn nonsense_is_kept_as_a_dead_letter_and_the_next_record_goes_on() {
     stage.producer().send(&records).await.unwrap();
     stage.until("select count(*) = 3 from dead_letters").await;
     stage.until("select count(*) = 1 from runs where external_id = 'r1'").await;
+    // What was passed over once is passed over by a rebuild, too.
+    run_as_owner(&stage, &["rebuild"]);
+    assert_eq!(stage.number("select count(*) from runs where external_id = 'r1'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
