@@ -5,7 +5,7 @@
 mod commands;
 mod reseal;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 use shared::audit::{self, Act, Action, Actor};
@@ -33,26 +33,11 @@ pub async fn run(command: AdminCommand, json: bool) -> anyhow::Result<()> {
         AdminCommand::Key(on) => key(&open(&on.database)?, on.command).await,
         AdminCommand::Credentials(on) => credentials(&open(&on.database)?, on.command).await,
     };
-    print(&answer.map_err(explain)?, json)
-}
-
-/// Says what to do about a database that cannot be used as it is.
-fn explain(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => {
-            error.context("PostgreSQL does not answer; check DATABASE_URL and that it is up")
-        }
-        Some(sqlx::Error::Database(fault)) if fault.code().as_deref() == Some("42P01") => {
-            error.context("The schema is missing; run `orchestration-api migrate` first")
-        }
-        Some(denied) if db::is_denied(denied) => error
-            .context("This takes the owner of the schema; set DATABASE_URL to the owner's for this command"),
-        _ => error,
-    }
+    print(&answer?, json)
 }
 
 fn open(database: &DatabaseConfig) -> anyhow::Result<PgPool> {
-    db::pool(database, APPLICATION).context("DATABASE_URL cannot be read")
+    Ok(db::pool(database, APPLICATION)?)
 }
 
 async fn space(db: &PgPool, command: SpaceCommand) -> anyhow::Result<Value> {

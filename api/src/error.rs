@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use shared::connector::StoredError;
 use shared::provider::ProviderError;
 use shared::secrets::SecretError;
 use shared::state::Role;
@@ -39,7 +40,7 @@ pub enum ApiError {
     /// There is no room for one more event stream.
     TooManyStreams(Full),
     Internal,
-    /// What is away.
+    /// What is away, or going.
     Unavailable(&'static str),
     /// The provider's own refusal.
     Refused {
@@ -103,7 +104,7 @@ impl ApiError {
             Self::TooManyStreams(Full::Process) => {
                 "No more event streams can be open here; try again in a moment".to_owned()
             }
-            Self::Unavailable(what) => format!("{what} does not answer; try again in a moment"),
+            Self::Unavailable(what) => format!("{what}; try again in a moment"),
             Self::OutcomeUnknown => {
                 "What the provider made of it is not known yet; ask again with the same Idempotency-Key"
                     .to_owned()
@@ -142,7 +143,7 @@ impl From<sqlx::Error> for ApiError {
         match is_outage(&error) {
             true => {
                 tracing::warn!(%error, "PostgreSQL does not answer");
-                Self::Unavailable("The database")
+                Self::Unavailable("The database does not answer")
             }
             false => {
                 tracing::error!(%error, "a statement failed");
@@ -161,9 +162,12 @@ fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Connection lost, rolled back by another, out of resources, stopped by an operator or a time-out.
+        // Connection lost, read-only after a failover, not let in, rolled back by another, out of resources, stopped by an
+        // operator or a time-out.
         sqlx::Error::Database(fault) => fault.code().is_some_and(|code| {
-            ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+            ["08", "25006", "28", "3D", "40", "53", "55", "57", "58"]
+                .iter()
+                .any(|class| code.starts_with(class))
         }),
         _ => false,
     }
@@ -173,6 +177,13 @@ impl From<SecretError> for ApiError {
     fn from(error: SecretError) -> Self {
         tracing::error!(%error, "a secret cannot be handled");
         Self::Internal
+    }
+}
+
+impl From<StoredError> for ApiError {
+    fn from(error: StoredError) -> Self {
+        tracing::error!(%error, "a connector cannot be used");
+        Self::NotSent(error.to_string())
     }
 }
 

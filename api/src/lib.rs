@@ -28,15 +28,19 @@ use shared::db;
 /// # Errors
 /// With one sentence for the person who typed it.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
+    let outcome = match cli.command {
         Command::Serve(config) => serve::serve(*config).await,
         Command::Migrate(config) => migrate(&config).await,
         Command::Admin(command) => admin::run(command, cli.json).await,
-    }
+    };
+    outcome.map_err(|error| match db::advice(error.as_ref()) {
+        Some(advice) => error.context(advice),
+        None => error,
+    })
 }
 
 async fn migrate(config: &MigrateConfig) -> anyhow::Result<()> {
-    let pool = db::pool(&config.database, config::APPLICATION).context("DATABASE_URL cannot be read")?;
+    let pool = db::pool(&config.database, config::APPLICATION)?;
     db::migrate(&pool).await.context("The schema could not be brought up to date")?;
     let granted =
         db::grant(&pool, &config.roles).await.context("The roles could not be granted their rights")?;

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessMemory;
 use crate::config::{APPLICATION, ServeConfig};
-use crate::connection::Listener;
+use crate::connection::{Listener, Patience};
 use crate::limit::Limiter;
 use crate::live::Live;
 use crate::state::{App, Parts};
@@ -25,6 +25,8 @@ use crate::{edge, live, routes};
 const FINISH: Duration = Duration::from_secs(12);
 /// How long a client may take nothing of what is sent to it.
 const STALLED: Duration = Duration::from_secs(30);
+/// How long at least a connection is kept that waits for its next request.
+const KEPT: Duration = Duration::from_secs(75);
 
 /// Serves until the process is asked to stop.
 ///
@@ -45,7 +47,9 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
 
     let drained = CancellationToken::new();
     let router = routes::router(app.clone());
-    let server = axum::serve(Listener::new(listener, STALLED), router)
+    let idle = 2 * app.time_out.max(app.live.heartbeat());
+    let patience = Patience { write: STALLED, idle: idle.max(KEPT) };
+    let server = axum::serve(Listener::new(listener, patience), router)
         .with_graceful_shutdown(drained.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
     stopping.cancelled().await;
@@ -57,7 +61,7 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
 
 fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App> {
     Ok(App::new(Parts {
-        db: db::pool(&config.database, APPLICATION).context("DATABASE_URL cannot be read")?,
+        db: db::pool(&config.database, APPLICATION)?,
         kafka: Probe::new(&config.kafka).context("The Kafka settings cannot work")?,
         access: AccessMemory::default(),
         keyring: Keyring::new(&config.sealing)?,

@@ -1,7 +1,10 @@
 //! A connector's settings as they are stored: where the provider is, how to speak to it, when to poll it. The API
 //! writes them, the worker reads them; keeping the secrets sealed is for `secrets`.
 
+mod stored;
+
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
@@ -11,6 +14,7 @@ use reqwest::header::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
+pub use stored::{StoredError, open_stored};
 use url::Url;
 
 use crate::ids::ConnectorId;
@@ -42,6 +46,10 @@ pub struct ConnectorConfig {
 }
 
 impl ConnectorConfig {
+    pub const HISTORY_DAYS: RangeInclusive<i64> = 1..=3650;
+    pub const MAX_REQUESTS_IN_FLIGHT: RangeInclusive<i64> = 1..=32;
+    pub const MAX_REQUESTS_PER_SECOND: RangeInclusive<i64> = 1..=1000;
+
     /// 30 days.
     pub fn default_history_days() -> u16 {
         30

@@ -1,6 +1,8 @@
 //! The way to PostgreSQL: the pool, the migrations, and the rights of the roles. What is asked over it is for the
 //! stores and projections.
 
+use std::error::Error;
+use std::iter::successors;
 use std::time::Duration;
 
 use clap::Args;
@@ -185,6 +187,24 @@ pub async fn grant(pool: &PgPool, roles: &Roles) -> Result<Vec<String>, sqlx::Er
 /// Whether an error means that the role may not do what was asked.
 pub fn is_denied(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "42501")
+}
+
+/// What who typed a command can do about its error, where the database is behind it.
+pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut causes = successors(Some(error), |&error| error.source());
+    match causes.find_map(|cause| cause.downcast_ref::<sqlx::Error>())? {
+        sqlx::Error::Configuration(_) => Some("DATABASE_URL is not a PostgreSQL URL"),
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => {
+            Some("PostgreSQL does not answer; check DATABASE_URL and that it is up")
+        }
+        sqlx::Error::Database(fault) if fault.code().as_deref() == Some("42P01") => {
+            Some("The schema is missing; run `orchestration-api migrate` first")
+        }
+        denied if is_denied(denied) => {
+            Some("This takes the owner of the schema; set DATABASE_URL to the owner's for this command")
+        }
+        _ => None,
+    }
 }
 
 /// Marks the moment before a page is asked for. The version comes from a sequence, so that it orders observations of

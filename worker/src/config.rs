@@ -95,6 +95,10 @@ pub struct SyncArgs {
     #[arg(long, requires = "full")]
     pub accept_mass_deletion: bool,
 
+    /// How many seconds another worker may keep the connector from this one
+    #[arg(long, default_value_t = 600)]
+    pub wait_for_others: u64,
+
     #[command(flatten)]
     pub settings: Settings,
 }

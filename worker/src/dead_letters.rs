@@ -48,8 +48,7 @@ pub async fn list(args: &ListArgs) -> anyhow::Result<()> {
     )
     .bind(args.most)
     .fetch_all(&pool)
-    .await
-    .context("PostgreSQL does not answer")?;
+    .await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&letters)?);
         return Ok(());
@@ -91,8 +90,7 @@ async fn check_ids(pool: &PgPool, ids: &[Uuid]) -> anyhow::Result<()> {
     )
     .bind(ids)
     .fetch_all(pool)
-    .await
-    .context("PostgreSQL does not answer")?;
+    .await?;
     match missing.first() {
         None => Ok(()),
         Some(first) => bail!("{first} is no dead letter that waits; `dead-letters list` shows those that do"),
@@ -111,8 +109,7 @@ async fn replay_some(
     )
     .bind(only)
     .fetch_all(pool)
-    .await
-    .context("PostgreSQL does not answer")?;
+    .await?;
     let ids: Vec<Uuid> = stored.iter().map(|letter| letter.id).collect();
     let records =
         stored.into_iter().map(|letter| letter.into_record(kafka)).collect::<Result<Vec<_>, _>>()?;

@@ -1,9 +1,9 @@
 //! One sync in the foreground, for an operator at a terminal: asked for like any other, taken by this very process,
 //! and watched to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use shared::audit::{self, Act, Actor};
 use shared::events::SyncReport;
@@ -18,12 +18,12 @@ use crate::config::SyncArgs;
 use crate::process::Parts;
 use crate::sync::{Progress, Stage};
 
-const WAIT_FOR_OTHERS: Duration = Duration::from_secs(600);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Syncs a connector and prints what it did.
 ///
 /// # Errors
-/// When there is no such connector, the sync fails, or another worker keeps the connector for ten minutes.
+/// When there is no such connector, it is switched off, the sync fails, or another worker keeps the connector for too long.
 pub async fn sync(args: &SyncArgs) -> anyhow::Result<()> {
     let parts = Parts::open(&args.settings, shutdown::on_signal()?)?;
     let sync = request(&parts.runner.pool, args).await?;
@@ -32,43 +32,50 @@ pub async fn sync(args: &SyncArgs) -> anyhow::Result<()> {
     parts.start_relay();
     let progress = watch::Sender::new(Progress::default());
     let bar = tokio::spawn(show(progress.subscribe()));
-    let watched =
-        tokio::time::timeout(WAIT_FOR_OTHERS, watch_to_end(&parts, sync, args.connector, &progress)).await;
+    let patience = Duration::from_secs(args.wait_for_others);
+    let watched = watch_to_end(&parts, sync, args.connector, patience, &progress).await;
     drop(progress);
     bar.await?;
     parts.stop().await;
-    watched.context("another worker has kept this connector for ten minutes; see its log")?
+    watched
+}
+
+/// Asks for the sync of a connector that can be synced.
+async fn request(pool: &PgPool, args: &SyncArgs) -> anyhow::Result<SyncId> {
+    let connector = args.connector;
+    let found: Option<(SpaceId, bool)> =
+        sqlx::query_as("select space_id, is_active from connectors where id = $1 and deleted_at is null")
+            .bind(connector)
+            .fetch_optional(pool)
+            .await?;
+    match found {
+        Some((space, true)) => Ok(write_down(pool, space, args).await?),
+        Some((_, false)) => bail!("the connector {connector} is switched off; set is_active first"),
+        None => bail!("there is no connector {connector}"),
+    }
 }
 
 /// Writes the request down, already accepted: it does not need the way through Kafka.
-async fn request(pool: &PgPool, args: &SyncArgs) -> anyhow::Result<SyncId> {
+async fn write_down(pool: &PgPool, space: SpaceId, args: &SyncArgs) -> Result<SyncId, sqlx::Error> {
     let id = SyncId(Uuid::now_v7());
     let SyncArgs { connector, full, accept_mass_deletion, .. } = *args;
-    let written = async {
-        let mut tx = pool.begin().await?;
-        let space: Option<SpaceId> = sqlx::query_scalar(
-            r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
-                   requested_at, accepted_at)
-               select $1, space_id, id, 'queued', 'manual', $3, $4, now(), now() from connectors
-               where id = $2 and deleted_at is null returning space_id"#,
-        )
-        .bind(id)
-        .bind(connector)
-        .bind(full)
-        .bind(accept_mass_deletion)
-        .fetch_optional(&mut *tx)
-        .await?;
-        if let Some(space) = space {
-            let act = Act::request_sync(Actor::CommandLine, connector, id, full, accept_mass_deletion);
-            audit::record(&mut tx, space, &act).await?;
-        }
-        tx.commit().await?;
-        Ok::<_, sqlx::Error>(space.is_some())
-    };
-    match written.await.context("PostgreSQL does not answer")? {
-        true => Ok(id),
-        false => bail!("there is no connector {connector}"),
-    }
+    let mut tx = pool.begin().await?;
+    sqlx::query(
+        r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
+               requested_at, accepted_at)
+           values ($1, $2, $3, 'queued', 'manual', $4, $5, now(), now())"#,
+    )
+    .bind(id)
+    .bind(space)
+    .bind(connector)
+    .bind(full)
+    .bind(accept_mass_deletion)
+    .execute(&mut *tx)
+    .await?;
+    let act = Act::request_sync(Actor::CommandLine, connector, id, full, accept_mass_deletion);
+    audit::record(&mut tx, space, &act).await?;
+    tx.commit().await?;
+    Ok(id)
 }
 
 /// Runs jobs of the connector until the sync has ended, here or in another worker.
@@ -76,8 +83,10 @@ async fn watch_to_end(
     parts: &Parts,
     sync: SyncId,
     connector: ConnectorId,
+    patience: Duration,
     progress: &watch::Sender<Progress>,
 ) -> anyhow::Result<()> {
+    let mut waiting_since = Instant::now();
     loop {
         if parts.runner.stop.is_cancelled() {
             bail!("stopped; the sync stays queued for the next worker");
@@ -94,13 +103,19 @@ async fn watch_to_end(
                 return Ok(());
             }
             ("failed", error) => bail!(error.unwrap_or_default()),
-            ("running", _) if ran.is_none() => {
-                progress
-                    .send_modify(|progress| (progress.stage, progress.report) = (Stage::Elsewhere, report.0));
-                tokio::time::sleep(Duration::from_millis(500)).await;
+            _ if ran.is_some() => waiting_since = Instant::now(),
+            _ if waiting_since.elapsed() > patience => bail!(
+                "another worker has kept this connector for {} s; see its log, or wait longer with --wait-for-others",
+                patience.as_secs()
+            ),
+            (status, _) => {
+                if status == "running" {
+                    progress.send_modify(|progress| {
+                        (progress.stage, progress.report) = (Stage::Elsewhere, report.0);
+                    });
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
             }
-            _ if ran.is_none() => tokio::time::sleep(Duration::from_millis(500)).await,
-            _ => {}
         }
     }
 }

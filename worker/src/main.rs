@@ -1,6 +1,7 @@
 //! The worker's entry: reads the command line and starts what it says.
 
 use clap::Parser;
+use shared::db;
 use shared::telemetry::start_logging;
 use worker::config::{Cli, Command, DeadLetters};
 use worker::{dead_letters, foreground, process, rebuild};
@@ -32,5 +33,8 @@ async fn start(
     command: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let _logging = start_logging(log, "orchestration-worker").map_err(anyhow::Error::msg)?;
-    command.await
+    command.await.map_err(|error| match db::advice(error.as_ref()) {
+        Some(advice) => error.context(advice),
+        None => error,
+    })
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 use shared::audit::{self, Act, Action, Actor};
-use shared::connector::{AIRFLOW, ConnectorConfig, Secrets, credentials_place};
+use shared::connector::{AIRFLOW, ConnectorConfig, Secrets, StoredError, credentials_place, open_stored};
 use shared::ids::{ConnectorId, SpaceId, SyncId, UserId};
 use shared::secrets::Keyring;
 use shared::syncs::announce;
@@ -82,6 +82,20 @@ pub struct Opening {
     #[sqlx(json)]
     pub config: Value,
     pub credentials_sealed: Option<Vec<u8>>,
+}
+
+impl Opening {
+    /// What an airflow connector's row says.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the credentials open with none of the keys.
+    pub fn open(
+        self,
+        connector: ConnectorId,
+        keyring: &Keyring,
+    ) -> Result<(ConnectorConfig, Secrets), StoredError> {
+        open_stored(connector, self.config, self.credentials_sealed.as_deref(), keyring)
+    }
 }
 
 const COLUMNS: &str = "select c.id, c.name, c.connector_type, c.is_active, c.config,
@@ -250,17 +264,6 @@ pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, connector: Connec
     Ok(true)
 }
 
-/// Reads credentials back, to speak to the provider with them.
-///
-/// # Errors
-/// When they open with none of the keys.
-pub fn unseal(keyring: &Keyring, connector: ConnectorId, sealed: Option<&[u8]>) -> ApiResult<Secrets> {
-    match sealed {
-        None => Ok(Secrets::default()),
-        Some(sealed) => Ok(serde_json::from_slice(&keyring.open(&credentials_place(connector), sealed)?)?),
-    }
-}
-
 fn seal(keyring: &Keyring, connector: ConnectorId, credentials: &Secrets) -> ApiResult<Vec<u8>> {
     Ok(keyring.seal(&credentials_place(connector), &serde_json::to_vec(credentials)?)?)
 }
@@ -281,8 +284,8 @@ pub fn complete_config(given: &Value) -> Value {
         "base_url": field("base_url", Value::Null),
         "api_version": field("api_version", json!("auto")),
         "schedule": field("schedule", Value::Null),
-        "history_days": field("history_days", json!(30)),
-        "verify_tls": field("verify_tls", json!(true)),
+        "history_days": field("history_days", json!(ConnectorConfig::default_history_days())),
+        "verify_tls": field("verify_tls", json!(ConnectorConfig::default_verify_tls())),
         "max_requests_in_flight":
             field("max_requests_in_flight", json!(ConnectorConfig::default_max_requests_in_flight())),
         "max_requests_per_second":

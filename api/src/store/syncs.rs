@@ -82,8 +82,9 @@ pub async fn list(
     sql.push(" order by s.requested_at desc, s.id desc limit ").push_bind(paging.limit());
     sql.push(" offset ").push_bind(paging.offset());
     let rows = sql.build_query_as().fetch_all(db).await?;
-    let total = sqlx::query_scalar("select count(*) from syncs where connector_id = $1")
+    let total = sqlx::query_scalar("select count(*) from syncs where connector_id = $1 and space_id = $2")
         .bind(connector)
+        .bind(space)
         .fetch_one(db)
         .await?;
     Ok(Rows { rows, total })
@@ -236,6 +237,11 @@ async fn join_waiting(
     let Some((id, enough)) = waiting else {
         return Ok(None);
     };
+    // What is read for it must have been read after this wish, too.
+    sqlx::query("update syncs set asked_at = clock_timestamp() where id = $1")
+        .bind(id)
+        .execute(&mut *db)
+        .await?;
     if !enough {
         sqlx::query(
             r#"update syncs set "full" = "full" or $2, accept_mass_deletion = accept_mass_deletion or $3,

@@ -77,6 +77,8 @@ async fn one_that_waits_serves_every_wish_and_one_that_runs_serves_none() {
     assert_eq!(second["requested_by"]["name"], "Edith");
     let third = world.ask(Method::POST, EDITOR, &path(&world), json!({"full": false})).await.expect(202);
     assert_eq!((&third["id"], &third["full"]), (&first["id"], &json!(true)));
+    // What was read before the third was asked would not serve it.
+    assert_eq!(world.number("select count(*) from syncs where asked_at > requested_at").await, 1);
     assert_eq!(world.number("select count(*) from syncs where accept_mass_deletion").await, 1);
     world.sql("update syncs set status = 'running', started_at = now()").await;
     let behind = world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(202);

@@ -8,6 +8,7 @@ use shared::ids::{RunId, TaskRunId};
 use shared::provider::TaskRunScope;
 use uuid::Uuid;
 
+use super::error::is_about_one;
 use super::listing::Listed;
 use super::{Sync, SyncError};
 use crate::project::find;
@@ -32,16 +33,29 @@ impl Sync<'_> {
             .filter(|(_, name)| !listed.contains(name))
             .map(|(id, name)| (name, id))
             .collect();
+        // Also before the brake: whoever lets them pass it has seen them missing before.
+        let gone = self.note_absences(&missing).await?;
         if missing.len() * BRAKE > total && !self.job.accept_mass_deletion {
             return Err(SyncError::MassDeletion { missing: missing.len(), total });
         }
-        for name in self.note_absences(&missing).await? {
-            let seen = self.observe().await?;
-            if !self.provider.has_pipeline(&name).await? {
-                self.deactivate(missing[&name], seen).await?;
-            }
+        for name in gone {
+            self.deactivate_if_gone(&name, missing[&name]).await?;
         }
         Ok(())
+    }
+
+    /// One of which the provider does not tell, since it may not be read any more, say, stays and holds up nothing.
+    async fn deactivate_if_gone(&self, name: &str, pipeline: Uuid) -> Result<(), SyncError> {
+        let seen = self.observe().await?;
+        match self.provider.has_pipeline(name).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.deactivate(pipeline, seen).await,
+            Err(error) if is_about_one(&error) => {
+                tracing::warn!(pipeline = name, %error, "a pipeline is no longer listed, and whether it is gone is not told");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Counts the absences, forgets those that ended, and tells which pipelines have been missing long enough.

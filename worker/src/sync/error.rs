@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use shared::connector::StoredError;
 use shared::kafka::SendError;
 use shared::provider::ProviderError;
-use shared::secrets::SecretError;
 
 /// What ended a sync before its time. The text goes into the sync's `error`.
 #[derive(Debug, thiserror::Error)]
@@ -15,10 +15,12 @@ pub enum SyncError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Kafka(#[from] SendError),
-    #[error("The connector's settings cannot be used: {0}")]
-    Settings(String),
-    #[error("The connector's credentials cannot be read: {0}")]
-    Credentials(#[from] SecretError),
+    #[error("The connector was deleted; nothing is synced from it any more.")]
+    Deleted,
+    #[error("Only Airflow connectors can be synced.")]
+    OtherType,
+    #[error(transparent)]
+    Stored(#[from] StoredError),
     #[error(
         "The events were published, but the read model is {behind} records behind; look at the worker's log."
     )]
@@ -53,5 +55,6 @@ pub fn is_about_one(error: &ProviderError) -> bool {
             | ProviderError::Forbidden { .. }
             | ProviderError::Refused { .. }
             | ProviderError::Malformed { .. }
+            | ProviderError::Oversized { .. }
     )
 }

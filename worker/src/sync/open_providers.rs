@@ -43,4 +43,9 @@ impl OpenProviders {
         open.insert(job.connector_id, Open { config, secrets, provider: provider.clone() });
         Ok(provider)
     }
+
+    /// Closes the provider of a connector: what was found out about it may be wrong by now, such as its version.
+    pub fn close(&self, connector: ConnectorId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&connector);
+    }
 }

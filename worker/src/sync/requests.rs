@@ -41,20 +41,13 @@ async fn accept(
     request: &SyncRequested,
     trace: Trace,
 ) -> Result<Option<String>, sqlx::Error> {
-    let connector: Option<String> =
-        sqlx::query_scalar("select connector_type from connectors where id = $1 and deleted_at is null")
-            .bind(request.connector_id)
-            .fetch_optional(&mut *db)
-            .await?;
-    match connector.as_deref() {
-        None => return Ok(Some(format!("there is no connector {}", request.connector_id))),
-        Some(AIRFLOW) => {}
-        Some(other) => return Ok(Some(format!("only Airflow connectors are supported, not {other}"))),
+    if let Some(why) = refuse(db, request).await? {
+        return Ok(Some(why));
     }
     let taken: Option<(SpaceId, bool)> = sqlx::query_as(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
-               requested_at, accepted_at, traceparent)
-           select $1, space_id, id, 'queued', 'manual', $3, $4, least($5, now()), now(), $6 from connectors
+               requested_at, asked_at, accepted_at, traceparent)
+           select $1, space_id, id, 'queued', 'manual', $3, $4, least($5, now()), now(), now(), $6 from connectors
            where id = $2
            on conflict (id) do update set accepted_at = now() where syncs.accepted_at is null
            returning space_id, xmax = 0"#,
@@ -76,4 +69,27 @@ async fn accept(
         announce(db, &[request.id]).await?;
     }
     Ok(None)
+}
+
+/// Why a request makes no sense. One that was asked for while its connector was switched on is still served.
+async fn refuse(db: &mut PgConnection, request: &SyncRequested) -> Result<Option<String>, sqlx::Error> {
+    let SyncRequested { id, connector_id, .. } = request;
+    let connector: Option<(String, bool)> = sqlx::query_as(
+        "select connector_type, is_active or exists (select from syncs where id = $2)
+         from connectors where id = $1 and deleted_at is null",
+    )
+    .bind(connector_id)
+    .bind(id)
+    .fetch_optional(db)
+    .await?;
+    Ok(match connector {
+        None => Some(format!("there is no connector {connector_id}")),
+        Some((kind, _)) if kind != AIRFLOW => {
+            Some(format!("only Airflow connectors are supported, not {kind}"))
+        }
+        Some((_, false)) => {
+            Some(format!("the connector {connector_id} is switched off; set is_active first"))
+        }
+        Some((_, true)) => None,
+    })
 }

@@ -162,12 +162,20 @@ impl Runner {
     async fn run_job(&self, job: &Job, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
         let provider = self.providers.open(job, self.network)?;
         let synced = tokio::select! {
-            synced = sync_connector(&self.pool, &self.producer, job, provider.as_ref(), progress) => synced?,
+            synced = sync_connector(&self.pool, &self.producer, job, provider.as_ref(), progress) => {
+                synced.inspect_err(|error| self.close_unless_transient(job, error))?
+            }
             lost = self.hold_lease(job, progress) => return Err(lost),
             () = self.stop.cancelled() => return Err(SyncError::Stopped),
         };
         jobs::succeed(&self.pool, job, &synced).await?;
         Ok(synced)
+    }
+
+    fn close_unless_transient(&self, job: &Job, error: &SyncError) {
+        if matches!(error, SyncError::Provider(error) if !error.is_transient()) {
+            self.providers.close(job.connector_id);
+        }
     }
 
     /// Renews the lease until it is lost. A database that is away for less than the lease does not end a sync.

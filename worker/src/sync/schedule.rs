@@ -105,7 +105,7 @@ fn next_tick(due: &Due) -> (Option<DateTime<Utc>>, usize) {
 }
 
 /// Makes jobs for runs that were triggered here and have not ended: their changes show within seconds, without waiting
-/// for the schedule. The longer a run takes the less often it is asked for, at every tenth of its age.
+/// for the schedule. The longer ago it was triggered the less often it is asked for, at every tenth of that time.
 ///
 /// # Errors
 /// When PostgreSQL is away; nothing was made then.
@@ -118,11 +118,11 @@ pub async fn follow(pool: &PgPool) -> Result<u64, sqlx::Error> {
            and (state.retry_at is null or state.retry_at <= now())
            and not exists (select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running'))
            and exists (
-               select from runs r where r.connector_id = c.id and r.status in ('queued', 'running', 'unknown')
-                 and r.deleted_at is null and r.triggered_by_id is not null
-                 and r.ordered_at > now() - interval '1 day'
+               select from triggers t join runs r on r.id = t.run_id
+               where t.connector_id = c.id and t.created_at > now() - interval '1 day'
+                 and r.status in ('queued', 'running', 'unknown') and r.deleted_at is null
                  and coalesce(state.confirmed_at, '-infinity')
-                     < now() - greatest(interval '2 seconds', (now() - r.ordered_at) / 10))",
+                     < now() - greatest(interval '2 seconds', (now() - t.created_at) / 10))",
     )
     .execute(pool)
     .await?;

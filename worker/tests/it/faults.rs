@@ -1,8 +1,13 @@
 //! A server that misbehaves in every way: the sync fails with a clear reason, nothing shown is touched, and the next
 //! good poll heals.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Json;
+use axum::http::{StatusCode, Uri};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use worker::sync::schedule;
@@ -40,6 +45,29 @@ const JSON: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Tue, 24 Nov 2026 00:00:00 GMT\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_airflow_that_was_upgraded_is_found_out_about_again() {
+    let is_new = Arc::new(AtomicBool::new(false));
+    let speaks = is_new.clone();
+    let answer = move |uri: Uri| {
+        let speaks_so = uri.path().starts_with("/api/v2") == speaks.load(Ordering::SeqCst);
+        async move {
+            match speaks_so {
+                true => (StatusCode::OK, Json(json!({"version": "2.11.2", "dags": [], "total_entries": 0}))),
+                false => (StatusCode::NOT_FOUND, Json(json!({"error": "API route not found"}))),
+            }
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stage = Stage::new().await;
+    stage.point_to(&format!("http://{}", listener.local_addr().unwrap())).await;
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    stage.run_sync(false).await.unwrap();
+    is_new.store(true, Ordering::SeqCst);
+    let _ = stage.run_sync(false).await;
+    stage.run_sync(false).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_misbehaving_server_is_told_of_and_touches_nothing() {
     let airflow = local::airflow().await.unwrap();
     airflow.wait_for_dag("warehouse_stock", Duration::from_secs(120)).await.unwrap();
@@ -67,7 +95,7 @@ async fn a_misbehaving_server_is_told_of_and_touches_nothing() {
         ("HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\n", Vec::new(), "302"),
         (JSON, b"<html><body>Welcome to nginx!</body></html>".to_vec(), "makes no sense"),
         (JSON, b"{\"version\": \"3.3.2\", \"dags\": [{\"dag_id\": \"war".to_vec(), "makes no sense"),
-        (JSON, bomb, "makes no sense"),
+        (JSON, bomb, "larger than 16 MiB"),
         (
             JSON,
             b"{\"version\":\"3.3.2\",\"access_token\":\"t\",\"dags\":[],\"total_entries\":0}".to_vec(),

@@ -39,10 +39,16 @@ async fn polls_go_on_and_serve_who_waits_while_histories_are_read() {
         *world.changed.lock().unwrap() = true;
         tick(&stage).await;
         let asked = stage.ask(false, false).await;
+        // Somebody joins it an hour from now: what is read until then does not serve them.
+        let joined = "update syncs set asked_at = now() + interval '1 hour' where id = $1";
+        sqlx::query(joined).bind(asked).execute(&stage.pool).await.unwrap();
         stage.until("select count(*) = 1 from runs where status = 'failed'").await;
         stage.until("select bool_and(status = 'succeeded') from syncs where trigger = 'schedule'").await;
         let still = "select count(*) from syncs where status = 'running' and \"full\"";
         assert_eq!(stage.number(still).await, 1, "the full one is not through");
+        assert_eq!(stage.number("select count(*) from syncs where status = 'queued'").await, 1);
+        sqlx::query("update syncs set asked_at = null").execute(&stage.pool).await.unwrap();
+        stage.until("select bool_and(status = 'succeeded') from syncs where not \"full\"").await;
         world.allow_histories(0);
         asked
     };

@@ -1,8 +1,8 @@
 //! Requests and schedules become jobs: none lost, none twice.
 
 use shared::events::{Record, SyncRequested, Topic};
-use shared::ids::SyncId;
-use shared::state::SyncStatus;
+use shared::ids::{PipelineId, RunId, SyncId};
+use shared::state::{RunState, SyncStatus};
 use uuid::Uuid;
 use worker::sync::schedule;
 
@@ -49,6 +49,22 @@ async fn a_request_from_anyone_becomes_one_job_and_nonsense_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_connector_that_is_switched_off_only_what_was_asked_before_is_served() {
+    let stage = Stage::empty().await;
+    stage.parts.start_requests();
+    let before = stage.ask(false, false).await;
+    sqlx::query("update connectors set is_active = false").execute(&stage.pool).await.unwrap();
+    sqlx::query("update syncs set accepted_at = null").execute(&stage.pool).await.unwrap();
+    let requests = [request(&stage, Uuid::now_v7()), request(&stage, before)];
+    stage.producer().send(&requests.map(|request| Record::of(&request).unwrap())).await.unwrap();
+    stage.until("select count(*) = 1 from syncs where accepted_at is not null").await;
+    let told: String =
+        sqlx::query_scalar("select error from dead_letters").fetch_one(&stage.pool).await.unwrap();
+    assert!(told.contains("is switched off; set is_active first"), "{told}");
+    assert_eq!(stage.number("select count(*) from syncs").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_sync_serves_every_request_that_waits_and_a_lost_worker_loses_none() {
     let stage = Stage::empty().await;
     stage.ask(false, false).await;
@@ -67,6 +83,31 @@ async fn one_sync_serves_every_request_that_waits_and_a_lost_worker_loses_none()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_sync_reads_what_was_read_before_its_last_wish_was_asked() {
+    let stage = Stage::empty().await;
+    stage.ask(true, false).await;
+    sqlx::query("update syncs set requested_at = '2020-01-01Z', asked_at = '2021-01-01Z'")
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    let since = stage.take().await.full_since.unwrap();
+    assert_eq!(since.to_rfc3339(), "2021-01-01T00:00:00+00:00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_a_connector_that_is_deleted_meanwhile_ends_with_a_reason() {
+    let stage = Stage::empty().await;
+    stage.ask(false, false).await;
+    sqlx::query("update connectors set deleted_at = now()").execute(&stage.pool).await.unwrap();
+    let outcome = stage.parts.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap();
+    assert_eq!(
+        outcome.unwrap().unwrap_err().to_string(),
+        "The connector was deleted; nothing is synced from it any more."
+    );
+    assert_eq!(stage.number("select count(*) from syncs where status = 'failed'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tick_fires_once_across_workers_and_missed_ones_become_one() {
     let stage = Stage::empty().await;
     sqlx::query(
@@ -82,6 +123,40 @@ async fn a_tick_fires_once_across_workers_and_missed_ones_become_one() {
     let missed = stage.number("select missed_ticks from connector_state").await;
     assert!((9..30).contains(&missed), "{missed}");
     stage.until("select next_due_at > now() - interval '1 second' from connector_state").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_triggered_run_is_followed_for_a_day_whatever_its_dates() {
+    let stage = Stage::empty().await;
+    let pool = &stage.parts.runner.pool;
+    sqlx::query(
+        "with ada as (insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada') returning id)
+         insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
+             command_sha256, attempt_until)
+         select gen_random_uuid(), c.space_id, c.id, $1, ada.id, 'r1', $2, '', now() from ada, connectors c",
+    )
+    .bind(PipelineId::of(stage.connector, "sales"))
+    .bind(RunId::of(stage.connector, "sales", "r1"))
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    stage.parts.start_projecting();
+    let run = stage.run("sales", "r1", 1, RunState::Queued);
+    stage.send(std::slice::from_ref(&run)).await;
+    stage.until("select count(*) = 1 from runs").await;
+    for (year, age, followed) in [("2020", "1 minute", 1), ("2099", "1 minute", 1), ("2099", "2 days", 0)] {
+        let long_ago = format!(
+            "update runs set logical_date = '{year}-01-01Z', run_after = null, queued_at = null, started_at = null;
+             update triggers set created_at = now() - interval '{age}'; delete from syncs"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(long_ago)).execute(&stage.pool).await.unwrap();
+        assert_eq!(schedule::follow(pool).await.unwrap(), followed, "{year}, {age} ago");
+    }
+    sqlx::raw_sql("update triggers set created_at = now(); update connector_state set confirmed_at = now()")
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    assert_eq!(schedule::follow(pool).await.unwrap(), 0, "it was looked at just now");
 }
 
 #[tokio::test(flavor = "multi_thread")]

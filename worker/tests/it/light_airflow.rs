@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::routing::get;
@@ -16,14 +17,20 @@ type Parameters = Query<BTreeMap<String, String>>;
 pub struct LightAirflow {
     pub url: String,
     dags: usize,
+    /// How long a page of DAGs takes.
+    pause: Duration,
     polls: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 impl LightAirflow {
     pub async fn start(dags: usize) -> Self {
+        Self::slow(dags, Duration::ZERO).await
+    }
+
+    pub async fn slow(dags: usize, pause: Duration) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let light = Self { url, dags, polls: Arc::default() };
+        let light = Self { url, dags, pause, polls: Arc::default() };
         let router = Router::new()
             .route("/{server}/api/v2/version", get(async || Json(json!({"version": "3.1.8"}))))
             .route("/{server}/api/v2/dags", get(list))
@@ -47,6 +54,7 @@ async fn list(
     Query(asked): Parameters,
 ) -> Json<Value> {
     let limit: usize = asked["limit"].parse().unwrap();
+    tokio::time::sleep(light.pause).await;
     // Every poll asks for the first DAG alone once, to see the clock.
     if limit == 1 {
         *light.polls.lock().unwrap().entry(server).or_default() += 1;

@@ -1,9 +1,12 @@
 //! What operators do: rebuild the read model, look at dead letters and send them again.
 
+use std::time::Duration;
+
 use shared::events::RunObserved;
 use shared::state::RunState;
 use uuid::Uuid;
 
+use crate::light_airflow::LightAirflow;
 use crate::stage::Stage;
 use crate::worker_process::{Worker, command, run_as_owner, run_command};
 
@@ -102,12 +105,61 @@ async fn two_rebuilds_do_not_get_in_each_others_way() {
     assert!(!second.status.success() && said.contains("another rebuild is under way"), "{said}");
 }
 
+/// What a command says that fails.
+fn complaint(stage: &Stage, arguments: &[&str]) -> String {
+    let output = command(stage).env("DATABASE_URL", stage.owner_url()).args(arguments).output().unwrap();
+    assert!(!output.status.success(), "{arguments:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_lack_what_was_read_of_them_make_no_read_model() {
+    let stage = Stage::new().await;
+    stage.send(&[stage.run("sales", "r1", 1, RunState::Success)]).await;
+    stage.until("select count(*) = 1 from runs").await;
+    stage.parts.runner.stop.cancel();
+    let said = complaint(&stage, &["rebuild", "--kafka-prefix", "wrong."]);
+    assert!(
+        said.contains("there is no topic wrong.orchestration.pipelines.v1; check --kafka-prefix"),
+        "{said}"
+    );
+    sqlx::query("update projection_offsets set next_offset = next_offset + 5 where topic like '%.runs.v1'")
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    let said = complaint(&stage, &["rebuild"]);
+    assert!(said.contains("Kafka lost them"), "{said}");
+    sqlx::query("update projection_offsets set topic = 'before.' || topic")
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    let said = complaint(&stage, &["rebuild"]);
+    assert!(said.contains("nothing of these topics was ever projected"), "{said}");
+    assert_eq!(stage.number("select count(*) from runs").await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_in_the_foreground_that_cannot_be_made_ends_at_once_with_a_sentence() {
     let stage = Stage::empty().await;
     let unknown = Uuid::new_v4().to_string();
-    let output = command(&stage).args(["sync", &unknown]).output().unwrap();
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = complaint(&stage, &["sync", &unknown]);
     assert!(said.contains(&format!("there is no connector {unknown}")), "{said}");
+    sqlx::query("update connectors set is_active = false").execute(&stage.pool).await.unwrap();
+    let said = complaint(&stage, &["sync", &stage.connector.to_string()]);
+    assert!(said.contains("is switched off; set is_active first"), "{said}");
+    let said = complaint(&stage, &["dead-letters", "list", "--database-url", "postgres://127.0.0.1:1/none"]);
+    assert!(said.contains("PostgreSQL does not answer; check DATABASE_URL"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_in_the_foreground_takes_as_long_as_it_needs_and_waits_for_others_as_long_as_it_is_told() {
+    let stage = Stage::empty().await;
+    let airflow = LightAirflow::slow(2, Duration::from_millis(600)).await;
+    stage.point_to(&format!("{}/slow", airflow.url)).await;
+    let sync = ["sync", &stage.connector.to_string(), "--wait-for-others", "1"];
+    let said = run_command(&stage, &sync);
+    assert!(said.contains(r#""runs_seen":2"#), "{said}");
+    stage.lease(false).await;
+    let said = complaint(&stage, &sync);
+    assert!(said.contains("another worker has kept this connector for 1 s"), "{said}");
 }

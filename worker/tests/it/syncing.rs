@@ -162,6 +162,32 @@ async fn a_pipeline_goes_only_after_two_listings_without_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_may_not_be_seen_any_more_stays_and_holds_up_nothing() {
+    let stage = Stage::new().await;
+    let world = small_world(&stage);
+    stage.sync(&world, false).await.unwrap();
+    world.withheld.lock().unwrap().insert("e".to_owned());
+    for _ in 0..3 {
+        stage.sync(&world, false).await.unwrap();
+    }
+    assert_eq!(stage.number("select count(*) from pipelines where is_active").await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_larger_than_any_record_holds_up_nothing() {
+    let stage = Stage::new().await;
+    let world = small_world(&stage);
+    world.runs.lock().unwrap()[0].conf = serde_json::json!({ "huge": "x".repeat(17 << 20) });
+    let first = stage.sync(&world, false).await.unwrap();
+    assert_eq!(stage.number("select count(*) from runs").await, 14);
+    assert_eq!(first.report.events_published, 5 + 14 + 30);
+    // What is some megabytes is taken like any other.
+    world.runs.lock().unwrap()[0].conf = serde_json::json!({ "large": "x".repeat(3 << 20) });
+    stage.sync(&world, true).await.unwrap();
+    assert_eq!(stage.number("select count(*) from runs where length(conf->>'large') > 3000000").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_comes_back_without_its_runs_loses_them_here_too() {
     let stage = Stage::new().await;
     let world = small_world(&stage);
@@ -188,11 +214,10 @@ async fn a_mass_deletion_stops_and_says_so_until_it_is_accepted() {
         assert!(matches!(refused, SyncError::MassDeletion { missing: 5, total: 5 }), "{refused}");
     }
     assert_eq!(stage.number("select count(*) from pipelines where is_active").await, 5);
-    for _ in 0..2 {
-        stage.ask(true, true).await;
-        let job = stage.lease(true).await;
-        stage.sync_job(&world, &job).await.unwrap();
-    }
+    stage.ask(true, true).await;
+    let job = stage.take().await;
+    let accepted = stage.sync_job(&world, &job).await.unwrap();
+    assert_eq!(accepted.report.pipelines_deactivated, 5);
     assert_eq!(stage.number("select count(*) from pipelines where is_active").await, 0);
 }
 

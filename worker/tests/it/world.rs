@@ -27,6 +27,8 @@ pub struct World {
     pub hides_tasks: Mutex<bool>,
     /// The tasks of every pipeline.
     pub tasks: Mutex<Vec<&'static str>>,
+    /// The pipelines that the connector's user may not see any more.
+    pub withheld: Mutex<BTreeSet<String>>,
     /// The pipelines whose history is answered with an error.
     pub unreadable: Mutex<BTreeSet<String>>,
     /// How many histories may be read; the next one waits.
@@ -100,6 +102,7 @@ impl Provider for World {
     ) -> Result<Page<PipelineObserved>, ProviderError> {
         self.ask()?;
         let mut items = self.pipelines.lock().unwrap().clone();
+        items.retain(|pipeline| !self.withheld.lock().unwrap().contains(&pipeline.external_id));
         for item in &mut items {
             (item.version, item.observed_at, item.first_seen_at) = (seen.version, seen.at, seen.at);
         }
@@ -108,6 +111,9 @@ impl Provider for World {
 
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
         self.ask()?;
+        if self.withheld.lock().unwrap().contains(pipeline) {
+            return Err(ProviderError::Forbidden { status: 403, message: "Forbidden".to_owned() });
+        }
         Ok(self.pipelines.lock().unwrap().iter().any(|held| held.external_id == pipeline))
     }
 

@@ -129,7 +129,7 @@ pub async fn serve(pool: &PgPool, job: &Job, polled: &Polled, report: &SyncRepor
     let served: Vec<(SyncId, Option<f64>)> = sqlx::query_as(
         "update syncs set status = 'running', started_at = $2, attempts = attempts + 1
          where connector_id = $1 and status = 'queued' and not \"full\"
-           and accepted_at is not null and requested_at <= $2
+           and accepted_at is not null and greatest(requested_at, asked_at) <= $2
          returning id, extract(epoch from $2 - tick_at)::float8",
     )
     .bind(job.connector_id)

@@ -1,7 +1,7 @@
 //! What a lease begins with: the syncs that wait for its connector, and the connector's settings.
 
 use chrono::{DateTime, Utc};
-use shared::connector::{ConnectorConfig, Secrets};
+use shared::connector::{AIRFLOW, ConnectorConfig, Secrets, open_stored};
 use shared::ids::{ConnectorId, SyncId};
 use shared::secrets::Keyring;
 use shared::syncs::announce;
@@ -42,7 +42,8 @@ struct Begun {
     is_asked: bool,
     full: bool,
     accept_mass_deletion: bool,
-    requested_at: DateTime<Utc>,
+    /// When the latest wish that it serves was asked.
+    asked_at: DateTime<Utc>,
     attempts: i32,
     traceparent: Option<String>,
     /// How long after its tick it begins, if a schedule made it and this is its first beginning.
@@ -60,8 +61,8 @@ pub async fn take(
              accepted_at = coalesce(accepted_at, now()), version = nextval('observation_version')
          where connector_id = $1 and status in ('queued', 'running')
            and (accepted_at is not null or requested_at < now() - interval '1 minute')
-         returning id, trigger = 'manual' as is_asked, \"full\", accept_mass_deletion, requested_at, attempts,
-             traceparent,
+         returning id, trigger = 'manual' as is_asked, \"full\", accept_mass_deletion,
+             greatest(requested_at, asked_at) as asked_at, attempts, traceparent,
              case when attempts = 1 then extract(epoch from clock_timestamp() - tick_at)::float8 end as late_seconds",
     )
     .bind(lease.connector_id)
@@ -75,9 +76,11 @@ pub async fn take(
         return Ok(None);
     }
     note_lateness(begun.iter().filter_map(|sync| sync.late_seconds));
-    let settings = settings(db, lease.connector_id).await?;
-    let opened = settings.open(lease.connector_id, keyring);
-    let job = opened.map(|(config, secrets)| job(lease, &begun, settings, config, secrets));
+    let settings = settings(db, lease.connector_id).await?.ok_or(SyncError::Deleted);
+    let job = settings.and_then(|settings| {
+        let (config, secrets) = settings.open(lease.connector_id, keyring)?;
+        Ok(job(lease, &begun, settings, config, secrets))
+    });
     Ok(Some(Taken { lease, syncs: ids(&begun), job }))
 }
 
@@ -92,7 +95,7 @@ fn job(lease: Lease, begun: &[Begun], settings: Settings, config: ConnectorConfi
         confirmed_at: settings.confirmed_at,
         epoch: lease.epoch,
         syncs: ids(begun),
-        full_since: full().map(|sync| sync.requested_at).max(),
+        full_since: full().map(|sync| sync.asked_at).max(),
         accept_mass_deletion: full().any(|sync| sync.accept_mass_deletion),
         trace: begun.iter().find_map(|sync| sync.traceparent.as_deref()?.parse().ok()),
     }
@@ -112,16 +115,17 @@ struct Settings {
     confirmed_at: Option<DateTime<Utc>>,
 }
 
-async fn settings(db: &mut PgConnection, connector: ConnectorId) -> Result<Settings, sqlx::Error> {
+/// None when the connector is gone.
+async fn settings(db: &mut PgConnection, connector: ConnectorId) -> Result<Option<Settings>, sqlx::Error> {
     sqlx::query_as(
         "select spaces.slug as space, c.connector_type, c.config, c.credentials_sealed, state.cursor_at,
              state.confirmed_at
          from connectors c join spaces on spaces.id = c.space_id
          join connector_state state on state.connector_id = c.id
-         where c.id = $1",
+         where c.id = $1 and c.deleted_at is null",
     )
     .bind(connector)
-    .fetch_one(db)
+    .fetch_optional(db)
     .await
 }
 
@@ -131,17 +135,10 @@ impl Settings {
         connector: ConnectorId,
         keyring: &Keyring,
     ) -> Result<(ConnectorConfig, Secrets), SyncError> {
-        if self.connector_type != shared::connector::AIRFLOW {
-            return Err(SyncError::Settings("only Airflow connectors can be synced".to_owned()));
+        if self.connector_type != AIRFLOW {
+            return Err(SyncError::OtherType);
         }
-        let config = serde_json::from_value(self.config.0.clone())
-            .map_err(|error| SyncError::Settings(error.to_string()))?;
-        let Some(sealed) = &self.credentials_sealed else { return Ok((config, Secrets::default())) };
-        let opened = keyring.open(&shared::connector::credentials_place(connector), sealed)?;
-        let secrets = serde_json::from_slice(&opened).map_err(|_| {
-            SyncError::Settings("the stored credentials are not readable; enter them again".to_owned())
-        })?;
-        Ok((config, secrets))
+        Ok(open_stored(connector, self.config.0.clone(), self.credentials_sealed.as_deref(), keyring)?)
     }
 }
 
