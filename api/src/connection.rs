@@ -1,5 +1,5 @@
 //! Connections as they are accepted: one whose client takes nothing of what is sent to it is closed after a while, so
-//! that what waits for it is held no longer.
+//! that what waits for it is held no longer; and so is one on which nothing happens at all.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,24 +9,36 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-/// Accepts connections that may stall for so long.
-pub struct Listener {
-    inner: TcpListener,
-    patience: Duration,
+/// How long things may take on a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the client to take something of what is sent to it.
+    pub write: Duration,
+    /// For anything to come or go: longer than any answer takes to begin.
+    pub idle: Duration,
 }
 
-/// A connection with a limit on how long a write may wait.
+/// Accepts connections with limits.
+pub struct Listener {
+    inner: TcpListener,
+    patience: Patience,
+}
+
+/// A connection with limits on how long nothing may happen.
 pub struct Connection {
     inner: TcpStream,
-    patience: Duration,
+    patience: Patience,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
+    moved_at: Instant,
+    /// Ends no later than the patience after the last move.
+    idle: Pin<Box<Sleep>>,
 }
 
 impl Listener {
-    pub fn new(inner: TcpListener, patience: Duration) -> Self {
+    pub fn new(inner: TcpListener, patience: Patience) -> Self {
         Self { inner, patience }
     }
 }
@@ -41,7 +53,9 @@ impl axum::serve::Listener for Listener {
         if let Err(error) = inner.set_nodelay(true) {
             tracing::debug!(%error, "a connection will be a little slower");
         }
-        (Connection { inner, patience: self.patience, stalled: None }, address)
+        let (patience, moved_at) = (self.patience, Instant::now());
+        let idle = Box::pin(sleep_until(moved_at + patience.idle));
+        (Connection { inner, patience, stalled: None, moved_at, idle }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -57,12 +71,25 @@ impl Connection {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
+            self.moved_at = Instant::now();
             return written;
         }
-        let patience = self.patience;
+        let patience = self.patience.write;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Ready when nothing has come or gone for too long.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.idle.as_mut().poll(cx));
+            let until = self.moved_at + self.patience.idle;
+            if until <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.idle.as_mut().reset(until);
+        }
     }
 }
 
@@ -72,7 +99,13 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.moved_at = Instant::now();
+            return read;
+        }
+        ready!(self.poll_idle(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -140,7 +173,8 @@ mod tests {
                 }))
             }
         };
-        let listener = Listener::new(inner, Duration::from_secs(5));
+        let patience = Patience { write: Duration::from_secs(5), idle: Duration::from_secs(600) };
+        let listener = Listener::new(inner, patience);
         tokio::spawn(axum::serve(listener, Router::new().route("/", get(send))).into_future());
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -154,5 +188,29 @@ mod tests {
             );
         }
         tokio::time::timeout(Duration::from_secs(60), dropped).await.expect("it is left").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_nothing_happens_is_closed_and_one_in_use_is_not() {
+        let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = inner.local_addr().unwrap();
+        let patience = Patience { write: Duration::from_secs(600), idle: Duration::from_secs(3) };
+        let app = Router::new().route("/", get(async || "here"));
+        tokio::spawn(axum::serve(Listener::new(inner, patience), app).into_future());
+        let mut silent =
+            [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        silent[1].write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        for _ in 0..8 {
+            busy.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            assert!(busy.read(&mut [0; 1024]).await.unwrap() > 0, "it is in use");
+            sleep(Duration::from_millis(500)).await;
+        }
+        for mut client in silent {
+            let mut nothing = [0; 1024];
+            let closed = client.read(&mut nothing);
+            let closed = tokio::time::timeout(Duration::from_secs(60), closed).await.expect("it is closed");
+            assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+        }
     }
 }

@@ -105,13 +105,18 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
+/// When a request came in: from here on it may take as long as it is allowed.
+#[derive(Clone, Copy)]
+pub struct Begun(pub tokio::time::Instant);
+
 /// Gives a request up after so long.
-pub async fn time_out(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+pub async fn time_out(State(limit): State<Duration>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Begun(tokio::time::Instant::now()));
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             tracing::warn!(seconds = limit.as_secs(), "a request took too long");
-            ApiError::Unavailable("The service").into_response()
+            ApiError::Unavailable("The service does not answer").into_response()
         }
     }
 }

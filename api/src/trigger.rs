@@ -8,7 +8,7 @@ use shared::events::{RunObserved, UserRef};
 use shared::ids::SpaceId;
 use shared::provider::{Provider, ProviderError, TriggerCommand};
 use sqlx::PgPool;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::store::triggers::{self, Command};
 
@@ -38,6 +38,8 @@ pub struct Sending {
     pub pipeline: String,
     pub command: Command,
     pub wish: TriggerCommand,
+    /// Nothing is sent after this: nobody would wait for its outcome.
+    pub begin_by: Instant,
 }
 
 impl Sending {
@@ -54,34 +56,46 @@ impl Sending {
     }
 
     async fn attempt(&self) -> sqlx::Result<Outcome> {
+        let answers = timeout_at(self.begin_by, self.provider.clock()).await;
         // What fails here fails before the command itself is sent.
-        if let Err(error) = self.provider.clock().await {
-            return Ok(match error {
-                ProviderError::CredentialsRefused { .. } | ProviderError::Forbidden { .. } => refused(error),
-                other if self.command.repeated => {
-                    tracing::warn!(error = %other, "the outcome of an earlier attempt cannot be asked for");
-                    Outcome::Unknown
-                }
-                other => Outcome::NotSent(other.to_string()),
-            });
+        let failed = match answers {
+            Ok(Ok(_)) => None,
+            Ok(Err(error @ (ProviderError::CredentialsRefused { .. } | ProviderError::Forbidden { .. }))) => {
+                Some(refused(error))
+            }
+            Ok(Err(error)) => Some(Outcome::NotSent(error.to_string())),
+            Err(_) => {
+                Some(Outcome::NotSent("The provider gave no answer in time; nothing was sent".to_owned()))
+            }
+        };
+        if let Some(outcome) = failed {
+            return Ok(self.unless_sent(outcome));
         }
-        if self.command.repeated
+        if self.command.sent
             && let Some(run) = self.look_up().await?.ok().flatten()
         {
             return Ok(self.made(run));
         }
+        triggers::note_sent(&self.db, self.command.id).await?;
         let seen = db::observe(&self.db).await?;
         match self.provider.trigger(&self.pipeline, &self.wish, seen).await {
             Ok(run) => Ok(self.made(run)),
-            Err(error @ (ProviderError::Denied { .. } | ProviderError::Misconfigured(_))) => {
-                Ok(Outcome::NotSent(error.to_string()))
-            }
-            Err(ProviderError::Unreachable { sent: false, host, reason }) => {
-                let error = ProviderError::Unreachable { sent: false, host, reason };
-                Ok(Outcome::NotSent(error.to_string()))
-            }
+            Err(
+                error @ (ProviderError::Denied { .. }
+                | ProviderError::Misconfigured(_)
+                | ProviderError::Unreachable { sent: false, .. }),
+            ) => Ok(self.unless_sent(Outcome::NotSent(error.to_string()))),
             Err(error) => self.find_out(error).await,
         }
+    }
+
+    /// What keeps this attempt from being sent tells nothing of an earlier one.
+    fn unless_sent(&self, outcome: Outcome) -> Outcome {
+        if !self.command.sent {
+            return outcome;
+        }
+        tracing::warn!(?outcome, command = %self.command.id, "the outcome of an earlier attempt cannot be asked for");
+        Outcome::Unknown
     }
 
     /// The provider said no, or nothing that makes sense. A no may be said of a run that our own first attempt made.
@@ -90,10 +104,12 @@ impl Sending {
         Ok(match self.look_up().await? {
             Ok(Some(run)) => self.made(run),
             Ok(_) => match error {
-                ProviderError::Unreachable { .. } | ProviderError::Malformed { .. } => Outcome::Unknown,
+                ProviderError::Unreachable { .. }
+                | ProviderError::Malformed { .. }
+                | ProviderError::Oversized { .. } => Outcome::Unknown,
                 answered => refused(answered),
             },
-            Err(_) if is_plain_refusal(&error) => refused(error),
+            Err(_) if is_plain_refusal(&error) => self.unless_sent(refused(error)),
             Err(_) => Outcome::Unknown,
         })
     }

@@ -59,7 +59,7 @@ impl Body {
     /// # Errors
     /// When it is there and not JSON, or not an object.
     pub fn optional_fields(self) -> ApiResult<Fields> {
-        match self.0.as_ref() {
+        match self.0.trim_ascii() {
             b"" | b"null" => Ok(Fields::of(Map::new())),
             _ => self.fields(),
         }

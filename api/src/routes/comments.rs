@@ -87,7 +87,8 @@ async fn create(
     target: Target,
     content: &str,
 ) -> ApiResult<(StatusCode, Json<Comment>)> {
-    let id = comments::create(&app.db, space.space, target, space.user.id, content).await?;
+    let made = comments::create(&app.db, space.space, target, space.user.id, content).await?;
+    let id = made.ok_or(ApiError::NotFound("Run"))?;
     Ok((StatusCode::CREATED, Json(find(app, space, id).await?)))
 }
 

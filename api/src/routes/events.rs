@@ -31,11 +31,11 @@ pub async fn follow(
     let filter = filters::events(&mut query);
     query.finish()?;
     if app.stopping.is_cancelled() {
-        return Err(ApiError::Unavailable("The service is stopping and"));
+        return Err(ApiError::Unavailable("The service is stopping"));
     }
     let seat = app.live.take_seat(space.key).map_err(ApiError::TooManyStreams)?;
     if !app.live.is_reading(app.time_out / 6).await {
-        return Err(ApiError::Unavailable("Kafka"));
+        return Err(ApiError::Unavailable("Kafka does not answer"));
     }
     // An id that is no text is one that we never gave.
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?")).filter(|id| !id.is_empty());

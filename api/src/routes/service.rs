@@ -23,14 +23,14 @@ pub async fn health() -> Json<Value> {
 #[utoipa::path(get, path = "/readyz", responses((status = 200, description = "It is ready", body = Value), (status = 503, description = "What is away")))]
 pub async fn ready(State(app): State<App>) -> ApiResult<Json<Value>> {
     if app.stopping.is_cancelled() {
-        return Err(ApiError::Unavailable("The service is stopping and"));
+        return Err(ApiError::Unavailable("The service is stopping"));
     }
     let (postgres, kafka) = tokio::join!(postgres_answers(&app), app.kafka.answers());
     match (postgres, kafka) {
         (true, true) => Ok(Json(json!({"status": "ready"}))),
-        (false, true) => Err(ApiError::Unavailable("PostgreSQL")),
-        (true, false) => Err(ApiError::Unavailable("Kafka")),
-        (false, false) => Err(ApiError::Unavailable("Neither PostgreSQL nor Kafka")),
+        (false, true) => Err(ApiError::Unavailable("PostgreSQL does not answer")),
+        (true, false) => Err(ApiError::Unavailable("Kafka does not answer")),
+        (false, false) => Err(ApiError::Unavailable("PostgreSQL and Kafka do not answer")),
     }
 }
 

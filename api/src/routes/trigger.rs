@@ -3,24 +3,25 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shared::connector::{AIRFLOW, ConnectorConfig};
+use shared::connector::AIRFLOW;
 use shared::events::Source;
 use shared::ids::{PipelineId, RunId};
-use shared::provider::{self, TriggerCommand};
+use shared::provider::{self, LONGEST_RUN_ID, TriggerCommand, is_run_id};
 use shared::trace;
 use tokio::time::{Instant, sleep, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
 use super::runs;
 use crate::access::{Member, SpaceEditor};
+use crate::edge::Begun;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{Body, Fault, Fields, Id, Wrong, body};
 use crate::openapi::{JsonObject, Moment};
@@ -30,7 +31,6 @@ use crate::store::runs::RunDetail;
 use crate::store::triggers::{self, Claim, Command, NewCommand, Triggerable};
 use crate::trigger::{Outcome, Sending};
 
-const LONGEST_RUN_ID: usize = 250;
 /// What the provider keeps of a note, less what is said there of who triggered it.
 const LONGEST_NOTE: usize = 700;
 const LONGEST_KEY: usize = 255;
@@ -68,11 +68,12 @@ struct Named {
 pub async fn trigger(
     space: SpaceEditor,
     State(app): State<App>,
+    Extension(Begun(begun)): Extension<Begun>,
     Id(pipeline): Id<PipelineId>,
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Response> {
-    let deadline = Instant::now() + app.time_out.mul_f64(0.9);
+    let deadline = begun + app.time_out.mul_f64(0.9);
     let Named { key } = Named::read(&headers)?;
     let wish = read(body.optional_fields()?)?;
     let found = triggers::triggerable(&app.db, space.space, pipeline).await?;
@@ -124,7 +125,7 @@ impl Asked {
         }
         loop {
             match triggers::claim(db, &new).await? {
-                Claim::Mine(command) => return self.carry_out(command).await,
+                Claim::Mine(command) => return self.carry_out(command, deadline).await,
                 Claim::Busy if Instant::now() + POLL < deadline => sleep(POLL).await,
                 other => return repeated(other),
             }
@@ -132,25 +133,26 @@ impl Asked {
     }
 
     /// Sends the command; one that has no final answer may be taken up by the next request.
-    async fn carry_out(&self, command: Command) -> ApiResult<Response> {
-        let id = command.id;
-        let answer = match self.prepare(command).await {
+    async fn carry_out(&self, command: Command, deadline: Instant) -> ApiResult<Response> {
+        let (id, sent) = (command.id, command.sent);
+        let answer = match self.prepare(command, deadline).await {
             Ok(sending) => finish(&self.app, sending).await,
+            Err(ApiError::NotSent(_)) if sent => Err(ApiError::OutcomeUnknown),
             Err(error) => Err(error),
         };
-        if answer.is_err() {
-            triggers::release(&self.app.db, id).await?;
+        if let Err(error) = &answer {
+            let nothing_came = matches!(error, ApiError::Refused { .. } | ApiError::NotSent(_));
+            triggers::release(&self.app.db, id, nothing_came).await?;
         }
         answer
     }
 
-    async fn prepare(&self, command: Command) -> ApiResult<Sending> {
+    async fn prepare(&self, command: Command, deadline: Instant) -> ApiResult<Sending> {
         let Self { app, space, target, wish, .. } = self;
         let connector = target.connector_id;
         let opening = connectors::opening(&app.db, space.space, connector).await?;
         let opening = opening.ok_or(ApiError::Conflict("The pipeline is no longer active"))?;
-        let credentials = connectors::unseal(&app.keyring, connector, opening.credentials_sealed.as_deref())?;
-        let config: ConnectorConfig = serde_json::from_value(opening.config)?;
+        let (config, credentials) = opening.open(connector, &app.keyring)?;
         let source = Source { space: space.slug.clone(), connector_id: connector };
         let provider = provider::open(&config, &credentials, source, app.network)?;
         let wish = TriggerCommand {
@@ -161,7 +163,8 @@ impl Asked {
         };
         let (db, user) = (app.db.clone(), space.user.clone());
         let pipeline = target.external_id.clone();
-        Ok(Sending { db, space: space.space, provider, user, pipeline, command, wish })
+        let begin_by = deadline - app.time_out.mul_f64(0.1);
+        Ok(Sending { db, space: space.space, provider, user, pipeline, command, wish, begin_by })
     }
 }
 
@@ -241,9 +244,7 @@ fn read(mut fields: Fields) -> ApiResult<TriggerWish> {
 /// What a provider takes as a run's id without stumbling over it.
 fn run_id(value: Value) -> Result<String, Wrong> {
     let id = body::text_of(1..=LONGEST_RUN_ID)(value)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.~:+-".contains(c);
-    // Between the slashes of an address the two mean another place.
-    match id.chars().all(plain) && ![".", ".."].contains(&id.as_str()) {
+    match is_run_id(&id) {
         true => Ok(id),
         false => Err(Wrong::new(
             "value_error.str.regex",

@@ -109,7 +109,7 @@ pub async fn get(db: &PgPool, space: SpaceId, comment: CommentId) -> sqlx::Resul
     sql.build_query_as().fetch_optional(db).await
 }
 
-/// Makes a comment.
+/// Makes a comment; none when the run is not here, or not yet.
 ///
 /// # Errors
 /// When the database is away.
@@ -119,9 +119,9 @@ pub async fn create(
     target: Target,
     author: UserId,
     content: &str,
-) -> sqlx::Result<CommentId> {
+) -> sqlx::Result<Option<CommentId>> {
     let id = CommentId(Uuid::now_v7());
-    sqlx::query(
+    let made = sqlx::query(
         "insert into comments (id, space_id, run_id, task_run_id, author_id, content)
          values ($1, $2, $3, $4, $5, $6)",
     )
@@ -133,7 +133,7 @@ pub async fn create(
     .bind(content)
     .execute(db)
     .await?;
-    Ok(id)
+    Ok((made.rows_affected() > 0).then_some(id))
 }
 
 /// Gives a comment another content; false when it is gone.

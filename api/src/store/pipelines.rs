@@ -93,7 +93,7 @@ const COLUMNS: &str = "select p.id, p.connector_id, c.name as connector_name, p.
     m.run_count, m.success_count, m.failed_count, m.running_count, m.queued_count, m.avg_duration_seconds,
     m.percentiles, m.last_success_at, m.last_failure_at,
     p.first_seen_at, p.observed_at as updated_at,
-    case when p.is_active then greatest(p.observed_at, s.confirmed_at) else p.observed_at end as synced_at";
+    case when p.deleted_at is null then greatest(p.observed_at, s.confirmed_at) else p.observed_at end as synced_at";
 
 const JOINS: &str = " join connectors c on c.id = p.connector_id
     left join connector_state s on s.connector_id = p.connector_id

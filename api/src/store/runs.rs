@@ -51,8 +51,8 @@ const COLUMNS: &str =
     r.provider_status, r.run_type, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after,
     r.queued_at, r.started_at, r.ended_at, r.duration_seconds, r.conf, r.note, r.triggered_by_id,
     r.triggered_by_name, r.external_url, r.deleted_at, r.observed_at as updated_at,
-    case when r.deleted_at is null then greatest(r.observed_at, s.confirmed_at) else r.observed_at end
-        as last_synced_at,
+    case when r.deleted_at is null and p.deleted_at is null then greatest(r.observed_at, s.confirmed_at)
+        else r.observed_at end as last_synced_at,
     (select count(*) from comments where comments.run_id = r.id and comments.task_run_id is null)
         as comment_count,
     (select coalesce(jsonb_object_agg(counted.status, counted.n), '{}') from (

@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// How long an `Idempotency-Key` is honoured.
 const HONOURED: &str = "24 hours";
 /// How long one process may be at a command before another takes it up.
-pub const ATTEMPT_SECONDS: f64 = 100.0;
+const ATTEMPT_SECONDS: f64 = 100.0;
 
 /// A pipeline as far as triggering it goes.
 #[derive(Debug, FromRow)]
@@ -65,8 +65,8 @@ pub struct NewCommand<'a> {
 pub struct Command {
     pub id: Uuid,
     pub run_external_id: String,
-    /// Whether it may have been sent before.
-    pub repeated: bool,
+    /// Whether it may have reached the provider before.
+    pub sent: bool,
 }
 
 /// What has become of a command.
@@ -87,12 +87,14 @@ struct Known {
     run_external_id: String,
     command_sha256: Vec<u8>,
     busy: bool,
+    sent: bool,
     answer_status: Option<i32>,
     answer: Option<Json<Box<RawValue>>>,
 }
 
 const KNOWN: &str =
-    "select id, run_external_id, command_sha256, attempt_until > now() as busy, answer_status, answer
+    "select id, run_external_id, command_sha256, attempt_until > now() as busy, sent_at is not null as sent,
+        answer_status, answer
     from triggers where pipeline_id = $1 and user_id = $2 and idempotency_key = $3
       and created_at > now() - $4::interval for update";
 
@@ -114,25 +116,28 @@ pub async fn claim(db: &PgPool, new: &NewCommand<'_>) -> sqlx::Result<Claim> {
     let mut tx = db.begin().await?;
     let claim = match insert(&mut tx, new).await? {
         Some(command) => Claim::Mine(command),
-        None => match known(&mut tx, new).await? {
-            Some(known) => known.claim(new),
-            // It went away between the two statements; the next try makes it.
-            None => Claim::Busy,
-        },
+        None => take_up(&mut tx, new).await?,
     };
-    if let Claim::Mine(command) = &claim
-        && command.repeated
-    {
+    tx.commit().await?;
+    Ok(claim)
+}
+
+async fn take_up(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Claim> {
+    let Some(known) = known(db, new).await? else {
+        // It went away between the two statements; the next try makes it.
+        return Ok(Claim::Busy);
+    };
+    let claim = known.claim(new);
+    if let Claim::Mine(command) = &claim {
         sqlx::query(
             "update triggers set attempt_until = now() + make_interval(secs => $2), attempts = attempts + 1
              where id = $1",
         )
         .bind(command.id)
         .bind(ATTEMPT_SECONDS)
-        .execute(&mut *tx)
+        .execute(db)
         .await?;
     }
-    tx.commit().await?;
     Ok(claim)
 }
 
@@ -154,7 +159,7 @@ impl Known {
             Some((status, answer)) => Claim::Answered(status, answer.0),
             None if self.busy => Claim::Busy,
             None => {
-                Claim::Mine(Command { id: self.id, run_external_id: self.run_external_id, repeated: true })
+                Claim::Mine(Command { id: self.id, run_external_id: self.run_external_id, sent: self.sent })
             }
         }
     }
@@ -198,7 +203,7 @@ async fn insert(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Opt
     let details = json!({ "command_id": id, "run_id": run_id, "run_external_id": run_external_id });
     let act = Act::new(Actor::User(new.user), Action::PipelineTriggered, new.pipeline, details);
     audit::record(db, new.space, &act).await?;
-    Ok(Some(Command { id, run_external_id, repeated: false }))
+    Ok(Some(Command { id, run_external_id, sent: false }))
 }
 
 /// Keeps the answer of a command for those who ask again.
@@ -215,16 +220,28 @@ pub async fn answer(db: &PgPool, command: Uuid, status: u16, body: &RawValue) ->
         .map(drop)
 }
 
-/// Lets the next request take a command up.
+/// Writes down that a command is about to be sent.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn release(db: &PgPool, command: Uuid) -> sqlx::Result<()> {
-    sqlx::query("update triggers set attempt_until = now() where id = $1 and answer_status is null")
-        .bind(command)
-        .execute(db)
-        .await
-        .map(drop)
+pub async fn note_sent(db: &PgPool, command: Uuid) -> sqlx::Result<()> {
+    sqlx::query("update triggers set sent_at = now() where id = $1").bind(command).execute(db).await.map(drop)
+}
+
+/// Lets the next request take a command up; one of which it is known that nothing came counts as never sent.
+///
+/// # Errors
+/// When the database is away.
+pub async fn release(db: &PgPool, command: Uuid, nothing_came: bool) -> sqlx::Result<()> {
+    sqlx::query(
+        "update triggers set attempt_until = now(), sent_at = case when not $2 then sent_at end
+         where id = $1 and answer_status is null",
+    )
+    .bind(command)
+    .bind(nothing_came)
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 /// Makes the run of a command readable at once, and tells everybody else of it, in one transaction. What the worker has

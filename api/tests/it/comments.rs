@@ -95,6 +95,17 @@ async fn a_comment_is_not_there_without_what_it_is_on() {
 }
 
 #[tokio::test]
+async fn a_task_run_whose_run_is_not_here_takes_no_comment() {
+    let world = World::new().await;
+    let run = a_run(&world).await;
+    let task = world.task_run(run, "extract", -1, "failed").await;
+    world.sql("delete from runs").await;
+    let path = format!("/task-runs/{task}/comments");
+    let refused = world.ask(Method::POST, EDITOR, &path, comment("early")).await.expect(404);
+    assert_eq!(refused, json!({"detail": "Run not found"}));
+}
+
+#[tokio::test]
 async fn a_deleted_run_keeps_its_comments() {
     let world = World::new().await;
     let run = a_run(&world).await;

@@ -218,7 +218,12 @@ async fn a_row_is_as_fresh_as_the_last_good_poll() {
     let (there, gone) = (world.pipeline("there").await, world.pipeline("gone").await);
     let run = world.run(there, "r", "success", hours_ago(2)).await;
     let deleted = world.run(there, "d", "success", hours_ago(2)).await;
-    world.sql(&format!("update pipelines set is_active = false where id = '{gone}'")).await;
+    let run_of_gone = world.run(gone, "r", "running", hours_ago(2)).await;
+    world
+        .sql(&format!("update pipelines set is_active = false, deleted_at = now() where id = '{gone}'"))
+        .await;
+    // One that the provider still lists, though it runs it no more, is looked at as any other.
+    world.sql(&format!("update pipelines set is_active = false where id = '{there}'")).await;
     world.sql(&format!("update runs set deleted_at = now() where id = '{deleted}'")).await;
     world.sql("update connector_state set confirmed_at = '2026-06-01Z'").await;
     let shown = world.read(&format!("/pipelines/{there}")).await;
@@ -230,7 +235,9 @@ async fn a_row_is_as_fresh_as_the_last_good_poll() {
     assert_eq!(world.read(&format!("/pipelines/{gone}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
     world.sql("update connector_state set confirmed_at = '2099-06-01Z'").await;
     assert_eq!(world.read(&format!("/runs/{run}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
-    assert_ne!(world.read(&format!("/runs/{deleted}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
+    for unseen in [deleted, run_of_gone] {
+        assert_ne!(world.read(&format!("/runs/{unseen}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
+    }
 }
 
 #[tokio::test]

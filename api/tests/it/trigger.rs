@@ -24,6 +24,12 @@ async fn world(setup: Setup) -> (World, FakeAirflow, PipelineId) {
     (world, fake, pipeline)
 }
 
+async fn set_password(world: &World, password: &str) {
+    let change = json!({"credentials": {"auth_type": "basic", "username": "svc", "password": password}});
+    let path = format!("/catalog/spaces/{SPACE}/connectors/{}", world.connector);
+    world.send(Method::PATCH, EDITOR, &path, Some(change)).await.expect(200);
+}
+
 fn request(pipeline: PipelineId, key: &str, idempotency_key: Option<&str>, body: &Value) -> Request<Body> {
     let request = Request::builder()
         .method("POST")
@@ -219,6 +225,44 @@ async fn a_repeat_after_an_unknown_outcome_finds_the_first_run() {
 }
 
 #[tokio::test]
+async fn an_unknown_outcome_stays_unknown_until_it_can_be_asked_for() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    fake.set_mood(Mood::Mute);
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(504);
+    let run: String =
+        sqlx::query_scalar("select run_external_id from triggers").fetch_one(&world.db).await.unwrap();
+    fake.has(&run, "made by the first attempt");
+    fake.set_mood(Mood::Good);
+    set_password(&world, "wrong").await;
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(504);
+    trigger(&world, pipeline, Some("new"), Value::Null).await.expect(401);
+    trigger(&world, pipeline, Some("new"), Value::Null).await.expect(401);
+    world.sql("update connectors set credentials_sealed = 'broken'").await;
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(504);
+    trigger(&world, pipeline, Some("new"), Value::Null).await.expect(502);
+    set_password(&world, "right").await;
+    let posts = fake.posts();
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(201);
+    assert_eq!(fake.posts(), posts);
+    trigger(&world, pipeline, Some("new"), Value::Null).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_before_anything_is_sent_is_told_so() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (world, _fake, pipeline) =
+        world(Setup { time_out: Duration::from_secs(2), ..Setup::default() }).await;
+    let config = format!(r#"{{"base_url": "http://{}"}}"#, silent.local_addr().unwrap());
+    world.sql(&format!("update connectors set config = '{config}'")).await;
+    let said = trigger(&world, pipeline, Some("k"), Value::Null).await.expect(502);
+    assert!(said["detail"].as_str().unwrap().contains("nothing was sent"), "{said}");
+    let path = format!("/catalog/spaces/{SPACE}/connectors/{}/test", world.connector);
+    let tested = world.send(Method::POST, EDITOR, &path, None).await.expect(200);
+    assert_eq!(tested["success"], false);
+    assert!(tested["message"].as_str().unwrap().contains("no answer within"), "{tested}");
+}
+
+#[tokio::test]
 async fn somebody_elses_run_of_the_same_name_is_not_ours() {
     let (world, fake, pipeline) = world(Setup::default()).await;
     fake.has("taken", "by hand");
@@ -289,6 +333,15 @@ async fn what_cannot_be_triggered_is_refused() {
 }
 
 #[tokio::test]
+async fn a_connector_whose_credentials_no_key_opens_says_so_and_sends_nothing() {
+    let (world, fake, pipeline) = world(Setup::default()).await;
+    world.sql("update connectors set credentials_sealed = 'broken'").await;
+    let said = trigger(&world, pipeline, None, Value::Null).await.expect(502);
+    assert!(said["detail"].as_str().unwrap().contains("enter them again"), "{said}");
+    assert_eq!(fake.posts(), 0);
+}
+
+#[tokio::test]
 async fn the_test_of_a_connector_tells_the_version() {
     let (world, fake, _) = world(Setup::default()).await;
     let path = format!("/catalog/spaces/{SPACE}/connectors/{}/test", world.connector);
@@ -299,4 +352,5 @@ async fn the_test_of_a_connector_tells_the_version() {
     world.sql("update connectors set credentials_sealed = 'broken'").await;
     let bad = world.send(Method::POST, EDITOR, &path, None).await.expect(200);
     assert_eq!((&bad["success"], &bad["provider_version"]), (&json!(false), &Value::Null));
+    assert!(bad["message"].as_str().unwrap().contains("enter them again"), "{bad}");
 }
