@@ -9,7 +9,7 @@ use shared::events::Topic;
 use shared::kafka::{Probe, Producer, TopicError, ensure_topics};
 use shared::secrets::Keyring;
 use shared::telemetry::Forget;
-use shared::{db, metrics, outbox, shutdown, telemetry};
+use shared::{db, outbox, pipeline_metrics, shutdown, telemetry};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -208,7 +208,7 @@ async fn relay(pool: PgPool, producer: Producer, stop: CancellationToken) {
 /// Readers count for themselves what is not kept, so that nothing is wrong when this is late.
 async fn keep_metrics(pool: PgPool, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match metrics::keep(&pool).await {
+        match pipeline_metrics::keep(&pool).await {
             Ok(0) => {}
             Ok(_) => continue,
             Err(error) => tracing::debug!(%error, "PostgreSQL does not answer; the metrics stay as they are"),

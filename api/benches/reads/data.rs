@@ -2,7 +2,7 @@
 //! is kept for the next time.
 
 use api::store::keys;
-use shared::metrics;
+use shared::pipeline_metrics;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
@@ -104,7 +104,7 @@ async fn make(db: &PgPool, scale: Scale) -> anyhow::Result<()> {
 
 /// As a running worker would have left it.
 async fn refresh(db: &PgPool) -> anyhow::Result<()> {
-    while metrics::keep(db).await? > 0 {}
+    while pipeline_metrics::keep(db).await? > 0 {}
     for statement in ["vacuum analyze pipeline_metrics", "checkpoint"] {
         sqlx::raw_sql(statement).execute(db).await?;
     }

@@ -62,7 +62,7 @@ impl History {
         }
         execute(&mut db, "alter table runs enable trigger user; select count_all_runs()").await?;
         execute(&mut db, "vacuum (analyze)").await?;
-        while shared::metrics::keep(&self.db).await? > 0 {}
+        while shared::pipeline_metrics::keep(&self.db).await? > 0 {}
         execute(&mut db, "vacuum (analyze) pipeline_metrics").await?;
         execute(&mut db, "checkpoint").await
     }

@@ -17,6 +17,8 @@ mod examples;
 mod fake_airflow;
 mod governance;
 mod hang_up;
+#[path = "../../../worker/tests/it/made_events.rs"]
+mod made_events;
 mod metrics;
 mod paging;
 mod pipelines;

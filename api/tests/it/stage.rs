@@ -2,15 +2,16 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use clap::Parser;
-use shared::events::{Event, PipelineObserved, Record, RunObserved, TaskRunObserved};
-use shared::ids::{ConnectorId, PipelineId, RunId, TaskRunId};
+use shared::events::{Event, Observation, PipelineObserved, Record, RunObserved, Source, TaskRunObserved};
+use shared::ids::ConnectorId;
 use shared::kafka::{KafkaConfig, Producer};
-use shared::state::{RunState, RunType, TaskState};
+use shared::state::{RunState, TaskState};
 use tokio_util::sync::CancellationToken;
 use worker::process::Parts;
 
+use crate::made_events;
 use crate::test_topics::test_prefix;
 use crate::world::{OTHER_SPACE, SPACE, Setup, World, kafka, sealing_keys};
 
@@ -82,107 +83,30 @@ impl Stage {
         name: &str,
         status: RunState,
     ) -> RunObserved {
-        let (version, at) = self.observe();
-        RunObserved {
-            id: RunId::of(connector, pipeline, name),
-            space: self.space_of(connector),
-            connector_id: connector,
-            provider: "airflow".to_owned(),
-            external_id: name.to_owned(),
-            version,
-            observed_at: at,
-            deleted: false,
-            pipeline_id: PipelineId::of(connector, pipeline),
-            pipeline_external_id: pipeline.to_owned(),
-            status,
-            provider_status: Some(status.to_string()),
-            run_type: RunType::Manual,
-            logical_date: None,
-            data_interval_start: None,
-            data_interval_end: None,
-            run_after: None,
-            queued_at: None,
-            started_at: Some(at),
-            ended_at: None,
-            duration_seconds: None,
-            conf: serde_json::json!({}),
-            note: None,
-            triggered_by: None,
-            external_url: None,
-        }
+        let seen = self.observe();
+        let run = made_events::run(&self.source(connector), pipeline, name, status, seen);
+        RunObserved { started_at: Some(seen.at), ..run }
     }
 
     pub fn task_run(&self, pipeline: &str, run: &str, task: &str, status: TaskState) -> TaskRunObserved {
-        let connector = self.world.connector;
-        let (version, at) = self.observe();
-        TaskRunObserved {
-            id: TaskRunId::of(connector, pipeline, run, task, -1),
-            space: self.space_of(connector),
-            connector_id: connector,
-            provider: "airflow".to_owned(),
-            external_id: format!("{pipeline}/{run}/{task}/-1"),
-            version,
-            observed_at: at,
-            deleted: false,
-            pipeline_id: PipelineId::of(connector, pipeline),
-            pipeline_external_id: pipeline.to_owned(),
-            run_id: RunId::of(connector, pipeline, run),
-            run_external_id: run.to_owned(),
-            task_id: task.to_owned(),
-            map_index: -1,
-            name: task.to_owned(),
-            operator: None,
-            status,
-            provider_status: Some(status.to_string()),
-            try_number: 1,
-            max_tries: 0,
-            queued_at: None,
-            started_at: None,
-            ended_at: None,
-            duration_seconds: None,
-            pool: None,
-            queue: None,
-            hostname: None,
-        }
+        let source = self.source(self.world.connector);
+        made_events::task_run(&source, (pipeline, run, task, -1), status, self.observe())
     }
 
     pub fn pipeline(&self, name: &str) -> PipelineObserved {
-        let connector = self.world.connector;
-        let (version, at) = self.observe();
-        PipelineObserved {
-            id: PipelineId::of(connector, name),
-            space: self.space_of(connector),
-            connector_id: connector,
-            provider: "airflow".to_owned(),
-            external_id: name.to_owned(),
-            version,
-            observed_at: at,
-            deleted: false,
-            provider_status: None,
-            name: name.to_owned(),
-            description: Some("two\nlines".to_owned()),
-            owner: None,
-            owners: Vec::new(),
-            tags: Vec::new(),
-            schedule: None,
-            is_paused: false,
-            is_active: true,
-            external_url: None,
-            next_run_at: None,
-            provider_metadata: serde_json::json!({}),
-            tasks: Vec::new(),
-            first_seen_at: at,
-        }
+        let pipeline = made_events::pipeline(&self.source(self.world.connector), name, self.observe());
+        PipelineObserved { description: Some("two\nlines".to_owned()), ..pipeline }
     }
 
-    fn space_of(&self, connector: ConnectorId) -> String {
-        if connector == self.world.connector { SPACE.to_owned() } else { OTHER_SPACE.to_owned() }
+    fn source(&self, connector_id: ConnectorId) -> Source {
+        let space = if connector_id == self.world.connector { SPACE } else { OTHER_SPACE };
+        Source { space: space.to_owned(), connector_id }
     }
 
     /// The next version, and a time that PostgreSQL keeps as it is.
-    fn observe(&self) -> (i64, DateTime<Utc>) {
+    fn observe(&self) -> Observation {
         let version = self.versions.fetch_add(1, Ordering::SeqCst) + 1;
-        (version, DateTime::from_timestamp(1_770_000_000 + version, 0).unwrap())
+        Observation { version, at: DateTime::from_timestamp(1_770_000_000 + version, 0).unwrap() }
     }
 }
 

@@ -122,7 +122,7 @@ async fn a_provider_that_fails_at_every_history_is_left_alone() {
     *world.unreadable.lock().unwrap() = all;
     let error = stage.sync(&world, false).await.unwrap_err();
     assert!(matches!(error, SyncError::Provider(_)), "{error}");
-    // Four are open at a time, and more than five bad ones are enough.
+    // Eight are open at a time, and more than five bad ones are enough.
     assert!(world.histories_read() <= 10, "{} of 45 were asked for", world.histories_read());
 }
 

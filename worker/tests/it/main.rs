@@ -11,6 +11,7 @@ mod histories;
 mod jobs;
 mod killed;
 mod light_airflow;
+mod made_events;
 mod mirror;
 mod operating;
 mod outages;

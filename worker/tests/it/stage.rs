@@ -10,10 +10,12 @@ use rdkafka::message::Headers;
 use rdkafka::{Message, TopicPartitionList};
 use secrecy::ExposeSecret;
 use shared::connector::Credentials;
-use shared::events::{Event, PipelineObserved, Record, RunObserved, TaskRunObserved, Topic};
-use shared::ids::{ConnectorId, PipelineId, RunId, TaskRunId};
+use shared::events::{
+    Event, Observation, PipelineObserved, Record, RunObserved, Source, TaskRunObserved, Topic,
+};
+use shared::ids::ConnectorId;
 use shared::kafka::{KafkaConfig, Producer};
-use shared::state::{RunState, RunType, TaskState};
+use shared::state::{RunState, TaskState};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,7 @@ use worker::process::Parts;
 use worker::sync::jobs::Job;
 use worker::sync::{SyncError, Synced, jobs, sync_connector};
 
+use crate::made_events;
 use crate::test_topics::test_prefix;
 use crate::world::World;
 
@@ -267,59 +270,23 @@ impl Stage {
 
     pub fn pipeline(&self, name: &str, version: i64) -> PipelineObserved {
         PipelineObserved {
-            id: PipelineId::of(self.connector, name),
-            space: "test".to_owned(),
-            connector_id: self.connector,
-            provider: "airflow".to_owned(),
-            external_id: name.to_owned(),
-            version,
-            observed_at: chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(version),
-            deleted: false,
-            provider_status: None,
-            name: name.to_owned(),
             description: Some("as of every day".to_owned()),
             owner: Some("ada".to_owned()),
             owners: vec!["ada".to_owned(), "bob".to_owned()],
             tags: vec!["finance".to_owned()],
             schedule: Some("0 5 * * *".to_owned()),
-            is_paused: false,
-            is_active: true,
-            external_url: None,
-            next_run_at: None,
             provider_metadata: serde_json::json!({"a": [1, 2.5, "x"], "b": null}),
-            tasks: Vec::new(),
             first_seen_at: chrono::DateTime::UNIX_EPOCH,
+            ..made_events::pipeline(&self.source(), name, seen(version))
         }
     }
 
     pub fn run(&self, pipeline: &str, name: &str, version: i64, status: RunState) -> RunObserved {
-        let at = chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(version);
         RunObserved {
-            id: RunId::of(self.connector, pipeline, name),
-            space: "test".to_owned(),
-            connector_id: self.connector,
-            provider: "airflow".to_owned(),
-            external_id: name.to_owned(),
-            version,
-            observed_at: at,
-            deleted: false,
-            pipeline_id: PipelineId::of(self.connector, pipeline),
-            pipeline_external_id: pipeline.to_owned(),
-            status,
-            provider_status: Some(status.to_string()),
-            run_type: RunType::Manual,
-            logical_date: None,
-            data_interval_start: None,
-            data_interval_end: None,
             run_after: Some((chrono::Utc::now() - chrono::TimeDelta::minutes(5)).trunc_subsecs(6)),
-            queued_at: None,
-            started_at: None,
-            ended_at: None,
             duration_seconds: status.is_finished().then_some(12.5),
             conf: serde_json::json!({"k": "v"}),
-            note: None,
-            triggered_by: None,
-            external_url: None,
+            ..made_events::run(&self.source(), pipeline, name, status, seen(version))
         }
     }
 
@@ -331,36 +298,21 @@ impl Stage {
         map_index: i32,
         status: TaskState,
     ) -> TaskRunObserved {
+        let now = Observation { version: 1, at: chrono::Utc::now() };
         TaskRunObserved {
-            id: TaskRunId::of(self.connector, pipeline, run, task, map_index),
-            space: "test".to_owned(),
-            connector_id: self.connector,
-            provider: "airflow".to_owned(),
-            external_id: format!("{pipeline}/{run}/{task}/{map_index}"),
-            version: 1,
-            observed_at: chrono::Utc::now(),
-            deleted: false,
-            pipeline_id: PipelineId::of(self.connector, pipeline),
-            pipeline_external_id: pipeline.to_owned(),
-            run_id: RunId::of(self.connector, pipeline, run),
-            run_external_id: run.to_owned(),
-            task_id: task.to_owned(),
-            map_index,
-            name: task.to_owned(),
             operator: Some("PythonOperator".to_owned()),
-            status,
-            provider_status: Some(status.to_string()),
-            try_number: 1,
-            max_tries: 0,
-            queued_at: None,
-            started_at: None,
-            ended_at: None,
-            duration_seconds: None,
-            pool: None,
-            queue: None,
-            hostname: None,
+            ..made_events::task_run(&self.source(), (pipeline, run, task, map_index), status, now)
         }
     }
+
+    fn source(&self) -> Source {
+        Source { space: "test".to_owned(), connector_id: self.connector }
+    }
+}
+
+/// An observation as old as its version.
+fn seen(version: i64) -> Observation {
+    Observation { version, at: chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(version) }
 }
 
 impl Drop for Stage {

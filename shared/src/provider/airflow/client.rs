@@ -58,18 +58,6 @@ impl Answer {
     }
 }
 
-/// One try that failed, and how long the server asks to wait.
-struct Failure {
-    error: ProviderError,
-    retry_after: Option<Duration>,
-}
-
-impl From<ProviderError> for Failure {
-    fn from(error: ProviderError) -> Self {
-        Self { error, retry_after: None }
-    }
-}
-
 impl Client {
     /// Sends nothing yet. Every request will carry these headers; names are looked up by `resolver`.
     pub fn new(
@@ -137,7 +125,7 @@ impl Client {
         body: &Value,
     ) -> Result<Answer, ProviderError> {
         let request = self.http.request(Method::POST, url.clone()).json(body);
-        self.attempt(request, authorization).await.map_err(|failure| failure.error)
+        self.attempt(request, authorization).await
     }
 
     async fn repeated(
@@ -153,20 +141,19 @@ impl Client {
             .with_max_times(2);
         (|| self.attempt(request(), authorization))
             .retry(waits)
-            .when(|failure: &Failure| failure.error.is_transient())
-            .adjust(|failure, wait| {
-                let wait = wait?.max(failure.retry_after.unwrap_or_default());
+            .when(ProviderError::is_transient)
+            .adjust(|error, wait| {
+                let wait = wait?.max(error.rest());
                 (started.elapsed() + wait <= RETRY_WITHIN).then_some(wait)
             })
             .await
-            .map_err(|failure| failure.error)
     }
 
     async fn attempt(
         &self,
         request: RequestBuilder,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, ProviderError> {
         let request = match authorization {
             Some(value) => request.header(AUTHORIZATION, value.clone()),
             None => request,
@@ -181,21 +168,20 @@ impl Client {
         self.answer(response.map_err(|error| self.unreachable(&error))?).await
     }
 
-    async fn answer(&self, response: Response) -> Result<Answer, Failure> {
+    async fn answer(&self, response: Response) -> Result<Answer, ProviderError> {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
         if let Some(wait) = retry_after.filter(|wait| *wait <= RETRY_WITHIN) {
             self.pace.rest(wait);
         }
         if status == 429 {
-            return Err(Failure { error: ProviderError::Throttled { retry_after }, retry_after });
+            return Err(ProviderError::Throttled { retry_after });
         }
         if response.status().is_server_error() {
-            let error = ProviderError::Failing { host: self.host(), status, retry_after };
-            return Err(Failure { error, retry_after });
+            return Err(ProviderError::Failing { host: self.host(), status, retry_after });
         }
         if response.status().is_redirection() {
-            return Err(refusal::redirect(status, response.headers().get(LOCATION)).into());
+            return Err(refusal::redirect(status, response.headers().get(LOCATION)));
         }
         let date = date(response.headers());
         let body = self.body(response).await?;
