@@ -8,21 +8,8 @@ use serde_json::json;
 use strum::{IntoStaticStr, VariantArray};
 
 /// How a run stands.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    Display,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    sqlx::Type,
-    IntoStaticStr,
-    VariantArray
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[derive(Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
@@ -46,21 +33,8 @@ impl RunState {
 }
 
 /// How a task run stands.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    Display,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    sqlx::Type,
-    IntoStaticStr,
-    VariantArray
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[derive(Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
@@ -84,20 +58,8 @@ pub enum TaskState {
 }
 
 /// What made a run.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    Display,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    sqlx::Type,
-    VariantArray
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, VariantArray)]
+#[derive(Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
@@ -113,21 +75,8 @@ pub enum RunType {
 }
 
 /// How much a pipeline matters to its space, least first.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Display,
-    Serialize,
-    Deserialize,
-    sqlx::Type,
-    VariantArray
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, VariantArray)]
+#[derive(Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[display(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -139,21 +88,8 @@ pub enum Criticality {
 }
 
 /// What a member may do in a space, least first: a higher role may all that a lower one may.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Display,
-    Serialize,
-    Deserialize,
-    sqlx::Type,
-    VariantArray
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, VariantArray)]
+#[derive(Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[display(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -164,21 +100,8 @@ pub enum Role {
 }
 
 /// How a sync stands.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    Display,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    sqlx::Type,
-    IntoStaticStr,
-    VariantArray
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[derive(Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[display(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -191,20 +114,8 @@ pub enum SyncStatus {
 }
 
 /// What asked for a sync.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    Display,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    sqlx::Type,
-    VariantArray
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, VariantArray)]
+#[derive(Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[display(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
