@@ -38,7 +38,7 @@ pub struct Sending {
     pub pipeline: String,
     pub command: Command,
     pub wish: TriggerCommand,
-    /// Nothing is sent after this: nobody would wait for its outcome.
+    /// A provider that has not answered by then is sent nothing: nobody would wait for the outcome.
     pub begin_by: Instant,
 }
 

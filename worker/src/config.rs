@@ -28,7 +28,7 @@ pub enum Command {
     /// Run one sync of a connector in the foreground
     Sync(SyncArgs),
     /// Make the read model anew from the topics, beside the old one, and swap them
-    Rebuild(Settings),
+    Rebuild(RebuildArgs),
     /// Look at records that made no sense, or send them again
     #[command(subcommand)]
     DeadLetters(DeadLetters),
@@ -40,6 +40,16 @@ pub enum DeadLetters {
     List(ListArgs),
     /// Send them to their topics again, after what was wrong has been mended
     Replay(ReplayArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct RebuildArgs {
+    /// Go on though the topics lack what they once said; it is lost then
+    #[arg(long)]
+    pub accept_loss: bool,
+
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 #[derive(Args, Debug)]

@@ -113,7 +113,13 @@ async fn replay_some(
     let ids: Vec<Uuid> = stored.iter().map(|letter| letter.id).collect();
     let records =
         stored.into_iter().map(|letter| letter.into_record(kafka)).collect::<Result<Vec<_>, _>>()?;
-    producer.send(&records).await?;
+    let left_out = producer.send(&records).await?.left_out;
+    let ids: Vec<Uuid> = ids
+        .into_iter()
+        .enumerate()
+        .filter(|(place, _)| !left_out.contains(place))
+        .map(|(_, id)| id)
+        .collect();
     sqlx::query("update dead_letters set replayed_at = now() where id = any($1)")
         .bind(&ids)
         .execute(pool)

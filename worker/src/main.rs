@@ -11,7 +11,7 @@ async fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => start(&args.settings.log, process::run(&args)).await,
         Command::Sync(args) => start(&args.settings.log, foreground::sync(&args)).await,
-        Command::Rebuild(settings) => start(&settings.log, rebuild::rebuild(&settings)).await,
+        Command::Rebuild(args) => start(&args.settings.log, rebuild::rebuild(&args)).await,
         Command::DeadLetters(DeadLetters::List(args)) => {
             start(&args.settings.log, dead_letters::list(&args)).await
         }

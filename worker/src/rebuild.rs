@@ -19,7 +19,7 @@ use shared::kafka::KafkaConfig;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::block_in_place;
 
-use crate::config::Settings;
+use crate::config::RebuildArgs;
 use crate::consume::{Message, is_about_data};
 use crate::project;
 
@@ -35,7 +35,8 @@ type Positions = BTreeMap<(String, i32), i64>;
 ///
 /// # Errors
 /// When PostgreSQL or Kafka is away, or the topics lack what was read of them; the old read model stays as it was then.
-pub async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
+pub async fn rebuild(args: &RebuildArgs) -> anyhow::Result<()> {
+    let settings = &args.settings;
     let pool = db::pool(&settings.database, "orchestration-worker-rebuild")?;
     let mut db = pool.acquire().await?.detach();
     // Held until this connection ends: a second rebuild would drop the first one's tables.
@@ -45,7 +46,11 @@ pub async fn rebuild(settings: &Settings) -> anyhow::Result<()> {
         bail!("another rebuild is under way; wait for its end, or stop it");
     }
     let mut log = Log::open(&settings.kafka)?;
+    sqlx::raw_sql("set statement_timeout = 0").execute(&mut db).await?;
     log.check(&projected(&mut db).await?)?;
+    if !args.accept_loss {
+        log.refuse_loss(&mut db).await?;
+    }
     sqlx::raw_sql(FRESH_TABLES).execute(&mut db).await?;
     let bar = ProgressBar::new(log.ahead()?);
     let mut swapped = false;
@@ -87,8 +92,7 @@ const FRESH_TABLES: &str = "
         end loop;
     end $$;
     -- From here on this connection finds the fresh tables first.
-    set search_path = rebuild, public;
-    set statement_timeout = 0";
+    set search_path = rebuild, public";
 
 /// Indexes get the names of those they stand in for, so that later migrations find them; triggers are made again, and
 /// owners and rights are what they were.
@@ -165,23 +169,37 @@ impl Log {
         Ok(Self { kafka: kafka.clone(), consumer, positions, read: 0 })
     }
 
-    /// Refuses topics that do not hold all that the read model was made of: it would be swapped for less.
+    /// Refuses topics of which nothing was ever projected: they are another installation's.
     fn check(&self, projected: &Positions) -> anyhow::Result<()> {
-        let ours = projected.iter().filter(|(place, _)| self.positions.contains_key(place));
-        let mut found = projected.is_empty();
-        for ((topic, partition), next) in ours {
-            found = true;
-            let (_, high) = block_in_place(|| self.consumer.fetch_watermarks(topic, *partition, PATIENCE))?;
-            if high < *next {
-                bail!(
-                    "{topic}/{partition} ends at {high}, but {next} records of it were projected: Kafka lost them, and a rebuild would too; deploy/README.md says how to have them said again"
-                );
-            }
-        }
-        match found {
+        match projected.is_empty() || projected.keys().any(|place| self.positions.contains_key(place)) {
             true => Ok(()),
             false => bail!("nothing of these topics was ever projected; check --kafka-prefix"),
         }
+    }
+
+    /// Refuses topics that end before what rows say was read of them: Kafka lost it, and a rebuild would lose the rows.
+    async fn refuse_loss(&self, db: &mut PgConnection) -> anyhow::Result<()> {
+        let read: (Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
+            "select (select max(log_offset) from pipelines), (select max(log_offset) from runs),
+                 (select max(log_offset) from task_runs)",
+        )
+        .fetch_one(db)
+        .await?;
+        for (topic, read) in Topic::STATE.into_iter().zip([read.0, read.1, read.2]) {
+            let name = self.kafka.topic(topic);
+            let mut end = 0;
+            for (_, partition) in self.positions.keys().filter(|(topic, _)| *topic == name) {
+                let (_, high) =
+                    block_in_place(|| self.consumer.fetch_watermarks(&name, *partition, PATIENCE))?;
+                end = end.max(high);
+            }
+            if let Some(read) = read.filter(|read| *read >= end) {
+                bail!(
+                    "{name} ends at {end}, but rows were read at {read} of it: Kafka lost what it said of them, and a rebuild would lose them too; deploy/README.md says how to have it said again, --accept-loss goes on without"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// How many offsets lie before the end.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use axum::{Extension, Json};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,12 +15,13 @@ use shared::connector::{AIRFLOW, ConnectorConfig, Credentials, Secrets, check_he
 use shared::events::Source;
 use shared::ids::ConnectorId;
 use shared::provider::{self, NetworkPolicy, check_base_url};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use url::Url;
 use utoipa::ToSchema;
 
 use super::BASE;
 use crate::access::{SpaceAdmin, SpaceEditor, SpaceViewer};
+use crate::edge::Begun;
 use crate::error::{ApiError, ApiResult};
 use crate::input::{Body, Fields, Id, Query, Wrong, body};
 use crate::page::{Page, Paging, Target};
@@ -135,6 +136,7 @@ pub struct Tested {
 pub async fn test(
     space: SpaceEditor,
     State(app): State<App>,
+    Extension(Begun(asked_at)): Extension<Begun>,
     Id(connector): Id<ConnectorId>,
 ) -> ApiResult<Json<Tested>> {
     let found = connectors::opening(&app.db, space.space, connector).await?;
@@ -146,7 +148,7 @@ pub async fn test(
     let begun = Instant::now();
     // So that the answer is here before the request is given up.
     let patience = app.time_out.mul_f64(0.9);
-    let probed = timeout(patience, probe(&app, opening, source)).await;
+    let probed = timeout_at(asked_at + patience, probe(&app, opening, source)).await;
     let tested = match probed
         .unwrap_or_else(|_| Err(anyhow!("The provider gave no answer within {patience:.0?}")))
     {

@@ -115,13 +115,16 @@ impl Asked {
             sha256: self.wish.digest(),
             run_external_id: self.wish.run_id.as_deref(),
         };
-        if self.key.is_some()
-            && let Some(answered) = triggers::answered(db, &new).await?
-        {
-            return repeated(answered);
-        }
-        if !self.target.is_active {
-            return Err(ApiError::Conflict("The pipeline is no longer active"));
+        let so_far = if self.key.is_some() { triggers::so_far(db, &new).await? } else { None };
+        match so_far {
+            Some(known @ (Claim::Answered(..) | Claim::OtherCommand)) => return repeated(known),
+            // What came of it is to be found out, whatever became of the pipeline.
+            Some(Claim::Busy) => {}
+            Some(Claim::Mine(command)) if command.sent => {}
+            Some(Claim::Mine(_)) | None if self.target.is_active => {}
+            Some(Claim::Mine(_)) | None => {
+                return Err(ApiError::Conflict("The pipeline is no longer active"));
+            }
         }
         loop {
             match triggers::claim(db, &new).await? {
@@ -137,7 +140,7 @@ impl Asked {
         let (id, sent) = (command.id, command.sent);
         let answer = match self.prepare(command, deadline).await {
             Ok(sending) => finish(&self.app, sending).await,
-            Err(ApiError::NotSent(_)) if sent => Err(ApiError::OutcomeUnknown),
+            Err(ApiError::NotSent(_) | ApiError::Conflict(_)) if sent => Err(ApiError::OutcomeUnknown),
             Err(error) => Err(error),
         };
         if let Err(error) = &answer {

@@ -93,10 +93,11 @@ const COLUMNS: &str = "select p.id, p.connector_id, c.name as connector_name, p.
     m.run_count, m.success_count, m.failed_count, m.running_count, m.queued_count, m.avg_duration_seconds,
     m.percentiles, m.last_success_at, m.last_failure_at,
     p.first_seen_at, p.observed_at as updated_at,
-    case when p.deleted_at is null then greatest(p.observed_at, s.confirmed_at) else p.observed_at end as synced_at";
+    case when p.deleted_at is null and coalesce(seen.absences, 0) = 0 then greatest(p.observed_at, s.confirmed_at) else p.observed_at end as synced_at";
 
 const JOINS: &str = " join connectors c on c.id = p.connector_id
     left join connector_state s on s.connector_id = p.connector_id
+    left join pipeline_crawls seen on seen.connector_id = p.connector_id and seen.external_id = p.external_id
     left join pipeline_governance g on g.pipeline_id = p.id and g.space_id = p.space_id
     left join teams t on t.id = g.team_id
     left join lateral (

@@ -51,8 +51,8 @@ const COLUMNS: &str =
     r.provider_status, r.run_type, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after,
     r.queued_at, r.started_at, r.ended_at, r.duration_seconds, r.conf, r.note, r.triggered_by_id,
     r.triggered_by_name, r.external_url, r.deleted_at, r.observed_at as updated_at,
-    case when r.deleted_at is null and p.deleted_at is null then greatest(r.observed_at, s.confirmed_at)
-        else r.observed_at end as last_synced_at,
+    case when r.deleted_at is null and p.deleted_at is null and coalesce(seen.absences, 0) = 0
+        then greatest(r.observed_at, s.confirmed_at) else r.observed_at end as last_synced_at,
     (select count(*) from comments where comments.run_id = r.id and comments.task_run_id is null)
         as comment_count,
     (select coalesce(jsonb_object_agg(counted.status, counted.n), '{}') from (
@@ -61,7 +61,8 @@ const COLUMNS: &str =
 const COUNTED: &str = " group by tr.status) counted) as task_counts";
 
 const JOINS: &str = " left join pipelines p on p.id = r.pipeline_id
-    left join connector_state s on s.connector_id = r.connector_id";
+    left join connector_state s on s.connector_id = r.connector_id
+    left join pipeline_crawls seen on seen.connector_id = p.connector_id and seen.external_id = p.external_id";
 
 /// Some of the runs of a space or of a pipeline in it; none when the space has no such pipeline.
 ///

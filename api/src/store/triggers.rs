@@ -98,14 +98,14 @@ const KNOWN: &str =
     from triggers where pipeline_id = $1 and user_id = $2 and idempotency_key = $3
       and created_at > now() - $4::interval for update";
 
-/// The answer that this command had already, if any.
+/// What has become of this command so far, if it was written down; nothing is claimed.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn answered(db: &PgPool, new: &NewCommand<'_>) -> sqlx::Result<Option<Claim>> {
+pub async fn so_far(db: &PgPool, new: &NewCommand<'_>) -> sqlx::Result<Option<Claim>> {
     let mut tx = db.begin().await?;
     let known = known(&mut tx, new).await?;
-    Ok(known.map(|known| known.claim(new)).filter(|claim| !matches!(claim, Claim::Mine(_) | Claim::Busy)))
+    Ok(known.map(|known| known.claim(new)))
 }
 
 /// Writes a command down, or takes up the one that its key names.
@@ -181,8 +181,8 @@ async fn insert(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Opt
     let run_id = RunId::of(new.connector, new.pipeline_external_id, &run_external_id);
     let inserted = sqlx::query(
         "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
-             idempotency_key, command_sha256, attempt_until)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10))
+             idempotency_key, command_sha256, attempt_until, sent_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10), null)
          on conflict (pipeline_id, user_id, idempotency_key) where idempotency_key is not null do nothing",
     )
     .bind(id)

@@ -235,7 +235,15 @@ async fn a_row_is_as_fresh_as_the_last_good_poll() {
     assert_eq!(world.read(&format!("/pipelines/{gone}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
     world.sql("update connector_state set confirmed_at = '2099-06-01Z'").await;
     assert_eq!(world.read(&format!("/runs/{run}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
-    for unseen in [deleted, run_of_gone] {
+    // One that the lists do not name is not confirmed by them.
+    world
+        .sql(
+            "insert into pipeline_crawls (connector_id, external_id, absences)
+              select connector_id, external_id, 1 from pipelines where deleted_at is null",
+        )
+        .await;
+    assert_eq!(world.read(&format!("/pipelines/{there}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
+    for unseen in [run, deleted, run_of_gone] {
         assert_ne!(world.read(&format!("/runs/{unseen}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
     }
 }

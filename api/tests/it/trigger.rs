@@ -240,6 +240,10 @@ async fn an_unknown_outcome_stays_unknown_until_it_can_be_asked_for() {
     world.sql("update connectors set credentials_sealed = 'broken'").await;
     trigger(&world, pipeline, Some("k"), Value::Null).await.expect(504);
     trigger(&world, pipeline, Some("new"), Value::Null).await.expect(502);
+    world.sql("update pipelines set is_active = false").await;
+    trigger(&world, pipeline, Some("k"), Value::Null).await.expect(504);
+    trigger(&world, pipeline, Some("new"), Value::Null).await.expect(409);
+    world.sql("update pipelines set is_active = true").await;
     set_password(&world, "right").await;
     let posts = fake.posts();
     trigger(&world, pipeline, Some("k"), Value::Null).await.expect(201);
@@ -251,7 +255,7 @@ async fn an_unknown_outcome_stays_unknown_until_it_can_be_asked_for() {
 async fn a_provider_that_hangs_before_anything_is_sent_is_told_so() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (world, _fake, pipeline) =
-        world(Setup { time_out: Duration::from_secs(2), ..Setup::default() }).await;
+        world(Setup { time_out: Duration::from_secs(8), ..Setup::default() }).await;
     let config = format!(r#"{{"base_url": "http://{}"}}"#, silent.local_addr().unwrap());
     world.sql(&format!("update connectors set config = '{config}'")).await;
     let said = trigger(&world, pipeline, Some("k"), Value::Null).await.expect(502);

@@ -1,10 +1,11 @@
 //! The producer: sends a batch in order and answers when Kafka has all of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 
 use super::KafkaConfig;
@@ -27,8 +28,8 @@ pub struct Producer {
 #[derive(Debug, Default)]
 pub struct Sent {
     pub positions: Positions,
-    /// How many records Kafka has; any other was larger than it takes.
-    pub count: usize,
+    /// By their places in the batch, the records that are larger than Kafka takes. It has all others.
+    pub left_out: BTreeSet<usize>,
 }
 
 /// Why a batch did not go out. Some of it may have: send the whole batch again.
@@ -69,15 +70,15 @@ impl Producer {
     pub async fn send(&self, records: &[Record]) -> Result<Sent, SendError> {
         let mut waiting = VecDeque::new();
         let mut sent = Sent::default();
-        for record in records {
+        for (place, record) in records.iter().enumerate() {
             loop {
                 match self.enqueue(record) {
-                    Ok(future) => waiting.push_back((record, future)),
+                    Ok(future) => waiting.push_back((place, record, future)),
                     Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
                         self.settle(waiting.pop_front(), &mut sent).await?;
                         continue;
                     }
-                    Err(error) if is_too_large(&error) => leave_out(record),
+                    Err(error) if is_too_large(&error) => sent.leave_out(place, record),
                     Err(error) => return Err(SendError(error.to_string())),
                 }
                 break;
@@ -92,24 +93,29 @@ impl Producer {
     /// Waits for the oldest record; where another producer call holds the queue, a short while for its room.
     async fn settle(
         &self,
-        oldest: Option<(&Record, DeliveryFuture)>,
+        oldest: Option<(usize, &Record, DeliveryFuture)>,
         sent: &mut Sent,
     ) -> Result<(), SendError> {
-        let Some((record, future)) = oldest else {
+        let Some((place, record, future)) = oldest else {
             tokio::time::sleep(Duration::from_millis(20)).await;
             return Ok(());
         };
-        match future.await.map_err(|_| SendError("the producer was closed".to_owned()))? {
-            Ok(delivery) => {
-                let place = (self.config.topic(record.topic), delivery.partition);
-                let position = sent.positions.entry(place).or_default();
-                *position = (*position).max(delivery.offset + 1);
-                sent.count += 1;
-                published(record.topic).increment(1);
-            }
-            Err((error, _)) if is_too_large(&error) => leave_out(record),
-            Err((error, _)) => return Err(SendError(error.to_string())),
-        }
+        let delivery = match delivered(future).await? {
+            Some(delivery) => Some(delivery),
+            // All that were sent with the one that was too large are refused with it.
+            None => match self.enqueue(record) {
+                Ok(future) => delivered(future).await?,
+                Err(error) => return Err(SendError(error.to_string())),
+            },
+        };
+        let Some(delivery) = delivery else {
+            sent.leave_out(place, record);
+            return Ok(());
+        };
+        let position =
+            sent.positions.entry((self.config.topic(record.topic), delivery.partition)).or_default();
+        *position = (*position).max(delivery.offset + 1);
+        published(record.topic).increment(1);
         Ok(())
     }
 
@@ -147,8 +153,21 @@ fn is_too_large(error: &KafkaError) -> bool {
     *error == KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
-fn leave_out(record: &Record) {
-    let Record { topic, key, payload, .. } = record;
-    tracing::error!(%topic, key, bytes = payload.len(), "an event is larger than Kafka takes and is left out; raise the topic's max.message.bytes");
-    too_large(*topic).increment(1);
+/// Waits until Kafka has a record; none when it is too large.
+async fn delivered(future: DeliveryFuture) -> Result<Option<Delivery>, SendError> {
+    match future.await.map_err(|_| SendError("the producer was closed".to_owned()))? {
+        Ok(delivery) => Ok(Some(delivery)),
+        Err((error, _)) if is_too_large(&error) => Ok(None),
+        Err((error, _)) => Err(SendError(error.to_string())),
+    }
+}
+
+impl Sent {
+    fn leave_out(&mut self, place: usize, record: &Record) {
+        let Record { topic, key, payload, .. } = record;
+        let bytes = payload.len();
+        tracing::error!(%topic, key, bytes, "an event is larger than Kafka takes and is left out; raise its topic's max.message.bytes (16 MiB are the most)");
+        too_large(*topic).increment(1);
+        self.left_out.insert(place);
+    }
 }

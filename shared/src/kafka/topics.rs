@@ -16,7 +16,9 @@ use crate::events::Topic;
 pub enum TopicError {
     #[error("Kafka does not answer: {0}")]
     Kafka(#[from] KafkaError),
-    #[error("Kafka does not know topic {topic} yet")]
+    #[error(
+        "Kafka tells nothing of topic {topic} yet; if this goes on, allow the user to describe it and its configuration"
+    )]
     Unsettled { topic: String },
     #[error(
         "Topic {topic} cannot be made ({code}); allow the user to create it, or ask for no more replicas than there are brokers with --kafka-replication"

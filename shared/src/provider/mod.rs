@@ -77,7 +77,7 @@ pub trait Provider: Send + Sync {
     /// Asks for a new run, once.
     ///
     /// # Errors
-    /// `Unreachable` with `sent`, `Failing` and `Malformed` leave it open whether there is a run now: look for it by its
+    /// `Unreachable` with `sent`, `Failing`, `Malformed` and `Oversized` leave it open whether there is a run: look for it by its
     /// id. With any other error this request has made none; a 409 among them may mean that an earlier one has.
     async fn trigger(
         &self,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::events::{Observation, PipelineObserved, RunObserved, TaskRunObserved};
 use shared::ids::{RunId, TaskRunId};
-use shared::provider::TaskRunScope;
+use shared::provider::{ProviderError, TaskRunScope};
 use uuid::Uuid;
 
 use super::error::is_about_one;
@@ -44,14 +44,18 @@ impl Sync<'_> {
         Ok(())
     }
 
-    /// One of which the provider does not tell, since it may not be read any more, say, stays and holds up nothing.
+    /// One of which the provider does not tell, since it may not be read any more, say, stays and holds up nothing; an
+    /// accepted mass deletion takes it for gone.
     async fn deactivate_if_gone(&self, name: &str, pipeline: Uuid) -> Result<(), SyncError> {
         let seen = self.observe().await?;
         match self.provider.has_pipeline(name).await {
             Ok(true) => Ok(()),
             Ok(false) => self.deactivate(pipeline, seen).await,
+            Err(ProviderError::Forbidden { .. }) if self.job.accept_mass_deletion => {
+                self.deactivate(pipeline, seen).await
+            }
             Err(error) if is_about_one(&error) => {
-                tracing::warn!(pipeline = name, %error, "a pipeline is no longer listed, and whether it is gone is not told");
+                tracing::warn!(pipeline = name, %error, "a pipeline is no longer listed, and whether it is gone is not told; a full sync with accept_mass_deletion deactivates what may not be read");
                 Ok(())
             }
             Err(error) => Err(error.into()),

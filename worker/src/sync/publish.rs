@@ -64,9 +64,10 @@ impl Publisher {
             return Ok(());
         }
         let published = self.producer.send(&records).await?;
-        changes(E::TOPIC).increment(published.count as u64);
+        let count = (records.len() - published.left_out.len()) as u64;
+        changes(E::TOPIC).increment(count);
         let mut sent = self.sent();
-        sent.report.events_published += published.count as u64;
+        sent.report.events_published += count;
         for (partition, next) in published.positions {
             let position = sent.positions.entry(partition).or_default();
             *position = (*position).max(next);

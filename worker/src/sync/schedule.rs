@@ -118,11 +118,12 @@ pub async fn follow(pool: &PgPool) -> Result<u64, sqlx::Error> {
            and (state.retry_at is null or state.retry_at <= now())
            and not exists (select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running'))
            and exists (
-               select from triggers t join runs r on r.id = t.run_id
-               where t.connector_id = c.id and t.created_at > now() - interval '1 day'
-                 and r.status in ('queued', 'running', 'unknown') and r.deleted_at is null
+               select from runs r join triggers t on t.run_id = r.id
+               where r.connector_id = c.id and r.status in ('queued', 'running', 'unknown')
+                 and r.deleted_at is null and r.triggered_by_id is not null
+                 and t.created_at > now() - interval '1 day'
                  and coalesce(state.confirmed_at, '-infinity')
-                     < now() - greatest(interval '2 seconds', (now() - t.created_at) / 10))",
+                     < now() - greatest(interval '2 seconds', (now() - greatest(t.created_at, t.sent_at)) / 10))",
     )
     .execute(pool)
     .await?;

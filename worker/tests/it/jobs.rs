@@ -146,7 +146,8 @@ async fn a_triggered_run_is_followed_for_a_day_whatever_its_dates() {
     stage.until("select count(*) = 1 from runs").await;
     for (year, age, followed) in [("2020", "1 minute", 1), ("2099", "1 minute", 1), ("2099", "2 days", 0)] {
         let long_ago = format!(
-            "update runs set logical_date = '{year}-01-01Z', run_after = null, queued_at = null, started_at = null;
+            "update runs set logical_date = '{year}-01-01Z', run_after = null, queued_at = null, started_at = null,
+                 triggered_by_id = (select id from users);
              update triggers set created_at = now() - interval '{age}'; delete from syncs"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(long_ago)).execute(&stage.pool).await.unwrap();

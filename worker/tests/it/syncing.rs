@@ -1,5 +1,8 @@
 //! What a sync makes of a provider's world: nothing missed, nothing said twice, nothing deleted by mistake.
 
+use rand::distr::Alphanumeric;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use shared::state::{RunState, TaskState};
 use worker::sync::SyncError;
 
@@ -171,20 +174,43 @@ async fn a_pipeline_that_may_not_be_seen_any_more_stays_and_holds_up_nothing() {
         stage.sync(&world, false).await.unwrap();
     }
     assert_eq!(stage.number("select count(*) from pipelines where is_active").await, 5);
+    world.withheld.lock().unwrap().extend(["b", "c", "d"].map(str::to_owned));
+    for _ in 0..2 {
+        let refused = stage.sync(&world, false).await.unwrap_err();
+        assert!(matches!(refused, SyncError::MassDeletion { missing: 4, total: 5 }), "{refused}");
+    }
+    stage.ask(true, true).await;
+    stage.sync_job(&world, &stage.take().await).await.unwrap();
+    assert_eq!(stage.number("select count(*) from pipelines where is_active").await, 1);
+    stage.sync(&world, false).await.unwrap();
+}
+
+/// Text that nothing makes shorter.
+fn noise(mib: usize) -> String {
+    let rng = StdRng::seed_from_u64(1);
+    rng.sample_iter(Alphanumeric).take(mib << 20).map(char::from).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_larger_than_any_record_holds_up_nothing() {
+async fn a_run_larger_than_kafka_takes_holds_up_nothing() {
     let stage = Stage::new().await;
     let world = small_world(&stage);
-    world.runs.lock().unwrap()[0].conf = serde_json::json!({ "huge": "x".repeat(17 << 20) });
+    let give = |conf: String| world.runs.lock().unwrap()[0].conf = serde_json::json!({ "text": conf });
+    // More than is sent at all.
+    give("x".repeat(17 << 20));
     let first = stage.sync(&world, false).await.unwrap();
     assert_eq!(stage.number("select count(*) from runs").await, 14);
     assert_eq!(first.report.events_published, 5 + 14 + 30);
-    // What is some megabytes is taken like any other.
-    world.runs.lock().unwrap()[0].conf = serde_json::json!({ "large": "x".repeat(3 << 20) });
+    // More than the topic takes: the broker refuses it, and nothing that is sent beside it.
+    give(noise(13));
+    world.runs.lock().unwrap()[1].status = RunState::Failed;
     stage.sync(&world, true).await.unwrap();
-    assert_eq!(stage.number("select count(*) from runs where length(conf->>'large') > 3000000").await, 1);
+    assert_eq!(stage.number("select count(*) from runs").await, 14);
+    assert_eq!(stage.number("select count(*) from runs where status = 'failed'").await, 1);
+    // What is some megabytes is taken like any other.
+    give(noise(2));
+    stage.sync(&world, true).await.unwrap();
+    assert_eq!(stage.number("select count(*) from runs where length(conf->>'text') > 2000000").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
