@@ -238,20 +238,18 @@ async fn join_waiting(
         return Ok(None);
     };
     // What is read for it must have been read after this wish, too.
-    sqlx::query("update syncs set asked_at = clock_timestamp() where id = $1")
-        .bind(id)
-        .execute(&mut *db)
-        .await?;
+    sqlx::query(
+        r#"update syncs set asked_at = clock_timestamp(), "full" = "full" or $2,
+               accept_mass_deletion = accept_mass_deletion or $3,
+               version = case when $4 then version else nextval('observation_version') end where id = $1"#,
+    )
+    .bind(id)
+    .bind(wish.full)
+    .bind(wish.accept_mass_deletion)
+    .bind(enough)
+    .execute(&mut *db)
+    .await?;
     if !enough {
-        sqlx::query(
-            r#"update syncs set "full" = "full" or $2, accept_mass_deletion = accept_mass_deletion or $3,
-                   version = nextval('observation_version') where id = $1"#,
-        )
-        .bind(id)
-        .bind(wish.full)
-        .bind(wish.accept_mass_deletion)
-        .execute(&mut *db)
-        .await?;
         announce(db, &[id]).await?;
     }
     Ok(Some(id))

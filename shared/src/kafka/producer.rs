@@ -100,14 +100,12 @@ impl Producer {
             tokio::time::sleep(Duration::from_millis(20)).await;
             return Ok(());
         };
-        let delivery = match delivered(future).await? {
-            Some(delivery) => Some(delivery),
-            // All that were sent with the one that was too large are refused with it.
-            None => match self.enqueue(record) {
-                Ok(future) => delivered(future).await?,
-                Err(error) => return Err(SendError(error.to_string())),
-            },
-        };
+        let mut delivery = delivered(future).await?;
+        if delivery.is_none() {
+            // All that were sent with one that is too large are refused with it.
+            let alone = self.enqueue(record).map_err(|error| SendError(error.to_string()))?;
+            delivery = delivered(alone).await?;
+        }
         let Some(delivery) = delivery else {
             sent.leave_out(place, record);
             return Ok(());
