@@ -9,9 +9,9 @@ use std::sync::OnceLock;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use shared::events::UserRef;
-use shared::ids::{KeyId, SpaceId};
-use shared::state::Role;
+use contract::events::UserRef;
+use contract::ids::{KeyId, SpaceId};
+use contract::state::Role;
 
 pub use self::memory::AccessMemory;
 use crate::error::{ApiError, ApiResult};

@@ -6,11 +6,11 @@ mod commands;
 mod reseal;
 
 use anyhow::{anyhow, bail};
+use contract::ids::KeyId;
+use platform::audit::{self, Action, Actor, AuditEvent};
+use platform::db::{self, DatabaseConfig};
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::audit::{self, Act, Action, Actor};
-use shared::db::{self, DatabaseConfig};
-use shared::ids::KeyId;
 use sqlx::{PgExecutor, PgPool};
 
 pub use self::commands::AdminCommand;
@@ -52,7 +52,7 @@ async fn create_space(db: &PgPool, slug: &str, name: &str) -> anyhow::Result<Val
     let before = spaces::find(&mut *tx, slug).await?.map(|space| space.name);
     let made = spaces::create(&mut tx, slug, name).await?;
     if let Some(action) = named(before, name, Action::SpaceCreated, Action::SpaceRenamed) {
-        let act = Act::new(Actor::CommandLine, action, made.id, json!({"slug": slug, "name": name}));
+        let act = AuditEvent::new(Actor::CommandLine, action, made.id, json!({"slug": slug, "name": name}));
         audit::record(&mut tx, made.id, &act).await?;
     }
     tx.commit().await?;
@@ -80,8 +80,8 @@ async fn create_user(db: &PgPool, email: &str, name: &str) -> anyhow::Result<Val
     let before = users::find(&mut *tx, email).await?.map(|user| user.name);
     let made = users::create(&mut tx, email, name).await?;
     if let Some(action) = named(before, name, Action::UserCreated, Action::UserRenamed) {
-        let act = Act::new(Actor::CommandLine, action, made.id, json!({"email": email, "name": name}));
-        audit::record_of_person(&mut tx, made.id, &act).await?;
+        let act = AuditEvent::new(Actor::CommandLine, action, made.id, json!({"email": email, "name": name}));
+        audit::record_for_user(&mut tx, made.id, &act).await?;
     }
     tx.commit().await?;
     shown(made)
@@ -102,7 +102,7 @@ async fn set_member(db: &PgPool, slug: &str, email: &str, role: RoleName) -> any
     let set = members::set(&mut tx, space.id, user.id, role.into()).await?;
     if before != Some(set.role) {
         let details = json!({"from": before, "to": set.role});
-        let act = Act::new(Actor::CommandLine, Action::UserRoleChanged, user.id, details);
+        let act = AuditEvent::new(Actor::CommandLine, Action::UserRoleChanged, user.id, details);
         audit::record(&mut tx, space.id, &act).await?;
     }
     tx.commit().await?;
@@ -122,7 +122,7 @@ async fn create_team(db: &PgPool, slug: &str, name: &str) -> anyhow::Result<Valu
     let is_new = teams::find(&mut tx, space.id, name).await?.is_none();
     let made = teams::create(&mut tx, space.id, name).await?;
     if is_new {
-        let act = Act::new(Actor::CommandLine, Action::TeamCreated, made.id, json!({ "name": name }));
+        let act = AuditEvent::new(Actor::CommandLine, Action::TeamCreated, made.id, json!({ "name": name }));
         audit::record(&mut tx, space.id, &act).await?;
     }
     tx.commit().await?;
@@ -142,8 +142,8 @@ async fn create_key(db: &PgPool, email: &str, label: &str) -> anyhow::Result<Val
     let user = known_user(&mut *tx, email).await?;
     let made = keys::create(&mut tx, user.id, label).await?;
     let details = json!({"user_id": user.id, "label": label});
-    let act = Act::new(Actor::CommandLine, Action::KeyCreated, made.id, details);
-    audit::record_of_person(&mut tx, user.id, &act).await?;
+    let act = AuditEvent::new(Actor::CommandLine, Action::KeyCreated, made.id, details);
+    audit::record_for_user(&mut tx, user.id, &act).await?;
     tx.commit().await?;
     shown(made)
 }
@@ -158,8 +158,8 @@ async fn revoke_key(db: &PgPool, key: KeyId) -> anyhow::Result<Value> {
     }
     let revoked = keys::revoke(&mut tx, key).await?;
     let details = json!({"user_id": revoked.user_id, "label": revoked.label});
-    let act = Act::new(Actor::CommandLine, Action::KeyRevoked, key, details);
-    audit::record_of_person(&mut tx, revoked.user_id, &act).await?;
+    let act = AuditEvent::new(Actor::CommandLine, Action::KeyRevoked, key, details);
+    audit::record_for_user(&mut tx, revoked.user_id, &act).await?;
     tx.commit().await?;
     shown(revoked)
 }

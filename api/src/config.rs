@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand};
-use shared::db::{DatabaseConfig, Roles};
-use shared::kafka::KafkaConfig;
-use shared::provider::NetworkPolicy;
-use shared::secrets::SealingConfig;
-use shared::telemetry::LogConfig;
+use platform::db::{DatabaseConfig, Roles};
+use platform::kafka::KafkaConfig;
+use platform::secrets::SealingConfig;
+use platform::telemetry::LogConfig;
+use provider::NetworkPolicy;
 use url::Url;
 
 use crate::admin::AdminCommand;

@@ -8,7 +8,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use shared::trace::{self, Trace};
+use contract::trace::Trace;
+use platform::trace;
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -47,8 +48,8 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
         space = Empty,
         user_id = Empty,
     );
-    let trace = Trace::begin(&span, traceparent(request.headers()));
-    let mut response = trace::lead(Some(trace), next.run(request)).instrument(span.clone()).await;
+    let trace = trace::start(&span, traceparent(request.headers()));
+    let mut response = trace::scope(Some(trace), next.run(request)).instrument(span.clone()).await;
     if let Some(standing) = counted.standing() {
         standing.write(response.headers_mut());
     }
@@ -73,7 +74,7 @@ fn note(method: &str, status: u16, seconds: f64) {
 
 /// Where the caller's own trace stands; two or none that makes sense count as none.
 fn traceparent(headers: &HeaderMap) -> Option<Trace> {
-    let mut given = headers.get_all(trace::HEADER).iter();
+    let mut given = headers.get_all(contract::trace::TRACEPARENT).iter();
     let first = given.next()?.to_str().ok()?.parse().ok()?;
     given.next().is_none().then_some(first)
 }
@@ -140,7 +141,7 @@ pub fn cors(origins: &[HeaderValue]) -> CorsLayer {
             header::IF_NONE_MATCH,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
-            HeaderName::from_static(trace::HEADER),
+            HeaderName::from_static(contract::trace::TRACEPARENT),
             REQUEST_ID,
         ])
         .expose_headers([

@@ -4,11 +4,11 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use contract::state::Role;
+use platform::secrets::SecretError;
+use platform::stored_connector::StoredConnectorError;
+use provider::ProviderError;
 use serde_json::json;
-use shared::connector::StoredError;
-use shared::provider::ProviderError;
-use shared::secrets::SecretError;
-use shared::state::Role;
 
 use crate::input::Fault;
 use crate::live::Full;
@@ -79,7 +79,7 @@ impl ApiError {
         match self {
             Self::Invalid(faults) => json!({"detail": faults}),
             Self::Refused { status, message } => {
-                json!({"detail": message, "provider": shared::connector::AIRFLOW, "provider_status": status})
+                json!({"detail": message, "provider": provider::connector::AIRFLOW, "provider_status": status})
             }
             other => json!({"detail": other.sentence()}),
         }
@@ -180,8 +180,8 @@ impl From<SecretError> for ApiError {
     }
 }
 
-impl From<StoredError> for ApiError {
-    fn from(error: StoredError) -> Self {
+impl From<StoredConnectorError> for ApiError {
+    fn from(error: StoredConnectorError) -> Self {
         tracing::error!(%error, "a connector cannot be used");
         Self::NotSent(error.to_string())
     }

@@ -21,7 +21,7 @@ mod trigger;
 
 use anyhow::Context;
 use config::{Cli, Command, MigrateConfig};
-use shared::db;
+use platform::db;
 
 /// Runs one command to its end.
 ///

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use shared::kafka::Probe;
-use shared::secrets::Keyring;
-use shared::telemetry::Forget;
-use shared::{db, shutdown, telemetry};
+use platform::kafka::KafkaProbe;
+use platform::secrets::Keyring;
+use platform::telemetry::GaugeTtl;
+use platform::{db, shutdown, telemetry};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -62,13 +62,13 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
 fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App> {
     Ok(App::new(Parts {
         db: db::pool(&config.database, APPLICATION)?,
-        kafka: Probe::new(&config.kafka).context("The Kafka settings cannot work")?,
+        kafka: KafkaProbe::new(&config.kafka).context("The Kafka settings cannot work")?,
         access: AccessMemory::default(),
         keyring: Keyring::new(&config.sealing)?,
         network: config.network,
         limiter: Limiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
         live: Live::new(config.kafka.clone(), config.live.clone()),
-        metrics: telemetry::start_metrics("api", Forget::Never).context("Metrics cannot be collected")?,
+        metrics: telemetry::start_metrics("api", GaugeTtl::Never).context("Metrics cannot be collected")?,
         time_out: Duration::from_secs(config.request_timeout.into()),
         origins: config.cors_origins.clone(),
         body_limit: config.body_limit as usize,

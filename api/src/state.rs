@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
-use shared::kafka::Probe;
-use shared::provider::NetworkPolicy;
-use shared::secrets::Keyring;
+use platform::kafka::KafkaProbe;
+use platform::secrets::Keyring;
+use provider::NetworkPolicy;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +24,7 @@ pub struct App(Arc<Parts>);
 /// One of each.
 pub struct Parts {
     pub db: PgPool,
-    pub kafka: Probe,
+    pub kafka: KafkaProbe,
     pub access: AccessMemory,
     pub keyring: Keyring,
     pub network: NetworkPolicy,

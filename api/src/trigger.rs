@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use shared::db;
-use shared::events::{RunObserved, UserRef};
-use shared::ids::SpaceId;
-use shared::provider::{Provider, ProviderError, TriggerCommand};
+use contract::events::{RunObserved, UserRef};
+use contract::ids::SpaceId;
+use platform::db;
+use provider::{Provider, ProviderError, TriggerCommand};
 use sqlx::PgPool;
 use tokio::time::{Instant, timeout, timeout_at};
 

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
-use shared::db::DatabaseConfig;
-use shared::ids::ConnectorId;
-use shared::kafka::KafkaConfig;
-use shared::provider::NetworkPolicy;
-use shared::secrets::SealingConfig;
-use shared::telemetry::LogConfig;
+use contract::ids::ConnectorId;
+use platform::db::DatabaseConfig;
+use platform::kafka::KafkaConfig;
+use platform::secrets::SealingConfig;
+use platform::telemetry::LogConfig;
+use provider::NetworkPolicy;
 use uuid::Uuid;
 
 use crate::retention::RetentionConfig;

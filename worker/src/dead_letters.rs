@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
+use contract::events::{Record, Topic};
+use platform::db;
+use platform::kafka::{KafkaConfig, Producer};
 use serde::Serialize;
-use shared::db;
-use shared::events::{Record, Topic};
-use shared::kafka::{KafkaConfig, Producer};
 use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;

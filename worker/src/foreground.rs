@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use contract::events::SyncReport;
+use contract::ids::{ConnectorId, SpaceId, SyncId};
 use indicatif::{ProgressBar, ProgressStyle};
-use shared::audit::{self, Act, Actor};
-use shared::events::SyncReport;
-use shared::ids::{ConnectorId, SpaceId, SyncId};
-use shared::shutdown;
+use platform::audit::{self, Actor, AuditEvent};
+use platform::shutdown;
 use sqlx::PgPool;
 use sqlx::types::Json;
 use tokio::sync::watch;
@@ -72,7 +72,7 @@ async fn write_down(pool: &PgPool, space: SpaceId, args: &SyncArgs) -> Result<Sy
     .bind(accept_mass_deletion)
     .execute(&mut *tx)
     .await?;
-    let act = Act::request_sync(Actor::CommandLine, connector, id, full, accept_mass_deletion);
+    let act = AuditEvent::request_sync(Actor::CommandLine, connector, id, full, accept_mass_deletion);
     audit::record(&mut tx, space, &act).await?;
     tx.commit().await?;
     Ok(id)

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lag::{Behind, Log};
 use metrics::{Counter, Unit, describe_counter, describe_gauge, describe_histogram};
-use shared::connector::parse_schedule;
-use shared::kafka::KafkaConfig;
+use platform::kafka::KafkaConfig;
+use provider::connector::parse_schedule;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 

@@ -1,8 +1,8 @@
 //! The worker's entry: reads the command line and starts what it says.
 
 use clap::Parser;
-use shared::db;
-use shared::telemetry::start_logging;
+use platform::db;
+use platform::telemetry::start_logging;
 use worker::config::{Cli, Command, DeadLetters};
 use worker::{dead_letters, foreground, process, rebuild};
 
@@ -29,7 +29,7 @@ async fn main() -> std::process::ExitCode {
 }
 
 async fn start(
-    log: &shared::telemetry::LogConfig,
+    log: &platform::telemetry::LogConfig,
     command: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let _logging = start_logging(log, "orchestration-worker").map_err(anyhow::Error::msg)?;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use shared::events::Topic;
-use shared::kafka::{Probe, Producer, TopicError, ensure_topics};
-use shared::secrets::Keyring;
-use shared::telemetry::Forget;
-use shared::{db, outbox, pipeline_metrics, shutdown, telemetry};
+use contract::events::Topic;
+use platform::kafka::{KafkaProbe, Producer, TopicError, ensure_topics};
+use platform::secrets::Keyring;
+use platform::telemetry::GaugeTtl;
+use platform::{db, outbox, pipeline_metrics, shutdown, telemetry};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -44,14 +44,14 @@ pub struct Parts {
 /// When a setting cannot work, or Kafka's topics contradict the event contract.
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     args.retention.check()?;
-    let recorder = telemetry::start_metrics("worker", Forget::After(gauges::FORGET))?;
+    let recorder = telemetry::start_metrics("worker", GaugeTtl::After(gauges::FORGET))?;
     gauges::describe();
     let stop = shutdown::on_signal()?;
     let parts = Parts::open(&args.settings, stop.clone())?;
     let listener = tokio::net::TcpListener::bind(args.metrics_listen).await.with_context(|| {
         format!("{} cannot be listened on; choose another with --metrics-listen", args.metrics_listen)
     })?;
-    let kafka = Probe::new(&args.settings.kafka).context("Kafka's settings cannot be used")?;
+    let kafka = KafkaProbe::new(&args.settings.kafka).context("Kafka's settings cannot be used")?;
     let vitals = Vitals { metrics: recorder, pool: parts.runner.pool.clone(), kafka, stop: stop.clone() };
     parts.tasks.spawn(vitals::serve(listener, vitals));
     parts.await_topics().await?;
@@ -208,7 +208,7 @@ async fn relay(pool: PgPool, producer: Producer, stop: CancellationToken) {
 /// Readers count for themselves what is not kept, so that nothing is wrong when this is late.
 async fn keep_metrics(pool: PgPool, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match pipeline_metrics::keep(&pool).await {
+        match pipeline_metrics::refresh(&pool).await {
             Ok(0) => {}
             Ok(_) => continue,
             Err(error) => tracing::debug!(%error, "PostgreSQL does not answer; the metrics stay as they are"),

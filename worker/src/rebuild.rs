@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use contract::events::Topic;
+use contract::ids::{ConnectorId, SpaceId, SyncId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use indicatif::ProgressBar;
+use platform::audit::{self, Actor, AuditEvent};
+use platform::db;
+use platform::kafka::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
-use shared::audit::{self, Act, Actor};
-use shared::db;
-use shared::events::Topic;
-use shared::ids::{ConnectorId, SpaceId, SyncId};
-use shared::kafka::KafkaConfig;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::block_in_place;
 
@@ -304,11 +304,11 @@ async fn ask_for_full_syncs(pool: &PgPool) -> anyhow::Result<usize> {
            where is_active and deleted_at is null and connector_type = $1
            returning id, space_id, connector_id"#,
     )
-    .bind(shared::connector::AIRFLOW)
+    .bind(provider::connector::AIRFLOW)
     .fetch_all(&mut *tx)
     .await?;
     for (sync, space, connector) in &asked {
-        let act = Act::request_sync(Actor::CommandLine, *connector, *sync, true, false);
+        let act = AuditEvent::request_sync(Actor::CommandLine, *connector, *sync, true, false);
         audit::record(&mut tx, *space, &act).await?;
     }
     tx.commit().await?;

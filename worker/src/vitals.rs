@@ -6,8 +6,8 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use shared::kafka::Probe;
-use shared::telemetry::render_metrics;
+use platform::kafka::KafkaProbe;
+use platform::telemetry::render_metrics;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Vitals {
     pub metrics: PrometheusHandle,
     pub pool: PgPool,
-    pub kafka: Probe,
+    pub kafka: KafkaProbe,
     pub stop: CancellationToken,
 }
 

@@ -9,7 +9,7 @@ use api::store::task_runs;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use shared::ids::{RunId, SpaceId, UserId};
+use contract::ids::{RunId, SpaceId, UserId};
 use sqlx::PgPool;
 use uuid::Uuid;
 

@@ -2,7 +2,7 @@
 //! is kept for the next time.
 
 use api::store::keys;
-use shared::pipeline_metrics;
+use platform::pipeline_metrics;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
@@ -46,7 +46,7 @@ impl Data {
     pub async fn ready(scale: Scale) -> anyhow::Result<Self> {
         let url = local::ensure_database(&local::postgres().await?, scale.name).await?;
         let db = PgPool::connect(&url).await?;
-        shared::db::migrate(&db).await?;
+        platform::db::migrate(&db).await?;
         let made: i64 = sqlx::query_scalar("select count(*) from runs").fetch_one(&db).await?;
         if made != scale.runs {
             local::print(&format!("making {} runs in the database {}", scale.runs, scale.name));
@@ -104,7 +104,7 @@ async fn make(db: &PgPool, scale: Scale) -> anyhow::Result<()> {
 
 /// As a running worker would have left it.
 async fn refresh(db: &PgPool) -> anyhow::Result<()> {
-    while pipeline_metrics::keep(db).await? > 0 {}
+    while pipeline_metrics::refresh(db).await? > 0 {}
     for statement in ["vacuum analyze pipeline_metrics", "checkpoint"] {
         sqlx::raw_sql(statement).execute(db).await?;
     }

@@ -8,12 +8,12 @@ use api::live::{Live, LiveConfig};
 use api::routes;
 use api::state::{App, Parts};
 use axum::Router;
+use contract::ids::SpaceId;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use shared::db::DatabaseConfig;
-use shared::ids::SpaceId;
-use shared::kafka::{KafkaConfig, KafkaOptions, Probe};
-use shared::provider::NetworkPolicy;
-use shared::secrets::{Keyring, SealingConfig};
+use platform::db::DatabaseConfig;
+use platform::kafka::{KafkaConfig, KafkaOptions, KafkaProbe};
+use platform::secrets::{Keyring, SealingConfig};
+use provider::NetworkPolicy;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,7 +52,7 @@ fn pool(data: &Data) -> anyhow::Result<PgPool> {
         database_connections: u32::try_from(crate::CONNECTIONS)?,
         statement_timeout: 30,
     };
-    Ok(shared::db::pool(&config, "bench")?)
+    Ok(platform::db::pool(&config, "bench")?)
 }
 
 fn app(db: PgPool) -> anyhow::Result<App> {
@@ -67,7 +67,7 @@ fn app(db: PgPool) -> anyhow::Result<App> {
         SealingConfig { sealing_keys: "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=".to_owned().into() };
     Ok(App::new(Parts {
         db,
-        kafka: Probe::new(&kafka)?,
+        kafka: KafkaProbe::new(&kafka)?,
         access: AccessMemory::default(),
         keyring: Keyring::new(&sealing)?,
         network: NetworkPolicy { allow_private_networks: false },

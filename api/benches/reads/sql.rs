@@ -9,7 +9,7 @@ use api::page::Paging;
 use api::store::pipelines::PipelineFilter;
 use api::store::runs::{self, RunQuery, RunsOf};
 use api::store::task_runs;
-use shared::ids::{RunId, SpaceId, UserId};
+use contract::ids::{RunId, SpaceId, UserId};
 use sqlx::PgPool;
 use tokio::process::Command;
 use tracing::field::{Field, Visit};

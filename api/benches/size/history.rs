@@ -30,7 +30,7 @@ impl History {
         drop_database(&admin).await?;
         let url = local::ensure_database(&admin, DATABASE).await?;
         let db = PgPool::connect(&url).await?;
-        shared::db::migrate(&db).await?;
+        platform::db::migrate(&db).await?;
         let space = sqlx::query_scalar("select md5('space0')::uuid").fetch_one(&db).await?;
         let history = Self { admin, url, db, space, made: 0 };
         history.run(&governance()).await?;
@@ -62,7 +62,7 @@ impl History {
         }
         execute(&mut db, "alter table runs enable trigger user; select count_all_runs()").await?;
         execute(&mut db, "vacuum (analyze)").await?;
-        while shared::pipeline_metrics::keep(&self.db).await? > 0 {}
+        while platform::pipeline_metrics::refresh(&self.db).await? > 0 {}
         execute(&mut db, "vacuum (analyze) pipeline_metrics").await?;
         execute(&mut db, "checkpoint").await
     }

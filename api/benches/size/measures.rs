@@ -9,8 +9,8 @@ use api::store::pipelines::{self, PipelineFilter, PipelineQuery, PipelineSort, W
 use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
 use api::store::task_runs;
 use clap::Parser;
-use shared::events::{RunObserved, TaskRunObserved};
-use shared::ids::{RunId, SpaceId, UserId};
+use contract::events::{RunObserved, TaskRunObserved};
+use contract::ids::{RunId, SpaceId, UserId};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -127,7 +127,7 @@ async fn reads(history: &History, runs: i64, report: &mut Report) -> anyhow::Res
         took.push(began.elapsed());
     }
     report.add("a run with its task runs", Unit::Milliseconds, median(took));
-    let failed = RunFilter { status: vec![shared::state::RunState::Failed], ..RunFilter::default() };
+    let failed = RunFilter { status: vec![contract::state::RunState::Failed], ..RunFilter::default() };
     let deleted = RunFilter { include_deleted: true, ..RunFilter::default() };
     for (name, filter, page) in [
         ("50 newest runs of a space, with their total", RunFilter::default(), "size=50"),

@@ -1,10 +1,10 @@
 //! What can be typed for spaces, people, teams, keys and credentials, and what makes a good slug, name and address.
 
 use clap::{Args, Subcommand, ValueEnum};
-use shared::db::DatabaseConfig;
-use shared::ids::KeyId;
-use shared::secrets::SealingConfig;
-use shared::state::Role;
+use contract::ids::KeyId;
+use contract::state::Role;
+use platform::db::DatabaseConfig;
+use platform::secrets::SealingConfig;
 
 /// The things that are administered here, and how to reach the database that holds them.
 #[derive(Subcommand, Debug)]

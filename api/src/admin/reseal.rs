@@ -1,12 +1,12 @@
 //! Seals all stored credentials under the first sealing key, while the API and the worker go on: both open what any of
 //! their keys sealed. Done again, it finds nothing to do.
 
+use contract::ids::{ConnectorId, SpaceId};
+use platform::audit::{self, Action, Actor, AuditEvent};
+use platform::secrets::{Keyring, SealingConfig};
+use provider::connector::credentials_aad;
 use serde::Serialize;
 use serde_json::json;
-use shared::audit::{self, Act, Action, Actor};
-use shared::connector::credentials_place;
-use shared::ids::{ConnectorId, SpaceId};
-use shared::secrets::{Keyring, SealingConfig};
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
@@ -68,7 +68,7 @@ async fn reseal_some(
     .await?;
     let (mut resealed, mut unchanged) = (0, 0);
     for Sealed { id, space_id, name, credentials_sealed } in &batch {
-        let Ok(sealed) = keyring.reseal(&credentials_place(*id), credentials_sealed) else {
+        let Ok(sealed) = keyring.reseal(&credentials_aad(*id), credentials_sealed) else {
             unopenable.push(name.clone());
             continue;
         };
@@ -81,7 +81,8 @@ async fn reseal_some(
             .bind(sealed)
             .execute(&mut *tx)
             .await?;
-        let act = Act::new(Actor::CommandLine, Action::ConnectorResealed, *id, json!({ "name": name }));
+        let act =
+            AuditEvent::new(Actor::CommandLine, Action::ConnectorResealed, *id, json!({ "name": name }));
         audit::record(&mut tx, *space_id, &act).await?;
         resealed += 1;
     }

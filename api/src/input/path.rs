@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use shared::ids::{CommentId, ConnectorId, PipelineId, RunId, SyncId, TaskRunId};
+use contract::ids::{CommentId, ConnectorId, PipelineId, RunId, SyncId, TaskRunId};
 use uuid::Uuid;
 
 use super::{Fault, value};

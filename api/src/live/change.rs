@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use contract::events::{Event, PipelineObserved, RunObserved, SyncChanged, TaskRunObserved, Topic};
+use contract::ids::{ConnectorId, PipelineId, SpaceId, TeamId};
+use contract::state::{Criticality, RunState, SyncStatus, TaskState};
 use derive_more::Display;
-use shared::events::{Event, PipelineObserved, RunObserved, SyncChanged, TaskRunObserved, Topic};
-use shared::ids::{ConnectorId, PipelineId, SpaceId, TeamId};
-use shared::state::{Criticality, RunState, SyncStatus, TaskState};
 use strum::VariantArray;
 use utoipa::IntoParams;
 use uuid::Uuid;

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use contract::events::Topic;
+use platform::kafka::KafkaConfig;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
-use shared::events::Topic;
-use shared::kafka::KafkaConfig;
 
 use super::TOLD;
 use super::positions::{Place, Positions};

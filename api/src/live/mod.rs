@@ -13,9 +13,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use clap::Args;
-use shared::events::Topic;
-use shared::ids::KeyId;
-use shared::kafka::KafkaConfig;
+use contract::events::Topic;
+use contract::ids::KeyId;
+use platform::kafka::KafkaConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 

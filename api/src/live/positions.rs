@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use shared::events::Topic;
-use shared::ids::SpaceId;
-use shared::secrets::Keyring;
+use contract::events::Topic;
+use contract::ids::SpaceId;
+use platform::secrets::Keyring;
 
 use super::TOLD;
 
@@ -115,8 +115,8 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use platform::secrets::SealingConfig;
     use proptest::prelude::*;
-    use shared::secrets::SealingConfig;
     use uuid::Uuid;
 
     fn keyring() -> Keyring {

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use shared::ids::SpaceId;
-use shared::secrets::Keyring;
+use contract::ids::SpaceId;
+use platform::secrets::Keyring;
 use uuid::Uuid;
 
 use super::change::{Change, EventFilter, Owner};
@@ -221,10 +221,10 @@ fn id_line(positions: &Positions, keyring: &Keyring, space: SpaceId) -> String {
 mod tests {
     use super::*;
     use crate::live::change::Kind;
-    use shared::events::Topic;
-    use shared::secrets::SealingConfig;
+    use contract::events::Topic;
+    use platform::secrets::SealingConfig;
 
-    const OURS: SpaceId = SpaceId(Uuid::from_u128(1));
+    const RESERVED_HEADERS: SpaceId = SpaceId(Uuid::from_u128(1));
     const THEIRS: SpaceId = SpaceId(Uuid::from_u128(2));
 
     fn keyring() -> Keyring {
@@ -262,11 +262,11 @@ mod tests {
     /// The data of everything that is left to read, and where the client stands after each.
     fn rest(ring: &Ring, cursor: &mut Cursor) -> Result<Vec<(String, Positions)>, Gap> {
         let mut said = Vec::new();
-        while let Some(chunk) = ring.read(cursor, (OURS, &EventFilter::default()), &keyring())? {
+        while let Some(chunk) = ring.read(cursor, (RESERVED_HEADERS, &EventFilter::default()), &keyring())? {
             let text = String::from_utf8(chunk.to_vec()).unwrap();
             for frame in text.split_terminator("\n\n") {
                 let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-                let id = Positions::open(&keyring(), OURS, field("id: ")).unwrap();
+                let id = Positions::open(&keyring(), RESERVED_HEADERS, field("id: ")).unwrap();
                 said.push((field("data: ").to_owned(), id));
             }
         }
@@ -280,11 +280,11 @@ mod tests {
     #[test]
     fn a_stream_is_told_what_comes_after_it_began_and_of_its_space_alone() {
         let mut ring = ring(10);
-        tell(&mut ring, a(), 100, OURS, (1, 1));
+        tell(&mut ring, a(), 100, RESERVED_HEADERS, (1, 1));
         let mut cursor = ring.now();
-        tell(&mut ring, a(), 101, OURS, (1, 2));
+        tell(&mut ring, a(), 101, RESERVED_HEADERS, (1, 2));
         tell(&mut ring, b(), 100, THEIRS, (2, 3));
-        tell(&mut ring, b(), 101, OURS, (3, 4));
+        tell(&mut ring, b(), 101, RESERVED_HEADERS, (3, 4));
         assert_eq!(data(&rest(&ring, &mut cursor).unwrap()), ["1/2", "3/4"]);
         assert_eq!(rest(&ring, &mut cursor).unwrap(), []);
     }
@@ -294,12 +294,12 @@ mod tests {
         let (mut first, mut second) = (ring(10), ring(10));
         let mut cursor = first.now();
         for offset in 100..103 {
-            tell(&mut first, a(), offset, OURS, (1, offset));
-            tell(&mut first, b(), offset, OURS, (2, offset));
-            tell(&mut second, b(), offset, OURS, (2, offset));
+            tell(&mut first, a(), offset, RESERVED_HEADERS, (1, offset));
+            tell(&mut first, b(), offset, RESERVED_HEADERS, (2, offset));
+            tell(&mut second, b(), offset, RESERVED_HEADERS, (2, offset));
         }
         for offset in 100..103 {
-            tell(&mut second, a(), offset, OURS, (1, offset));
+            tell(&mut second, a(), offset, RESERVED_HEADERS, (1, offset));
         }
         let said = rest(&first, &mut cursor).unwrap();
         for (read, (_, id)) in said.iter().enumerate() {
@@ -321,13 +321,13 @@ mod tests {
         let mut ring = ring(10);
         let ahead: Positions = [(a(), 102), (b(), 100)].into_iter().collect();
         let mut cursor = ring.resume(ahead).unwrap();
-        tell(&mut ring, a(), 100, OURS, (1, 1));
-        tell(&mut ring, b(), 100, OURS, (2, 1));
+        tell(&mut ring, a(), 100, RESERVED_HEADERS, (1, 1));
+        tell(&mut ring, b(), 100, RESERVED_HEADERS, (2, 1));
         let said = rest(&ring, &mut cursor).unwrap();
         assert_eq!(data(&said), ["2/1"]);
         assert_eq!((said[0].1.at(a()), said[0].1.at(b())), (102, 101), "the id does not step back");
-        tell(&mut ring, a(), 101, OURS, (1, 2));
-        tell(&mut ring, a(), 102, OURS, (1, 3));
+        tell(&mut ring, a(), 101, RESERVED_HEADERS, (1, 2));
+        tell(&mut ring, a(), 102, RESERVED_HEADERS, (1, 3));
         assert_eq!(data(&rest(&ring, &mut cursor).unwrap()), ["1/3"]);
     }
 
@@ -337,7 +337,7 @@ mod tests {
         let mut slow = ring.now();
         let begun = ring.head().clone();
         for offset in 100..104 {
-            tell(&mut ring, a(), offset, OURS, (1, offset));
+            tell(&mut ring, a(), offset, RESERVED_HEADERS, (1, offset));
         }
         assert_eq!(rest(&ring, &mut slow), Err(Gap::Overtaken));
         assert!(ring.resume(begun.clone()).is_none());
@@ -352,7 +352,7 @@ mod tests {
     fn bytes_are_bounded_as_records_are() {
         let mut ring = Ring::new(1_000, 3_000);
         ring.begin([(a(), 0)].into_iter().collect());
-        (0..100).for_each(|offset| tell(&mut ring, a(), offset, OURS, (1, offset + 1)));
+        (0..100).for_each(|offset| tell(&mut ring, a(), offset, RESERVED_HEADERS, (1, offset + 1)));
         assert!(ring.bytes <= 3_000 && ring.told.len() > 2, "{} bytes", ring.bytes);
     }
 
@@ -361,7 +361,7 @@ mod tests {
         let mut ring = ring(10);
         let mut cursor = ring.now();
         for (offset, version) in [(100, 5), (101, 4), (102, 5), (103, 6)] {
-            tell(&mut ring, a(), offset, OURS, (1, version));
+            tell(&mut ring, a(), offset, RESERVED_HEADERS, (1, version));
         }
         let said = rest(&ring, &mut cursor).unwrap();
         assert_eq!(data(&said), ["1/5", "1/6"]);
@@ -380,12 +380,12 @@ mod tests {
     fn where_a_client_stands_is_told_only_when_it_has_everything() {
         let mut ring = ring(10);
         let mut cursor = ring.now();
-        assert!(ring.standing(&cursor, OURS, &keyring()).is_some());
-        tell(&mut ring, a(), 100, OURS, (1, 1));
-        assert_eq!(ring.standing(&cursor, OURS, &keyring()), None);
+        assert!(ring.standing(&cursor, RESERVED_HEADERS, &keyring()).is_some());
+        tell(&mut ring, a(), 100, RESERVED_HEADERS, (1, 1));
+        assert_eq!(ring.standing(&cursor, RESERVED_HEADERS, &keyring()), None);
         rest(&ring, &mut cursor).unwrap();
-        let line = ring.standing(&cursor, OURS, &keyring()).unwrap();
+        let line = ring.standing(&cursor, RESERVED_HEADERS, &keyring()).unwrap();
         let id = line.strip_prefix("id: ").unwrap().trim_end();
-        assert_eq!(Positions::open(&keyring(), OURS, id).unwrap().at(a()), 101);
+        assert_eq!(Positions::open(&keyring(), RESERVED_HEADERS, id).unwrap().at(a()), 101);
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use provider::connector::{ConnectorConfig, RESERVED_HEADERS};
 use serde_json::{Map, Value, json};
-use shared::connector::{ConnectorConfig, OURS};
 
 use super::reference;
 use crate::routes::MOST_HEADERS;
@@ -132,7 +132,7 @@ fn credentials() -> Value {
 }
 
 fn headers() -> Value {
-    let ours: Vec<String> = OURS.iter().map(|name| in_any_case(name.as_str())).collect();
+    let ours: Vec<String> = RESERVED_HEADERS.iter().map(|name| in_any_case(name.as_str())).collect();
     json!({
         "description": "Headers that every request carries besides; of these only the names are read back",
         "type": ["object", "null"], "maxProperties": MOST_HEADERS,

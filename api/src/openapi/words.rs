@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use shared::audit::Action;
-use shared::events::SyncReport;
-use shared::state::{Criticality, Role, RunState, RunType, SyncStatus, SyncTrigger, TaskState};
+use contract::events::SyncReport;
+use contract::state::{Criticality, Role, RunState, RunType, SyncStatus, SyncTrigger, TaskState};
+use platform::audit::Action;
 use strum::VariantArray;
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};

@@ -1,7 +1,7 @@
 //! Who did what in a space, for its admins.
 
 use axum::extract::State;
-use shared::audit::Action;
+use platform::audit::Action;
 use strum::VariantArray;
 
 use crate::access::SpaceAdmin;

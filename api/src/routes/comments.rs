@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use shared::ids::{CommentId, RunId, TaskRunId};
-use shared::state::Role;
+use contract::ids::{CommentId, RunId, TaskRunId};
+use contract::state::Role;
 use utoipa::ToSchema;
 
 use crate::access::{Member, SpaceEditor, SpaceViewer};

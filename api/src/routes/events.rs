@@ -14,7 +14,7 @@ use crate::state::App;
 /// Follow the changes of the space as they happen (Server-Sent Events).
 ///
 /// `event` is `pipeline`, `run`, `task_run` or `sync`; `data` is the event contract's JSON of it, as subscribers of the
-/// topics get it (`shared/schemas/`): complete, and newer the higher its `version`. An event is sent once the reads of
+/// topics get it (`shared/contract/schemas/`): complete, and newer the higher its `version`. An event is sent once the reads of
 /// this API show it. A change may be told twice: keep the highest `version` of each `id`.
 ///
 /// Every event has an `id`. Send the last one as `Last-Event-ID`, to this replica or another, and nothing between is

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::sync::LazyLock;
 
-use shared::state::{Criticality, RunState, RunType};
+use contract::state::{Criticality, RunState, RunType};
 use strum::VariantArray;
 
 use crate::input::{Query, Wrong, one_of};
@@ -17,7 +17,7 @@ pub static PIPELINE_STATES: LazyLock<Vec<&str>> =
 /// Every way to ask for active pipelines.
 pub const ACTIVITIES: [&str; 3] = ["true", "false", "any"];
 /// The window of metrics when none is asked for.
-pub const DEFAULT_DAYS: i32 = shared::pipeline_metrics::KEPT_DAYS;
+pub const DEFAULT_DAYS: i32 = platform::pipeline_metrics::WINDOW_DAYS;
 
 /// The query of a list of pipelines.
 pub fn pipelines(query: &mut Query) -> PipelineQuery {

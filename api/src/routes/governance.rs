@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use shared::ids::{PipelineId, TeamId};
-use shared::state::Criticality;
+use contract::ids::{PipelineId, TeamId};
+use contract::state::Criticality;
 use strum::VariantArray;
 use utoipa::ToSchema;
 

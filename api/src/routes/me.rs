@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use contract::ids::UserId;
 use serde::Serialize;
-use shared::ids::UserId;
 use utoipa::ToSchema;
 
 use crate::access::Caller;

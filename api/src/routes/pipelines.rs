@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use shared::ids::PipelineId;
+use contract::ids::PipelineId;
 
 use super::filters;
 use crate::access::SpaceViewer;

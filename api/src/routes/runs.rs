@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use shared::ids::{PipelineId, RunId};
+use contract::ids::{PipelineId, RunId};
 
 use super::filters;
 use crate::access::{Member, SpaceViewer};
@@ -72,7 +72,7 @@ pub async fn show(
 /// When the space has none of this id.
 pub async fn find(
     app: &App,
-    space: shared::ids::SpaceId,
+    space: contract::ids::SpaceId,
     run: RunId,
     include_deleted: bool,
 ) -> ApiResult<RunDetail> {

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use platform::telemetry::render_metrics;
 use serde_json::{Value, json};
-use shared::telemetry::render_metrics;
 use std::time::Duration;
 
 use crate::error::{ApiError, ApiResult};

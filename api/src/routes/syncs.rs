@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use shared::ids::{ConnectorId, SyncId};
-use shared::state::SyncTrigger;
+use contract::ids::{ConnectorId, SyncId};
+use contract::state::SyncTrigger;
 
 use super::BASE;
 use crate::access::{SpaceEditor, SpaceViewer};

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use shared::ids::TaskRunId;
+use contract::ids::TaskRunId;
 
 use crate::access::SpaceViewer;
 use crate::error::{ApiError, ApiResult};

@@ -8,14 +8,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
+use contract::events::Source;
+use contract::ids::{PipelineId, RunId};
+use platform::trace;
+use provider::connector::AIRFLOW;
+use provider::{self, MAX_RUN_ID_LENGTH, TriggerCommand, is_run_id};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shared::connector::AIRFLOW;
-use shared::events::Source;
-use shared::ids::{PipelineId, RunId};
-use shared::provider::{self, LONGEST_RUN_ID, TriggerCommand, is_run_id};
-use shared::trace;
 use tokio::time::{Instant, sleep, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
@@ -83,7 +83,7 @@ pub async fn trigger(
     }
     let asked = Asked { app: app.clone(), space: (*space).clone(), pipeline, target, key, wish };
     // A task of its own ends what it began, even if the client is gone.
-    let task = app.tasks.spawn(trace::follow(asked.answer(deadline)));
+    let task = app.tasks.spawn(trace::propagate(asked.answer(deadline)));
     match timeout_at(deadline, task).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(ApiError::Internal),
@@ -246,7 +246,7 @@ fn read(mut fields: Fields) -> ApiResult<TriggerWish> {
 
 /// What a provider takes as a run's id without stumbling over it.
 fn run_id(value: Value) -> Result<String, Wrong> {
-    let id = body::text_of(1..=LONGEST_RUN_ID)(value)?;
+    let id = body::text_of(1..=MAX_RUN_ID_LENGTH)(value)?;
     match is_run_id(&id) {
         true => Ok(id),
         false => Err(Wrong::new(

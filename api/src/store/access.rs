@@ -1,7 +1,7 @@
 //! Who a key speaks for, and what that person is in a space: one look by two unique indexes.
 
-use shared::ids::{KeyId, SpaceId, UserId};
-use shared::state::Role;
+use contract::ids::{KeyId, SpaceId, UserId};
+use contract::state::Role;
 use sqlx::{FromRow, PgPool};
 
 /// A valid key's person, and their part in the space that was named.

@@ -1,11 +1,11 @@
-//! The audit trail of a space, as its admins read it. It is written by whoever does what it tells of (`shared::audit`).
+//! The audit trail of a space, as its admins read it. It is written by whoever does what it tells of (`platform::audit`).
 
 use chrono::{DateTime, Utc};
+use contract::events::UserRef;
+use contract::ids::{SpaceId, UserId};
+use platform::audit::Action;
 use serde::Serialize;
 use serde_json::Value;
-use shared::audit::Action;
-use shared::events::UserRef;
-use shared::ids::{SpaceId, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row};
 use utoipa::{IntoParams, ToSchema};

@@ -1,11 +1,11 @@
 //! Comments on runs and task runs. They belong to the space and outlive every sync and rebuild.
 
 use chrono::{DateTime, Utc};
+use contract::events::UserRef;
+use contract::ids::{CommentId, RunId, SpaceId, TaskRunId, UserId};
+use platform::audit::{self, Action, Actor, AuditEvent};
 use serde::Serialize;
 use serde_json::json;
-use shared::audit::{self, Act, Action, Actor};
-use shared::events::UserRef;
-use shared::ids::{CommentId, RunId, SpaceId, TaskRunId, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row};
 use utoipa::ToSchema;
@@ -169,7 +169,7 @@ pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, comment: &Comment
         let details = json!({
             "author_id": comment.author.id, "run_id": comment.run_id, "task_run_id": comment.task_run_id,
         });
-        let act = Act::new(Actor::User(user), Action::CommentDeleted, comment.id, details);
+        let act = AuditEvent::new(Actor::User(user), Action::CommentDeleted, comment.id, details);
         audit::record(&mut tx, space, &act).await?;
     }
     tx.commit().await?;

@@ -3,13 +3,14 @@
 mod change;
 
 use chrono::{DateTime, Utc};
+use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
+use platform::audit::{self, Action, Actor, AuditEvent};
+use platform::secrets::Keyring;
+use platform::stored_connector::{StoredConnectorError, open_stored_connector};
+use platform::syncs::enqueue_sync_events;
+use provider::connector::{AIRFLOW, ConnectorConfig, Secrets, credentials_aad};
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::audit::{self, Act, Action, Actor};
-use shared::connector::{AIRFLOW, ConnectorConfig, Secrets, StoredError, credentials_place, open_stored};
-use shared::ids::{ConnectorId, SpaceId, SyncId, UserId};
-use shared::secrets::Keyring;
-use shared::syncs::announce;
 use sqlx::{FromRow, PgPool, QueryBuilder};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -93,8 +94,8 @@ impl Opening {
         self,
         connector: ConnectorId,
         keyring: &Keyring,
-    ) -> Result<(ConnectorConfig, Secrets), StoredError> {
-        open_stored(connector, self.config, self.credentials_sealed.as_deref(), keyring)
+    ) -> Result<(ConnectorConfig, Secrets), StoredConnectorError> {
+        open_stored_connector(connector, self.config, self.credentials_sealed.as_deref(), keyring)
     }
 }
 
@@ -218,7 +219,7 @@ pub async fn create(
             .await?;
     }
     let details = json!({ "name": new.name, "connector_type": new.connector_type });
-    let act = Act::new(Actor::User(user), Action::ConnectorCreated, id, details);
+    let act = AuditEvent::new(Actor::User(user), Action::ConnectorCreated, id, details);
     audit::record(&mut tx, space, &act).await?;
     tx.commit().await?;
     Ok(id)
@@ -242,7 +243,8 @@ pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, connector: Connec
     let Some(name) = deleted else {
         return Ok(false);
     };
-    let act = Act::new(Actor::User(user), Action::ConnectorDeleted, connector, json!({ "name": name }));
+    let act =
+        AuditEvent::new(Actor::User(user), Action::ConnectorDeleted, connector, json!({ "name": name }));
     audit::record(&mut tx, space, &act).await?;
     sqlx::query(
         "update connector_state set next_due_at = null, lease_epoch = lease_epoch + 1, lease_until = null
@@ -259,13 +261,13 @@ pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, connector: Connec
     .bind(connector)
     .fetch_all(&mut *tx)
     .await?;
-    announce(&mut tx, &ended).await?;
+    enqueue_sync_events(&mut tx, &ended).await?;
     tx.commit().await?;
     Ok(true)
 }
 
 fn seal(keyring: &Keyring, connector: ConnectorId, credentials: &Secrets) -> ApiResult<Vec<u8>> {
-    Ok(keyring.seal(&credentials_place(connector), &serde_json::to_vec(credentials)?)?)
+    Ok(keyring.seal(&credentials_aad(connector), &serde_json::to_vec(credentials)?)?)
 }
 
 fn name_taken(error: sqlx::Error) -> ApiError {

@@ -1,10 +1,10 @@
 //! What a space decides about its pipelines: who owns one, how much it matters, who watches it. Kept apart from what
 //! the provider says, so that it survives every sync and rebuild.
 
+use contract::ids::{PipelineId, SpaceId, TeamId, UserId};
+use contract::state::Criticality;
+use platform::audit::{self, Action, Actor, AuditEvent};
 use serde_json::json;
-use shared::audit::{self, Act, Action, Actor};
-use shared::ids::{PipelineId, SpaceId, TeamId, UserId};
-use shared::state::Criticality;
 use sqlx::{FromRow, PgConnection, PgPool};
 
 /// What was decided before.
@@ -47,7 +47,7 @@ pub async fn set_team(
     .await?;
     if set.rows_affected() > 0 && before != team {
         let details = json!({ "from": before, "to": team });
-        let act = Act::new(Actor::User(user), Action::PipelineTeamChanged, pipeline, details);
+        let act = AuditEvent::new(Actor::User(user), Action::PipelineTeamChanged, pipeline, details);
         audit::record(&mut tx, space, &act).await?;
     }
     tx.commit().await
@@ -79,7 +79,7 @@ pub async fn set_criticality(
     .await?;
     if set.rows_affected() > 0 && before != criticality {
         let details = json!({ "from": before, "to": criticality });
-        let act = Act::new(Actor::User(user), Action::PipelineCriticalityChanged, pipeline, details);
+        let act = AuditEvent::new(Actor::User(user), Action::PipelineCriticalityChanged, pipeline, details);
         audit::record(&mut tx, space, &act).await?;
     }
     tx.commit().await

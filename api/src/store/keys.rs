@@ -2,10 +2,10 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use contract::ids::{KeyId, UserId};
 use rand::RngCore;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use shared::ids::{KeyId, UserId};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! What a change on its way to the streams needs to know. It is asked for all spaces at once, since one tail serves
 //! them all: whose a change is comes back with it.
 
-use shared::ids::{ConnectorId, PipelineId};
+use contract::ids::{ConnectorId, PipelineId};
 use sqlx::PgPool;
 
 use crate::live::Owner;

@@ -1,8 +1,8 @@
 //! Who belongs to a space, and as what.
 
+use contract::ids::{SpaceId, UserId};
+use contract::state::Role;
 use serde::Serialize;
-use shared::ids::{SpaceId, UserId};
-use shared::state::Role;
 use sqlx::{FromRow, PgConnection, PgPool};
 use utoipa::ToSchema;
 

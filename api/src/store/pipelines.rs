@@ -3,9 +3,9 @@
 mod filter;
 mod shown;
 
+use contract::ids::{PipelineId, SpaceId, UserId};
 use derive_more::Display;
-use shared::ids::{PipelineId, SpaceId, UserId};
-use shared::pipeline_metrics;
+use platform::pipeline_metrics;
 use sqlx::types::Json;
 use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 use utoipa::IntoParams;
@@ -217,7 +217,7 @@ fn push_joins(sql: &mut QueryBuilder<Postgres>, user: UserId, window: Window) {
 /// Adds the metrics of `p` as `m`: those that are kept where they are still right, else counted now. The limit makes
 /// PostgreSQL look them up one by one, instead of reading those of all spaces.
 fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: Window) {
-    if window.include_deleted || window.days != pipeline_metrics::KEPT_DAYS {
+    if window.include_deleted || window.days != pipeline_metrics::WINDOW_DAYS {
         sql.push(" cross join lateral ");
         push_counted(sql, window);
         sql.push(" m");

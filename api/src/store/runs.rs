@@ -3,8 +3,8 @@
 mod filter;
 mod shown;
 
+use contract::ids::{PipelineId, RunId, SpaceId, UserId};
 use derive_more::Display;
-use shared::ids::{PipelineId, RunId, SpaceId, UserId};
 use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 use utoipa::IntoParams;
 

@@ -1,8 +1,8 @@
 //! Spaces.
 
 use chrono::{DateTime, Utc};
+use contract::ids::SpaceId;
 use serde::Serialize;
-use shared::ids::SpaceId;
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 

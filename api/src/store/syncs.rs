@@ -1,14 +1,14 @@
 //! Syncs: what was asked for, and what became of it. Running them is the worker's.
 
 use chrono::{DateTime, Utc};
+use contract::events::{SyncReport, SyncRequested, UserRef};
+use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
+use contract::state::SyncTrigger;
+use platform::audit::{self, Actor, AuditEvent};
+use platform::syncs::enqueue_sync_events;
+use platform::{outbox, trace};
+use provider::connector::AIRFLOW;
 use serde::Serialize;
-use shared::audit::{self, Act, Actor};
-use shared::connector::AIRFLOW;
-use shared::events::{SyncReport, SyncRequested, UserRef};
-use shared::ids::{ConnectorId, SpaceId, SyncId, UserId};
-use shared::state::SyncTrigger;
-use shared::syncs::announce;
-use shared::{outbox, trace};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder, Row};
@@ -185,7 +185,8 @@ pub async fn request(
     .await?;
     let waiting = join_waiting(db, connector, wish).await?;
     let id = waiting.unwrap_or_else(|| SyncId(Uuid::now_v7()));
-    let act = Act::request_sync(Actor::User(user), connector, id, wish.full, wish.accept_mass_deletion);
+    let act =
+        AuditEvent::request_sync(Actor::User(user), connector, id, wish.full, wish.accept_mass_deletion);
     audit::record(db, space.0, &act).await?;
     if waiting.is_some() {
         return Ok(id);
@@ -213,8 +214,8 @@ pub async fn request(
         space: space.1.to_owned(),
         observed_at: requested_at,
     };
-    outbox::put(db, &event).await?;
-    announce(db, &[id]).await?;
+    outbox::enqueue(db, &event).await?;
+    enqueue_sync_events(db, &[id]).await?;
     Ok(id)
 }
 
@@ -250,7 +251,7 @@ async fn join_waiting(
     .execute(&mut *db)
     .await?;
     if !enough {
-        announce(db, &[id]).await?;
+        enqueue_sync_events(db, &[id]).await?;
     }
     Ok(Some(id))
 }

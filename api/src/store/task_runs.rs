@@ -1,8 +1,8 @@
 //! Task runs as the API shows them.
 
 use chrono::{DateTime, Utc};
+use contract::ids::{RunId, SpaceId, TaskRunId};
 use serde::Serialize;
-use shared::ids::{RunId, SpaceId, TaskRunId};
 use sqlx::{FromRow, PgPool, QueryBuilder};
 use utoipa::ToSchema;
 

@@ -1,7 +1,7 @@
 //! The teams of a space.
 
+use contract::ids::{SpaceId, TeamId};
 use serde::Serialize;
-use shared::ids::{SpaceId, TeamId};
 use sqlx::{FromRow, PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;

@@ -1,11 +1,11 @@
 //! Commands to trigger a run: written down before anything is sent, answered once.
 
+use contract::events::{Observed, RunObserved};
+use contract::ids::{ConnectorId, PipelineId, RunId, SpaceId, UserId};
+use platform::audit::{self, Action, Actor, AuditEvent};
+use platform::outbox;
 use serde_json::json;
 use serde_json::value::RawValue;
-use shared::audit::{self, Act, Action, Actor};
-use shared::events::{Observed, RunObserved};
-use shared::ids::{ConnectorId, PipelineId, RunId, SpaceId, UserId};
-use shared::outbox;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
@@ -201,7 +201,7 @@ async fn insert(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Opt
         return Ok(None);
     }
     let details = json!({ "command_id": id, "run_id": run_id, "run_external_id": run_external_id });
-    let act = Act::new(Actor::User(new.user), Action::PipelineTriggered, new.pipeline, details);
+    let act = AuditEvent::new(Actor::User(new.user), Action::PipelineTriggered, new.pipeline, details);
     audit::record(db, new.space, &act).await?;
     Ok(Some(Command { id, run_external_id, sent: false }))
 }
@@ -259,6 +259,6 @@ pub async fn record(db: &PgPool, space: SpaceId, command: Uuid, run: &RunObserve
         .bind(Json(run))
         .execute(&mut *tx)
         .await?;
-    outbox::put(&mut tx, run).await?;
+    outbox::enqueue(&mut tx, run).await?;
     tx.commit().await
 }

@@ -1,8 +1,8 @@
 //! People.
 
 use chrono::{DateTime, Utc};
+use contract::ids::UserId;
 use serde::Serialize;
-use shared::ids::UserId;
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 

@@ -1,8 +1,8 @@
 //! Comments on runs and task runs.
 
 use axum::http::Method;
+use contract::ids::RunId;
 use serde_json::json;
-use shared::ids::RunId;
 
 use crate::world::{ADMIN, EDITOR, OTHER_EDITOR, VIEWER, World, comment, each, hours_ago};
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::http::Method;
+use contract::ids::ConnectorId;
+use provider::connector::{Credentials, Secrets, credentials_aad};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use shared::connector::{Credentials, Secrets, credentials_place};
-use shared::ids::ConnectorId;
 use uuid::Uuid;
 
 use crate::fake_airflow::FakeAirflow;
@@ -67,7 +67,7 @@ async fn a_connector_is_made_with_defaults_and_due_at_once() {
         .fetch_one(&world.db)
         .await
         .unwrap();
-    serde_json::from_value::<shared::connector::ConnectorConfig>(stored).expect("what the worker reads");
+    serde_json::from_value::<provider::connector::ConnectorConfig>(stored).expect("what the worker reads");
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn secrets_are_sealed_and_shown_nowhere() {
         .await
         .unwrap();
     let connector = ConnectorId(id.parse::<Uuid>().unwrap());
-    let opened = keyring("a").open(&credentials_place(connector), &sealed).unwrap();
+    let opened = keyring("a").open(&credentials_aad(connector), &sealed).unwrap();
     let opened: Credentials = serde_json::from_slice(&opened).unwrap();
     assert!(opened == Credentials::Basic { username: "svc".into(), password: CANARY.into() });
     assert!(!String::from_utf8_lossy(&sealed).contains(CANARY));
@@ -332,7 +332,7 @@ async fn headers_are_sealed_and_only_their_names_are_shown() {
         .fetch_one(&world.db)
         .await
         .unwrap();
-    let opened = keyring("a").open(&credentials_place(ConnectorId(id.parse().unwrap())), &sealed).unwrap();
+    let opened = keyring("a").open(&credentials_aad(ConnectorId(id.parse().unwrap())), &sealed).unwrap();
     let opened: Secrets = serde_json::from_slice(&opened).unwrap();
     assert_eq!(opened.headers["X-Gate"].expose_secret(), CANARY);
     for (headers, told) in [

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use contract::events::RunObserved;
+use contract::ids::PipelineId;
+use contract::state::{RunState, TaskState};
 use local::Service;
 use serde_json::{Value, json};
-use shared::events::RunObserved;
-use shared::ids::PipelineId;
-use shared::state::{RunState, TaskState};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -125,10 +125,10 @@ async fn send_again(stage: &Stage, change: &Event) {
     let data = change.data.clone();
     match change.kind.as_str() {
         "pipeline" => {
-            stage.send::<shared::events::PipelineObserved>(&[serde_json::from_value(data).unwrap()]).await;
+            stage.send::<contract::events::PipelineObserved>(&[serde_json::from_value(data).unwrap()]).await;
         }
         "run" => stage.send::<RunObserved>(&[serde_json::from_value(data).unwrap()]).await,
-        _ => stage.send::<shared::events::TaskRunObserved>(&[serde_json::from_value(data).unwrap()]).await,
+        _ => stage.send::<contract::events::TaskRunObserved>(&[serde_json::from_value(data).unwrap()]).await,
     }
 }
 
@@ -175,9 +175,9 @@ async fn nonsense_on_a_topic_is_passed_over() {
     let api = Api::start(&stage, &LIVELY).await;
     let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
     let good = stage.run("sales", "r1", RunState::Success);
-    let mut broken = shared::events::Record::of(&good).unwrap();
+    let mut broken = contract::events::Record::of(&good).unwrap();
     broken.payload = b"{\"id\": 12".to_vec();
-    shared::kafka::Producer::new(&stage.kafka).unwrap().send(&[broken]).await.unwrap();
+    platform::kafka::Producer::new(&stage.kafka).unwrap().send(&[broken]).await.unwrap();
     stage.send(std::slice::from_ref(&good)).await;
     assert_eq!(stream.next().await, Some(told("run", &good)));
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::live::Positions;
+use contract::events::{Record, RunObserved, Topic};
+use contract::state::{RunState, TaskState};
+use platform::kafka::Producer;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use serde_json::json;
-use shared::events::{Record, RunObserved, Topic};
-use shared::kafka::Producer;
-use shared::state::{RunState, TaskState};
 use tokio::sync::watch;
 
 use crate::api_process::Api;

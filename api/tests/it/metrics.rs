@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use contract::ids::{PipelineId, RunId};
+use platform::pipeline_metrics;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use shared::ids::{PipelineId, RunId};
-use shared::pipeline_metrics;
 
 use crate::world::{SPACE, World, hours_ago};
 
@@ -15,7 +15,7 @@ const STATES: [&str; 4] = ["success", "failed", "running", "queued"];
 const COUNTED: &str = "/pipelines?days=31";
 
 async fn keep(world: &World) {
-    while pipeline_metrics::keep(&world.db).await.unwrap() > 0 {}
+    while pipeline_metrics::refresh(&world.db).await.unwrap() > 0 {}
 }
 
 /// The metrics of each pipeline, the window's length aside.
@@ -93,7 +93,7 @@ async fn whatever_changes_when_the_answer_is_what_counting_gives() {
     for step in 0..80 {
         change(&world, &mut random, &pipelines, &mut runs, step).await;
         if random.random_bool(0.4) {
-            pipeline_metrics::keep(&world.db).await.unwrap();
+            pipeline_metrics::refresh(&world.db).await.unwrap();
         }
         assert_as_counted(&world).await;
         assert_totals(&world).await;
@@ -151,7 +151,7 @@ async fn counting_while_runs_change_never_keeps_what_was_true_before() {
     };
     let count = async {
         loop {
-            pipeline_metrics::keep(&world.db).await.unwrap();
+            pipeline_metrics::refresh(&world.db).await.unwrap();
             tokio::task::yield_now().await;
         }
     };

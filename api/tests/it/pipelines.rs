@@ -81,8 +81,8 @@ async fn filters_combine() {
         let id = world.pipeline(name).await;
         world.sql(&format!("update pipelines set {change} where id = '{id}'")).await;
     }
-    world.run(shared::ids::PipelineId::of(world.connector, "sales"), "r", "failed", hours_ago(1)).await;
-    world.run(shared::ids::PipelineId::of(world.connector, "stock"), "r", "success", hours_ago(1)).await;
+    world.run(contract::ids::PipelineId::of(world.connector, "sales"), "r", "failed", hours_ago(1)).await;
+    world.run(contract::ids::PipelineId::of(world.connector, "stock"), "r", "success", hours_ago(1)).await;
     let connector = world.connector;
     for (query, expected) in [
         ("", "other sales stock"),

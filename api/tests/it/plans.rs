@@ -5,7 +5,7 @@ use api::page::Paging;
 use api::store::pipelines::PipelineFilter;
 use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
 use api::store::task_runs;
-use shared::ids::{SpaceId, UserId};
+use contract::ids::{SpaceId, UserId};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;

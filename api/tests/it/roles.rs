@@ -89,7 +89,7 @@ async fn assert_refused(db: &PgPool, statements: &[(&str, &str)]) {
     for (statement, at) in statements {
         let tried = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned())).execute(db).await;
         let refused = tried.expect_err(statement);
-        assert!(shared::db::is_denied(&refused), "{statement}: {refused}");
+        assert!(platform::db::is_denied(&refused), "{statement}: {refused}");
         let words = refused.as_database_error().unwrap().message().to_owned();
         assert!(words.contains(at), "{statement}: {words}");
     }

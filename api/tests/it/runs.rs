@@ -1,8 +1,8 @@
 //! Runs: the list of a pipeline, the feed of the space, and one run with its tasks.
 
 use chrono::{SecondsFormat, TimeDelta};
+use contract::ids::RunId;
 use serde_json::{Value, json};
-use shared::ids::RunId;
 
 use crate::world::{World, each, hours_ago};
 

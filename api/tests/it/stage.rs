@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::DateTime;
 use clap::Parser;
-use shared::events::{Event, Observation, PipelineObserved, Record, RunObserved, Source, TaskRunObserved};
-use shared::ids::ConnectorId;
-use shared::kafka::{KafkaConfig, Producer};
-use shared::state::{RunState, TaskState};
+use contract::events::{Event, Observation, PipelineObserved, Record, RunObserved, Source, TaskRunObserved};
+use contract::ids::ConnectorId;
+use contract::state::{RunState, TaskState};
+use platform::kafka::{KafkaConfig, Producer};
 use tokio_util::sync::CancellationToken;
 use worker::process::Parts;
 

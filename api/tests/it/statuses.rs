@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use axum::http::{Request, request};
+use contract::ids::PipelineId;
 use serde_json::{Value, json};
-use shared::ids::PipelineId;
 
 use crate::access::{self, Row, fill, ids};
 use crate::fake_airflow::{FakeAirflow, Mood};

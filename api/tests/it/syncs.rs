@@ -3,8 +3,8 @@
 use api::routes::BASE;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
+use contract::trace::Trace;
 use serde_json::{Value, json};
-use shared::trace::Trace;
 
 use crate::world::{EDITOR, OTHER_EDITOR, SPACE, World, each};
 
@@ -57,8 +57,10 @@ async fn the_callers_trace_goes_along_and_one_that_makes_no_sense_is_replaced() 
         .fetch_all(&world.db)
         .await
         .unwrap();
-        let ids: Vec<String> =
-            traces.iter().map(|trace| trace.as_deref().unwrap().parse::<Trace>().unwrap().id()).collect();
+        let ids: Vec<String> = traces
+            .iter()
+            .map(|trace| trace.as_deref().unwrap().parse::<Trace>().unwrap().trace_id())
+            .collect();
         assert_eq!(ids.len(), 3);
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
         assert_eq!(ids[0] == "4bf92f3577b34da6a3ce929d0e0e4736", kept, "{given:?}");

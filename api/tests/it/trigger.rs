@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use contract::ids::{PipelineId, RunId};
 use serde_json::{Value, json};
-use shared::ids::{PipelineId, RunId};
 
 use crate::fake_airflow::{FakeAirflow, Mood};
 use crate::world::{Answer, EDITOR, OTHER_EDITOR, SPACE, Setup, World};
@@ -159,22 +159,22 @@ async fn every_shape_of_a_refusal_is_told_with_its_code_in_one_sentence() {
     for (code, said, told) in [
         (
             409,
-            include_str!("../../../shared/tests/fixtures/airflow-3.3/trigger_duplicate.json"),
+            include_str!("../../../shared/provider/tests/fixtures/airflow-3.3/trigger_duplicate.json"),
             "A run with this run id or this logical date exists already",
         ),
         (
             422,
-            include_str!("../../../shared/tests/fixtures/airflow-3.3/trigger_bad_conf.json"),
+            include_str!("../../../shared/provider/tests/fixtures/airflow-3.3/trigger_bad_conf.json"),
             "conf: Input should be a valid dictionary",
         ),
         (
             404,
-            include_str!("../../../shared/tests/fixtures/airflow-3.3/trigger_no_dag.json"),
+            include_str!("../../../shared/provider/tests/fixtures/airflow-3.3/trigger_no_dag.json"),
             "Dag with dag_id: 'nope' not found",
         ),
         (
             401,
-            include_str!("../../../shared/tests/fixtures/airflow-3.3/not_authenticated.json"),
+            include_str!("../../../shared/provider/tests/fixtures/airflow-3.3/not_authenticated.json"),
             "Not authenticated",
         ),
         (400, "<html><title>Bad Request</title></html>", "a page titled \"Bad Request\""),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use contract::ids::PipelineId;
 use local::Airflow;
 use serde_json::{Value, json};
-use shared::ids::PipelineId;
 use sqlx::{Connection, PgConnection};
 
 use crate::trigger::trigger;

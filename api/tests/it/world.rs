@@ -15,14 +15,14 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::Response;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
+use contract::ids::{ConnectorId, PipelineId, RunId, TaskRunId};
 use local::TestDatabase;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use platform::kafka::{KafkaConfig, KafkaOptions, KafkaProbe};
+use platform::secrets::{Keyring, SealingConfig};
+use provider::NetworkPolicy;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shared::ids::{ConnectorId, PipelineId, RunId, TaskRunId};
-use shared::kafka::{KafkaConfig, KafkaOptions, Probe};
-use shared::provider::NetworkPolicy;
-use shared::secrets::{Keyring, SealingConfig};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -133,7 +133,7 @@ pub fn kafka(servers: &str, prefix: &str) -> KafkaConfig {
 fn service(database: &TestDatabase, keyring: Keyring, setup: Setup) -> App {
     App::new(Parts {
         db: local::test_pool(&database.api_url).unwrap(),
-        kafka: Probe::new(&setup.kafka).unwrap(),
+        kafka: KafkaProbe::new(&setup.kafka).unwrap(),
         access: AccessMemory::default(),
         keyring,
         network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },

@@ -100,7 +100,7 @@ pub async fn build() -> Result<()> {
 pub async fn tested_binaries() -> Result<PathBuf> {
     let _lock = service::lock("programs").await?;
     let folder = binary_folder()?;
-    let sources = ["Cargo.lock", "migrations", "shared/src", "worker/src", "api/src"];
+    let sources = ["Cargo.lock", "migrations", "shared", "worker/src", "api/src"];
     let changed = last_change(&sources.map(|source| paths::workspace().join(source)));
     let is_fresh = |name: &str| modified(&folder.join(name)).is_some_and(|built| built > changed);
     if !["orchestration-api", "orchestration-worker"].into_iter().all(is_fresh) {

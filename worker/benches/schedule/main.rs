@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let name = Uuid::new_v4().simple().to_string();
     let url = local::ensure_database(&admin, &format!("bench_{name}")).await?;
     let db = PgPool::connect(&url).await?;
-    shared::db::migrate(&db).await?;
+    platform::db::migrate(&db).await?;
     // With nothing in it, so that only the schedule is measured.
     let light = LightAirflow::start(0).await;
     make_connectors(&db, &light.url).await?;

@@ -4,14 +4,12 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use contract::events::{Observation, Source};
+use contract::ids::ConnectorId;
 use futures::{StreamExt, TryStreamExt, stream};
 use local::Airflow;
-use shared::connector::{ConnectorConfig, Credentials};
-use shared::events::{Observation, Source};
-use shared::ids::ConnectorId;
-use shared::provider::{
-    self, NetworkPolicy, Page, PageToken, Provider, ProviderError, RunScope, TaskRunScope,
-};
+use provider::connector::{ConnectorConfig, Credentials};
+use provider::{self, NetworkPolicy, Page, PageToken, Provider, ProviderError, RunScope, TaskRunScope};
 use uuid::Uuid;
 
 use crate::stage;

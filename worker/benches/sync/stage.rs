@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use contract::events::SyncReport;
+use contract::ids::ConnectorId;
 use local::Airflow;
+use platform::secrets::{Keyring, SealingConfig};
+use provider::connector::{Credentials, credentials_aad};
 use serde_json::{Value, json};
-use shared::connector::{Credentials, credentials_place};
-use shared::events::SyncReport;
-use shared::ids::ConnectorId;
-use shared::secrets::{Keyring, SealingConfig};
 use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -64,7 +64,7 @@ impl Stage {
         let name = Uuid::new_v4().simple().to_string();
         let url = local::ensure_database(&admin, &format!("bench_{name}")).await?;
         let db = PgPool::connect(&url).await?;
-        shared::db::migrate(&db).await?;
+        platform::db::migrate(&db).await?;
         let connector = make_connector(&db, airflow).await?;
         Ok(Self { db, url, kafka: local::kafka().await?, prefix: format!("bench-{name}."), connector })
     }
@@ -163,7 +163,7 @@ async fn make_connector(db: &PgPool, airflow: &Airflow) -> anyhow::Result<Connec
         Credentials::Basic { username: airflow.username.clone(), password: airflow.password.clone().into() };
     let keyring = Keyring::new(&SealingConfig { sealing_keys: SEALING_KEY.to_owned().into() })?;
     let connector = ConnectorId(Uuid::now_v7());
-    let sealed = keyring.seal(&credentials_place(connector), &serde_json::to_vec(&credentials)?)?;
+    let sealed = keyring.seal(&credentials_aad(connector), &serde_json::to_vec(&credentials)?)?;
     sqlx::query(
         "with space as (insert into spaces (id, slug, name) values (gen_random_uuid(), 'bench', 'Bench') returning id),
               made as (insert into connectors (id, space_id, name, connector_type, config, credentials_public,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use contract::events::Topic;
+use contract::trace::Trace;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use platform::kafka::KafkaConfig;
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers};
-use shared::events::Topic;
-use shared::kafka::KafkaConfig;
-use shared::trace::{self, Trace};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -82,7 +82,7 @@ impl Message {
 
     /// What led to it, as far as its sender told.
     pub fn trace(&self) -> Option<Trace> {
-        self.headers.get(trace::HEADER)?.parse().ok()
+        self.headers.get(contract::trace::TRACEPARENT)?.parse().ok()
     }
 }
 
@@ -175,7 +175,7 @@ async fn advance(
 
 async fn bury(db: &mut PgConnection, message: &Message, error: &str) -> Result<(), sqlx::Error> {
     let (topic, partition, offset) = (&message.topic_name, message.partition, message.offset);
-    let trace_id = message.trace().map(Trace::id);
+    let trace_id = message.trace().map(Trace::trace_id);
     tracing::error!(
         topic,
         partition,

@@ -15,7 +15,7 @@ impl Told {
     /// Says that a batch was applied; what nobody can search for, or was just told, is not worth a line.
     pub fn note(&mut self, group: &str, messages: &[Message]) {
         let traces: BTreeSet<String> =
-            messages.iter().filter_map(|message| Some(message.trace()?.id())).collect();
+            messages.iter().filter_map(|message| Some(message.trace()?.trace_id())).collect();
         let (records, named) = (messages.len(), traces.iter().take(NAMED).cloned().collect::<Vec<_>>());
         if traces.is_subset(&self.0) {
             tracing::debug!(group, records, "applied");

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use contract::events::Topic;
+use platform::kafka::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
-use shared::events::Topic;
-use shared::kafka::KafkaConfig;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -8,12 +8,12 @@ mod task_runs;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use contract::events::{Observed, PipelineObserved, RunObserved, TaskRunObserved, Topic};
+use contract::ids::ConnectorId;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use platform::outbox;
 use serde::Serialize;
-use shared::events::{Observed, PipelineObserved, RunObserved, TaskRunObserved, Topic};
-use shared::ids::ConnectorId;
-use shared::outbox;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -193,7 +193,7 @@ async fn keep<E: Projection>(
     upsert(db, newest.into_values()).await?;
     for winner in find::<E>(&mut *db, &Vec::from_iter(superseded.keys().copied())).await? {
         let older = superseded[&winner.subject()];
-        outbox::put(db, &winner.named_as(older)).await?;
+        outbox::enqueue(db, &winner.named_as(older)).await?;
     }
     Ok(())
 }

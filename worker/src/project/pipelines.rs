@@ -1,6 +1,6 @@
 //! Pipelines as rows.
 
-use shared::events::PipelineObserved;
+use contract::events::PipelineObserved;
 
 use super::{Age, Projection};
 

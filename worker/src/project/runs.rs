@@ -1,7 +1,7 @@
 //! Runs as rows.
 
 use chrono::DateTime;
-use shared::events::RunObserved;
+use contract::events::RunObserved;
 
 use super::{Age, Projection};
 

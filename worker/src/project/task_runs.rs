@@ -1,6 +1,6 @@
 //! Task runs as rows.
 
-use shared::events::TaskRunObserved;
+use contract::events::TaskRunObserved;
 
 use super::{Age, Projection};
 

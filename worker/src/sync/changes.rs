@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use contract::events::{RunObserved, TaskRunObserved, UserRef};
+use contract::ids::{PipelineId, RunId, TaskRunId, UserId};
+use contract::state::TaskState;
 use futures::future::ready;
 use futures::{StreamExt, TryStreamExt, stream};
-use shared::events::{RunObserved, TaskRunObserved, UserRef};
-use shared::ids::{PipelineId, RunId, TaskRunId, UserId};
-use shared::provider::{RunScope, TaskRunScope};
-use shared::state::TaskState;
+use provider::{RunScope, TaskRunScope};
 use uuid::Uuid;
 
 use super::graphs::Ran;

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use contract::events::TaskRunObserved;
+use contract::ids::{PipelineId, RunId, TaskRunId};
 use futures::{StreamExt, stream};
-use shared::events::TaskRunObserved;
-use shared::ids::{PipelineId, RunId, TaskRunId};
-use shared::provider::{ProviderError, RunScope, TaskRunScope};
+use provider::{ProviderError, RunScope, TaskRunScope};
 
 use super::error::is_about_one;
 use super::{Polled, Sync, SyncError, jobs};

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::events::{Observation, PipelineObserved, RunObserved, TaskRunObserved};
-use shared::ids::{RunId, TaskRunId};
-use shared::provider::{ProviderError, TaskRunScope};
+use contract::events::{Observation, PipelineObserved, RunObserved, TaskRunObserved};
+use contract::ids::{RunId, TaskRunId};
+use provider::{ProviderError, TaskRunScope};
 use uuid::Uuid;
 
 use super::error::is_about_one;

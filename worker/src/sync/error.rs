@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use shared::connector::StoredError;
-use shared::kafka::SendError;
-use shared::provider::ProviderError;
+use platform::kafka::SendError;
+use platform::stored_connector::StoredConnectorError;
+use provider::ProviderError;
 
 /// What ended a sync before its time. The text goes into the sync's `error`.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum SyncError {
     #[error("Only Airflow connectors can be synced.")]
     OtherType,
     #[error(transparent)]
-    Stored(#[from] StoredError),
+    Stored(#[from] StoredConnectorError),
     #[error(
         "The events were published, but the read model is {behind} records behind; look at the worker's log."
     )]
@@ -39,9 +39,9 @@ pub enum SyncError {
 
 impl SyncError {
     /// How long the provider asked to be left alone.
-    pub fn rest(&self) -> Duration {
+    pub fn retry_after(&self) -> Duration {
         match self {
-            Self::Provider(error) | Self::Unreadable { error, .. } => error.rest(),
+            Self::Provider(error) | Self::Unreadable { error, .. } => error.retry_after(),
             _ => Duration::ZERO,
         }
     }

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contract::events::{PipelineObserved, TaskNode};
+use contract::ids::PipelineId;
 use futures::{StreamExt, stream};
-use shared::events::{PipelineObserved, TaskNode};
-use shared::ids::PipelineId;
-use shared::provider::ProviderError;
+use provider::ProviderError;
 use uuid::Uuid;
 
 use super::error::is_about_one;

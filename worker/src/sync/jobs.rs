@@ -6,12 +6,12 @@ mod progress;
 mod taking;
 
 use chrono::{DateTime, Utc};
+use contract::events::{Source, SyncReport};
+use contract::ids::{ConnectorId, SyncId};
+use contract::trace::Trace;
 pub use ending::{fail, serve, succeed};
 pub use progress::{forget_crawls, move_cursor, note_crawl};
-use shared::connector::{ConnectorConfig, Secrets};
-use shared::events::{Source, SyncReport};
-use shared::ids::{ConnectorId, SyncId};
-use shared::trace::Trace;
+use provider::connector::{ConnectorConfig, Secrets};
 use sqlx::PgPool;
 use sqlx::types::Json;
 pub use taking::{Taken, take};

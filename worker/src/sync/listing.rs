@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contract::events::PipelineObserved;
 use futures::{StreamExt, TryStreamExt, stream};
-use shared::events::PipelineObserved;
 use uuid::Uuid;
 
 use super::error::is_about_one;

@@ -18,14 +18,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use contract::events::{Observation, SyncReport};
+use contract::ids::PipelineId;
 pub use error::SyncError;
 use jobs::Job;
 use listing::Listed;
+use platform::kafka::Producer;
+use provider::Provider;
 use publish::Publisher;
-use shared::events::{Observation, SyncReport};
-use shared::ids::PipelineId;
-use shared::kafka::Producer;
-use shared::provider::Provider;
 use sqlx::PgPool;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -182,7 +182,7 @@ impl Sync<'_> {
 
     /// Marks the moment before a page is asked for.
     async fn observe(&self) -> Result<Observation, SyncError> {
-        Ok(shared::db::observe(self.pool).await?)
+        Ok(platform::db::observe(self.pool).await?)
     }
 
     /// Waits until the read model shows what was published up to now.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::connector::{ConnectorConfig, Secrets};
-use shared::ids::ConnectorId;
-use shared::provider::{self, NetworkPolicy, Provider, ProviderError};
+use contract::ids::ConnectorId;
+use provider::connector::{ConnectorConfig, Secrets};
+use provider::{self, NetworkPolicy, Provider, ProviderError};
 
 use super::jobs::Job;
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use contract::events::{Record, SyncReport, Topic};
 use metrics::Counter;
-use shared::events::{Record, SyncReport, Topic};
-use shared::kafka::{Positions, Producer};
-use shared::trace;
+use platform::kafka::{Positions, Producer};
+use platform::trace;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -57,7 +57,7 @@ impl Publisher {
         let records: Vec<Record> = newest
             .values()
             .filter(is_news)
-            .map(|event| Ok(Record::of(event)?.led_by(trace::current())))
+            .map(|event| Ok(Record::of(event)?.with_traceparent(trace::current())))
             .collect::<Result<_, serde_json::Error>>()
             .map_err(|error| sqlx::Error::Encode(error.into()))?;
         if records.is_empty() {

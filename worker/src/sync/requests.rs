@@ -1,13 +1,14 @@
 //! Sync requests from Kafka: each is made a durable job, and that is all; running it is for a runner.
 
+use contract::events::SyncRequested;
+use contract::ids::SpaceId;
+use contract::trace::Trace;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use shared::audit::{self, Act, Actor};
-use shared::connector::AIRFLOW;
-use shared::events::SyncRequested;
-use shared::ids::SpaceId;
-use shared::syncs::announce;
-use shared::trace::{self, Trace};
+use platform::audit::{self, Actor, AuditEvent};
+use platform::syncs::enqueue_sync_events;
+use platform::trace;
+use provider::connector::AIRFLOW;
 use sqlx::PgConnection;
 
 use crate::consume::{Dead, Message};
@@ -23,8 +24,8 @@ pub fn apply<'a>(
             let payload = read.payload.as_deref().unwrap_or_default();
             let refused = match serde_json::from_slice(payload) {
                 Ok(request) => {
-                    let trace = read.trace().unwrap_or_else(|| Trace::step(None));
-                    trace::lead(Some(trace), accept(db, &request, trace)).await?
+                    let trace = read.trace().unwrap_or_else(|| Trace::child(None));
+                    trace::scope(Some(trace), accept(db, &request, trace)).await?
                 }
                 Err(error) => Some(error.to_string()),
             };
@@ -61,12 +62,12 @@ async fn accept(
     .fetch_optional(&mut *db)
     .await?;
     let SyncRequested { id: sync_id, connector_id, full, accept_mass_deletion, .. } = *request;
-    tracing::info!(%sync_id, %connector_id, full, trace_id = trace.id(), "a sync is asked for");
+    tracing::info!(%sync_id, %connector_id, full, trace_id = trace.trace_id(), "a sync is asked for");
     // What the API asked for it has written down itself; the rest came from somebody with access to the topic.
     if let Some((space, true)) = taken {
-        let act = Act::request_sync(Actor::Kafka, connector_id, sync_id, full, accept_mass_deletion);
+        let act = AuditEvent::request_sync(Actor::Kafka, connector_id, sync_id, full, accept_mass_deletion);
         audit::record(db, space, &act).await?;
-        announce(db, &[request.id]).await?;
+        enqueue_sync_events(db, &[request.id]).await?;
     }
     Ok(None)
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
-use shared::events::SyncReport;
-use shared::ids::ConnectorId;
-use shared::kafka::Producer;
-use shared::provider::NetworkPolicy;
-use shared::secrets::Keyring;
-use shared::trace::{self, Trace};
+use contract::events::SyncReport;
+use contract::ids::ConnectorId;
+use platform::kafka::Producer;
+use platform::secrets::Keyring;
+use platform::trace;
+use provider::NetworkPolicy;
 use sqlx::PgPool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -136,8 +136,8 @@ impl Runner {
     /// Brings a job to its end as a step of the trace that led to it.
     async fn finish(&self, taken: Taken, progress: &watch::Sender<Progress>) -> Result<Synced, SyncError> {
         let span = taken.span();
-        let trace = Trace::begin(&span, taken.job.as_ref().ok().and_then(|job| job.trace));
-        trace::lead(Some(trace), self.work(taken, progress)).instrument(span).await
+        let trace = trace::start(&span, taken.job.as_ref().ok().and_then(|job| job.trace));
+        trace::scope(Some(trace), self.work(taken, progress)).instrument(span).await
     }
 
     /// Writes the end down, patiently: PostgreSQL may be away just now.

@@ -2,8 +2,8 @@
 //! gives each tick to one of them. Ticks that were missed become one, and are counted.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use shared::connector::parse_schedule;
-use shared::ids::{ConnectorId, SpaceId};
+use contract::ids::{ConnectorId, SpaceId};
+use provider::connector::parse_schedule;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 

@@ -80,7 +80,7 @@ async fn a_run_triggered_in_airflow_shows_with_its_tasks_and_its_events() {
         .fetch_one(&stage.pool)
         .await
         .unwrap();
-    let events = stage.events(shared::events::Topic::Runs, &id.to_string());
+    let events = stage.events(contract::events::Topic::Runs, &id.to_string());
     let (headers, last) = events.last().unwrap();
     assert_eq!(last["status"], "success");
     assert_eq!(headers["ce_type"], "orchestration.run.observed.v1");

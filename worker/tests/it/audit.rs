@@ -1,8 +1,8 @@
 //! Syncs that nobody asked the API for stand in the audit trail too, with the way they were asked.
 
+use contract::events::SyncRequested;
+use contract::ids::SyncId;
 use serde_json::{Value, json};
-use shared::events::SyncRequested;
-use shared::ids::SyncId;
 use uuid::Uuid;
 
 use crate::stage::Stage;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use shared::events::{RunObserved, Topic};
-use shared::ids::RunId;
-use shared::state::RunState;
+use contract::events::{RunObserved, Topic};
+use contract::ids::RunId;
+use contract::state::RunState;
 use sqlx::types::Json;
 use tokio::process::Command;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use contract::events::Topic;
+use contract::state::RunState;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use shared::events::Topic;
-use shared::state::RunState;
 use tokio_util::sync::CancellationToken;
 use worker::gauges;
 

@@ -1,7 +1,7 @@
 //! Histories: read while polls go on, gone on with after a crash, and never in the way of what is new.
 
 use chrono::{TimeDelta, Utc};
-use shared::state::{RunState, TaskState};
+use contract::state::{RunState, TaskState};
 use tokio::sync::watch;
 use worker::sync::{SyncError, sync_connector};
 

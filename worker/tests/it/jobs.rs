@@ -1,8 +1,8 @@
 //! Requests and schedules become jobs: none lost, none twice.
 
-use shared::events::{Record, SyncRequested, Topic};
-use shared::ids::{PipelineId, RunId, SyncId};
-use shared::state::{RunState, SyncStatus};
+use contract::events::{Record, SyncRequested, Topic};
+use contract::ids::{PipelineId, RunId, SyncId};
+use contract::state::{RunState, SyncStatus};
 use uuid::Uuid;
 use worker::sync::schedule;
 

@@ -1,8 +1,8 @@
 //! Events as a provider's answers become, with as little in them as may be; a test adds what it is about.
 
-use shared::events::{Observation, PipelineObserved, RunObserved, Source, TaskRunObserved};
-use shared::ids::{PipelineId, RunId, TaskRunId};
-use shared::state::{RunState, RunType, TaskState};
+use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskRunObserved};
+use contract::ids::{PipelineId, RunId, TaskRunId};
+use contract::state::{RunState, RunType, TaskState};
 
 pub fn pipeline(source: &Source, name: &str, seen: Observation) -> PipelineObserved {
     PipelineObserved {

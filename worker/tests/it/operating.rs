@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use shared::events::RunObserved;
-use shared::state::RunState;
+use contract::events::RunObserved;
+use contract::state::RunState;
 use uuid::Uuid;
 
 use crate::light_airflow::LightAirflow;

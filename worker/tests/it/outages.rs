@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use contract::events::Topic;
+use contract::state::RunState;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use local::Service;
-use shared::events::Topic;
-use shared::state::RunState;
 use sqlx::PgConnection;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;

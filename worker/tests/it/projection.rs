@@ -1,12 +1,12 @@
 //! Events become rows: the newest wins whatever the order, nothing is applied twice, and nonsense is kept apart.
 
+use contract::events::{PipelineObserved, Record, RunObserved, TaskRunObserved, Topic};
+use contract::state::{RunState, TaskState};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use shared::events::{PipelineObserved, Record, RunObserved, TaskRunObserved, Topic};
-use shared::state::{RunState, TaskState};
 
 use crate::stage::Stage;
 use crate::worker_process::run_as_owner;

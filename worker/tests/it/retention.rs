@@ -2,8 +2,8 @@
 
 use chrono::{SubsecRound, TimeDelta, Utc};
 use clap::Parser;
-use shared::events::{RunObserved, TaskRunObserved};
-use shared::state::{RunState, TaskState};
+use contract::events::{RunObserved, TaskRunObserved};
+use contract::state::{RunState, TaskState};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

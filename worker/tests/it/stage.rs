@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use chrono::SubsecRound;
 use clap::Parser;
+use contract::events::{
+    Event, Observation, PipelineObserved, Record, RunObserved, Source, TaskRunObserved, Topic,
+};
+use contract::ids::ConnectorId;
+use contract::state::{RunState, TaskState};
+use platform::kafka::{KafkaConfig, Producer};
+use provider::connector::Credentials;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{Message, TopicPartitionList};
 use secrecy::ExposeSecret;
-use shared::connector::Credentials;
-use shared::events::{
-    Event, Observation, PipelineObserved, Record, RunObserved, Source, TaskRunObserved, Topic,
-};
-use shared::ids::ConnectorId;
-use shared::kafka::{KafkaConfig, Producer};
-use shared::state::{RunState, TaskState};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -56,7 +56,7 @@ impl Stage {
         let database = format!("test_{}", Uuid::new_v4().simple());
         let url = local::ensure_database(&admin, &database).await.unwrap();
         let pool = PgPool::connect(&url).await.unwrap();
-        shared::db::migrate(&pool).await.unwrap();
+        platform::db::migrate(&pool).await.unwrap();
         Self::on(url.clone(), &url, pool, kafka).await
     }
 
@@ -75,7 +75,7 @@ impl Stage {
             username: airflow.username.clone(),
             password: airflow.password.clone().into(),
         };
-        let place = shared::connector::credentials_place(self.connector);
+        let place = provider::connector::credentials_aad(self.connector);
         let sealed =
             self.parts.runner.keyring.seal(&place, &serde_json::to_vec(&credentials).unwrap()).unwrap();
         sqlx::query("update connectors set credentials_sealed = $2 where id = $1")

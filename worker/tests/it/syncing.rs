@@ -1,9 +1,9 @@
 //! What a sync makes of a provider's world: nothing missed, nothing said twice, nothing deleted by mistake.
 
+use contract::state::{RunState, TaskState};
 use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use shared::state::{RunState, TaskState};
 use worker::sync::SyncError;
 
 use crate::stage::Stage;
@@ -286,8 +286,8 @@ async fn a_triggered_run_names_its_user_even_when_it_is_seen_here_first() {
              command_sha256, attempt_until)
          select gen_random_uuid(), c.space_id, c.id, $1, ada.id, 'r2', $2, '', now() from ada, connectors c",
     )
-    .bind(shared::ids::PipelineId::of(stage.connector, "a"))
-    .bind(shared::ids::RunId::of(stage.connector, "a", "r2"))
+    .bind(contract::ids::PipelineId::of(stage.connector, "a"))
+    .bind(contract::ids::RunId::of(stage.connector, "a", "r2"))
     .execute(&stage.pool)
     .await
     .unwrap();

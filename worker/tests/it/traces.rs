@@ -1,8 +1,9 @@
 //! What led to a sync is carried through it: from the header of its request to everything that it publishes.
 
-use shared::events::{Record, SyncRequested, Topic};
-use shared::state::RunState;
-use shared::trace::{self, HEADER, Trace};
+use contract::events::{Record, SyncRequested, Topic};
+use contract::state::RunState;
+use contract::trace::{TRACEPARENT, Trace};
+use platform::trace;
 use tokio::sync::watch;
 use uuid::Uuid;
 use worker::sync::sync_connector;
@@ -25,27 +26,31 @@ fn request(stage: &Stage) -> SyncRequested {
 async fn a_trace_leads_from_a_request_on_the_topic_to_what_its_sync_publishes() {
     let stage = Stage::new().await;
     stage.parts.start_requests();
-    let trace = Trace::step(None);
+    let trace = Trace::child(None);
     let request = request(&stage);
-    stage.producer().send(&[Record::of(&request).unwrap().led_by(Some(trace))]).await.unwrap();
+    stage.producer().send(&[Record::of(&request).unwrap().with_traceparent(Some(trace))]).await.unwrap();
     stage.until("select count(*) = 1 from syncs where accepted_at is not null").await;
 
     let job = stage.take().await;
-    let step = Trace::step(job.trace);
-    assert_eq!(step.id(), trace.id());
+    let step = Trace::child(job.trace);
+    assert_eq!(step.trace_id(), trace.trace_id());
     let world = World::default();
     world.pipelines.lock().unwrap().push(stage.pipeline("sales", 0));
     world.runs.lock().unwrap().push(stage.run("sales", "r1", 0, RunState::Success));
     let progress = watch::Sender::default();
     let sync = sync_connector(&stage.pool, stage.producer(), &job, &world, &progress);
-    trace::lead(Some(step), sync).await.unwrap();
+    trace::scope(Some(step), sync).await.unwrap();
 
     let run = stage.run("sales", "r1", 0, RunState::Success).id.to_string();
     for (topic, key) in [(Topic::Runs, run), (Topic::Syncs, request.id.to_string())] {
         let events = stage.events(topic, &key);
         assert!(!events.is_empty(), "{topic}");
         for (headers, _) in events {
-            assert_eq!(headers[HEADER].parse::<Trace>().map(Trace::id), Ok(trace.id()), "{topic}");
+            assert_eq!(
+                headers[TRACEPARENT].parse::<Trace>().map(Trace::trace_id),
+                Ok(trace.trace_id()),
+                "{topic}"
+            );
         }
     }
 }
@@ -55,7 +60,7 @@ async fn a_request_without_a_trace_or_with_nonsense_for_one_begins_its_own() {
     let stage = Stage::new().await;
     stage.parts.start_requests();
     let mut nonsense = Record::of(&request(&stage)).unwrap();
-    nonsense.headers.push((HEADER.to_owned(), "00-once upon a time-01".to_owned()));
+    nonsense.headers.push((TRACEPARENT.to_owned(), "00-once upon a time-01".to_owned()));
     stage.producer().send(&[Record::of(&request(&stage)).unwrap(), nonsense]).await.unwrap();
     stage.until("select count(distinct traceparent) = 2 from syncs").await;
     assert_eq!(stage.number("select count(*) from dead_letters").await, 0);

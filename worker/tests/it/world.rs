@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use shared::events::{Observation, PipelineObserved, RunObserved, TaskNode, TaskRunObserved};
-use shared::provider::{
-    Page, PageToken, Probe, Provider, ProviderError, RunScope, TaskRunScope, TriggerCommand,
+use contract::events::{Observation, PipelineObserved, RunObserved, TaskNode, TaskRunObserved};
+use contract::state::RunState;
+use provider::{
+    Page, PageToken, Provider, ProviderError, ProviderInfo, RunScope, TaskRunScope, TriggerCommand,
 };
-use shared::state::RunState;
 use tokio::sync::watch;
 
 /// What the provider holds. `changed` are the runs and tasks that its list of changes names.
@@ -86,8 +86,8 @@ impl World {
 
 #[async_trait]
 impl Provider for World {
-    async fn probe(&self) -> Result<Probe, ProviderError> {
-        Ok(Probe { version: "test".to_owned(), clock: self.clock().await? })
+    async fn probe(&self) -> Result<ProviderInfo, ProviderError> {
+        Ok(ProviderInfo { version: "test".to_owned(), clock: self.clock().await? })
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {

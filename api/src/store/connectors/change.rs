@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use contract::ids::{ConnectorId, SpaceId, UserId};
+use platform::audit::{self, Action, Actor, AuditEvent};
+use platform::secrets::Keyring;
+use provider::connector::{AIRFLOW, Secrets};
 use serde_json::{Value, json};
-use shared::audit::{self, Act, Action, Actor};
-use shared::connector::{AIRFLOW, Secrets};
-use shared::ids::{ConnectorId, SpaceId, UserId};
-use shared::secrets::Keyring;
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use super::{complete_config, name_taken, seal};
@@ -117,7 +117,7 @@ pub async fn update(
     let changed = before.fields_changed_by(change, config.as_ref());
     if !changed.is_empty() {
         let details = json!({"name": change.name.as_ref().unwrap_or(&before.name), "changed": changed});
-        let act = Act::new(Actor::User(user), Action::ConnectorChanged, connector, details);
+        let act = AuditEvent::new(Actor::User(user), Action::ConnectorChanged, connector, details);
         audit::record(&mut tx, space, &act).await?;
     }
     tx.commit().await?;

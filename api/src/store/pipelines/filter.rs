@@ -1,7 +1,7 @@
 //! Which pipelines a list is about.
 
-use shared::ids::{ConnectorId, SpaceId, TeamId, UserId};
-use shared::state::Criticality;
+use contract::ids::{ConnectorId, SpaceId, TeamId, UserId};
+use contract::state::Criticality;
 use sqlx::{Postgres, QueryBuilder};
 use utoipa::IntoParams;
 

@@ -1,9 +1,9 @@
 //! A pipeline as the API shows it, read from a row of `COLUMNS`.
 
 use chrono::{DateTime, Utc};
+use contract::ids::{ConnectorId, PipelineId, RunId, TeamId};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::ids::{ConnectorId, PipelineId, RunId, TeamId};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use utoipa::ToSchema;

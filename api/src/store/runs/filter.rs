@@ -1,8 +1,8 @@
 //! Which runs are asked for.
 
 use chrono::{DateTime, Utc};
-use shared::ids::UserId;
-use shared::state::{RunState, RunType};
+use contract::ids::UserId;
+use contract::state::{RunState, RunType};
 use sqlx::{Postgres, QueryBuilder};
 use utoipa::IntoParams;
 

@@ -1,10 +1,10 @@
 //! A run as it is shown, and how its row is read.
 
 use chrono::{DateTime, Utc};
+use contract::events::UserRef;
+use contract::ids::{PipelineId, RunId, UserId};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::events::UserRef;
-use shared::ids::{PipelineId, RunId, UserId};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;

@@ -1,9 +1,9 @@
 //! How syncs end: all was read, something failed, a poll beside them was enough, or they were begun too often.
 
-use shared::events::SyncReport;
-use shared::ids::SyncId;
-use shared::provider::ProviderError;
-use shared::syncs::announce;
+use contract::events::SyncReport;
+use contract::ids::SyncId;
+use platform::syncs::enqueue_sync_events;
+use provider::ProviderError;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 
@@ -57,7 +57,7 @@ pub async fn fail(
     .bind(lease.epoch)
     .bind(refused)
     .bind(i32::from(!matches!(error, SyncError::Stopped)))
-    .bind(error.rest().as_secs_f64())
+    .bind(error.retry_after().as_secs_f64())
     .bind(REST_MOST_SECONDS)
     .bind(TOLERATED_FAILURES)
     .execute(&mut *tx)
@@ -82,7 +82,7 @@ async fn requeue(db: &mut PgConnection, syncs: &[SyncId]) -> Result<(), sqlx::Er
     .bind(syncs)
     .fetch_all(&mut *db)
     .await?;
-    announce(db, &Vec::from_iter(asked.into_iter().flatten())).await
+    enqueue_sync_events(db, &Vec::from_iter(asked.into_iter().flatten())).await
 }
 
 /// Writes the end of syncs, and tells of those that are news: asked for, fruitful, failed, or healed.
@@ -107,7 +107,7 @@ async fn end(
     .bind(report.events_published > 0)
     .fetch_all(&mut *db)
     .await?;
-    announce(db, &Vec::from_iter(news.into_iter().flatten())).await
+    enqueue_sync_events(db, &Vec::from_iter(news.into_iter().flatten())).await
 }
 
 /// Notes a complete poll in the middle of a sync that reads histories, and ends the syncs that asked for no more than
@@ -154,5 +154,5 @@ pub(super) async fn give_up(db: &mut PgConnection, syncs: &[SyncId]) -> Result<(
     .bind(syncs)
     .execute(&mut *db)
     .await?;
-    announce(db, syncs).await
+    enqueue_sync_events(db, syncs).await
 }

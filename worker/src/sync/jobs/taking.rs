@@ -1,10 +1,11 @@
 //! What a lease begins with: the syncs that wait for its connector, and the connector's settings.
 
 use chrono::{DateTime, Utc};
-use shared::connector::{AIRFLOW, ConnectorConfig, Secrets, open_stored};
-use shared::ids::{ConnectorId, SyncId};
-use shared::secrets::Keyring;
-use shared::syncs::announce;
+use contract::ids::{ConnectorId, SyncId};
+use platform::secrets::Keyring;
+use platform::stored_connector::open_stored_connector;
+use platform::syncs::enqueue_sync_events;
+use provider::connector::{AIRFLOW, ConnectorConfig, Secrets};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use tracing::Span;
@@ -70,7 +71,7 @@ pub async fn take(
     .await?;
     let (begun, worn_out): (Vec<_>, Vec<_>) = begun.into_iter().partition(|sync| sync.attempts <= ATTEMPTS);
     give_up(db, &ids(&worn_out)).await?;
-    announce(db, &ids(begun.iter().filter(|sync| sync.is_asked))).await?;
+    enqueue_sync_events(db, &ids(begun.iter().filter(|sync| sync.is_asked))).await?;
     if begun.is_empty() {
         release(db, lease).await?;
         return Ok(None);
@@ -138,7 +139,12 @@ impl Settings {
         if self.connector_type != AIRFLOW {
             return Err(SyncError::OtherType);
         }
-        Ok(open_stored(connector, self.config.0.clone(), self.credentials_sealed.as_deref(), keyring)?)
+        Ok(open_stored_connector(
+            connector,
+            self.config.0.clone(),
+            self.credentials_sealed.as_deref(),
+            keyring,
+        )?)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::scene::Scene;
 
-const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/tests/fixtures");
+const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/provider/tests/fixtures");
 const BODIES: [(&str, &str); 4] = [
     ("dags", "dags?limit=100"),
     ("tasks", "dags/outcomes/tasks"),

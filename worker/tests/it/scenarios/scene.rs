@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use local::{Airflow, AirflowApi, AirflowRole, AirflowSetup, AirflowVersion, Service};
+use provider::ProviderError;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::provider::ProviderError;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use worker::sync::SyncError;

@@ -1,0 +1,105 @@
+//! A run of a pipeline as a provider shows it.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Event, Observed, Topic, UserRef};
+use crate::ids::{ConnectorId, PipelineId, RunId};
+use crate::state::{RunState, RunType};
+
+/// The state of a run: everything but its task runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunObserved {
+    /// Derived from connector, pipeline and `external_id`: the same after every rebuild.
+    pub id: RunId,
+    /// The space's slug.
+    pub space: String,
+    /// The connector it was read through.
+    pub connector_id: ConnectorId,
+    /// The kind of provider: `airflow`.
+    pub provider: String,
+    /// The provider's own id, unique within its pipeline.
+    pub external_id: String,
+    /// Only grows for an `id`; the highest is the truth. Drawn from a sequence, with gaps.
+    pub version: i64,
+    /// When the provider was asked, in UTC.
+    pub observed_at: DateTime<Utc>,
+    /// Whether the provider no longer has it: this event is then the last word on its `id`, unless it comes back.
+    #[serde(default)]
+    pub deleted: bool,
+    /// The pipeline it is a run of.
+    pub pipeline_id: PipelineId,
+    /// The provider's own id of the pipeline.
+    pub pipeline_external_id: String,
+    /// How it stands.
+    pub status: RunState,
+    /// The provider's own word for the status.
+    pub provider_status: Option<String>,
+    /// What made it.
+    pub run_type: RunType,
+    /// The date that it stands for, in UTC.
+    pub logical_date: Option<DateTime<Utc>>,
+    /// Where the data that it covers begins, in UTC.
+    pub data_interval_start: Option<DateTime<Utc>>,
+    /// Where the data that it covers ends, in UTC.
+    pub data_interval_end: Option<DateTime<Utc>>,
+    /// The earliest time it may start, in UTC.
+    pub run_after: Option<DateTime<Utc>>,
+    /// When it began to wait, in UTC.
+    pub queued_at: Option<DateTime<Utc>>,
+    /// When it began to run, in UTC.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended; null before, in UTC.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// `ended_at` less `started_at`, in seconds.
+    pub duration_seconds: Option<f64>,
+    /// The parameters that it was given, an object.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub conf: serde_json::Value,
+    /// What somebody noted on it at the provider.
+    pub note: Option<String>,
+    /// Who triggered it through this service; null for every other run.
+    #[serde(default)]
+    pub triggered_by: Option<UserRef>,
+    /// Its page at the provider.
+    pub external_url: Option<String>,
+}
+
+impl RunObserved {
+    /// The time that orders runs; none when the provider tells no time at all.
+    pub fn ordered_at(&self) -> Option<DateTime<Utc>> {
+        self.run_after.or(self.logical_date).or(self.queued_at).or(self.started_at)
+    }
+}
+
+impl Event for RunObserved {
+    const TOPIC: Topic = Topic::Runs;
+    const TYPE: &'static str = "orchestration.run.observed.v1";
+
+    fn subject(&self) -> Uuid {
+        self.id.0
+    }
+    fn space(&self) -> &str {
+        &self.space
+    }
+    fn connector_id(&self) -> ConnectorId {
+        self.connector_id
+    }
+    fn version(&self) -> i64 {
+        self.version
+    }
+    fn observed_at(&self) -> DateTime<Utc> {
+        self.observed_at
+    }
+}
+
+impl Observed for RunObserved {
+    fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+    fn observation_mut(&mut self) -> (&mut i64, &mut DateTime<Utc>) {
+        (&mut self.version, &mut self.observed_at)
+    }
+}

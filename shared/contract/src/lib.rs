@@ -1,0 +1,6 @@
+//! The event contract of Orchestration: ids, states, events, topics and trace context, as they lie on Kafka.
+
+pub mod events;
+pub mod ids;
+pub mod state;
+pub mod trace;

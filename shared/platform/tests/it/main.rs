@@ -1,0 +1,5 @@
+//! The schema and its migrations on a real PostgreSQL.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod migrations;

@@ -1,0 +1,330 @@
+//! HTTP to one Airflow server: limits, time-outs, what may be tried again, what is counted. Who we say we are is for
+//! `session`; what an answer means is for `refusal` and the REST versions.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use backon::{ExponentialBuilder, Retryable};
+use chrono::{DateTime, Utc};
+use reqwest::dns::Resolve;
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::error_body;
+use super::rate_limit::Pace;
+use crate::address::PolicedResolver;
+use crate::connector::ConnectorConfig;
+use crate::{NetworkPolicy, ProviderError, check_base_url};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of one answer, decoded.
+const BODY_LIMIT: usize = 16 * 1024 * 1024;
+/// What a refusal may say at most; the rest of it is not read.
+const REFUSAL_LIMIT: usize = 64 * 1024;
+/// No try begins later than this after the first one.
+const RETRY_WITHIN: Duration = Duration::from_secs(30);
+
+/// The way to one server.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    permits: Semaphore,
+    pace: Pace,
+    sent: AtomicU64,
+}
+
+/// An answer, read whole. Never a 429 and never a 5xx: those are errors.
+pub(super) struct Answer {
+    pub status: u16,
+    /// The server's clock, to the second.
+    date: Option<DateTime<Utc>>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// # Errors
+    /// When the answer does not tell the server's clock, without which nobody knows where the next poll must begin.
+    pub fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
+        let reason = "it has no Date header, which a proxy must not take away";
+        self.date.ok_or(ProviderError::Malformed { reason: reason.to_owned() })
+    }
+}
+
+impl Client {
+    /// Sends nothing yet. Every request will carry these headers; names are looked up by `resolver`.
+    pub fn new(
+        config: &ConnectorConfig,
+        headers: &BTreeMap<String, SecretString>,
+        network: NetworkPolicy,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, ProviderError> {
+        check_base_url(&config.base_url, network)?;
+        let http = reqwest::Client::builder()
+            .default_headers(carried(headers)?)
+            .user_agent(concat!("orchestration/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tls_danger_accept_invalid_certs(!config.verify_tls)
+            .dns_resolver(Arc::new(PolicedResolver { policy: network, inner: resolver }))
+            .build()
+            .map_err(|error| {
+                ProviderError::Misconfigured(format!(
+                    "TLS could not be set up on this machine ({}).",
+                    innermost(&error)
+                ))
+            })?;
+        Ok(Self {
+            http,
+            base: config.base_url.clone(),
+            permits: Semaphore::new(config.max_requests_in_flight.into()),
+            pace: Pace::new(config.max_requests_per_second),
+            sent: AtomicU64::new(0),
+        })
+    }
+
+    /// How many requests were sent so far, whatever became of them.
+    pub fn requests(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// The URL of a path below the base; each segment is encoded whole.
+    pub fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    /// Asks, and asks again a few times where that may help.
+    pub async fn get(&self, url: &Url, authorization: Option<&HeaderValue>) -> Result<Answer, ProviderError> {
+        self.repeated(|| self.http.request(Method::GET, url.clone()), authorization).await
+    }
+
+    /// Posts what does no harm when it arrives twice.
+    pub async fn post_repeatable(&self, url: &Url, body: &Value) -> Result<Answer, ProviderError> {
+        self.repeated(|| self.http.request(Method::POST, url.clone()).json(body), None).await
+    }
+
+    /// Posts once and never again: whether it arrived is told by the error.
+    pub async fn post(
+        &self,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+        body: &Value,
+    ) -> Result<Answer, ProviderError> {
+        let request = self.http.request(Method::POST, url.clone()).json(body);
+        self.attempt(request, authorization).await
+    }
+
+    async fn repeated(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, ProviderError> {
+        let started = Instant::now();
+        let waits = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(250))
+            .with_factor(4.0)
+            .with_max_times(2);
+        (|| self.attempt(request(), authorization))
+            .retry(waits)
+            .when(ProviderError::is_transient)
+            .adjust(|error, wait| {
+                let wait = wait?.max(error.retry_after());
+                (started.elapsed() + wait <= RETRY_WITHIN).then_some(wait)
+            })
+            .await
+    }
+
+    async fn attempt(
+        &self,
+        request: RequestBuilder,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, ProviderError> {
+        let request = match authorization {
+            Some(value) => request.header(AUTHORIZATION, value.clone()),
+            None => request,
+        };
+        let _permit = self.permits.acquire().await;
+        self.pace.wait().await;
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        let response = request.send().await;
+        let code =
+            response.as_ref().map_or("none".to_owned(), |response| response.status().as_u16().to_string());
+        metrics::counter!("orchestration_source_requests_total", "code" => code).increment(1);
+        self.answer(response.map_err(|error| self.unreachable(&error))?).await
+    }
+
+    async fn answer(&self, response: Response) -> Result<Answer, ProviderError> {
+        let status = response.status().as_u16();
+        let retry_after = retry_after(response.headers());
+        if let Some(wait) = retry_after.filter(|wait| *wait <= RETRY_WITHIN) {
+            self.pace.rest(wait);
+        }
+        if status == 429 {
+            return Err(ProviderError::Throttled { retry_after });
+        }
+        if response.status().is_server_error() {
+            return Err(ProviderError::Failing { host: self.host(), status, retry_after });
+        }
+        if response.status().is_redirection() {
+            return Err(error_body::redirect(status, response.headers().get(LOCATION)));
+        }
+        let date = date(response.headers());
+        let body = self.body(response).await?;
+        Ok(Answer { status, date, body })
+    }
+
+    /// Reads piece by piece, so that a huge body is left before it fills the memory.
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, ProviderError> {
+        let good = response.status().is_success();
+        let limit = if good { BODY_LIMIT } else { REFUSAL_LIMIT };
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + piece.len() <= limit {
+                body.extend_from_slice(&piece);
+            } else if good {
+                return Err(ProviderError::Oversized { mib: BODY_LIMIT / 1024 / 1024 });
+            } else {
+                break;
+            }
+        }
+        Ok(body)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ProviderError {
+        if let Some(denied) = sources(error).find_map(|source| source.downcast_ref::<ProviderError>()) {
+            return denied.clone();
+        }
+        let reason = match (error.is_timeout(), error.is_connect()) {
+            (true, true) => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
+            (true, false) => format!("no complete answer within {} s", REQUEST_TIMEOUT.as_secs()),
+            (false, true) => innermost(error),
+            (false, false) => format!("the connection broke off: {}", innermost(error)),
+        };
+        let sent = !(error.is_connect() || error.is_builder());
+        ProviderError::Unreachable { host: self.host(), reason, sent }
+    }
+
+    /// Host and port as a person would look for them.
+    pub fn host(&self) -> String {
+        let host = self.base.host_str().unwrap_or_default();
+        self.base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
+    }
+}
+
+/// Headers as they are sent; their values are not logged.
+fn carried(headers: &BTreeMap<String, SecretString>) -> Result<HeaderMap, ProviderError> {
+    let header = |(name, value): (&String, &SecretString)| {
+        let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
+        value.set_sensitive(true);
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+    };
+    headers.iter().map(header).collect::<Option<_>>().ok_or_else(|| {
+        ProviderError::Misconfigured(
+            "The headers hold characters that cannot be sent; enter them again.".to_owned(),
+        )
+    })
+}
+
+fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// The first cause: the outer ones repeat the URL and say no more.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    sources(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok().map(|date| date.to_utc())
+}
+
+/// Given in seconds or as a date; of use up to a day.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let wait = match value.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - Utc::now()).to_std().ok()?,
+    };
+    Some(wait.min(Duration::from_secs(86_400)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
+    use reqwest::dns::{Addrs, Name, Resolving};
+    use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
+
+    use super::*;
+
+    /// Gives another address each time it is asked.
+    struct Flipping {
+        asked: AtomicU64,
+        answers: Vec<Vec<IpAddr>>,
+    }
+
+    impl Resolve for Flipping {
+        fn resolve(&self, _: Name) -> Resolving {
+            let asked = self.asked.fetch_add(1, Ordering::Relaxed) as usize;
+            let addresses = self.answers[asked % self.answers.len()].clone();
+            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
+            Box::pin(async move { Ok(Box::new(addresses) as Addrs) })
+        }
+    }
+
+    /// A server that ends every connection, and a client that finds it by name.
+    async fn client(answers: &[&[&str]]) -> (MockServer, Client) {
+        let server = MockServer::start().await;
+        let closing = ResponseTemplate::new(200).insert_header("connection", "close");
+        Mock::given(matchers::any()).respond_with(closing).mount(&server).await;
+        let answers =
+            answers.iter().map(|addresses| addresses.iter().map(|one| one.parse().unwrap()).collect());
+        let resolver = Flipping { asked: AtomicU64::new(0), answers: answers.collect() };
+        let url = format!("http://airflow.example:{}", server.address().port());
+        let config = serde_json::from_value(serde_json::json!({"base_url": url})).unwrap();
+        let network = NetworkPolicy { allow_private_networks: true };
+        let client = Client::new(&config, &BTreeMap::new(), network, Arc::new(resolver)).unwrap();
+        (server, client)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_comes_to_mean_a_metadata_service_is_refused() {
+        let (server, client) = client(&[&["127.0.0.1"], &["169.254.169.254"]]).await;
+        let url = client.url(&["api"]);
+        assert_eq!(client.get(&url, None).await.map(|answer| answer.status), Ok(200));
+        let error = client.get(&url, None).await.map(|answer| answer.status).unwrap_err();
+        assert!(
+            matches!(&error, ProviderError::Denied { address, .. } if address == "169.254.169.254"),
+            "{error}"
+        );
+        assert_eq!(server.received_requests().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_the_allowed_addresses_of_a_name_are_used() {
+        let (_server, client) = client(&[&["::ffff:169.254.169.254", "fe80::1", "127.0.0.1"]]).await;
+        assert_eq!(client.get(&client.url(&[]), None).await.map(|answer| answer.status), Ok(200));
+    }
+
+    #[tokio::test]
+    async fn every_segment_of_a_path_is_encoded_whole() {
+        let (_server, client) = client(&[&["127.0.0.1"]]).await;
+        let url = client.url(&["dags", "a/b?c#d%e f", "scheduled__2026-01-01T00:00:00+00:00"]);
+        assert_eq!(url.path(), "/dags/a%2Fb%3Fc%23d%25e%20f/scheduled__2026-01-01T00:00:00+00:00");
+    }
+}
