@@ -6,7 +6,7 @@ use axum::http::Method;
 use contract::events::RunObserved;
 use contract::ids::PipelineId;
 use contract::state::{RunState, TaskState};
-use local::Service;
+use local::LocalService;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -267,7 +267,7 @@ async fn without_kafka_streams_stay_open_and_go_on_by_themselves() {
     let before = stage.run("sales", "r1", RunState::Running);
     stage.send(std::slice::from_ref(&before)).await;
     assert_eq!(stream.next().await, Some(told("run", &before)));
-    Service::named(KAFKA).kill().await.unwrap();
+    LocalService::named(KAFKA).kill().await.unwrap();
     stream.silence().await;
     stream.silence().await;
     let mut late = EventStream::try_open(SPACE, &api.url, VIEWER, "", None).await.unwrap();
@@ -281,7 +281,7 @@ async fn without_kafka_streams_stay_open_and_go_on_by_themselves() {
     assert_eq!(stream.next().await, Some(told("run", &after)));
     assert_eq!(late.next().await, Some(told("run", &after)));
     EventStream::open(&fresh.url, VIEWER, "", None).await;
-    Service::named(KAFKA).stop().await.unwrap();
+    LocalService::named(KAFKA).stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

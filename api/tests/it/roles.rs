@@ -2,7 +2,7 @@
 //! server where nobody is a superuser. That they may do what they must is proved by every other test, whose services
 //! have these roles.
 
-use local::{Roles, TestDatabase};
+use local::{RoleUrls, TestDatabase};
 use sqlx::{AssertSqlSafe, PgPool};
 use url::Url;
 use uuid::Uuid;
@@ -258,7 +258,7 @@ async fn the_script_takes_no_superuser_and_may_be_run_again() {
     admin.set_password(Some("it's me")).unwrap();
     execute(admin.as_str(), format!("create database {name}")).await;
     admin.set_path(&name);
-    let roles = Roles::of(admin.as_str(), &name).unwrap();
+    let roles = RoleUrls::of(admin.as_str(), &name).unwrap();
     roles.make(admin.as_str()).await.unwrap();
     let mut migrate = command(&roles.owner, &["migrate"]);
     migrate

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use contract::ids::PipelineId;
-use local::Airflow;
+use local::AirflowServer;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
@@ -15,7 +15,7 @@ use crate::world::{EDITOR, SPACE, World};
 const DAG: &str = "train_model";
 
 /// A world whose connector leads to our Airflow.
-async fn world() -> (World, Airflow) {
+async fn world() -> (World, AirflowServer) {
     let airflow = local::local_airflow().await.unwrap();
     airflow.wait_for_dag(DAG, Duration::from_secs(120)).await.unwrap();
     let world = World::new().await;
@@ -78,12 +78,12 @@ async fn what_a_real_airflow_takes_and_refuses_is_told_as_it_is() {
     pause(&airflow, was_paused).await;
 }
 
-async fn pause(airflow: &Airflow, is_paused: Value) {
+async fn pause(airflow: &AirflowServer, is_paused: Value) {
     airflow.patch(&format!("dags/{DAG}"), &json!({ "is_paused": is_paused })).await.unwrap();
 }
 
 /// Does this while Airflow thinks that the DAG's file is gone; its processor finds the file again by itself.
-async fn stale<T>(airflow: &Airflow, act: impl AsyncFnOnce() -> T) -> T {
+async fn stale<T>(airflow: &AirflowServer, act: impl AsyncFnOnce() -> T) -> T {
     let mut metadata = PgConnection::connect(airflow.database_url.as_deref().unwrap()).await.unwrap();
     let mark = "update dag set is_stale = $1 where dag_id = $2";
     sqlx::query(mark).bind(true).bind(DAG).execute(&mut metadata).await.unwrap();

@@ -13,14 +13,14 @@ use anyhow::{Context, Result};
 
 use self::programs::{Programs, START_PATIENCE, Secrets, database};
 pub use self::{
-    client::{Airflow, AirflowApi},
+    client::{AirflowApi, AirflowServer},
     release::AirflowVersion,
     seed::{Seed, seed_airflow},
 };
 use crate::{
     paths,
     process::Stop,
-    service::{Launch, Service},
+    service::{Launch, LocalService},
     tools,
 };
 
@@ -30,7 +30,7 @@ const USUAL_PORT: u16 = 18080;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AirflowRole {
     /// All of them, with our example DAGs.
-    Whole,
+    Full,
     /// All of them, with no DAGs and no history at every start: for a test that brings its own.
     Blank,
     /// Only the API server, over whatever its database holds: light, and nothing changes by itself.
@@ -50,38 +50,40 @@ pub struct AirflowSetup {
 
 /// Makes sure that an Airflow 3 with a scheduler and the example DAGs runs: the one of `AIRFLOW_URL`,
 /// `AIRFLOW_USERNAME` and `AIRFLOW_PASSWORD` when the first is set, else our own, started if it does not run yet.
-pub async fn airflow() -> Result<Airflow> {
+pub async fn airflow() -> Result<AirflowServer> {
     let Some(url) = external_airflow() else {
         return local_airflow().await;
     };
-    let needed =
-        |name| crate::setting(name).with_context(|| format!("AIRFLOW_URL is set, so set {name} too"));
-    let airflow = Airflow::at(url, needed("AIRFLOW_USERNAME")?, needed("AIRFLOW_PASSWORD")?);
+    let needed = |name| {
+        crate::settings::setting(name).with_context(|| format!("AIRFLOW_URL is set, so set {name} too"))
+    };
+    let airflow = AirflowServer::at(url, needed("AIRFLOW_USERNAME")?, needed("AIRFLOW_PASSWORD")?);
     airflow.check_login().await.context("the Airflow of AIRFLOW_URL cannot be used")?;
     Ok(airflow)
 }
 
 /// `AIRFLOW_URL`, unless it names our own server (as it does where `.local/demo.env` was read in).
 pub(crate) fn external_airflow() -> Option<String> {
-    let ours = Service::named("airflow").record().map(|record| format!("http://127.0.0.1:{}", record.port));
-    crate::setting("AIRFLOW_URL").filter(|url| Some(url.trim_end_matches('/')) != ours.as_deref())
+    let ours =
+        LocalService::named("airflow").record().map(|record| format!("http://127.0.0.1:{}", record.port));
+    crate::settings::setting("AIRFLOW_URL").filter(|url| Some(url.trim_end_matches('/')) != ours.as_deref())
 }
 
 /// Our own shared server, whatever `AIRFLOW_URL` says.
-pub async fn local_airflow() -> Result<Airflow> {
+pub async fn local_airflow() -> Result<AirflowServer> {
     let name = "airflow".to_owned();
-    airflow_instance(&AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::Whole }).await
+    airflow_instance(&AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::Full }).await
 }
 
 /// A server of its own, apart from the one that everybody shares. The database it uses is kept when it stops.
-pub async fn airflow_instance(setup: &AirflowSetup) -> Result<Airflow> {
+pub async fn airflow_instance(setup: &AirflowSetup) -> Result<AirflowServer> {
     let healthy =
         async |port| is_healthy(&format!("http://127.0.0.1:{port}"), setup.version, setup.role).await;
-    let record = Service::named(&setup.name).ensure(async || launch(setup).await, healthy).await?;
+    let record = LocalService::named(&setup.name).ensure(async || launch(setup).await, healthy).await?;
     let folder = paths::local_folder(&setup.name)?;
     let secrets = Secrets::of(&folder)?;
     let mut airflow =
-        Airflow::at(format!("http://127.0.0.1:{}", record.port), "admin".to_owned(), secrets.admin);
+        AirflowServer::at(format!("http://127.0.0.1:{}", record.port), "admin".to_owned(), secrets.admin);
     airflow.api = setup.version.api();
     airflow.viewer = Some(("viewer".to_owned(), secrets.viewer));
     airflow.database_url = Some(database(&setup.name).await?);
@@ -91,7 +93,7 @@ pub async fn airflow_instance(setup: &AirflowSetup) -> Result<Airflow> {
 
 /// Runs a command of Airflow's own command line on a server that was started here; its output.
 pub async fn airflow_command(setup: &AirflowSetup, arguments: &[&str]) -> Result<String> {
-    let record = Service::named(&setup.name).running();
+    let record = LocalService::named(&setup.name).running();
     let record = record.with_context(|| format!("{} does not run", setup.name))?;
     let mut command = Programs::of(setup, record.port).await?.airflow(&database(&setup.name).await?);
     command.args(arguments);
@@ -106,14 +108,14 @@ pub(crate) async fn is_healthy(url: &str, version: AirflowVersion, role: Airflow
 }
 
 async fn launch(setup: &AirflowSetup) -> Result<Launch> {
-    let port = Service::named(&setup.name).choose_port(USUAL_PORT)?;
+    let port = LocalService::named(&setup.name).choose_port(USUAL_PORT)?;
     let programs = Programs::of(setup, port).await?;
     lay_out_dags(setup.role, &programs.dags_folder())?;
     if setup.version.api() == AirflowApi::V2 {
         programs.write_passwords()?;
     }
     let database = match setup.role {
-        AirflowRole::Whole | AirflowRole::ApiOnly => programs.kept_database().await?,
+        AirflowRole::Full | AirflowRole::ApiOnly => programs.kept_database().await?,
         AirflowRole::Blank => programs.blank_database().await?,
     };
     let mut command = programs.command(Path::new("sh"), &database);
@@ -127,7 +129,7 @@ fn lay_out_dags(role: AirflowRole, dags: &Path) -> Result<()> {
     }
     std::fs::create_dir_all(dags).with_context(|| format!("cannot make {}", dags.display()))?;
     match role {
-        AirflowRole::Whole => copy_examples(dags),
+        AirflowRole::Full => copy_examples(dags),
         AirflowRole::Blank | AirflowRole::ApiOnly => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    airflow::{Airflow, airflow, external_airflow},
+    airflow::{AirflowServer, airflow, external_airflow},
     env_file::{self, Settings},
     kafka::kafka,
     paths, ports,
@@ -120,7 +120,7 @@ async fn make_spaces(settings: &mut Settings, api: &Api) -> Result<()> {
 }
 
 /// The demo's connector, made, or changed if Airflow has moved; its id.
-async fn make_connector(settings: &Settings, api: &Api, airflow: &Airflow) -> Result<String> {
+async fn make_connector(settings: &Settings, api: &Api, airflow: &AirflowServer) -> Result<String> {
     let key = &settings["ORCHESTRATION_ADMIN_KEY"];
     let path = format!("catalog/spaces/{SPACE}/connectors");
     let wanted = json!({
@@ -142,7 +142,7 @@ async fn make_connector(settings: &Settings, api: &Api, airflow: &Airflow) -> Re
     }
 }
 
-async fn run_examples(airflow: &Airflow) -> Result<()> {
+async fn run_examples(airflow: &AirflowServer) -> Result<()> {
     for (dag, start) in DAGS {
         airflow.wait_for_dag(dag, Duration::from_secs(120)).await?;
         airflow.unpause(dag).await?;
@@ -180,7 +180,13 @@ async fn wait_for_sync(settings: &Settings, api: &Api, connector: &str) -> Resul
     }
 }
 
-fn farewell(settings: &Settings, url: &str, airflow: &Airflow, pipelines: usize, seconds: u64) -> String {
+fn farewell(
+    settings: &Settings,
+    url: &str,
+    airflow: &AirflowServer,
+    pipelines: usize,
+    seconds: u64,
+) -> String {
     let key = &settings["ORCHESTRATION_API_KEY"];
     let base = format!("{url}/api/v1.0/spaces/{SPACE}/orchestration");
     let file = env_file::path();

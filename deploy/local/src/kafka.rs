@@ -19,7 +19,7 @@ use crate::{
     paths, ports,
     process::Stop,
     progress,
-    service::{self, Launch, Service},
+    service::{self, Launch, LocalService},
     tools,
 };
 
@@ -41,15 +41,15 @@ pub async fn kafka() -> Result<String> {
 
 /// `KAFKA_BOOTSTRAP_SERVERS`, unless it names our own broker (as it does where `.local/demo.env` was read in).
 pub(crate) fn external_kafka() -> Option<String> {
-    let ours = Service::named("kafka").record().map(|record| format!("127.0.0.1:{}", record.port));
-    crate::setting("KAFKA_BOOTSTRAP_SERVERS").filter(|servers| Some(servers) != ours.as_ref())
+    let ours = LocalService::named("kafka").record().map(|record| format!("127.0.0.1:{}", record.port));
+    crate::settings::setting("KAFKA_BOOTSTRAP_SERVERS").filter(|servers| Some(servers) != ours.as_ref())
 }
 
 /// A broker of its own by name, apart from the one that everybody shares: for tests that stop or kill it.
 pub async fn kafka_instance(name: &str) -> Result<String> {
     let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
     let record =
-        Service::named(name).ensure(async || launch(name, Listener::default()).await, healthy).await?;
+        LocalService::named(name).ensure(async || launch(name, Listener::default()).await, healthy).await?;
     Ok(format!("127.0.0.1:{}", record.port))
 }
 
@@ -83,7 +83,7 @@ async fn launch(name: &str, more: Listener) -> Result<Launch> {
     let java = java().await?;
     let classes = jars(&java).await?.join("*");
     let folder = paths::local_folder(name)?;
-    let port = Service::named(name).choose_port(USUAL_PORT)?;
+    let port = LocalService::named(name).choose_port(USUAL_PORT)?;
     let settings = folder.join("server.properties");
     let controller = ports::choose(&format!("{name}-controller"), None, USUAL_CONTROLLER_PORT)?;
     let text = server_properties(port, controller, &folder.join("data"), &more);
@@ -200,7 +200,7 @@ async fn java() -> Result<PathBuf> {
 async fn find_java() -> Option<PathBuf> {
     let installed =
         std::fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten().map(|entry| entry.path());
-    let homes = crate::setting("JAVA_HOME").map(PathBuf::from).into_iter().chain(installed);
+    let homes = crate::settings::setting("JAVA_HOME").map(PathBuf::from).into_iter().chain(installed);
     let home_programs = homes.map(|home| home.join("bin/java")).filter(|java| tools::is_executable(java));
     for java in tools::on_path("java").into_iter().chain(home_programs) {
         let mut command = Command::new(&java);

@@ -20,12 +20,13 @@ mod progress;
 mod python;
 mod roles;
 mod service;
+mod settings;
 mod status;
 mod test_database;
 mod tools;
 
 pub use airflow::{
-    Airflow, AirflowApi, AirflowRole, AirflowSetup, AirflowVersion, Seed, airflow, airflow_command,
+    AirflowApi, AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed, airflow, airflow_command,
     airflow_instance, local_airflow, seed_airflow,
 };
 pub use bench::{Benchmark, bench};
@@ -37,13 +38,8 @@ pub use postgres::{ensure_database, local_postgres, postgres, postgres_instance,
 pub use product::tested_binaries;
 pub use progress::print;
 pub use python::environment as python_environment;
-pub use roles::Roles;
-pub use service::Service;
+pub use roles::RoleUrls;
+pub use service::LocalService;
 pub use status::{Part, status, table};
 pub use test_database::{TestDatabase, test_database, test_pool};
 pub use tools::{program, program_of};
-
-/// A setting from the environment; an empty one counts as none.
-fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
-}

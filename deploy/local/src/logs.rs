@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{process::log_tail, progress::print, service::Service};
+use crate::{process::log_tail, progress::print, service::LocalService};
 
 /// A log that is read from where it was left.
 struct Follower {
@@ -19,7 +19,7 @@ struct Follower {
 }
 
 /// Prints the last `lines` lines of each log, then, to follow, what is added until the person has seen enough.
-pub async fn show(services: &[Service], lines: usize, follow: bool) -> Result<()> {
+pub async fn show(services: &[LocalService], lines: usize, follow: bool) -> Result<()> {
     let mut followers: Vec<Follower> =
         services.iter().filter(|service| service.log().exists()).map(Follower::new).collect();
     if followers.is_empty() {
@@ -44,7 +44,7 @@ pub async fn show(services: &[Service], lines: usize, follow: bool) -> Result<()
 }
 
 impl Follower {
-    fn new(service: &Service) -> Follower {
+    fn new(service: &LocalService) -> Follower {
         Follower { name: service.name.clone(), path: service.log(), position: 0 }
     }
 

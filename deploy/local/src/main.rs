@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use local::{Benchmark, Part, Service, bench, demo, logs, print, status, table};
+use local::{Benchmark, LocalService, Part, bench, demo, logs, print, status, table};
 
 /// Real PostgreSQL, Kafka and Airflow on this machine, and our worker and API beside them
 #[derive(Parser)]
@@ -97,6 +97,6 @@ async fn down(part: Option<Part>) -> Result<()> {
     Ok(())
 }
 
-fn services(part: Option<Part>) -> Vec<Service> {
-    part.map_or_else(Service::all, |part| vec![part.service()])
+fn services(part: Option<Part>) -> Vec<LocalService> {
+    part.map_or_else(LocalService::all, |part| vec![part.service()])
 }

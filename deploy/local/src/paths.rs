@@ -21,7 +21,7 @@ pub fn asset(relative: &str) -> PathBuf {
 
 /// The folder that holds all state: `ORCHESTRATION_LOCAL_DIR`, or `.local/` in the workspace.
 pub fn local_dir() -> PathBuf {
-    match crate::setting("ORCHESTRATION_LOCAL_DIR") {
+    match crate::settings::setting("ORCHESTRATION_LOCAL_DIR") {
         Some(dir) => std::path::absolute(&dir).unwrap_or_else(|_| dir.into()),
         None => workspace().join(".local"),
     }

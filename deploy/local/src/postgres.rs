@@ -16,7 +16,7 @@ use crate::{
     paths,
     process::Stop,
     progress,
-    service::{Launch, Service},
+    service::{Launch, LocalService},
     tools,
 };
 
@@ -39,9 +39,9 @@ pub async fn postgres() -> Result<String> {
 
 /// `DATABASE_URL`, unless it names our own server (as it does where `.local/demo.env` was read in).
 pub(crate) fn external_postgres() -> Option<String> {
-    crate::setting("DATABASE_URL").filter(|url| {
+    crate::settings::setting("DATABASE_URL").filter(|url| {
         let url = url::Url::parse(url).ok();
-        let port = Service::named("postgres").record().map(|record| record.port);
+        let port = LocalService::named("postgres").record().map(|record| record.port);
         !url.is_some_and(|url| {
             url.host_str() == Some("127.0.0.1") && url.username() == ROLE && url.port() == port
         })
@@ -58,7 +58,7 @@ pub async fn local_postgres() -> Result<String> {
 pub async fn postgres_instance(name: &str) -> Result<String> {
     let home = Home::of(name)?;
     let healthy = async |port| is_healthy(name, port).await;
-    let record = Service::named(name).ensure(async || launch(name, &home).await, healthy).await?;
+    let record = LocalService::named(name).ensure(async || launch(name, &home).await, healthy).await?;
     home.url(record.port)
 }
 
@@ -236,7 +236,7 @@ async fn launch(name: &str, home: &Home) -> Result<Launch> {
     if !data.join("PG_VERSION").exists() {
         initialise(&programs, home, &data).await?;
     }
-    let port = Service::named(name).choose_port(USUAL_PORT)?;
+    let port = LocalService::named(name).choose_port(USUAL_PORT)?;
     let mut command = home.command(&programs.join("postgres"));
     command.arg("-D").arg(&data);
     for setting in [

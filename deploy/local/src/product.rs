@@ -11,14 +11,14 @@ use base64::Engine;
 use serde_json::Value;
 
 use crate::{
-    airflow::{Airflow, airflow},
+    airflow::{AirflowServer, airflow},
     env_file::{self, Settings},
     kafka::kafka,
     paths, ports,
     postgres::{ensure_database, external_postgres, postgres},
     process::Stop,
-    roles::Roles,
-    service::{self, Launch, Service},
+    roles::RoleUrls,
+    service::{self, Launch, LocalService},
     tools,
 };
 
@@ -30,7 +30,7 @@ const WORKER_DATABASE_URL: &str = "ORCHESTRATION_WORKER_DATABASE_URL";
 const API_DATABASE_URL: &str = "ORCHESTRATION_API_DATABASE_URL";
 
 /// Writes `.local/demo.env` with what the worker and the API need; what else it holds stays.
-pub async fn prepare_settings(kafka: &str, airflow: &Airflow) -> Result<Settings> {
+pub async fn prepare_settings(kafka: &str, airflow: &AirflowServer) -> Result<Settings> {
     let admin_url = postgres().await?;
     let mut settings = env_file::read()?;
     let database_url = match external_postgres() {
@@ -41,7 +41,7 @@ pub async fn prepare_settings(kafka: &str, airflow: &Airflow) -> Result<Settings
         }
         None => {
             let owner = ensure_database(&admin_url, "orchestration").await?;
-            let roles = Roles { owner: owner.clone(), ..Roles::of(&owner, "orchestration")? };
+            let roles = RoleUrls { owner: owner.clone(), ..RoleUrls::of(&owner, "orchestration")? };
             roles.make(&owner).await?;
             settings.insert(WORKER_DATABASE_URL.to_owned(), roles.worker);
             settings.insert(API_DATABASE_URL.to_owned(), roles.api);
@@ -160,7 +160,7 @@ async fn administer(settings: &Settings, arguments: &[&str]) -> Result<String> {
 
 /// Starts the API unless it runs; its port. A port that is asked for is the one or none.
 pub async fn start_api(settings: &Settings, wanted: Option<u16>) -> Result<u16> {
-    let service = Service::named("api");
+    let service = LocalService::named("api");
     let elsewhere = |port: u16| service.running().is_some_and(|record| record.port != port);
     if is_outdated(&service) || wanted.is_some_and(elsewhere) {
         service.stop().await?;
@@ -183,7 +183,7 @@ pub async fn start_api(settings: &Settings, wanted: Option<u16>) -> Result<u16> 
 
 /// Starts the worker unless it runs; the port of its metrics.
 pub async fn start_worker(settings: &Settings) -> Result<u16> {
-    let service = Service::named("worker");
+    let service = LocalService::named("worker");
     if is_outdated(&service) {
         service.stop().await?;
     }
@@ -215,7 +215,7 @@ async fn answers_ok(url: &str) -> bool {
 }
 
 /// Whether it runs a binary that has been built anew since.
-fn is_outdated(service: &Service) -> bool {
+fn is_outdated(service: &LocalService) -> bool {
     let Some(record) = service.running() else { return false };
     let binary = std::fs::read_link(format!("/proc/{}/exe", record.process.pid));
     binary.is_ok_and(|path| path.to_string_lossy().ends_with(" (deleted)"))

@@ -47,7 +47,7 @@ fn missing(versions: &[&str]) -> String {
 
 /// A setting, then `PATH`, then pyenv; each only if it really runs, for pyenv's shims on `PATH` may refuse to.
 async fn find(versions: &[&str]) -> Option<String> {
-    let set = crate::setting("ORCHESTRATION_PYTHON");
+    let set = crate::settings::setting("ORCHESTRATION_PYTHON");
     let on_path = versions.iter().filter_map(|version| tools::on_path(&format!("python{version}")));
     let on_path = on_path.map(|path| path.to_string_lossy().into_owned());
     let pyenv = versions.iter().flat_map(|version| pyenv_pythons(version));
@@ -67,8 +67,8 @@ async fn version_of(python: &str) -> Option<String> {
 }
 
 fn pyenv_pythons(version: &str) -> Vec<String> {
-    let set = crate::setting("PYENV_ROOT").map(PathBuf::from);
-    let usual = crate::setting("HOME").map(|home| PathBuf::from(home).join(".pyenv"));
+    let set = crate::settings::setting("PYENV_ROOT").map(PathBuf::from);
+    let usual = crate::settings::setting("HOME").map(|home| PathBuf::from(home).join(".pyenv"));
     let roots = set.into_iter().chain(usual);
     let prefix = format!("{version}.");
     let mut found: Vec<String> = roots

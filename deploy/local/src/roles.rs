@@ -12,17 +12,17 @@ use crate::{paths, postgres::postgres_program, tools};
 
 /// The way into one database for each role.
 #[derive(Clone, Debug)]
-pub struct Roles {
+pub struct RoleUrls {
     /// Owns the schema: migrates, administers, sets up.
     pub owner: String,
     pub worker: String,
     pub api: String,
 }
 
-impl Roles {
+impl RoleUrls {
     /// The roles of a database whose names begin with `prefix`. Their passwords follow from that of `url`, so that
     /// every process here knows them.
-    pub fn of(url: &str, prefix: &str) -> Result<Roles> {
+    pub fn of(url: &str, prefix: &str) -> Result<RoleUrls> {
         let role = |part: &str| {
             let name = format!("{prefix}_{part}");
             let mut url = parse(url)?;
@@ -35,7 +35,7 @@ impl Roles {
                 Err(()) => bail!("DATABASE_URL names no server to make roles on"),
             }
         };
-        Ok(Roles { owner: role("owner")?, worker: role("worker")?, api: role("api")? })
+        Ok(RoleUrls { owner: role("owner")?, worker: role("worker")?, api: role("api")? })
     }
 
     /// Makes them, as whoever `admin_url` lets in there, or gives them their passwords again.

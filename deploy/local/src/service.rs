@@ -26,7 +26,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A service by its name, which also names its log, its lock and its folder under `.local/`.
 #[derive(Clone, Debug)]
-pub struct Service {
+pub struct LocalService {
     /// For instance `postgres`, or `airflow-seeded`.
     pub name: String,
 }
@@ -54,20 +54,20 @@ pub struct Launch {
     pub stop: Stop,
 }
 
-impl Service {
+impl LocalService {
     /// The service of this name.
-    pub fn named(name: impl Into<String>) -> Service {
-        Service { name: name.into() }
+    pub fn named(name: impl Into<String>) -> LocalService {
+        LocalService { name: name.into() }
     }
 
     /// Every service that was ever started here, those that others rest on last.
-    pub fn all() -> Vec<Service> {
+    pub fn all() -> Vec<LocalService> {
         let entries = std::fs::read_dir(paths::local_dir().join("run")).into_iter().flatten().flatten();
         let files = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<String> =
             files.filter_map(|file| Some(file.strip_suffix(".json")?.to_owned())).collect();
         names.sort_by_key(|name| (name.starts_with("postgres"), name.starts_with("kafka"), name.clone()));
-        names.into_iter().map(Service::named).collect()
+        names.into_iter().map(LocalService::named).collect()
     }
 
     /// The service's log file.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     airflow::{self, AirflowRole, AirflowVersion},
     kafka, postgres, product,
-    service::Service,
+    service::LocalService,
 };
 
 /// What `cargo local` can start and stop.
@@ -45,8 +45,8 @@ impl Part {
     pub const ALL: [Part; 5] = [Part::Postgres, Part::Kafka, Part::Airflow, Part::Worker, Part::Api];
 
     /// The service that plays this part.
-    pub fn service(self) -> Service {
-        Service::named(match self {
+    pub fn service(self) -> LocalService {
+        LocalService::named(match self {
             Part::Postgres => "postgres",
             Part::Kafka => "kafka",
             Part::Airflow => "airflow",
@@ -86,7 +86,7 @@ impl Part {
             Part::Kafka => kafka::any_answers(external.unwrap_or(&here)).await,
             Part::Airflow => {
                 let url = external.map_or_else(|| format!("http://{here}"), str::to_owned);
-                airflow::is_healthy(&url, AirflowVersion::V3_3, AirflowRole::Whole).await
+                airflow::is_healthy(&url, AirflowVersion::V3_3, AirflowRole::Full).await
             }
             Part::Worker => product::worker_is_healthy(port).await,
             Part::Api => product::api_is_healthy(port).await,
@@ -114,7 +114,7 @@ pub async fn status() -> Result<Vec<PartStatus>> {
     let [postgres, kafka, airflow, worker, api] = Part::ALL.map(Part::status);
     let (postgres, kafka, airflow, worker, api) = tokio::join!(postgres, kafka, airflow, worker, api);
     let mut all = vec![postgres, kafka, airflow, worker, api];
-    for service in Service::all() {
+    for service in LocalService::all() {
         let known = all.iter().any(|status| status.name == service.name);
         if let Some(record) = service.running().filter(|_| !known) {
             let healthy = tokio::net::TcpStream::connect(("127.0.0.1", record.port)).await.is_ok();
@@ -144,12 +144,12 @@ pub fn table(all: &[PartStatus]) -> String {
     lines.join("\n")
 }
 
-fn ours(service: Service, pid: Option<u32>, port: u16, healthy: bool) -> PartStatus {
+fn ours(service: LocalService, pid: Option<u32>, port: u16, healthy: bool) -> PartStatus {
     let log = Some(service.log().to_string_lossy().into_owned());
     PartStatus { name: service.name, pid, address: Some(format!("127.0.0.1:{port}")), log, healthy }
 }
 
-fn absent(service: Service) -> PartStatus {
+fn absent(service: LocalService) -> PartStatus {
     let log = service.log();
     let log = log.exists().then(|| log.to_string_lossy().into_owned());
     PartStatus { name: service.name, pid: None, address: None, log, healthy: false }

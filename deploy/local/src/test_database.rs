@@ -17,7 +17,7 @@ use sqlx::{
 use crate::{
     paths,
     postgres::{connect, database_url, postgres},
-    roles::{self, Roles},
+    roles::{self, RoleUrls},
 };
 
 /// Databases of tests older than this are dropped by later tests.
@@ -57,7 +57,7 @@ pub async fn test_database() -> Result<TestDatabase> {
         created = execute(&mut admin, &create).await;
     }
     created.with_context(|| format!("cannot make a test database from {template}"))?;
-    let roles = Roles::of(&database_url(&admin_url, &name)?, ROLES)?;
+    let roles = RoleUrls::of(&database_url(&admin_url, &name)?, ROLES)?;
     // The rights in a database are copied from its template, those on it are not.
     let rights = format!(
         "REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT, CREATE ON DATABASE {name} TO {ROLES}_owner;
@@ -115,7 +115,7 @@ async fn make_template(
         let draft = test_name(Utc::now().timestamp());
         execute(admin, &format!("CREATE DATABASE {draft}")).await?;
         let draft_url = database_url(admin_url, &draft)?;
-        let roles = Roles::of(&draft_url, ROLES)?;
+        let roles = RoleUrls::of(&draft_url, ROLES)?;
         roles.make(&draft_url).await?;
         let mut owner = connect(&roles.owner).await?;
         migrations

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use contract::events::{Observation, Source};
 use contract::ids::ConnectorId;
 use futures::{StreamExt, TryStreamExt, stream};
-use local::Airflow;
+use local::AirflowServer;
 use provider::connector::{ConnectorConfig, Credentials};
 use provider::{self, NetworkPolicy, Page, PageToken, Provider, ProviderError, RunScope, TaskRunScope};
 use uuid::Uuid;
@@ -23,7 +23,7 @@ pub struct Crawl {
     pub rows: usize,
 }
 
-pub async fn crawl(airflow: &Airflow) -> anyhow::Result<Crawl> {
+pub async fn crawl(airflow: &AirflowServer) -> anyhow::Result<Crawl> {
     let provider = open(airflow)?;
     let provider = provider.as_ref();
     let began = Instant::now();
@@ -67,7 +67,7 @@ fn seen() -> Observation {
     Observation { version: 1, at: Utc::now() }
 }
 
-fn open(airflow: &Airflow) -> anyhow::Result<Box<dyn Provider>> {
+fn open(airflow: &AirflowServer) -> anyhow::Result<Box<dyn Provider>> {
     let config: ConnectorConfig = serde_json::from_value(stage::config(airflow))?;
     let credentials =
         Credentials::Basic { username: airflow.username.clone(), password: airflow.password.clone().into() };

@@ -10,7 +10,7 @@ mod stage;
 
 use std::time::Duration;
 
-use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 use stage::{Stage, Synced};
 
 const DAGS: u32 = 500;
@@ -42,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn seeded() -> anyhow::Result<Airflow> {
+async fn seeded() -> anyhow::Result<AirflowServer> {
     let name = "airflow-bench".to_owned();
     let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
     let airflow = local::airflow_instance(&setup).await?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use contract::events::SyncReport;
 use contract::ids::ConnectorId;
-use local::Airflow;
+use local::AirflowServer;
 use platform::secrets::{Keyring, SealingConfig};
 use provider::connector::{Credentials, credentials_aad};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ pub struct Synced {
 }
 
 /// A connector's settings, which hold neither the crawl nor the sync back.
-pub fn config(airflow: &Airflow) -> Value {
+pub fn config(airflow: &AirflowServer) -> Value {
     json!({
         "base_url": airflow.url, "history_days": HISTORY_DAYS, "max_requests_per_second": 1000,
         "schedule": "*/2 * * * * *",
@@ -59,7 +59,7 @@ pub fn config(airflow: &Airflow) -> Value {
 
 impl Stage {
     /// On a PostgreSQL that nobody else writes to, so that its log tells of this alone.
-    pub async fn new(airflow: &Airflow) -> anyhow::Result<Self> {
+    pub async fn new(airflow: &AirflowServer) -> anyhow::Result<Self> {
         let admin = local::postgres_instance("postgres-bench").await?;
         let name = Uuid::new_v4().simple().to_string();
         let url = local::ensure_database(&admin, &format!("bench_{name}")).await?;
@@ -158,7 +158,7 @@ fn peak_memory(worker: &Worker) -> u64 {
     kilobytes.unwrap_or(0) << 10
 }
 
-async fn make_connector(db: &PgPool, airflow: &Airflow) -> anyhow::Result<ConnectorId> {
+async fn make_connector(db: &PgPool, airflow: &AirflowServer) -> anyhow::Result<ConnectorId> {
     let credentials =
         Credentials::Basic { username: airflow.username.clone(), password: airflow.password.clone().into() };
     let keyring = Keyring::new(&SealingConfig { sealing_keys: SEALING_KEY.to_owned().into() })?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
@@ -13,8 +13,8 @@ use crate::stage::Stage;
 use crate::worker_process::Worker;
 
 /// A server that only serves what was seeded, 3,000 runs of 20 pipelines: nothing changes there by itself.
-pub async fn seeded_airflow() -> &'static Airflow {
-    static SEEDED: OnceCell<Airflow> = OnceCell::const_new();
+pub async fn seeded_airflow() -> &'static AirflowServer {
+    static SEEDED: OnceCell<AirflowServer> = OnceCell::const_new();
     let seeded = SEEDED.get_or_init(async || {
         let name = "airflow-seeded".to_owned();
         let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };

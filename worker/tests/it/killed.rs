@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 use sqlx::{Connection, PgConnection};
 use tokio::sync::watch;
 
@@ -36,7 +36,7 @@ struct Proxy {
 type Hold = (&'static [&'static str], usize);
 
 impl Proxy {
-    async fn before(airflow: &Airflow) -> Self {
+    async fn before(airflow: &AirflowServer) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
@@ -103,7 +103,7 @@ async fn pass(State(proxy): State<Proxy>, request: Request) -> Response {
 }
 
 /// An Airflow that nobody else looks at, since its rows will change.
-async fn airflow() -> Airflow {
+async fn airflow() -> AirflowServer {
     let name = "airflow-changing".to_owned();
     let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
     let airflow = local::airflow_instance(&setup).await.unwrap();
@@ -209,7 +209,7 @@ async fn restart(stage: &Stage) -> Worker {
 }
 
 /// One more poll, after which the read model is the source's.
-async fn settle(stage: &Stage, airflow: &Airflow, step: &str) {
+async fn settle(stage: &Stage, airflow: &AirflowServer, step: &str) {
     eprintln!("settling: {step}");
     stage.ask(false, false).await;
     stage.until_within(PATIENCE, "select bool_and(status in ('succeeded', 'failed')) from syncs").await;

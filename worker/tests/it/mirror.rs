@@ -6,7 +6,7 @@ mod theirs;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use local::Airflow;
+use local::AirflowServer;
 use serde_json::{Value, json};
 
 use crate::stage::Stage;
@@ -15,13 +15,13 @@ use crate::stage::Stage;
 pub type Rows = BTreeMap<String, Value>;
 
 /// Panics with the first differences, if there is any between Airflow and the read model.
-pub async fn assert_mirrors(stage: &Stage, airflow: &Airflow) {
+pub async fn assert_mirrors(stage: &Stage, airflow: &AirflowServer) {
     let found = differences(stage, airflow).await;
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 /// The first differences of each kind.
-pub async fn differences(stage: &Stage, airflow: &Airflow) -> Vec<String> {
+pub async fn differences(stage: &Stage, airflow: &AirflowServer) -> Vec<String> {
     let runs = theirs::runs(airflow).await;
     let tasks = theirs::task_runs(airflow, &runs).await;
     let base: String = sqlx::query_scalar("select config->>'base_url' from connectors where id = $1")
@@ -38,7 +38,7 @@ pub async fn differences(stage: &Stage, airflow: &Airflow) -> Vec<String> {
 }
 
 /// With the links that a connector of this address gives: it need not be the one that Airflow is asked at here.
-fn shown_at(base: &str, airflow: &Airflow, mut rows: Rows) -> Rows {
+fn shown_at(base: &str, airflow: &AirflowServer, mut rows: Rows) -> Rows {
     let (from, to) = (airflow.url.trim_end_matches('/'), base.trim_end_matches('/'));
     for row in rows.values_mut() {
         row["external_url"] = json!(row["external_url"].as_str().map(|url| url.replacen(from, to, 1)));

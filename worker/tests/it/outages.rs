@@ -8,7 +8,7 @@ use contract::events::Topic;
 use contract::state::RunState;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use local::Service;
+use local::LocalService;
 use sqlx::PgConnection;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -28,12 +28,12 @@ async fn postgres_and_kafka_killed_under_a_running_worker_come_back_with_nothing
     stage.send(&[stage.run("sales", "before", 1, RunState::Success)]).await;
     stage.until("select count(*) = 1 from runs").await;
 
-    Service::named(POSTGRES).kill().await.unwrap();
+    LocalService::named(POSTGRES).kill().await.unwrap();
     stage.send(&[stage.run("sales", "without postgres", 2, RunState::Success)]).await;
     local::postgres_instance(POSTGRES).await.unwrap();
     stage.until("select count(*) = 2 from runs").await;
 
-    Service::named(KAFKA).kill().await.unwrap();
+    LocalService::named(KAFKA).kill().await.unwrap();
     let sync = stage.ask(false, false).await;
     stage.until("select bool_and(status = 'failed') from syncs where trigger = 'manual'").await;
     local::kafka_instance(KAFKA).await.unwrap();

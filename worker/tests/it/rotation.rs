@@ -3,7 +3,7 @@
 
 use api::config::Cli;
 use clap::Parser;
-use local::Airflow;
+use local::AirflowServer;
 
 use crate::faults::empty_airflow;
 use crate::stage::{SEALING_KEY, Stage};
@@ -48,7 +48,7 @@ async fn reseal(stage: &Stage, keys: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn sealing_keys_are_exchanged_under_running_workers_without_a_failed_sync() {
     let stage = Stage::empty().await;
-    stage.connect(&Airflow::at(empty_airflow().await, "svc".to_owned(), "right".to_owned())).await;
+    stage.connect(&AirflowServer::at(empty_airflow().await, "svc".to_owned(), "right".to_owned())).await;
     let [old_first, new_first] = [format!("{SEALING_KEY},{NEW_KEY}"), format!("{NEW_KEY},{SEALING_KEY}")];
     let old = Worker::start(&stage);
     assert_syncs(&stage).await;

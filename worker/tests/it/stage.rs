@@ -70,7 +70,7 @@ impl Stage {
     }
 
     /// Points the connector at a real Airflow.
-    pub async fn connect(&self, airflow: &local::Airflow) {
+    pub async fn connect(&self, airflow: &local::AirflowServer) {
         let credentials = Credentials::Basic {
             username: airflow.username.clone(),
             password: airflow.password.clone().into(),

@@ -25,7 +25,7 @@ pub enum AirflowApi {
 
 /// An Airflow server and how to log in to it.
 #[derive(Clone, Debug)]
-pub struct Airflow {
+pub struct AirflowServer {
     /// Where it is, without a path of the API.
     pub url: String,
     /// What it speaks.
@@ -61,12 +61,21 @@ impl AirflowApi {
     }
 }
 
-impl Airflow {
+impl AirflowServer {
     /// An Airflow 3 that somebody else runs.
-    pub fn at(url: String, username: String, password: String) -> Airflow {
+    pub fn at(url: String, username: String, password: String) -> AirflowServer {
         let (url, api) = (url.trim_end_matches('/').to_owned(), AirflowApi::V2);
         let session = Arc::default();
-        Airflow { url, api, username, password, viewer: None, database_url: None, dags_folder: None, session }
+        AirflowServer {
+            url,
+            api,
+            username,
+            password,
+            viewer: None,
+            database_url: None,
+            dags_folder: None,
+            session,
+        }
     }
 
     /// Makes sure that the server lets us in.

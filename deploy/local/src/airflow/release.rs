@@ -54,13 +54,13 @@ impl AirflowVersion {
         match (self.api(), role) {
             (AirflowApi::V1, AirflowRole::ApiOnly) => "exec airflow webserver",
             (AirflowApi::V2, AirflowRole::ApiOnly) => "exec airflow api-server",
-            (AirflowApi::V1, AirflowRole::Whole | AirflowRole::Blank) => {
+            (AirflowApi::V1, AirflowRole::Full | AirflowRole::Blank) => {
                 "(airflow scheduler --skip-serve-logs; kill 0) &
                  (airflow triggerer --skip-serve-logs; kill 0) &
                  (airflow webserver; kill 0) &
                  wait"
             }
-            (AirflowApi::V2, AirflowRole::Whole | AirflowRole::Blank) => {
+            (AirflowApi::V2, AirflowRole::Full | AirflowRole::Blank) => {
                 "(airflow scheduler --skip-serve-logs; kill 0) &
                  (airflow dag-processor; kill 0) &
                  (airflow triggerer --skip-serve-logs; kill 0) &

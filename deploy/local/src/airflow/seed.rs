@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use super::client::Airflow;
+use super::client::AirflowServer;
 use crate::postgres::connect;
 
 /// How much history, and whose.
@@ -22,7 +22,7 @@ pub struct Seed {
 }
 
 /// Writes the history; [`Airflow::database_url`] must be known, so the server one of ours.
-pub async fn seed_airflow(airflow: &Airflow, seed: &Seed) -> Result<()> {
+pub async fn seed_airflow(airflow: &AirflowServer, seed: &Seed) -> Result<()> {
     let url =
         airflow.database_url.as_deref().context("only an Airflow that was started here can be seeded")?;
     let mut connection = connect(url).await?;

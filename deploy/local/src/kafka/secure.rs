@@ -10,7 +10,7 @@ use super::{answers, launch};
 use crate::{
     certificates::{Certificates, certificates},
     paths, ports,
-    service::Service,
+    service::LocalService,
 };
 
 const USUAL_PORT: u16 = 19592;
@@ -51,7 +51,9 @@ pub async fn secure_kafka_instance(name: &str) -> Result<SecureKafka> {
         }
     };
     let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
-    Service::named(name).ensure(async || launch(name, listener(&secure, &folder)?).await, healthy).await?;
+    LocalService::named(name)
+        .ensure(async || launch(name, listener(&secure, &folder)?).await, healthy)
+        .await?;
     Ok(secure)
 }
 

@@ -1,12 +1,12 @@
 //! The parts as tests of other crates use them: really started, really asked.
 
-use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 use reqwest::Method;
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// An Airflow without a scheduler, ours alone while the guard is held: others would change its history.
-pub async fn seeded() -> anyhow::Result<(Airflow, MutexGuard<'static, ()>)> {
+pub async fn seeded() -> anyhow::Result<(AirflowServer, MutexGuard<'static, ()>)> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let guard = ALONE.lock().await;
     let name = "airflow-seed-test".to_owned();
@@ -40,7 +40,7 @@ async fn a_seeded_airflow_serves_its_history_through_its_own_api() {
     assert_eq!(graph["total_entries"], 3);
 
     let (user, password) = airflow.viewer.clone().unwrap();
-    let viewer = Airflow::at(airflow.url.clone(), user, password);
+    let viewer = AirflowServer::at(airflow.url.clone(), user, password);
     let (status, _) = viewer
         .request(Method::POST, "dags/made_0000/dagRuns", Some(&json!({"logical_date": null})))
         .await
@@ -65,18 +65,18 @@ async fn parts_that_were_killed_come_back_at_once_with_their_data() {
     let name = "postgres-kill-test";
     let url = local::postgres_instance(name).await.unwrap();
     local::ensure_database(&url, "kept").await.unwrap();
-    local::Service::named(name).kill().await.unwrap();
+    local::LocalService::named(name).kill().await.unwrap();
     assert!(local::ensure_database(&url, "kept").await.is_err(), "it still answers");
     let url = local::postgres_instance(name).await.unwrap();
     local::ensure_database(&url, "kept").await.unwrap();
 
     let name = "kafka-kill-test";
     local::kafka_instance(name).await.unwrap();
-    local::Service::named(name).kill().await.unwrap();
+    local::LocalService::named(name).kill().await.unwrap();
     let began = std::time::Instant::now();
     local::kafka_instance(name).await.unwrap();
     assert!(began.elapsed().as_secs() < 30);
     for name in ["postgres-kill-test", "kafka-kill-test"] {
-        assert!(local::Service::named(name).stop().await.unwrap());
+        assert!(local::LocalService::named(name).stop().await.unwrap());
     }
 }

@@ -43,7 +43,7 @@ async fn the_programs_reach_postgresql_over_tls_and_trust_no_other_authority() {
     operator.shell(&migrate(folder.path())).await.unwrap();
     let refused = operator.shell(&migrate(&other)).await.unwrap_err();
     assert!(refused.contains("certificate"), "{refused}");
-    assert!(local::Service::named(POSTGRES).stop().await.unwrap());
+    assert!(local::LocalService::named(POSTGRES).stop().await.unwrap());
 }
 
 /// Needs programs that were built with `kafka-tls`; `.ci/run` builds them and then runs this.
@@ -66,7 +66,7 @@ async fn the_programs_reach_kafka_over_tls_with_a_password_and_by_no_other_way()
         assert!(said.contains(why), "{said}");
         assert!(!said.contains("the worker runs"), "{said}");
     }
-    assert!(local::Service::named(name).stop().await.unwrap());
+    assert!(local::LocalService::named(name).stop().await.unwrap());
 }
 
 async fn operator(kafka: &SecureKafka, mechanism: &str, database: &str) -> Operator {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
-use local::{Airflow, Seed};
+use local::{AirflowServer, Seed};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -34,7 +34,7 @@ const LIBPQ: &str = r"
 struct Walk {
     operator: Operator,
     ahead: VecDeque<Block>,
-    airflow: Airflow,
+    airflow: AirflowServer,
     client: Client,
 }
 
@@ -54,11 +54,11 @@ async fn a_new_operator_goes_through_the_documents_and_loses_nothing() {
     walk.what_to_try().await;
     walk.the_rest().await;
     walk.operator.stop().await;
-    assert!(local::Service::named(POSTGRES).stop().await.unwrap());
+    assert!(local::LocalService::named(POSTGRES).stop().await.unwrap());
 }
 
 impl Walk {
-    async fn begin(airflow: Airflow) -> Walk {
+    async fn begin(airflow: AirflowServer) -> Walk {
         // A server of its own: what an operator does to roles is done to all databases of a server.
         let server = local::postgres_instance(POSTGRES).await.unwrap();
         let name = format!("walk_{}", uuid::Uuid::new_v4().simple());

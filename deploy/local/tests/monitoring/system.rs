@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use local::{Airflow, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ pub struct System {
     pub worker_address: String,
     pub key: String,
     pub connector: String,
-    pub airflow: Airflow,
+    pub airflow: AirflowServer,
     processes: Vec<Child>,
     settings: BTreeMap<&'static str, String>,
     folder: TempDir,
@@ -85,7 +85,7 @@ impl System {
     }
 
     async fn make_connector(&self) -> String {
-        let Airflow { url, username, password, .. } = &self.airflow;
+        let AirflowServer { url, username, password, .. } = &self.airflow;
         let connector = json!({
             "name": "monitored airflow", "connector_type": "airflow",
             "config": {"base_url": url, "schedule": null},
@@ -159,7 +159,7 @@ impl Drop for System {
     }
 }
 
-async fn seeded_airflow() -> Airflow {
+async fn seeded_airflow() -> AirflowServer {
     let name = "airflow-seed-test".to_owned();
     let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
     let airflow = local::airflow_instance(&setup).await.unwrap();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use local::{Airflow, AirflowApi};
+use local::{AirflowApi, AirflowServer};
 use serde_json::{Value, json};
 
 use super::{Rows, time};
@@ -12,7 +12,7 @@ use super::{Rows, time};
 const PASSES: usize = 30;
 
 /// All DAGs, those that are no longer in a file included.
-pub async fn pipelines(airflow: &Airflow) -> Rows {
+pub async fn pipelines(airflow: &AirflowServer) -> Rows {
     let all = match airflow.api {
         AirflowApi::V1 => "dags?only_active=false&order_by=dag_id",
         AirflowApi::V2 => "dags?exclude_stale=false&order_by=dag_id",
@@ -25,7 +25,7 @@ pub async fn pipelines(airflow: &Airflow) -> Rows {
     rows
 }
 
-async fn pipeline(airflow: &Airflow, id: &str, dag: Value) -> Value {
+async fn pipeline(airflow: &AirflowServer, id: &str, dag: Value) -> Value {
     let is_active = match airflow.api {
         AirflowApi::V1 => dag["is_active"] == true,
         AirflowApi::V2 => dag["is_stale"] == false,
@@ -73,7 +73,7 @@ fn lasting(mut dag: Value) -> Value {
     dag
 }
 
-async fn graph(airflow: &Airflow, dag: &str) -> Value {
+async fn graph(airflow: &AirflowServer, dag: &str) -> Value {
     let listed = airflow.get(&format!("dags/{dag}/tasks")).await.unwrap();
     let tasks: BTreeMap<String, &Value> =
         listed["tasks"].as_array().unwrap().iter().map(|task| (text(&task["task_id"]), task)).collect();
@@ -87,7 +87,7 @@ async fn graph(airflow: &Airflow, dag: &str) -> Value {
 }
 
 /// All runs of all DAGs.
-pub async fn runs(airflow: &Airflow) -> Rows {
+pub async fn runs(airflow: &AirflowServer) -> Rows {
     let runs = list(airflow, "dags/~/dagRuns?order_by=id", "dag_runs", run_key).await;
     runs.into_iter().map(|run| (run_key(&run), self::run(airflow, &run))).collect()
 }
@@ -96,7 +96,7 @@ fn run_key(run: &Value) -> String {
     format!("{}/{}", text(&run["dag_id"]), text(&run["dag_run_id"]))
 }
 
-fn run(airflow: &Airflow, run: &Value) -> Value {
+fn run(airflow: &AirflowServer, run: &Value) -> Value {
     let (dag, id) = (text(&run["dag_id"]), text(&run["dag_run_id"]));
     let page = match airflow.api {
         AirflowApi::V1 => {
@@ -123,7 +123,7 @@ fn run(airflow: &Airflow, run: &Value) -> Value {
 }
 
 /// All task instances of these runs.
-pub async fn task_runs(airflow: &Airflow, runs: &Rows) -> Rows {
+pub async fn task_runs(airflow: &AirflowServer, runs: &Rows) -> Rows {
     let dags: BTreeSet<&str> = runs.keys().filter_map(|key| key.split('/').next()).collect();
     let order = match airflow.api {
         AirflowApi::V1 => "",
@@ -164,7 +164,7 @@ fn task_run(task: &Value) -> Value {
 
 /// All items of a list. One without an order may show some rows twice and others never: it is read again until as many
 /// came as there are, and the many of a mapped task from their own list, which has an order.
-async fn list(airflow: &Airflow, path: &str, field: &str, key: fn(&Value) -> String) -> Vec<Value> {
+async fn list(airflow: &AirflowServer, path: &str, field: &str, key: fn(&Value) -> String) -> Vec<Value> {
     let mut found = BTreeMap::new();
     for _ in 0..PASSES {
         let total = add_pages(airflow, path, field, key, &mut found).await;
@@ -182,7 +182,7 @@ async fn list(airflow: &Airflow, path: &str, field: &str, key: fn(&Value) -> Str
 
 /// Adds what the pages of a list show; how many items it is said to hold.
 async fn add_pages(
-    airflow: &Airflow,
+    airflow: &AirflowServer,
     path: &str,
     field: &str,
     key: fn(&Value) -> String,
@@ -212,7 +212,7 @@ fn mapped_lists(found: &BTreeMap<String, Value>) -> BTreeSet<String> {
     mapped.map(list).collect()
 }
 
-fn url(airflow: &Airflow, segments: &[&str]) -> reqwest::Url {
+fn url(airflow: &AirflowServer, segments: &[&str]) -> reqwest::Url {
     let mut url: reqwest::Url = airflow.url.parse().unwrap();
     url.path_segments_mut().unwrap().pop_if_empty().extend(segments);
     url

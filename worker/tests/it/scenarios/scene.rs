@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use local::{Airflow, AirflowApi, AirflowRole, AirflowSetup, AirflowVersion, Service};
+use local::{AirflowApi, AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, LocalService};
 use provider::ProviderError;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ const DAGS: [(&str, &str); 7] = [
 const COUNT: i64 = 14;
 
 pub struct Scene {
-    pub airflow: Airflow,
+    pub airflow: AirflowServer,
     pub setup: AirflowSetup,
     pub stage: Stage,
     /// Airflow's own database: it tells what goes on there without burdening its API.
@@ -44,7 +44,7 @@ impl Scene {
     pub async fn open(version: AirflowVersion) -> Scene {
         let name = format!("airflow-{version:?}").to_lowercase().replace('_', "-");
         let setup = AirflowSetup { name, version, role: AirflowRole::Blank };
-        Service::named(&setup.name).stop().await.unwrap();
+        LocalService::named(&setup.name).stop().await.unwrap();
         let began = Instant::now();
         let airflow = local::airflow_instance(&setup).await.unwrap();
         let metadata = airflow.database_url.as_deref().unwrap();
@@ -59,7 +59,7 @@ impl Scene {
     }
 
     /// A stage with a connector that looks back over all that the scenarios make.
-    async fn stage(airflow: &Airflow) -> Stage {
+    async fn stage(airflow: &AirflowServer) -> Stage {
         let stage = Stage::new().await;
         stage.connect(airflow).await;
         sqlx::query("update connectors set config = config || '{\"history_days\": 3650}'")
@@ -71,7 +71,7 @@ impl Scene {
 
     pub async fn close(&self) {
         self.metadata.close().await;
-        Service::named(&self.setup.name).stop().await.unwrap();
+        LocalService::named(&self.setup.name).stop().await.unwrap();
         self.say("the end");
     }
 
