@@ -1,26 +1,20 @@
 //! Serves the space-scoped reads and commands over HTTP, and administers spaces, people and keys from the command
 //! line. What is read was written by the worker; what the providers hold is asked of them only by a trigger or a test.
 
-pub mod access;
-mod admin;
-pub mod config;
-mod connection;
-mod edge;
-mod error;
-mod etag;
-pub mod input;
-pub mod limit;
-pub mod live;
+pub mod auth;
+pub mod cli;
+mod commands;
+pub mod http;
 pub mod openapi;
-pub mod page;
 pub mod routes;
-mod serve;
+mod server;
 pub mod state;
 pub mod store;
-mod trigger;
+pub mod stream;
+mod triggers;
 
 use anyhow::Context;
-use config::{Cli, Command, MigrateConfig};
+use cli::{Cli, Command, MigrateConfig};
 use platform::db;
 
 /// Runs one command to its end.
@@ -29,9 +23,9 @@ use platform::db;
 /// With one sentence for the person who typed it.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let outcome = match cli.command {
-        Command::Serve(config) => serve::serve(*config).await,
+        Command::Serve(config) => server::serve(*config).await,
         Command::Migrate(config) => migrate(&config).await,
-        Command::Admin(command) => admin::run(command, cli.json).await,
+        Command::Admin(command) => commands::run(command, cli.json).await,
     };
     outcome.map_err(|error| match db::advice(error.as_ref()) {
         Some(advice) => error.context(advice),
@@ -40,7 +34,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 async fn migrate(config: &MigrateConfig) -> anyhow::Result<()> {
-    let pool = db::pool(&config.database, config::APPLICATION)?;
+    let pool = db::pool(&config.database, cli::APPLICATION)?;
     db::migrate(&pool).await.context("The schema could not be brought up to date")?;
     let granted =
         db::grant(&pool, &config.roles).await.context("The roles could not be granted their rights")?;

@@ -13,9 +13,9 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::AccessMemory;
-use crate::limit::Limiter;
-use crate::live::Live;
+use crate::auth::access_cache::AccessMemory;
+use crate::auth::rate_limit::Limiter;
+use crate::stream::Live;
 
 /// The service's shared parts.
 #[derive(Clone)]

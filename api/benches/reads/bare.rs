@@ -1,8 +1,8 @@
 //! The least that a service could do: ask PostgreSQL the same questions and answer in JSON. No keys, no roles, no
 //! limits, no headers.
 
-use api::input::Query;
-use api::page::Paging;
+use api::http::pagination::Paging;
+use api::http::request::Query;
 use api::store::pipelines::PipelineFilter;
 use api::store::runs::{self, Run, RunDetail, RunQuery, RunsOf};
 use api::store::task_runs;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use api::access::AccessMemory;
-use api::limit::Limiter;
-use api::live::{Live, LiveConfig};
+use api::auth::access_cache::AccessMemory;
+use api::auth::rate_limit::Limiter;
 use api::routes;
 use api::state::{App, Parts};
+use api::stream::{Live, LiveConfig};
 use axum::Router;
 use contract::ids::SpaceId;
 use metrics_exporter_prometheus::PrometheusBuilder;

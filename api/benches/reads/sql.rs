@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
-use api::input::Query;
-use api::page::Paging;
+use api::http::pagination::Paging;
+use api::http::request::Query;
 use api::store::pipelines::PipelineFilter;
 use api::store::runs::{self, RunQuery, RunsOf};
 use api::store::task_runs;

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use api::input::Query;
-use api::page::Paging;
+use api::http::pagination::Paging;
+use api::http::request::Query;
 use api::store::pipelines::{self, PipelineFilter, PipelineQuery, PipelineSort, Window};
 use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
 use api::store::task_runs;

@@ -10,10 +10,10 @@ use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::live::{Kind, STATUSES};
 use crate::routes::{ACTIVITIES, PIPELINE_STATES};
 use crate::store::pipelines::PipelineSort;
 use crate::store::runs::RunSort;
+use crate::stream::{Kind, STATUSES};
 
 fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)

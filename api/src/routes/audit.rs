@@ -4,10 +4,10 @@ use axum::extract::State;
 use platform::audit::Action;
 use strum::VariantArray;
 
-use crate::access::SpaceAdmin;
-use crate::error::ApiResult;
-use crate::input::Query;
-use crate::page::{Page, Paging, Target};
+use crate::auth::SpaceAdmin;
+use crate::http::error::ApiResult;
+use crate::http::pagination::{Page, Paging, Target};
+use crate::http::request::Query;
 use crate::state::App;
 use crate::store::audit::{self, AuditEntry, AuditFilter};
 

@@ -7,10 +7,10 @@ use contract::ids::{CommentId, RunId, TaskRunId};
 use contract::state::Role;
 use utoipa::ToSchema;
 
-use crate::access::{Member, SpaceEditor, SpaceViewer};
-use crate::error::{ApiError, ApiResult};
-use crate::input::{Body, Id, Query, body};
-use crate::page::{self, Page, Paging};
+use crate::auth::{Member, SpaceEditor, SpaceViewer};
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::pagination::{self, Page, Paging};
+use crate::http::request::{Body, Id, Query, body};
 use crate::state::App;
 use crate::store::comments::{self, Comment, Target};
 use crate::store::{runs, task_runs};
@@ -31,7 +31,7 @@ pub async fn list_of_run(
     space: SpaceViewer,
     State(app): State<App>,
     Id(run): Id<RunId>,
-    link: page::Target,
+    link: pagination::Target,
     query: Query,
 ) -> ApiResult<Page<Comment>> {
     let paging = paging(query)?;
@@ -46,7 +46,7 @@ pub async fn list_of_task_run(
     space: SpaceViewer,
     State(app): State<App>,
     Id(task_run): Id<TaskRunId>,
-    link: page::Target,
+    link: pagination::Target,
     query: Query,
 ) -> ApiResult<Page<Comment>> {
     let paging = paging(query)?;

@@ -20,11 +20,11 @@ use url::Url;
 use utoipa::ToSchema;
 
 use super::BASE;
-use crate::access::{SpaceAdmin, SpaceEditor, SpaceViewer};
-use crate::edge::Begun;
-use crate::error::{ApiError, ApiResult};
-use crate::input::{Body, Fields, Id, Query, Wrong, body};
-use crate::page::{Page, Paging, Target};
+use crate::auth::{SpaceAdmin, SpaceEditor, SpaceViewer};
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::middleware::Begun;
+use crate::http::pagination::{Page, Paging, Target};
+use crate::http::request::{Body, Fields, Id, Query, Wrong, body};
 use crate::state::App;
 use crate::store::connectors::{self, Connector, ConnectorChange, NewConnector, Opening};
 

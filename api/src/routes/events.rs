@@ -5,11 +5,11 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::IntoResponse;
 
 use super::filters;
-use crate::access::SpaceViewer;
-use crate::error::{ApiError, ApiResult};
-use crate::input::Query;
-use crate::live::{self, EventFilter};
+use crate::auth::SpaceViewer;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::request::Query;
 use crate::state::App;
+use crate::stream::{self, EventFilter};
 
 /// Follow the changes of the space as they happen (Server-Sent Events).
 ///
@@ -39,7 +39,7 @@ pub async fn follow(
     }
     // An id that is no text is one that we never gave.
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?")).filter(|id| !id.is_empty());
-    let body = live::stream(app, space, filter, seat, last);
+    let body = stream::stream(app, space, filter, seat, last);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),

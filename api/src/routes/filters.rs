@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 use contract::state::{Criticality, RunState, RunType};
 use strum::VariantArray;
 
-use crate::input::{Query, Wrong, one_of};
-use crate::live::{EventFilter, Kind, STATUSES};
+use crate::http::request::{Query, Wrong, one_of};
 use crate::store::pipelines::{PipelineFilter, PipelineQuery, PipelineSort, Window};
 use crate::store::runs::{RunFilter, RunQuery, RunSort};
+use crate::stream::{EventFilter, Kind, STATUSES};
 
 /// Every status of a pipeline: its latest run's, or that there is none.
 pub static PIPELINE_STATES: LazyLock<Vec<&str>> =

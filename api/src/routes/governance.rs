@@ -9,9 +9,9 @@ use strum::VariantArray;
 use utoipa::ToSchema;
 
 use super::filters::DEFAULT_DAYS;
-use crate::access::{Member, SpaceEditor, SpaceViewer};
-use crate::error::{ApiError, ApiResult};
-use crate::input::{Body, Id, body};
+use crate::auth::{Member, SpaceEditor, SpaceViewer};
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::request::{Body, Id, body};
 use crate::openapi::CriticalityWord;
 use crate::state::App;
 use crate::store::pipelines::{self, PipelineDetail, Window};

@@ -6,8 +6,8 @@ use contract::ids::UserId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::access::Caller;
-use crate::error::ApiResult;
+use crate::auth::Caller;
+use crate::http::error::ApiResult;
 use crate::state::App;
 use crate::store::members::{self, Membership};
 

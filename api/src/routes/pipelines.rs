@@ -5,10 +5,10 @@ use axum::extract::State;
 use contract::ids::PipelineId;
 
 use super::filters;
-use crate::access::SpaceViewer;
-use crate::error::{ApiError, ApiResult};
-use crate::input::{Id, Query};
-use crate::page::{Page, Paging, Target};
+use crate::auth::SpaceViewer;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::pagination::{Page, Paging, Target};
+use crate::http::request::{Id, Query};
 use crate::state::App;
 use crate::store::pipelines::{self, Pipeline, PipelineDetail, PipelineFilter, PipelineQuery, Window};
 

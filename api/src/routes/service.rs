@@ -8,7 +8,7 @@ use platform::telemetry::render_metrics;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::error::{ApiError, ApiResult};
+use crate::http::error::{ApiError, ApiResult};
 use crate::state::App;
 
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -8,10 +8,10 @@ use contract::ids::{ConnectorId, SyncId};
 use contract::state::SyncTrigger;
 
 use super::BASE;
-use crate::access::{SpaceEditor, SpaceViewer};
-use crate::error::{ApiError, ApiResult};
-use crate::input::{Body, Id, Query, body};
-use crate::page::{Page, Paging, Target};
+use crate::auth::{SpaceEditor, SpaceViewer};
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::pagination::{Page, Paging, Target};
+use crate::http::request::{Body, Id, Query, body};
 use crate::state::App;
 use crate::store::connectors;
 use crate::store::syncs::{self, Sync, Syncable, Wish};

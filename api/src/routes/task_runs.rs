@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use contract::ids::TaskRunId;
 
-use crate::access::SpaceViewer;
-use crate::error::{ApiError, ApiResult};
-use crate::input::Id;
+use crate::auth::SpaceViewer;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::request::Id;
 use crate::state::App;
 use crate::store::task_runs::{self, TaskRun};
 

@@ -2,10 +2,10 @@
 
 use axum::extract::State;
 
-use crate::access::SpaceViewer;
-use crate::error::ApiResult;
-use crate::input::Query;
-use crate::page::{Page, Paging, Target};
+use crate::auth::SpaceViewer;
+use crate::http::error::ApiResult;
+use crate::http::pagination::{Page, Paging, Target};
+use crate::http::request::Query;
 use crate::state::App;
 use crate::store::teams::{self, Team};
 

@@ -11,8 +11,8 @@ use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use crate::http::pagination::{Paging, Rows};
 use crate::openapi::{ActionWord, Moment, Person, ViaWord};
-use crate::page::{Paging, Rows};
 
 /// Something that somebody did.
 #[derive(Debug, Serialize, ToSchema)]

@@ -11,8 +11,8 @@ use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::http::pagination::{Paging, Rows};
 use crate::openapi::Person;
-use crate::page::{Paging, Rows};
 
 /// A comment.
 #[derive(Debug, Serialize, ToSchema)]

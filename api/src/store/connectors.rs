@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 pub use self::change::{ConnectorChange, update};
 use super::syncs::{self, Sync};
-use crate::error::{ApiError, ApiResult};
-use crate::page::{Paging, Rows};
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::pagination::{Paging, Rows};
 
 /// A connector, its secrets aside.
 #[derive(Debug, Serialize, ToSchema)]

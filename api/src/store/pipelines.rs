@@ -1,7 +1,7 @@
 //! Pipelines as the API shows them: what the provider said, what the space decided, the latest run and the metrics.
 
 mod filter;
-mod shown;
+mod response;
 
 use contract::ids::{PipelineId, SpaceId, UserId};
 use derive_more::Display;
@@ -11,9 +11,9 @@ use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 use utoipa::IntoParams;
 
 pub use self::filter::PipelineFilter;
-pub use self::shown::{LastRun, Metrics, Pipeline, PipelineDetail, TaskNode};
+pub use self::response::{LastRun, Metrics, Pipeline, PipelineDetail, TaskNode};
+use crate::http::pagination::{Paging, Rows};
 use crate::openapi::{PipelineOrder, PipelineStatus};
-use crate::page::{Paging, Rows};
 
 /// What a list of pipelines can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]

@@ -1,7 +1,7 @@
 //! Runs as the API shows them.
 
 mod filter;
-mod shown;
+mod response;
 
 use contract::ids::{PipelineId, RunId, SpaceId, UserId};
 use derive_more::Display;
@@ -9,10 +9,10 @@ use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 use utoipa::IntoParams;
 
 pub use self::filter::RunFilter;
-pub use self::shown::{Run, RunDetail};
+pub use self::response::{Run, RunDetail};
 use super::pipelines::PipelineFilter;
+use crate::http::pagination::{Paging, Rows};
 use crate::openapi::RunOrder;
-use crate::page::{Paging, Rows};
 
 /// What a list of runs can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]

@@ -15,8 +15,8 @@ use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder, Row};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::http::pagination::{Paging, Rows};
 use crate::openapi::{Person, Report, SyncStatusWord, SyncTriggerWord};
-use crate::page::{Paging, Rows};
 
 /// A sync of a connector.
 #[derive(Debug, Serialize, ToSchema)]

@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::page::{Paging, Rows};
+use crate::http::pagination::{Paging, Rows};
 
 /// A team.
 #[derive(Debug, Serialize, FromRow, ToSchema)]

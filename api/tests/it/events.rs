@@ -288,7 +288,7 @@ async fn without_kafka_streams_stay_open_and_go_on_by_themselves() {
 async fn who_reads_more_slowly_than_things_happen_is_told_so_and_left() {
     let stage = Stage::new().await;
     let app = stage.world.app.clone();
-    tokio::spawn(api::live::run(app));
+    tokio::spawn(api::stream::run(app));
     let mut slow = EventStream::within(&stage.world, VIEWER).await;
     let mut reader = EventStream::within(&stage.world, EDITOR).await;
     // More than the history of this world, in parts that the reader has time for.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use api::live::Positions;
+use api::stream::Positions;
 use contract::events::{Record, RunObserved, Topic};
 use contract::state::{RunState, TaskState};
 use platform::kafka::Producer;

@@ -1,7 +1,7 @@
 //! How reads find their rows: by an index, and never by reading a large table through, however many rows it has.
 
-use api::input::Query;
-use api::page::Paging;
+use api::http::pagination::Paging;
+use api::http::request::Query;
 use api::store::pipelines::PipelineFilter;
 use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
 use api::store::task_runs;

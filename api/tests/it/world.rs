@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 use std::task::Poll;
 use std::time::Duration;
 
-use api::access::AccessMemory;
-use api::limit::Limiter;
-use api::live::{Live, LiveConfig};
+use api::auth::access_cache::AccessMemory;
+use api::auth::rate_limit::Limiter;
 use api::routes;
 use api::state::{App, Parts};
+use api::stream::{Live, LiveConfig};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};

@@ -1,7 +1,7 @@
 //! The sealing keys are exchanged under running workers, step by step as the operator's text says, and no sync fails
 //! for it.
 
-use api::config::Cli;
+use api::cli::Cli;
 use clap::Parser;
 use local::AirflowServer;
 

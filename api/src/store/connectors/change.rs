@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use super::{complete_config, name_taken, seal};
-use crate::error::ApiResult;
+use crate::http::error::ApiResult;
 
 /// What of a connector is to become different.
 #[derive(Debug, Default)]

@@ -103,7 +103,7 @@ fn write_errors(schemas: &mut Value) {
 /// An example of each schema that has one.
 pub fn examples() -> &'static Map<String, Value> {
     static EXAMPLES: OnceLock<Map<String, Value>> = OnceLock::new();
-    EXAMPLES.get_or_init(|| serde_json::from_str(include_str!("examples.json")).unwrap_or_default())
+    EXAMPLES.get_or_init(|| serde_json::from_str(include_str!("openapi/examples.json")).unwrap_or_default())
 }
 
 fn reference(kind: &str, name: &str) -> Value {

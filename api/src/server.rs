@@ -13,13 +13,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::AccessMemory;
-use crate::config::{APPLICATION, ServeConfig};
-use crate::connection::{Listener, Patience};
-use crate::limit::Limiter;
-use crate::live::Live;
+use crate::auth::access_cache::AccessMemory;
+use crate::auth::rate_limit::Limiter;
+use crate::cli::{APPLICATION, ServeConfig};
+use crate::http::connection::{Listener, Patience};
+use crate::http::middleware;
 use crate::state::{App, Parts};
-use crate::{edge, live, routes};
+use crate::stream::Live;
+use crate::{routes, stream};
 
 /// How long what is under way may go on once no new connection is taken.
 const FINISH: Duration = Duration::from_secs(12);
@@ -36,14 +37,14 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let _logging = telemetry::start_logging(&config.log, APPLICATION).map_err(anyhow::Error::msg)?;
     let stopping = shutdown::on_signal().context("The signals cannot be watched")?;
     let app = app(&config, stopping.clone())?;
-    edge::describe();
-    live::describe();
+    middleware::describe();
+    stream::describe();
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("Cannot listen on {}; choose another with --listen", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "answering");
     app.tasks.spawn(listen(app.clone()));
-    app.tasks.spawn(live::run(app.clone()));
+    app.tasks.spawn(stream::run(app.clone()));
 
     let drained = CancellationToken::new();
     let router = routes::router(app.clone());

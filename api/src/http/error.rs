@@ -10,8 +10,8 @@ use platform::stored_connector::StoredConnectorError;
 use provider::ProviderError;
 use serde_json::json;
 
-use crate::input::Fault;
-use crate::live::Full;
+use crate::http::request::Fault;
+use crate::stream::Full;
 
 /// What a handler gives back.
 pub type ApiResult<T> = Result<T, ApiError>;

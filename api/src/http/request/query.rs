@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use super::{Fault, Wrong, value};
-use crate::error::{ApiError, ApiResult};
+use crate::http::error::{ApiError, ApiResult};
 
 /// A query, and what was found wrong with it so far.
 #[derive(Debug)]

@@ -20,16 +20,16 @@ use tokio::time::{Instant, sleep, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
 use super::runs;
-use crate::access::{Member, SpaceEditor};
-use crate::edge::Begun;
-use crate::error::{ApiError, ApiResult};
-use crate::input::{Body, Fault, Fields, Id, Wrong, body};
+use crate::auth::{Member, SpaceEditor};
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::middleware::Begun;
+use crate::http::request::{Body, Fault, Fields, Id, Wrong, body};
 use crate::openapi::{JsonObject, Moment};
 use crate::state::App;
 use crate::store::connectors;
 use crate::store::runs::RunDetail;
 use crate::store::triggers::{self, Claim, Command, NewCommand, Triggerable};
-use crate::trigger::{Outcome, Sending};
+use crate::triggers::outcome::{Outcome, Sending};
 
 /// What the provider keeps of a note, less what is said there of who triggered it.
 const LONGEST_NOTE: usize = 700;

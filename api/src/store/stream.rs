@@ -4,7 +4,7 @@
 use contract::ids::{ConnectorId, PipelineId};
 use sqlx::PgPool;
 
-use crate::live::Owner;
+use crate::stream::Owner;
 
 /// How far the read model has come on these topics: topic, partition, and the offset that it will apply next.
 ///

@@ -6,7 +6,7 @@ use contract::ids::{CommentId, ConnectorId, PipelineId, RunId, SyncId, TaskRunId
 use uuid::Uuid;
 
 use super::{Fault, value};
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// An id that the path holds under its own name.
 pub trait Named: From<Uuid> {

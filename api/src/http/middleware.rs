@@ -15,9 +15,10 @@ use tracing::Instrument;
 use tracing::field::Empty;
 use uuid::Uuid;
 
-use crate::access::Counted;
-use crate::error::ApiError;
-use crate::{limit, page};
+use crate::auth::Counted;
+use crate::auth::rate_limit;
+use crate::http::error::ApiError;
+use crate::http::pagination;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -149,13 +150,13 @@ pub fn cors(origins: &[HeaderValue]) -> CorsLayer {
             header::LINK,
             header::LOCATION,
             header::RETRY_AFTER,
-            page::TOTAL_COUNT,
-            page::PAGE,
-            page::PAGE_SIZE,
-            page::TOTAL_PAGES,
-            limit::LIMIT,
-            limit::REMAINING,
-            limit::RESET,
+            pagination::TOTAL_COUNT,
+            pagination::PAGE,
+            pagination::PAGE_SIZE,
+            pagination::TOTAL_PAGES,
+            rate_limit::LIMIT,
+            rate_limit::REMAINING,
+            rate_limit::RESET,
             REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600))

@@ -16,9 +16,9 @@ use rdkafka::message::BorrowedMessage;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::change::Change;
-use super::log::{Log, LogError, is_final};
-use super::positions::{Place, Positions};
+use super::cursor::{Place, Positions};
+use super::filter::Change;
+use super::log_reader::{Log, LogError, is_final};
 use crate::state::App;
 use crate::store;
 
@@ -222,7 +222,7 @@ impl Tail {
         let (ready, rest) = split(std::mem::take(&mut self.waiting), &projected);
         let asked = ready.iter().filter_map(|record| record.change.as_ref());
         let asked = asked.map(|change| (change.connector, change.pipeline));
-        let owners = match store::live::owners(&self.app.db, asked).await {
+        let owners = match store::stream::owners(&self.app.db, asked).await {
             Ok(owners) => owners,
             Err(error) => {
                 self.waiting = ready.into_iter().chain(rest).collect();
@@ -272,7 +272,7 @@ fn split(waiting: VecDeque<Waiting>, projected: &Positions) -> (Vec<Waiting>, Ve
 }
 
 async fn projected(app: &App, log: &Log) -> sqlx::Result<Positions> {
-    let found = store::live::projected(&app.db, &log.names()).await?;
+    let found = store::stream::projected(&app.db, &log.names()).await?;
     let place = |(name, partition, next): (String, i32, i64)| Some(((log.topic(&name)?, partition), next));
     Ok(found.into_iter().filter_map(place).collect())
 }

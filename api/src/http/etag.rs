@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
-use crate::error::ApiError;
-use crate::page;
+use crate::http::error::ApiError;
+use crate::http::pagination;
 
 /// Answers a read that the client already has with 304.
 pub async fn conditional(request: Request, next: Next) -> Response {
@@ -47,7 +47,7 @@ async fn tagged(response: Response, known: Vec<HeaderValue>) -> Response {
 /// Weak, since compression may change the bytes and not what they say. A list's total is part of what it says.
 fn tag(headers: &HeaderMap, body: &[u8]) -> String {
     let mut hash = Sha256::new();
-    for name in [page::TOTAL_COUNT, header::LINK] {
+    for name in [pagination::TOTAL_COUNT, header::LINK] {
         hash.update(headers.get(name).map_or(&[][..], HeaderValue::as_bytes));
         hash.update([0]);
     }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_changed_total_changes_the_tag() {
-        let total = |n: i64| HeaderMap::from_iter([(page::TOTAL_COUNT, HeaderValue::from(n))]);
+        let total = |n: i64| HeaderMap::from_iter([(pagination::TOTAL_COUNT, HeaderValue::from(n))]);
         assert_ne!(tag(&total(1), b"[]"), tag(&total(2), b"[]"));
         assert_eq!(tag(&total(1), b"[]"), tag(&total(1), b"[]"));
     }

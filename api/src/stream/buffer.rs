@@ -9,8 +9,8 @@ use contract::ids::SpaceId;
 use platform::secrets::Keyring;
 use uuid::Uuid;
 
-use super::change::{Change, EventFilter, Owner};
-use super::positions::{Place, Positions};
+use super::cursor::{Place, Positions};
+use super::filter::{Change, EventFilter, Owner};
 
 /// A chunk ends with the change that brings it to this size.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -220,7 +220,7 @@ fn id_line(positions: &Positions, keyring: &Keyring, space: SpaceId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::change::Kind;
+    use crate::stream::filter::Kind;
     use contract::events::Topic;
     use platform::secrets::SealingConfig;
 

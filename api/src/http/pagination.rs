@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::input::{Query, is_named};
+use crate::http::request::{Query, is_named};
 
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 pub const PAGE: HeaderName = HeaderName::from_static("x-page");

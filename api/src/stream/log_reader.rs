@@ -12,7 +12,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::TOLD;
-use super::positions::{Place, Positions};
+use super::cursor::{Place, Positions};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 

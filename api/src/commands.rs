@@ -2,8 +2,8 @@
 //! second time it is found, and takes the new name. What is changed is written into the audit trail. It all takes the
 //! owner of the schema: the role that serves may not do it.
 
-mod commands;
-mod reseal;
+mod arguments;
+mod credentials;
 
 use anyhow::{anyhow, bail};
 use contract::ids::KeyId;
@@ -13,11 +13,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{PgExecutor, PgPool};
 
-pub use self::commands::AdminCommand;
-use self::commands::{
+pub use self::arguments::AdminCommand;
+use self::arguments::{
     CredentialsCommand, KeyCommand, MemberCommand, RoleName, SpaceCommand, TeamCommand, UserCommand,
 };
-use crate::config::APPLICATION;
+use crate::cli::APPLICATION;
 use crate::store::{keys, members, spaces, teams, users};
 
 /// Runs one command and prints what it made or found.
@@ -166,7 +166,7 @@ async fn revoke_key(db: &PgPool, key: KeyId) -> anyhow::Result<Value> {
 
 async fn credentials(db: &PgPool, command: CredentialsCommand) -> anyhow::Result<Value> {
     match command {
-        CredentialsCommand::Reseal(sealing) => shown(reseal::reseal(db, &sealing).await?),
+        CredentialsCommand::Reseal(sealing) => shown(credentials::reseal(db, &sealing).await?),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Changes as they happen: one tail per process reads them from Kafka, and every open stream is told those of its
 //! space. Whether somebody may listen is `access`'s to say, and how it is asked the route's.
 
-mod change;
-mod log;
-mod positions;
-mod ring;
-mod stream;
+mod buffer;
+mod cursor;
+mod filter;
+mod log_reader;
+mod sse;
 mod tail;
 
 use std::collections::HashMap;
@@ -19,10 +19,10 @@ use platform::kafka::KafkaConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub use self::change::{EventFilter, Kind, Owner, STATUSES};
-pub use self::positions::{Place, Positions};
-use self::ring::Ring;
-pub use self::stream::stream;
+use self::buffer::Ring;
+pub use self::cursor::{Place, Positions};
+pub use self::filter::{EventFilter, Kind, Owner, STATUSES};
+pub use self::sse::stream;
 pub use self::tail::run;
 
 /// The topics that are told of.

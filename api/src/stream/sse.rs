@@ -11,10 +11,10 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::change::EventFilter;
-use super::ring::{Cursor, Gap};
+use super::buffer::{Cursor, Gap};
+use super::filter::EventFilter;
 use super::{Positions, Seat};
-use crate::access::SpaceViewer;
+use crate::auth::SpaceViewer;
 use crate::state::App;
 
 /// How often it is asked whether the key still gives access.

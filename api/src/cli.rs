@@ -11,8 +11,8 @@ use platform::telemetry::LogConfig;
 use provider::NetworkPolicy;
 use url::Url;
 
-use crate::admin::AdminCommand;
-use crate::live::LiveConfig;
+use crate::commands::AdminCommand;
+use crate::stream::LiveConfig;
 
 /// The name that PostgreSQL shows for our connections.
 pub const APPLICATION: &str = "orchestration-api";

@@ -1,7 +1,8 @@
 //! The extractors that are the right: a handler that takes a [`SpaceEditor`] runs for editors and admins alone.
 //! Key and `{slug}` become a person and a space, or 401, 404 or 403.
 
-mod memory;
+pub mod access_cache;
+pub mod rate_limit;
 
 use std::ops::Deref;
 use std::sync::OnceLock;
@@ -13,9 +14,8 @@ use contract::events::UserRef;
 use contract::ids::{KeyId, SpaceId};
 use contract::state::Role;
 
-pub use self::memory::AccessMemory;
-use crate::error::{ApiError, ApiResult};
-use crate::limit::Standing;
+use crate::auth::rate_limit::Standing;
+use crate::http::error::{ApiError, ApiResult};
 use crate::state::App;
 use crate::store::access::Access;
 use crate::store::keys;
