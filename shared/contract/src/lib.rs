@@ -2,5 +2,7 @@
 
 pub mod events;
 pub mod ids;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod state;
 pub mod trace;

@@ -144,3 +144,27 @@ async fn write(db: &mut PgConnection, spaces: &[Option<SpaceId>], act: &AuditEve
     }
     Ok(())
 }
+
+/// The schema of the API's document.
+#[cfg(feature = "openapi")]
+mod schema {
+    use std::borrow::Cow;
+
+    use strum::VariantArray;
+    use utoipa::openapi::{RefOr, Schema};
+    use utoipa::{PartialSchema, ToSchema};
+
+    use super::Action;
+
+    impl PartialSchema for Action {
+        fn schema() -> RefOr<Schema> {
+            contract::openapi::string_enum(Self::VARIANTS)
+        }
+    }
+
+    impl ToSchema for Action {
+        fn name() -> Cow<'static, str> {
+            Cow::Borrowed("ActionWord")
+        }
+    }
+}
