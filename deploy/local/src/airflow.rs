@@ -11,18 +11,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+pub use self::client::{AirflowApi, AirflowServer};
 use self::programs::{Programs, START_PATIENCE, Secrets, database};
-pub use self::{
-    client::{AirflowApi, AirflowServer},
-    release::AirflowVersion,
-    seed::{Seed, seed_airflow},
-};
-use crate::{
-    paths,
-    process::Stop,
-    service::{Launch, LocalService},
-    tools,
-};
+pub use self::release::AirflowVersion;
+pub use self::seed::{Seed, seed_airflow};
+use crate::process::Stop;
+use crate::service::{Launch, LocalService};
+use crate::{paths, tools};
 
 const USUAL_PORT: u16 = 18080;
 

@@ -1,9 +1,7 @@
 //! Certificates for servers on loopback, made by openssl: an authority of their own, as private networks have.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 

@@ -7,16 +7,13 @@ use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{
-    airflow::{AirflowServer, airflow, external_airflow},
-    env_file::{self, Settings},
-    kafka::kafka,
-    paths, ports,
-    postgres::postgres,
-    product,
-    progress::{Steps, note, print},
-    status::Part,
-};
+use crate::airflow::{AirflowServer, airflow, external_airflow};
+use crate::env_file::{self, Settings};
+use crate::kafka::kafka;
+use crate::postgres::postgres;
+use crate::progress::{Steps, note, print};
+use crate::status::Part;
+use crate::{paths, ports, product};
 
 const SPACE: &str = "demo";
 const OTHER_SPACE: &str = "other";

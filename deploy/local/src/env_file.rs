@@ -1,6 +1,7 @@
 //! `.local/demo.env`: settings in shell syntax, written for people to source and read back by us.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 

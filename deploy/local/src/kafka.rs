@@ -3,11 +3,9 @@
 
 mod secure;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -15,13 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::secure::Listener;
 pub use self::secure::{SecureKafka, secure_kafka_instance};
-use crate::{
-    paths, ports,
-    process::Stop,
-    progress,
-    service::{self, Launch, LocalService},
-    tools,
-};
+use crate::process::Stop;
+use crate::service::{self, Launch, LocalService};
+use crate::{paths, ports, progress, tools};
 
 const USUAL_PORT: u16 = 19092;
 const USUAL_CONTROLLER_PORT: u16 = 19392;

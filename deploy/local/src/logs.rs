@@ -1,15 +1,15 @@
 //! The ends of the services' logs, once or as they grow.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::PathBuf,
-    time::Duration,
-};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::{process::log_tail, progress::print, service::LocalService};
+use crate::process::log_tail;
+use crate::progress::print;
+use crate::service::LocalService;
 
 /// A log that is read from where it was left.
 struct Follower {

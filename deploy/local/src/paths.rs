@@ -1,10 +1,8 @@
 //! Where things lie on disk: the workspace, the git-ignored `.local/` folder and what is in it.
 //! Knows nothing of what the files hold.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -43,7 +41,8 @@ pub fn local_folder(relative: &str) -> Result<PathBuf> {
 
 /// Replaces a file as a whole, so that a reader never sees half of it.
 pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<()> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
 
     create_parent(path)?;
     let fresh = path.with_added_extension(format!("{}.tmp", std::process::id()));

@@ -1,24 +1,18 @@
 //! A real PostgreSQL server on loopback, durable as in production (`fsync` stays on). Which databases live in
 //! it is for others to say.
 
-use std::{
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base64::Engine;
 use sqlx::{Connection, PgConnection};
 
-use crate::{
-    paths,
-    process::Stop,
-    progress,
-    service::{Launch, LocalService},
-    tools,
-};
+use crate::process::Stop;
+use crate::service::{Launch, LocalService};
+use crate::{paths, progress, tools};
 
 const USUAL_PORT: u16 = 15432;
 /// A server packed for Python, 14 MB, that needs nothing of the system's.

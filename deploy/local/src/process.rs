@@ -1,13 +1,11 @@
 //! Processes that outlive us: started detached in a group of their own, recognised again by their start time,
 //! stopped with all they started. Does not know what the processes are.
 
-use std::{
-    fs::File,
-    os::unix::process::CommandExt,
-    path::Path,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};

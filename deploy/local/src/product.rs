@@ -1,26 +1,21 @@
 //! Our own worker and API as services beside the real parts: built, given their settings, started.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, SystemTime},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use serde_json::Value;
 
-use crate::{
-    airflow::{AirflowServer, airflow},
-    env_file::{self, Settings},
-    kafka::kafka,
-    paths, ports,
-    postgres::{ensure_database, external_postgres, postgres},
-    process::Stop,
-    roles::RoleUrls,
-    service::{self, Launch, LocalService},
-    tools,
-};
+use crate::airflow::{AirflowServer, airflow};
+use crate::env_file::{self, Settings};
+use crate::kafka::kafka;
+use crate::postgres::{ensure_database, external_postgres, postgres};
+use crate::process::Stop;
+use crate::roles::RoleUrls;
+use crate::service::{self, Launch, LocalService};
+use crate::{paths, ports, tools};
 
 const USUAL_API_PORT: u16 = 8080;
 const USUAL_METRICS_PORT: u16 = 9464;

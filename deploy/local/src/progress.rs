@@ -1,11 +1,9 @@
 //! What a person sees while something takes its time: numbered steps with the seconds since the start, and
 //! notes under them; lines only when nobody watches on a terminal.
 
-use std::{
-    io::{IsTerminal, Write},
-    sync::LazyLock,
-    time::{Duration, Instant},
-};
+use std::io::{IsTerminal, Write};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 

@@ -1,9 +1,7 @@
 //! Python interpreters and virtual environments, for what is installed from PyPI.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 

@@ -1,14 +1,16 @@
 //! The PostgreSQL roles of an installation, made as an operator makes them, by `deploy/roles.sql`. What each may do is
 //! in `migrations/grants.sql`.
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use percent_encoding::percent_decode_str;
 use sqlx::{AssertSqlSafe, PgConnection};
 use url::Url;
 
-use crate::{paths, postgres::postgres_program, tools};
+use crate::postgres::postgres_program;
+use crate::{paths, tools};
 
 /// The way into one database for each role.
 #[derive(Clone, Debug)]

@@ -1,21 +1,16 @@
 //! One service on this machine: found running or started, once, however many processes ask at the same time.
 //! What the service is and how it is prepared is said by its own module.
 
-use std::{
-    fs::{File, TryLockError},
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    paths, ports,
-    process::{self, Identity, Stop},
-    progress,
-};
+use crate::process::{self, Identity, Stop};
+use crate::{paths, ports, progress};
 
 /// How long one process waits for another that is preparing the same service (a first installation included).
 const LOCK_PATIENCE: Duration = Duration::from_secs(900);

@@ -4,11 +4,9 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::{
-    airflow::{self, AirflowRole, AirflowVersion},
-    kafka, postgres, product,
-    service::LocalService,
-};
+use crate::airflow::{self, AirflowRole, AirflowVersion};
+use crate::service::LocalService;
+use crate::{kafka, postgres, product};
 
 /// What `cargo local` can start and stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

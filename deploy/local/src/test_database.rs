@@ -1,24 +1,18 @@
 //! A fresh, migrated database for every test, copied from a template that is migrated once for each set of
 //! migrations. It has the roles that an installation has: what is tested runs with the rights it will have there.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chrono::{TimeDelta, Utc};
-use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, PgPool,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
-use crate::{
-    paths,
-    postgres::{connect, database_url, postgres},
-    roles::{self, RoleUrls},
-};
+use crate::paths;
+use crate::postgres::{connect, database_url, postgres};
+use crate::roles::{self, RoleUrls};
 
 /// Databases of tests older than this are dropped by later tests.
 const KEEP: TimeDelta = TimeDelta::hours(1);

@@ -1,9 +1,7 @@
 //! Programs that must be on the machine: found, or installed where that is possible, or asked for in one sentence.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 

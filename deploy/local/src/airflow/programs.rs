@@ -1,10 +1,8 @@
 //! The programs of one release as one server runs them: with its settings, its users and its migrated database.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -12,11 +10,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::Connection;
 
 use super::{AirflowApi, AirflowSetup, AirflowVersion};
-use crate::{
-    paths,
-    postgres::{connect, copy_database, ensure_database, local_postgres},
-    progress, tools,
-};
+use crate::postgres::{connect, copy_database, ensure_database, local_postgres};
+use crate::{paths, progress, tools};
 
 /// How long a start may take on a busy machine.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(1200);

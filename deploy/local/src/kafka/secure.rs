@@ -7,11 +7,9 @@ use base64::Engine;
 use serde::{Deserialize, Serialize};
 
 use super::{answers, launch};
-use crate::{
-    certificates::{Certificates, certificates},
-    paths, ports,
-    service::LocalService,
-};
+use crate::certificates::{Certificates, certificates};
+use crate::service::LocalService;
+use crate::{paths, ports};
 
 const USUAL_PORT: u16 = 19592;
 
