@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 pub use self::client::{AirflowApi, AirflowServer};
-use self::programs::{Programs, START_PATIENCE, Secrets, database};
+use self::programs::{AirflowPrograms, AirflowSecrets, START_TIMEOUT, database};
 pub use self::release::AirflowVersion;
 pub use self::seed::{Seed, seed_airflow};
 use crate::process::Stop;
@@ -76,7 +76,7 @@ pub async fn airflow_instance(setup: &AirflowSetup) -> Result<AirflowServer> {
         async |port| is_healthy(&format!("http://127.0.0.1:{port}"), setup.version, setup.role).await;
     let record = LocalService::named(&setup.name).ensure(async || launch(setup).await, healthy).await?;
     let folder = paths::local_folder(&setup.name)?;
-    let secrets = Secrets::of(&folder)?;
+    let secrets = AirflowSecrets::of(&folder)?;
     let mut airflow =
         AirflowServer::at(format!("http://127.0.0.1:{}", record.port), "admin".to_owned(), secrets.admin);
     airflow.api = setup.version.api();
@@ -90,7 +90,7 @@ pub async fn airflow_instance(setup: &AirflowSetup) -> Result<AirflowServer> {
 pub async fn airflow_command(setup: &AirflowSetup, arguments: &[&str]) -> Result<String> {
     let record = LocalService::named(&setup.name).running();
     let record = record.with_context(|| format!("{} does not run", setup.name))?;
-    let mut command = Programs::of(setup, record.port).await?.airflow(&database(&setup.name).await?);
+    let mut command = AirflowPrograms::of(setup, record.port).await?.airflow(&database(&setup.name).await?);
     command.args(arguments);
     tools::run(command).await
 }
@@ -104,7 +104,7 @@ pub(crate) async fn is_healthy(url: &str, version: AirflowVersion, role: Airflow
 
 async fn launch(setup: &AirflowSetup) -> Result<Launch> {
     let port = LocalService::named(&setup.name).choose_port(USUAL_PORT)?;
-    let programs = Programs::of(setup, port).await?;
+    let programs = AirflowPrograms::of(setup, port).await?;
     lay_out_dags(setup.role, &programs.dags_folder())?;
     if setup.version.api() == AirflowApi::V2 {
         programs.write_passwords()?;
@@ -115,7 +115,7 @@ async fn launch(setup: &AirflowSetup) -> Result<Launch> {
     };
     let mut command = programs.command(Path::new("sh"), &database);
     command.args(["-c", setup.version.processes(setup.role)]);
-    Ok(Launch { command, port, patience: START_PATIENCE, stop: Stop::Group })
+    Ok(Launch { command, port, timeout: START_TIMEOUT, stop: Stop::Group })
 }
 
 fn lay_out_dags(role: AirflowRole, dags: &Path) -> Result<()> {

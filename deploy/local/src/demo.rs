@@ -8,11 +8,11 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::airflow::{AirflowServer, airflow, external_airflow};
-use crate::env_file::{self, Settings};
+use crate::env_file::{self, DemoSettings};
 use crate::kafka::kafka;
 use crate::postgres::postgres;
 use crate::progress::{Steps, note, print};
-use crate::status::Part;
+use crate::status::Component;
 use crate::{paths, ports, product};
 
 const SPACE: &str = "demo";
@@ -37,7 +37,7 @@ const PEOPLE: [(&str, &str, &str, &str, &str); 4] = [
 const SPACE_NEEDED_GIB: u64 = 3;
 
 /// The API as the demo asks it.
-struct Api {
+struct DemoApi {
     url: String,
     client: Client,
 }
@@ -62,7 +62,7 @@ pub async fn demo(port: Option<u16>) -> Result<()> {
 
     steps.next("Starting the worker and the API");
     product::migrate(&settings).await?;
-    let api = Api::at(product::start_api(&settings, port).await?)?;
+    let api = DemoApi::at(product::start_api(&settings, port).await?)?;
     product::start_worker(&settings).await?;
 
     steps.next("Making two spaces, their people and their keys");
@@ -85,7 +85,7 @@ pub async fn demo(port: Option<u16>) -> Result<()> {
 fn check_machine(port: Option<u16>) -> Result<()> {
     // Once everything is there, little more is needed.
     paths::require_space(if env_file::path().exists() { 1 } else { SPACE_NEEDED_GIB })?;
-    let ours = Part::Api.service().running().map(|record| record.port);
+    let ours = Component::Api.service().running().map(|record| record.port);
     if let Some(port) = port
         && ours != Some(port)
         && !ports::is_free(port)
@@ -95,7 +95,7 @@ fn check_machine(port: Option<u16>) -> Result<()> {
     Ok(())
 }
 
-async fn make_spaces(settings: &mut Settings, api: &Api) -> Result<()> {
+async fn make_spaces(settings: &mut DemoSettings, api: &DemoApi) -> Result<()> {
     for (slug, name) in [(SPACE, "Demo"), (OTHER_SPACE, "Another team")] {
         product::command_line(settings, &["space", "create", slug, "--name", name]).await?;
     }
@@ -117,7 +117,7 @@ async fn make_spaces(settings: &mut Settings, api: &Api) -> Result<()> {
 }
 
 /// The demo's connector, made, or changed if Airflow has moved; its id.
-async fn make_connector(settings: &Settings, api: &Api, airflow: &AirflowServer) -> Result<String> {
+async fn make_connector(settings: &DemoSettings, api: &DemoApi, airflow: &AirflowServer) -> Result<String> {
     let key = &settings["ORCHESTRATION_ADMIN_KEY"];
     let path = format!("catalog/spaces/{SPACE}/connectors");
     let wanted = json!({
@@ -156,7 +156,7 @@ async fn run_examples(airflow: &AirflowServer) -> Result<()> {
 }
 
 /// Waits until a sync has succeeded and there are pipelines to show; how many there are.
-async fn wait_for_sync(settings: &Settings, api: &Api, connector: &str) -> Result<usize> {
+async fn wait_for_sync(settings: &DemoSettings, api: &DemoApi, connector: &str) -> Result<usize> {
     let key = &settings["ORCHESTRATION_API_KEY"];
     let deadline = Instant::now() + Duration::from_secs(180);
     loop {
@@ -178,7 +178,7 @@ async fn wait_for_sync(settings: &Settings, api: &Api, connector: &str) -> Resul
 }
 
 fn farewell(
-    settings: &Settings,
+    settings: &DemoSettings,
     url: &str,
     airflow: &AirflowServer,
     pipelines: usize,
@@ -208,14 +208,14 @@ All keys and settings: {file}. See `cargo local status`, `cargo local logs -f`, 
     )
 }
 
-impl Api {
-    fn at(port: u16) -> Result<Api> {
+impl DemoApi {
+    fn at(port: u16) -> Result<Self> {
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
-        Ok(Api { url: format!("http://127.0.0.1:{port}"), client })
+        Ok(Self { url: format!("http://127.0.0.1:{port}"), client })
     }
 
     /// Whether the key that this setting holds still opens the door.
-    async fn accepts(&self, settings: &Settings, setting: &str) -> Result<bool> {
+    async fn accepts(&self, settings: &DemoSettings, setting: &str) -> Result<bool> {
         let (status, _) = self.send(Method::GET, "me", &settings[setting], None).await?;
         Ok(status.is_success())
     }

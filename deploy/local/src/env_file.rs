@@ -7,35 +7,35 @@ use anyhow::{Context, Result};
 
 use crate::paths;
 
-/// Settings by name.
-pub type Settings = BTreeMap<String, String>;
+/// DemoSettings by name.
+pub(crate) type DemoSettings = BTreeMap<String, String>;
 
 /// Where the settings lie.
-pub fn path() -> PathBuf {
+pub(crate) fn path() -> PathBuf {
     paths::local_dir().join("demo.env")
 }
 
 /// What was written before; nothing when there is no file.
-pub fn read() -> Result<Settings> {
+pub(crate) fn read() -> Result<DemoSettings> {
     match std::fs::read_to_string(path()) {
         Ok(text) => Ok(parse(&text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DemoSettings::new()),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path().display())),
     }
 }
 
 /// Replaces the file; only its owner may read it, for it holds keys.
-pub fn write(settings: &Settings) -> Result<()> {
+pub(crate) fn write(settings: &DemoSettings) -> Result<()> {
     paths::write_file(&path(), &render(settings), 0o600)
 }
 
-fn render(settings: &Settings) -> String {
+fn render(settings: &DemoSettings) -> String {
     let lines = settings.iter().map(|(name, value)| format!("export {name}={}\n", quote(value)));
     let head = "# Written by `cargo demo`. Source it, then start another worker or API by hand.\n";
     std::iter::once(head.to_owned()).chain(lines).collect()
 }
 
-fn parse(text: &str) -> Settings {
+fn parse(text: &str) -> DemoSettings {
     let assignments = text.lines().filter_map(|line| line.trim().strip_prefix("export ")?.split_once('='));
     assignments.map(|(name, value)| (name.to_owned(), unquote(value))).collect()
 }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back_and_a_shell_reads_the_same() {
         let hostile = r#"it's $HOME "and" `more` \ back"#;
-        let settings = Settings::from([("A".into(), hostile.into()), ("B".into(), "plain".into())]);
+        let settings = DemoSettings::from([("A".into(), hostile.into()), ("B".into(), "plain".into())]);
         let text = render(&settings);
         assert_eq!(parse(&text), settings);
         let script = format!("{text}printf %s \"$A\"");
@@ -67,6 +67,6 @@ mod tests {
 
     #[test]
     fn lines_that_are_no_setting_are_passed_over() {
-        assert_eq!(parse("# note\n\nexport A=1\nB=2\n"), Settings::from([("A".into(), "1".into())]));
+        assert_eq!(parse("# note\n\nexport A=1\nB=2\n"), DemoSettings::from([("A".into(), "1".into())]));
     }
 }

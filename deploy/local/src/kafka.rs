@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use base64::Engine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use self::secure::Listener;
+use self::secure::SecureListener;
 pub use self::secure::{SecureKafka, secure_kafka_instance};
 use crate::process::Stop;
 use crate::service::{self, Launch, LocalService};
@@ -42,8 +42,9 @@ pub(crate) fn external_kafka() -> Option<String> {
 /// A broker of its own by name, apart from the one that everybody shares: for tests that stop or kill it.
 pub async fn kafka_instance(name: &str) -> Result<String> {
     let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
-    let record =
-        LocalService::named(name).ensure(async || launch(name, Listener::default()).await, healthy).await?;
+    let record = LocalService::named(name)
+        .ensure(async || launch(name, SecureListener::default()).await, healthy)
+        .await?;
     Ok(format!("127.0.0.1:{}", record.port))
 }
 
@@ -73,7 +74,7 @@ pub(crate) async fn any_answers(servers: &str) -> bool {
     false
 }
 
-async fn launch(name: &str, more: Listener) -> Result<Launch> {
+async fn launch(name: &str, more: SecureListener) -> Result<Launch> {
     let java = java().await?;
     let classes = jars(&java).await?.join("*");
     let folder = paths::local_folder(name)?;
@@ -102,12 +103,12 @@ async fn launch(name: &str, more: Listener) -> Result<Launch> {
     }
     let mut command = kafka("kafka.Kafka");
     command.arg(&settings);
-    Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Leader })
+    Ok(Launch { command, port, timeout: Duration::from_secs(60), stop: Stop::Leader })
 }
 
 /// Everything else is Kafka's default, except what would ask for three brokers, waste a small machine, or wait long
 /// for a broker that was killed.
-fn server_properties(port: u16, controller: u16, data: &Path, more: &Listener) -> String {
+fn server_properties(port: u16, controller: u16, data: &Path, more: &SecureListener) -> String {
     let secure = more.port.map(|port| format!(",SECURE://127.0.0.1:{port}")).unwrap_or_default();
     let settings = &more.settings;
     format!(

@@ -40,6 +40,6 @@ pub use progress::print;
 pub use python::environment as python_environment;
 pub use roles::RoleUrls;
 pub use service::LocalService;
-pub use status::{Part, status, table};
+pub use status::{Component, status, table};
 pub use test_database::{TestDatabase, test_database, test_pool};
 pub use tools::{program, program_of};

@@ -44,8 +44,8 @@ pub async fn show(services: &[LocalService], lines: usize, follow: bool) -> Resu
 }
 
 impl Follower {
-    fn new(service: &LocalService) -> Follower {
-        Follower { name: service.name.clone(), path: service.log(), position: 0 }
+    fn new(service: &LocalService) -> Self {
+        Self { name: service.name.clone(), path: service.log(), position: 0 }
     }
 
     /// The whole lines written since the last look.

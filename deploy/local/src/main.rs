@@ -4,18 +4,18 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use local::{Benchmark, LocalService, Part, bench, demo, logs, print, status, table};
+use local::{Benchmark, Component, LocalService, bench, demo, logs, print, status, table};
 
 /// Real PostgreSQL, Kafka and Airflow on this machine, and our worker and API beside them
 #[derive(Parser)]
 #[command(name = "cargo local", bin_name = "cargo local")]
-struct Arguments {
+struct LocalArguments {
     #[command(subcommand)]
-    command: Command,
+    command: LocalCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum LocalCommand {
     /// Start everything, with a demo space to look at
     Demo {
         /// The API's port (default: 8080, or the next that is free)
@@ -23,12 +23,12 @@ enum Command {
         port: Option<u16>,
     },
     /// Start one part, or all
-    Up { part: Option<Part> },
+    Up { part: Option<Component> },
     /// Stop one part, or all
-    Down { part: Option<Part> },
+    Down { part: Option<Component> },
     /// Show the end of one part's log, or of all
     Logs {
-        part: Option<Part>,
+        part: Option<Component>,
         /// Go on showing what is added, until Ctrl-C
         #[arg(short, long)]
         follow: bool,
@@ -53,7 +53,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse().command).await {
+    match run(LocalArguments::parse().command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -65,14 +65,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<()> {
+async fn run(command: LocalCommand) -> Result<()> {
     match command {
-        Command::Demo { port } => demo(port).await,
-        Command::Up { part } => up(part).await,
-        Command::Down { part } => down(part).await,
-        Command::Logs { part, follow, lines } => logs(&services(part), lines, follow).await,
-        Command::Bench { benchmark, seconds } => bench(benchmark, seconds).await,
-        Command::Status { json } => {
+        LocalCommand::Demo { port } => demo(port).await,
+        LocalCommand::Up { part } => up(part).await,
+        LocalCommand::Down { part } => down(part).await,
+        LocalCommand::Logs { part, follow, lines } => logs(&services(part), lines, follow).await,
+        LocalCommand::Bench { benchmark, seconds } => bench(benchmark, seconds).await,
+        LocalCommand::Status { json } => {
             let all = status().await?;
             print(&if json { serde_json::to_string_pretty(&all)? } else { table(&all) });
             Ok(())
@@ -80,15 +80,15 @@ async fn run(command: Command) -> Result<()> {
     }
 }
 
-async fn up(part: Option<Part>) -> Result<()> {
-    for part in part.map_or(Part::ALL.to_vec(), |part| vec![part]) {
+async fn up(part: Option<Component>) -> Result<()> {
+    for part in part.map_or(Component::ALL.to_vec(), |part| vec![part]) {
         part.start().await?;
     }
     print(&table(&status().await?));
     Ok(())
 }
 
-async fn down(part: Option<Part>) -> Result<()> {
+async fn down(part: Option<Component>) -> Result<()> {
     for service in services(part) {
         if service.stop().await? {
             print(&format!("stopped {}", service.name));
@@ -97,6 +97,6 @@ async fn down(part: Option<Part>) -> Result<()> {
     Ok(())
 }
 
-fn services(part: Option<Part>) -> Vec<LocalService> {
+fn services(part: Option<Component>) -> Vec<LocalService> {
     part.map_or_else(LocalService::all, |part| vec![part.service()])
 }

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 /// The root of the workspace this crate was compiled in.
-pub fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().and_then(Path::parent).unwrap_or(here).to_path_buf()
 }
 
 /// A file of this crate's own folder, by its path in it.
-pub fn asset(relative: &str) -> PathBuf {
+pub(crate) fn asset(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
 /// The folder that holds all state: `ORCHESTRATION_LOCAL_DIR`, or `.local/` in the workspace.
-pub fn local_dir() -> PathBuf {
+pub(crate) fn local_dir() -> PathBuf {
     match crate::settings::setting("ORCHESTRATION_LOCAL_DIR") {
         Some(dir) => std::path::absolute(&dir).unwrap_or_else(|_| dir.into()),
         None => workspace().join(".local"),
@@ -26,21 +26,21 @@ pub fn local_dir() -> PathBuf {
 }
 
 /// A path under [`local_dir`], its parent made.
-pub fn local_path(relative: &str) -> Result<PathBuf> {
+pub(crate) fn local_path(relative: &str) -> Result<PathBuf> {
     let path = local_dir().join(relative);
     create_parent(&path)?;
     Ok(path)
 }
 
 /// A folder under [`local_dir`], made.
-pub fn local_folder(relative: &str) -> Result<PathBuf> {
+pub(crate) fn local_folder(relative: &str) -> Result<PathBuf> {
     let path = local_dir().join(relative);
     std::fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
     Ok(path)
 }
 
 /// Replaces a file as a whole, so that a reader never sees half of it.
-pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<()> {
+pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
 
@@ -56,7 +56,7 @@ pub fn write_file(path: &Path, text: &str, mode: u32) -> Result<()> {
 }
 
 /// Fails with one sentence when the disk below [`local_dir`] has less than `gib` GiB left.
-pub fn require_space(gib: u64) -> Result<()> {
+pub(crate) fn require_space(gib: u64) -> Result<()> {
     let dir = local_folder("")?;
     let disk = rustix::fs::statvfs(&dir).with_context(|| format!("cannot look at {}", dir.display()))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize) >> 30;
@@ -71,7 +71,7 @@ pub fn require_space(gib: u64) -> Result<()> {
 }
 
 /// A short name for a path, the same on every run.
-pub fn path_hash(path: &Path) -> String {
+pub(crate) fn path_hash(path: &Path) -> String {
     let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, path.as_os_str().as_encoded_bytes());
     id.simple().to_string().chars().take(12).collect()
 }

@@ -12,22 +12,22 @@ use anyhow::{Context, Result};
 const REACH: u16 = 200;
 
 /// Who has claimed which port in this process; the locked file tells other processes.
-static CLAIMS: Mutex<Option<HashMap<u16, Claim>>> = Mutex::new(None);
+static CLAIMS: Mutex<Option<HashMap<u16, PortClaim>>> = Mutex::new(None);
 
-struct Claim {
+struct PortClaim {
     service: String,
     _file: Option<File>,
 }
 
 /// A free loopback port for a service: `remembered` if it is free, else the first free one from `usual` on.
-pub fn choose(service: &str, remembered: Option<u16>, usual: u16) -> Result<u16> {
+pub(crate) fn choose(service: &str, remembered: Option<u16>, usual: u16) -> Result<u16> {
     let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
     let claims = claims.get_or_insert_default();
     choose_with(remembered, usual, |port| is_free(port) && claim(claims, port, service))
 }
 
 /// Claims a port, unless another service of this process or of another one has.
-fn claim(claims: &mut HashMap<u16, Claim>, port: u16, service: &str) -> bool {
+fn claim(claims: &mut HashMap<u16, PortClaim>, port: u16, service: &str) -> bool {
     if let Some(claim) = claims.get(&port) {
         return claim.service == service;
     }
@@ -38,12 +38,12 @@ fn claim(claims: &mut HashMap<u16, Claim>, port: u16, service: &str) -> bool {
     if file.as_ref().is_some_and(|file| file.try_lock().is_err()) {
         return false;
     }
-    claims.insert(port, Claim { service: service.to_owned(), _file: file });
+    claims.insert(port, PortClaim { service: service.to_owned(), _file: file });
     true
 }
 
 /// Whether nobody listens there on loopback.
-pub fn is_free(port: u16) -> bool {
+pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 

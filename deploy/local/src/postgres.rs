@@ -100,7 +100,7 @@ pub(crate) async fn copy_database(admin_url: &str, template: &str, name: &str) -
 }
 
 /// The same server and role, another database.
-pub fn database_url(url: &str, database: &str) -> Result<String> {
+pub(crate) fn database_url(url: &str, database: &str) -> Result<String> {
     let mut url =
         url::Url::parse(url).context("DATABASE_URL is no URL (postgres://user:password@host/database)")?;
     url.set_path(database);
@@ -154,10 +154,10 @@ struct Account {
 
 impl Home {
     /// The server refuses to run as root, so root hands it to another account, which must be able to reach it.
-    fn of(name: &str) -> Result<Home> {
+    fn of(name: &str) -> Result<Self> {
         let wanted = paths::local_dir().join(name);
         if !tools::is_root() {
-            return Ok(Home { folder: wanted, owner: None });
+            return Ok(Self { folder: wanted, owner: None });
         }
         let accounts = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
         let owner = ["postgres", "nobody"].into_iter().find_map(|user| Account::find(&accounts, user));
@@ -165,14 +165,11 @@ impl Home {
             "PostgreSQL does not run as root and there is no account `postgres` or `nobody` to hand it to: \
              make one (useradd --system postgres)",
         )?;
-        let folder = match everybody_may_pass(&paths::local_dir()) {
-            true => wanted,
-            false => {
-                let hash = paths::path_hash(&paths::local_dir());
-                Path::new("/var/lib").join(format!("orchestration-local-{hash}")).join(name)
-            }
+        let folder = if everybody_may_pass(&paths::local_dir()) { wanted } else {
+            let hash = paths::path_hash(&paths::local_dir());
+            Path::new("/var/lib").join(format!("orchestration-local-{hash}")).join(name)
         };
-        Ok(Home { folder, owner: Some(owner) })
+        Ok(Self { folder, owner: Some(owner) })
     }
 
     fn url(&self, port: u16) -> Result<String> {
@@ -209,10 +206,10 @@ impl Home {
 }
 
 impl Account {
-    fn find(passwd: &str, user: &str) -> Option<Account> {
+    fn find(passwd: &str, user: &str) -> Option<Self> {
         let line = passwd.lines().find(|line| line.split(':').next() == Some(user))?;
         let mut fields = line.split(':').skip(2);
-        Some(Account { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+        Some(Self { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
     }
 }
 
@@ -245,7 +242,7 @@ async fn launch(name: &str, home: &Home) -> Result<Launch> {
     ] {
         command.args(["-c", setting]);
     }
-    Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Fast })
+    Ok(Launch { command, port, timeout: Duration::from_secs(60), stop: Stop::Fast })
 }
 
 async fn initialise(programs: &Path, home: &Home, data: &Path) -> Result<()> {

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 /// A log longer than this is set aside (one older copy is kept) before a service writes on.
 const LOG_LIMIT_BYTES: u64 = 16 << 20;
 /// How long the number of an ended process may stay in use.
-const COLLECT_PATIENCE: Duration = Duration::from_secs(5);
+const REAP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One process, told apart from a later one with the same number by when it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub struct ProcessIdentity {
     /// Its number, which is its group's number too.
     pub pid: u32,
     /// When it started, in clock ticks since the machine did.
@@ -46,26 +46,26 @@ struct Stat {
     started: u64,
 }
 
-impl Identity {
+impl ProcessIdentity {
     /// Starts a command in a process group of its own, its output appended to `log`, its input empty.
-    pub fn spawn(command: &mut Command, log: &Path) -> Result<Identity> {
+    pub fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
         let output = open_log(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
-        let identity = Identity::of(child.id()).with_context(|| format!("{program} ended at once"))?;
+        let identity = Self::of(child.id()).with_context(|| format!("{program} ended at once"))?;
         // Collected as soon as it ends: a dead child that still has a number looks alive to PostgreSQL.
         std::thread::spawn(move || child.wait());
         Ok(identity)
     }
 
     /// The process that has this number now.
-    pub fn of(pid: u32) -> Option<Identity> {
-        stat(pid).map(|stat| Identity { pid, started: stat.started })
+    pub fn of(pid: u32) -> Option<Self> {
+        stat(pid).map(|stat| Self { pid, started: stat.started })
     }
 
     /// Processes that were started by the same command in the same folder, of which we have lost track.
-    pub fn orphans_of(command: &Command) -> Vec<Identity> {
+    pub fn orphans_of(command: &Command) -> Vec<Self> {
         let Some(folder) = command.get_current_dir() else { return Vec::new() };
         let words = std::iter::once(command.get_program()).chain(command.get_args()).take(3);
         let start: Vec<u8> = words.flat_map(|word| [word.as_encoded_bytes(), &[0]].concat()).collect();
@@ -77,7 +77,7 @@ impl Identity {
         };
         let leaders =
             all().filter(|pid| stat(*pid).is_some_and(|stat| stat.group == *pid && stat.state != 'Z'));
-        leaders.filter(is_one).filter_map(Identity::of).collect()
+        leaders.filter(is_one).filter_map(Self::of).collect()
     }
 
     /// Whether this very process is still at work (an ended one that nobody has collected is not).
@@ -85,16 +85,16 @@ impl Identity {
         stat(self.pid).is_some_and(|stat| stat.started == self.started && stat.state != 'Z')
     }
 
-    /// Ends the process and all it started: politely first, after `patience` at once.
-    pub async fn stop(&self, how: Stop, patience: Duration) -> Result<()> {
+    /// Ends the process and all it started: politely first, after `timeout` at once.
+    pub async fn stop(&self, how: Stop, timeout: Duration) -> Result<()> {
         let family = self.family();
-        for (how, patience) in [(how, patience), (Stop::Kill, Duration::from_secs(10))] {
+        for (how, timeout) in [(how, timeout), (Stop::Kill, Duration::from_secs(10))] {
             for member in &family {
                 member.signal(how, member == self);
             }
-            if within(patience, || !family.iter().any(Identity::is_running)).await {
+            if within(timeout, || !family.iter().any(Self::is_running)).await {
                 // Its number may linger until its parent, perhaps a slow init, has collected it.
-                within(COLLECT_PATIENCE, || Identity::of(self.pid) != Some(*self)).await;
+                within(REAP_TIMEOUT, || Self::of(self.pid) != Some(*self)).await;
                 return Ok(());
             }
         }
@@ -120,8 +120,8 @@ impl Identity {
     /// The leader, its group, and whom they started (PostgreSQL's children have groups of their own); only those
     /// that live. A group's number is not given out again while one of the group lives, so another process under
     /// the leader's number means that the whole group is gone.
-    fn family(&self) -> Vec<Identity> {
-        if Identity::of(self.pid).is_some_and(|now| now != *self) {
+    fn family(&self) -> Vec<Self> {
+        if Self::of(self.pid).is_some_and(|now| now != *self) {
             return Vec::new();
         }
         let living: Vec<(u32, Stat)> = all().filter_map(|pid| Some((pid, stat(pid)?))).collect();
@@ -138,7 +138,7 @@ impl Identity {
                     |pid: &u32| living.iter().find(|(other, _)| other == pid).map(|(_, stat)| stat.started);
                 return family
                     .iter()
-                    .filter_map(|pid| Some(Identity { pid: *pid, started: started(pid)? }))
+                    .filter_map(|pid| Some(Self { pid: *pid, started: started(pid)? }))
                     .collect();
             }
             family.extend(more);
@@ -147,8 +147,8 @@ impl Identity {
 }
 
 /// Whether something comes true in time.
-async fn within(patience: Duration, come_true: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + patience;
+async fn within(timeout: Duration, come_true: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + timeout;
     while !come_true() {
         if Instant::now() >= deadline {
             return false;
@@ -159,7 +159,7 @@ async fn within(patience: Duration, come_true: impl Fn() -> bool) -> bool {
 }
 
 /// The last lines of a log, for a message.
-pub fn log_tail(log: &Path, lines: usize) -> String {
+pub(crate) fn log_tail(log: &Path, lines: usize) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();
@@ -210,9 +210,9 @@ mod tests {
 
     #[test]
     fn another_process_with_our_number_is_not_ours() {
-        let me = Identity::of(std::process::id()).unwrap();
+        let me = ProcessIdentity::of(std::process::id()).unwrap();
         assert!(me.is_running());
-        let stranger = Identity { started: me.started + 1, ..me };
+        let stranger = ProcessIdentity { started: me.started + 1, ..me };
         assert!(!stranger.is_running());
         assert!(stranger.family().is_empty());
     }
@@ -227,16 +227,16 @@ mod tests {
             command.args(["-c", &script]).current_dir(std::env::temp_dir());
             command
         };
-        let process = Identity::spawn(&mut same(), &log).unwrap();
+        let process = ProcessIdentity::spawn(&mut same(), &log).unwrap();
         while !log_tail(&log, 1).contains("up") {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert!(process.family().len() >= 2);
-        assert_eq!(Identity::orphans_of(&same()), [process]);
+        assert_eq!(ProcessIdentity::orphans_of(&same()), [process]);
         // Others may well run a shell there.
         let mut other = Command::new("bash");
         for other in [same().current_dir("/proc"), other.current_dir(std::env::temp_dir())] {
-            assert!(!Identity::orphans_of(other).contains(&process));
+            assert!(!ProcessIdentity::orphans_of(other).contains(&process));
         }
         process.stop(Stop::Leader, Duration::from_millis(200)).await.unwrap();
         assert!(!process.is_running());

@@ -9,7 +9,7 @@ use base64::Engine;
 use serde_json::Value;
 
 use crate::airflow::{AirflowServer, airflow};
-use crate::env_file::{self, Settings};
+use crate::env_file::{self, DemoSettings};
 use crate::kafka::kafka;
 use crate::postgres::{ensure_database, external_postgres, postgres};
 use crate::process::Stop;
@@ -25,7 +25,7 @@ const WORKER_DATABASE_URL: &str = "ORCHESTRATION_WORKER_DATABASE_URL";
 const API_DATABASE_URL: &str = "ORCHESTRATION_API_DATABASE_URL";
 
 /// Writes `.local/demo.env` with what the worker and the API need; what else it holds stays.
-pub async fn prepare_settings(kafka: &str, airflow: &AirflowServer) -> Result<Settings> {
+pub(crate) async fn prepare_settings(kafka: &str, airflow: &AirflowServer) -> Result<DemoSettings> {
     let admin_url = postgres().await?;
     let mut settings = env_file::read()?;
     let database_url = match external_postgres() {
@@ -62,7 +62,7 @@ pub async fn prepare_settings(kafka: &str, airflow: &AirflowServer) -> Result<Se
 }
 
 /// Everything that a binary of ours needs to be started: the real parts, the settings, the build, the schema.
-pub async fn ready() -> Result<Settings> {
+pub(crate) async fn ready() -> Result<DemoSettings> {
     // First, since nothing else takes so little time to find missing.
     postgres().await?;
     let settings = prepare_settings(&kafka().await?, &airflow().await?).await?;
@@ -72,12 +72,12 @@ pub async fn ready() -> Result<Settings> {
 }
 
 /// Brings the database's schema up to date.
-pub async fn migrate(settings: &Settings) -> Result<()> {
+pub(crate) async fn migrate(settings: &DemoSettings) -> Result<()> {
     administer(settings, &["migrate"]).await.context("the database cannot be migrated").map(drop)
 }
 
 /// Builds both binaries, cargo's own output shown; with the features that this very program was built with.
-pub async fn build() -> Result<()> {
+pub(crate) async fn build() -> Result<()> {
     let mut command = cargo();
     command.args(["build", "--bin", "orchestration-api", "--bin", "orchestration-worker"]);
     if binary_folder()?.ends_with("release") {
@@ -109,10 +109,7 @@ fn last_change(places: &[PathBuf]) -> SystemTime {
     let below = |place: &PathBuf| -> Vec<PathBuf> {
         std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     };
-    let youngest = places.iter().map(|place| match place.is_dir() {
-        true => last_change(&below(place)),
-        false => modified(place).unwrap_or(SystemTime::UNIX_EPOCH),
-    });
+    let youngest = places.iter().map(|place| if place.is_dir() { last_change(&below(place)) } else { modified(place).unwrap_or(SystemTime::UNIX_EPOCH) });
     youngest.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
@@ -121,7 +118,7 @@ fn modified(file: &Path) -> Option<SystemTime> {
 }
 
 /// Cargo, on this workspace.
-pub fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::workspace()).stdin(Stdio::null());
     // What cargo told this program about itself would look to build scripts like a change, and cost minutes.
@@ -140,21 +137,21 @@ fn is_about_a_package(name: &str) -> bool {
 }
 
 /// Runs the API's binary with these arguments; the JSON it prints.
-pub async fn command_line(settings: &Settings, arguments: &[&str]) -> Result<Value> {
+pub(crate) async fn command_line(settings: &DemoSettings, arguments: &[&str]) -> Result<Value> {
     let arguments: Vec<&str> = std::iter::once("--json").chain(arguments.iter().copied()).collect();
     let said = administer(settings, &arguments).await?;
     serde_json::from_str(&said)
         .with_context(|| format!("`orchestration-api {}` said no JSON", arguments.join(" ")))
 }
 
-async fn administer(settings: &Settings, arguments: &[&str]) -> Result<String> {
+async fn administer(settings: &DemoSettings, arguments: &[&str]) -> Result<String> {
     let mut command = command(&binary_folder()?.join("orchestration-api"), settings)?;
     command.args(arguments);
     tools::run(command).await
 }
 
 /// Starts the API unless it runs; its port. A port that is asked for is the one or none.
-pub async fn start_api(settings: &Settings, wanted: Option<u16>) -> Result<u16> {
+pub(crate) async fn start_api(settings: &DemoSettings, wanted: Option<u16>) -> Result<u16> {
     let service = LocalService::named("api");
     let elsewhere = |port: u16| service.running().is_some_and(|record| record.port != port);
     if is_outdated(&service) || wanted.is_some_and(elsewhere) {
@@ -171,13 +168,13 @@ pub async fn start_api(settings: &Settings, wanted: Option<u16>) -> Result<u16> 
         let mut command =
             command_as(API_DATABASE_URL, &binary_folder()?.join("orchestration-api"), settings)?;
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]);
-        Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Group })
+        Ok(Launch { command, port, timeout: Duration::from_secs(60), stop: Stop::Group })
     };
     Ok(service.ensure(prepare, api_is_healthy).await?.port)
 }
 
 /// Starts the worker unless it runs; the port of its metrics.
-pub async fn start_worker(settings: &Settings) -> Result<u16> {
+pub(crate) async fn start_worker(settings: &DemoSettings) -> Result<u16> {
     let service = LocalService::named("worker");
     if is_outdated(&service) {
         service.stop().await?;
@@ -187,7 +184,7 @@ pub async fn start_worker(settings: &Settings) -> Result<u16> {
         let mut command =
             command_as(WORKER_DATABASE_URL, &binary_folder()?.join("orchestration-worker"), settings)?;
         command.arg("run").env("ORCHESTRATION_METRICS_LISTEN", format!("127.0.0.1:{port}"));
-        Ok(Launch { command, port, patience: Duration::from_secs(60), stop: Stop::Group })
+        Ok(Launch { command, port, timeout: Duration::from_secs(60), stop: Stop::Group })
     };
     Ok(service.ensure(prepare, worker_is_healthy).await?.port)
 }
@@ -216,14 +213,14 @@ fn is_outdated(service: &LocalService) -> bool {
     binary.is_ok_and(|path| path.to_string_lossy().ends_with(" (deleted)"))
 }
 
-fn command(binary: &Path, settings: &Settings) -> Result<Command> {
+fn command(binary: &Path, settings: &DemoSettings) -> Result<Command> {
     let mut command = Command::new(binary);
     command.current_dir(paths::local_folder("")?).envs(settings);
     Ok(command)
 }
 
 /// The same with the role whose URL this setting holds, if there is one.
-fn command_as(database_url: &str, binary: &Path, settings: &Settings) -> Result<Command> {
+fn command_as(database_url: &str, binary: &Path, settings: &DemoSettings) -> Result<Command> {
     let mut command = command(binary, settings)?;
     if let Some(url) = settings.get(database_url) {
         command.env("DATABASE_URL", url);

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Says something that goes on below the current step.
-pub fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     line(&format!("        {text}"));
 }
 
@@ -23,7 +23,7 @@ pub fn print(text: &str) {
 }
 
 /// A row of steps, counted and timed.
-pub struct Steps {
+pub(crate) struct Steps {
     began: Instant,
     total: usize,
     done: usize,
@@ -32,12 +32,12 @@ pub struct Steps {
 
 impl Steps {
     /// So many steps from now.
-    pub fn new(total: usize) -> Steps {
-        Steps { began: Instant::now(), total, done: 0, bar: None }
+    pub(crate) fn new(total: usize) -> Self {
+        Self { began: Instant::now(), total, done: 0, bar: None }
     }
 
     /// Ends the step before and begins the next.
-    pub fn next(&mut self, text: &str) {
+    pub(crate) fn next(&mut self, text: &str) {
         self.finish();
         self.done += 1;
         let elapsed = self.began.elapsed().as_secs();
@@ -53,14 +53,14 @@ impl Steps {
     }
 
     /// Stops turning during this step, for a program that shows its own progress.
-    pub fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }
 
     /// Ends the last step; returns the seconds since the first.
-    pub fn finish(&mut self) -> u64 {
+    pub(crate) fn finish(&mut self) -> u64 {
         self.pause();
         self.began.elapsed().as_secs()
     }

@@ -24,7 +24,7 @@ pub struct RoleUrls {
 impl RoleUrls {
     /// The roles of a database whose names begin with `prefix`. Their passwords follow from that of `url`, so that
     /// every process here knows them.
-    pub fn of(url: &str, prefix: &str) -> Result<RoleUrls> {
+    pub fn of(url: &str, prefix: &str) -> Result<Self> {
         let role = |part: &str| {
             let name = format!("{prefix}_{part}");
             let mut url = parse(url)?;
@@ -37,7 +37,7 @@ impl RoleUrls {
                 Err(()) => bail!("DATABASE_URL names no server to make roles on"),
             }
         };
-        Ok(RoleUrls { owner: role("owner")?, worker: role("worker")?, api: role("api")? })
+        Ok(Self { owner: role("owner")?, worker: role("worker")?, api: role("api")? })
     }
 
     /// Makes them, as whoever `admin_url` lets in there, or gives them their passwords again.

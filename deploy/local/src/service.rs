@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::process::{self, Identity, Stop};
+use crate::process::{self, ProcessIdentity, Stop};
 use crate::{paths, ports, progress};
 
 /// How long one process waits for another that is preparing the same service (a first installation included).
-const LOCK_PATIENCE: Duration = Duration::from_secs(900);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long a running service may be silent (it may be recovering) before it is started anew.
-const SILENCE_PATIENCE: Duration = Duration::from_secs(20);
+const UNRESPONSIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a service may take to end before it is killed.
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A service by its name, which also names its log, its lock and its folder under `.local/`.
 #[derive(Clone, Debug)]
@@ -28,9 +28,9 @@ pub struct LocalService {
 
 /// What is remembered of a service between our runs, the port also after it stopped.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
+pub struct ServiceRecord {
     /// The process that leads its group.
-    pub process: Identity,
+    pub process: ProcessIdentity,
     /// Its loopback port.
     pub port: u16,
     /// How it is asked to end.
@@ -44,25 +44,25 @@ pub struct Launch {
     /// The loopback port it will listen on.
     pub port: u16,
     /// How long it may take until it is healthy.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// How it is asked to end.
     pub stop: Stop,
 }
 
 impl LocalService {
     /// The service of this name.
-    pub fn named(name: impl Into<String>) -> LocalService {
-        LocalService { name: name.into() }
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into() }
     }
 
     /// Every service that was ever started here, those that others rest on last.
-    pub fn all() -> Vec<LocalService> {
+    pub fn all() -> Vec<Self> {
         let entries = std::fs::read_dir(paths::local_dir().join("run")).into_iter().flatten().flatten();
         let files = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<String> =
             files.filter_map(|file| Some(file.strip_suffix(".json")?.to_owned())).collect();
         names.sort_by_key(|name| (name.starts_with("postgres"), name.starts_with("kafka"), name.clone()));
-        names.into_iter().map(LocalService::named).collect()
+        names.into_iter().map(Self::named).collect()
     }
 
     /// The service's log file.
@@ -71,12 +71,12 @@ impl LocalService {
     }
 
     /// What is remembered of it, running or not.
-    pub fn record(&self) -> Option<Record> {
+    pub fn record(&self) -> Option<ServiceRecord> {
         serde_json::from_str(&std::fs::read_to_string(self.record_path()).ok()?).ok()
     }
 
     /// What is remembered of it, if it runs.
-    pub fn running(&self) -> Option<Record> {
+    pub fn running(&self) -> Option<ServiceRecord> {
         self.record().filter(|record| record.process.is_running())
     }
 
@@ -92,7 +92,7 @@ impl LocalService {
         &self,
         prepare: impl AsyncFnOnce() -> Result<Launch>,
         healthy: impl AsyncFn(u16) -> bool,
-    ) -> Result<Record> {
+    ) -> Result<ServiceRecord> {
         if let Some(record) = self.running()
             && healthy(record.port).await
         {
@@ -100,7 +100,7 @@ impl LocalService {
         }
         let _lock = self.lock().await?;
         if let Some(record) = self.running() {
-            if wait_healthy(&record, SILENCE_PATIENCE, &healthy).await {
+            if wait_healthy(&record, UNRESPONSIVE_TIMEOUT, &healthy).await {
                 return Ok(record);
             }
             progress::note(&format!("{} runs but does not answer: starting it anew", self.name));
@@ -131,37 +131,34 @@ impl LocalService {
         lock(&self.name).await
     }
 
-    async fn start(&self, mut launch: Launch, healthy: impl AsyncFn(u16) -> bool) -> Result<Record> {
+    async fn start(&self, mut launch: Launch, healthy: impl AsyncFn(u16) -> bool) -> Result<ServiceRecord> {
         let began = Instant::now();
         let log = paths::local_path(&format!("log/{}.log", self.name))?;
         // Left over when the record was deleted: it still holds the data folder.
-        for orphan in Identity::orphans_of(&launch.command) {
-            orphan.stop(launch.stop, STOP_PATIENCE).await?;
+        for orphan in ProcessIdentity::orphans_of(&launch.command) {
+            orphan.stop(launch.stop, STOP_TIMEOUT).await?;
         }
         let mut record = self.spawn(&mut launch, &log)?;
-        let mut well = wait_healthy(&record, launch.patience, &healthy).await;
+        let mut well = wait_healthy(&record, launch.timeout, &healthy).await;
         if !well && !record.process.is_running() {
             // What a killed one held (memory, a lock) may be free only now.
             tokio::time::sleep(Duration::from_secs(1)).await;
             record = self.spawn(&mut launch, &log)?;
-            well = wait_healthy(&record, launch.patience, &healthy).await;
+            well = wait_healthy(&record, launch.timeout, &healthy).await;
         }
         if well {
             let seconds = began.elapsed().as_secs_f64();
             progress::note(&format!("{} answers on port {} after {seconds:.1} s", self.name, record.port));
             return Ok(record);
         }
-        let end = match record.process.is_running() {
-            true => format!("did not answer within {} s", launch.patience.as_secs()),
-            false => "ended while it started".to_owned(),
-        };
+        let end = if record.process.is_running() { format!("did not answer within {} s", launch.timeout.as_secs()) } else { "ended while it started".to_owned() };
         self.end_process().await?;
         bail!("{} {end}; its log {} ends with:\n{}", self.name, log.display(), process::log_tail(&log, 10))
     }
 
-    fn spawn(&self, launch: &mut Launch, log: &Path) -> Result<Record> {
-        let process = Identity::spawn(&mut launch.command, log)?;
-        let record = Record { process, port: launch.port, stop: launch.stop };
+    fn spawn(&self, launch: &mut Launch, log: &Path) -> Result<ServiceRecord> {
+        let process = ProcessIdentity::spawn(&mut launch.command, log)?;
+        let record = ServiceRecord { process, port: launch.port, stop: launch.stop };
         // Written before it is healthy, so that it can be stopped even if we are interrupted now.
         paths::write_file(&self.record_path(), &serde_json::to_string(&record)?, 0o644)?;
         Ok(record)
@@ -169,7 +166,7 @@ impl LocalService {
 
     async fn end_process(&self) -> Result<()> {
         match self.record() {
-            Some(record) => record.process.stop(record.stop, STOP_PATIENCE).await,
+            Some(record) => record.process.stop(record.stop, STOP_TIMEOUT).await,
             None => Ok(()),
         }
     }
@@ -180,11 +177,11 @@ impl LocalService {
 }
 
 /// An exclusive lock by name among all processes of this workspace, held until it is dropped.
-pub async fn lock(name: &str) -> Result<File> {
+pub(crate) async fn lock(name: &str) -> Result<File> {
     let path = paths::local_path(&format!("run/{name}.lock"))?;
     let file = File::options().create(true).append(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     // Tried again and again rather than waited for: the holder may be another task on this very thread.
     loop {
         match file.try_lock() {
@@ -199,8 +196,12 @@ pub async fn lock(name: &str) -> Result<File> {
     }
 }
 
-async fn wait_healthy(record: &Record, patience: Duration, healthy: &impl AsyncFn(u16) -> bool) -> bool {
-    let deadline = Instant::now() + patience;
+async fn wait_healthy(
+    record: &ServiceRecord,
+    timeout: Duration,
+    healthy: &impl AsyncFn(u16) -> bool,
+) -> bool {
+    let deadline = Instant::now() + timeout;
     while record.process.is_running() && Instant::now() < deadline {
         if healthy(record.port).await {
             return true;

@@ -10,7 +10,7 @@ use crate::{kafka, postgres, product};
 
 /// What `cargo local` can start and stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Part {
+pub enum Component {
     /// The database.
     Postgres,
     /// The event log.
@@ -25,7 +25,7 @@ pub enum Part {
 
 /// One line of `cargo local status`.
 #[derive(Debug, Serialize)]
-pub struct PartStatus {
+pub struct ComponentStatus {
     /// The part, or the service for one that a test started besides.
     pub name: String,
     /// The process, if it is ours and runs.
@@ -38,65 +38,66 @@ pub struct PartStatus {
     pub healthy: bool,
 }
 
-impl Part {
+impl Component {
     /// In the order they are started.
-    pub const ALL: [Part; 5] = [Part::Postgres, Part::Kafka, Part::Airflow, Part::Worker, Part::Api];
+    pub const ALL: [Self; 5] =
+        [Self::Postgres, Self::Kafka, Self::Airflow, Self::Worker, Self::Api];
 
     /// The service that plays this part.
     pub fn service(self) -> LocalService {
         LocalService::named(match self {
-            Part::Postgres => "postgres",
-            Part::Kafka => "kafka",
-            Part::Airflow => "airflow",
-            Part::Worker => "worker",
-            Part::Api => "api",
+            Self::Postgres => "postgres",
+            Self::Kafka => "kafka",
+            Self::Airflow => "airflow",
+            Self::Worker => "worker",
+            Self::Api => "api",
         })
     }
 
     /// Makes sure that it runs, and what it rests on.
     pub async fn start(self) -> Result<()> {
         match self {
-            Part::Postgres => postgres::postgres().await.map(drop),
-            Part::Kafka => kafka::kafka().await.map(drop),
-            Part::Airflow => airflow::airflow().await.map(drop),
-            Part::Worker => product::start_worker(&product::ready().await?).await.map(drop),
-            Part::Api => product::start_api(&product::ready().await?, None).await.map(drop),
+            Self::Postgres => postgres::postgres().await.map(drop),
+            Self::Kafka => kafka::kafka().await.map(drop),
+            Self::Airflow => airflow::airflow().await.map(drop),
+            Self::Worker => product::start_worker(&product::ready().await?).await.map(drop),
+            Self::Api => product::start_api(&product::ready().await?, None).await.map(drop),
         }
     }
 
     /// Where it is, if somebody else runs it.
     fn external(self) -> Option<String> {
         match self {
-            Part::Postgres => postgres::external_postgres(),
-            Part::Kafka => kafka::external_kafka(),
-            Part::Airflow => airflow::external_airflow(),
-            Part::Worker | Part::Api => None,
+            Self::Postgres => postgres::external_postgres(),
+            Self::Kafka => kafka::external_kafka(),
+            Self::Airflow => airflow::external_airflow(),
+            Self::Worker | Self::Api => None,
         }
     }
 
     async fn is_healthy(self, external: Option<&str>, port: u16) -> bool {
         let here = format!("127.0.0.1:{port}");
         match self {
-            Part::Postgres => match external {
+            Self::Postgres => match external {
                 Some(url) => postgres::answers(url.to_owned()).await,
                 None => postgres::is_healthy("postgres", port).await,
             },
-            Part::Kafka => kafka::any_answers(external.unwrap_or(&here)).await,
-            Part::Airflow => {
+            Self::Kafka => kafka::any_answers(external.unwrap_or(&here)).await,
+            Self::Airflow => {
                 let url = external.map_or_else(|| format!("http://{here}"), str::to_owned);
                 airflow::is_healthy(&url, AirflowVersion::V3_3, AirflowRole::Full).await
             }
-            Part::Worker => product::worker_is_healthy(port).await,
-            Part::Api => product::api_is_healthy(port).await,
+            Self::Worker => product::worker_is_healthy(port).await,
+            Self::Api => product::api_is_healthy(port).await,
         }
     }
 
-    async fn status(self) -> PartStatus {
+    async fn status(self) -> ComponentStatus {
         let service = self.service();
         if let Some(external) = self.external() {
             let healthy = self.is_healthy(Some(&external), 0).await;
             let address = Some(host_and_port(&external));
-            return PartStatus { name: service.name, pid: None, address, log: None, healthy };
+            return ComponentStatus { name: service.name, pid: None, address, log: None, healthy };
         }
         match service.running() {
             Some(record) => {
@@ -108,8 +109,8 @@ impl Part {
 }
 
 /// How every part is, and every service that a test started besides.
-pub async fn status() -> Result<Vec<PartStatus>> {
-    let [postgres, kafka, airflow, worker, api] = Part::ALL.map(Part::status);
+pub async fn status() -> Result<Vec<ComponentStatus>> {
+    let [postgres, kafka, airflow, worker, api] = Component::ALL.map(Component::status);
     let (postgres, kafka, airflow, worker, api) = tokio::join!(postgres, kafka, airflow, worker, api);
     let mut all = vec![postgres, kafka, airflow, worker, api];
     for service in LocalService::all() {
@@ -123,7 +124,7 @@ pub async fn status() -> Result<Vec<PartStatus>> {
 }
 
 /// The same for people.
-pub fn table(all: &[PartStatus]) -> String {
+pub fn table(all: &[ComponentStatus]) -> String {
     let row = |cells: [&str; 5]| {
         let [name, state, pid, address, log] = cells;
         format!("{name:<18} {state:<9} {pid:>8}  {address:<22} {log}").trim_end().to_owned()
@@ -142,15 +143,15 @@ pub fn table(all: &[PartStatus]) -> String {
     lines.join("\n")
 }
 
-fn ours(service: LocalService, pid: Option<u32>, port: u16, healthy: bool) -> PartStatus {
+fn ours(service: LocalService, pid: Option<u32>, port: u16, healthy: bool) -> ComponentStatus {
     let log = Some(service.log().to_string_lossy().into_owned());
-    PartStatus { name: service.name, pid, address: Some(format!("127.0.0.1:{port}")), log, healthy }
+    ComponentStatus { name: service.name, pid, address: Some(format!("127.0.0.1:{port}")), log, healthy }
 }
 
-fn absent(service: LocalService) -> PartStatus {
+fn absent(service: LocalService) -> ComponentStatus {
     let log = service.log();
     let log = log.exists().then(|| log.to_string_lossy().into_owned());
-    PartStatus { name: service.name, pid: None, address: None, log, healthy: false }
+    ComponentStatus { name: service.name, pid: None, address: None, log, healthy: false }
 }
 
 /// Of a URL or of a plain list of addresses, without anything secret.
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn the_table_tells_unwell_from_stopped() {
-        let part = |pid, healthy| PartStatus { name: "api".into(), pid, address: None, log: None, healthy };
+        let part =
+            |pid, healthy| ComponentStatus { name: "api".into(), pid, address: None, log: None, healthy };
         let table = table(&[part(Some(7), false), part(None, false), part(None, true)]);
         let states: Vec<&str> =
             table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();

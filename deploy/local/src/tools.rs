@@ -8,24 +8,24 @@ use anyhow::{Context, Result, bail};
 use crate::{paths, progress, service};
 
 /// The first executable of this name on `PATH`.
-pub fn on_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| is_executable(path))
 }
 
 /// Whether there is a file here that may be run.
-pub fn is_executable(path: &Path) -> bool {
+pub(crate) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
 /// Whether we may do everything here.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Runs a command to its end without blocking the runtime; its output, or a sentence with the end of what it said.
-pub async fn run(mut command: Command) -> Result<String> {
+pub(crate) async fn run(mut command: Command) -> Result<String> {
     let shown = show(&command);
     command.stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output()).await?;
@@ -41,7 +41,7 @@ pub async fn run(mut command: Command) -> Result<String> {
 }
 
 /// A package of the system's, by `apt-get` when we are root; else a sentence that asks for it.
-pub async fn install_package(package: &str, purpose: &str) -> Result<()> {
+pub(crate) async fn install_package(package: &str, purpose: &str) -> Result<()> {
     let Some(apt) = on_path("apt-get").filter(|_| is_root()) else {
         bail!("{purpose} is missing: install it (on Debian or Ubuntu: sudo apt-get install {package})");
     };
@@ -71,7 +71,7 @@ pub async fn program_of(name: &str, package: &str) -> Result<PathBuf> {
 }
 
 /// `uv`, from `PATH` or installed into a virtual environment of its own under `.local/`.
-pub async fn uv() -> Result<PathBuf> {
+pub(crate) async fn uv() -> Result<PathBuf> {
     if let Some(uv) = on_path("uv") {
         return Ok(uv);
     }

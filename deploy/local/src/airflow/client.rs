@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// How long one answer may take where much else goes on.
-const PATIENCE: Duration = Duration::from_secs(300);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A REST API of Airflow's, and with it the way to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +38,13 @@ pub struct AirflowServer {
     pub database_url: Option<String>,
     /// Where DAG files are put; known of our own servers.
     pub dags_folder: Option<PathBuf>,
-    session: Arc<OnceCell<Session>>,
+    session: Arc<OnceCell<AirflowSession>>,
 }
 
 /// One login, shared by the copies of an [`Airflow`]. Made when first used, since connections do not survive the
 /// runtime they were made in and every test has its own.
 #[derive(Debug)]
-struct Session {
+struct AirflowSession {
     client: Client,
     /// None where every request carries the password.
     token: Option<String>,
@@ -53,18 +53,18 @@ struct Session {
 impl AirflowApi {
     fn path(self) -> &'static str {
         match self {
-            AirflowApi::V1 => "api/v1",
-            AirflowApi::V2 => "api/v2",
+            Self::V1 => "api/v1",
+            Self::V2 => "api/v2",
         }
     }
 }
 
 impl AirflowServer {
     /// An Airflow 3 that somebody else runs.
-    pub fn at(url: String, username: String, password: String) -> AirflowServer {
+    pub fn at(url: String, username: String, password: String) -> Self {
         let (url, api) = (url.trim_end_matches('/').to_owned(), AirflowApi::V2);
         let session = Arc::default();
-        AirflowServer {
+        Self {
             url,
             api,
             username,
@@ -81,20 +81,20 @@ impl AirflowServer {
         self.get("dags?limit=1").await.map(drop)
     }
 
-    async fn session(&self) -> Result<&Session> {
+    async fn session(&self) -> Result<&AirflowSession> {
         self.session.get_or_try_init(|| self.log_in()).await
     }
 
-    async fn log_in(&self) -> Result<Session> {
+    async fn log_in(&self) -> Result<AirflowSession> {
         let client = client()?;
         if self.api == AirflowApi::V1 {
-            return Ok(Session { client, token: None });
+            return Ok(AirflowSession { client, token: None });
         }
         let login = json!({"username": self.username, "password": self.password});
         let request = client.post(format!("{}/auth/token", self.url)).json(&login);
         let (status, body) = send(request).await?;
         match body["access_token"].as_str() {
-            Some(token) => Ok(Session { client, token: Some(token.to_owned()) }),
+            Some(token) => Ok(AirflowSession { client, token: Some(token.to_owned()) }),
             None => bail!("Airflow at {} refuses the login: {status} {body}", self.url),
         }
     }
@@ -156,9 +156,9 @@ impl AirflowServer {
     }
 
     /// Waits until Airflow has read a DAG's file.
-    pub async fn wait_for_dag(&self, dag_id: &str, patience: Duration) -> Result<()> {
+    pub async fn wait_for_dag(&self, dag_id: &str, timeout: Duration) -> Result<()> {
         let path = format!("dags/{dag_id}");
-        wait(patience, &format!("the DAG {dag_id} to appear"), async || {
+        wait(timeout, &format!("the DAG {dag_id} to appear"), async || {
             let (status, _) = self.request(Method::GET, &path, None).await?;
             Ok((status == StatusCode::OK).then_some(()))
         })
@@ -166,9 +166,9 @@ impl AirflowServer {
     }
 
     /// Waits until a run has ended; returns its state, `success` or `failed`.
-    pub async fn wait_for_run(&self, dag_id: &str, run_id: &str, patience: Duration) -> Result<String> {
+    pub async fn wait_for_run(&self, dag_id: &str, run_id: &str, timeout: Duration) -> Result<String> {
         let path = format!("dags/{dag_id}/dagRuns/{run_id}");
-        wait(patience, &format!("the run {run_id} of {dag_id} to end"), async || {
+        wait(timeout, &format!("the run {run_id} of {dag_id} to end"), async || {
             let run = self.get(&path).await?;
             let state = run["state"].as_str().unwrap_or_default();
             Ok(["success", "failed"].contains(&state).then(|| state.to_owned()))
@@ -196,14 +196,14 @@ pub(super) async fn health(url: &str, api: AirflowApi) -> Option<Value> {
     status.is_success().then_some(body)
 }
 
-async fn wait<T>(patience: Duration, what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + patience;
+async fn wait<T>(timeout: Duration, what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + timeout;
     loop {
         if let Some(found) = look().await? {
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            bail!("waited {} s in vain for {what}", patience.as_secs());
+            bail!("waited {} s in vain for {what}", timeout.as_secs());
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -218,5 +218,5 @@ async fn send(request: RequestBuilder) -> Result<(StatusCode, Value)> {
 
 fn client() -> Result<Client> {
     let builder = Client::builder().no_proxy().connect_timeout(Duration::from_secs(3));
-    Ok(builder.timeout(PATIENCE).build()?)
+    Ok(builder.timeout(REQUEST_TIMEOUT).build()?)
 }

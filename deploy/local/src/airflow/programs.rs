@@ -14,21 +14,21 @@ use crate::postgres::{connect, copy_database, ensure_database, local_postgres};
 use crate::{paths, progress, tools};
 
 /// How long a start may take on a busy machine.
-pub(super) const START_PATIENCE: Duration = Duration::from_secs(1200);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(1200);
 
 /// The programs of a server.
-pub(super) struct Programs {
+pub(super) struct AirflowPrograms {
     name: String,
     version: AirflowVersion,
     environment: PathBuf,
     folder: PathBuf,
     port: u16,
-    secrets: Secrets,
+    secrets: AirflowSecrets,
 }
 
 /// What an instance was given when it was first made, and keeps.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Secrets {
+pub(super) struct AirflowSecrets {
     pub admin: String,
     pub viewer: String,
     jwt: String,
@@ -36,30 +36,30 @@ pub(super) struct Secrets {
     fernet: String,
 }
 
-impl Programs {
+impl AirflowPrograms {
     /// Those of the server that listens on this port, or will.
-    pub async fn of(setup: &AirflowSetup, port: u16) -> Result<Programs> {
+    pub(super) async fn of(setup: &AirflowSetup, port: u16) -> Result<Self> {
         let name = setup.name.clone();
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
             bail!("{name:?} cannot name an Airflow: use letters, digits and -");
         }
         let folder = paths::local_folder(&name)?;
-        let secrets = Secrets::of(&folder)?;
+        let secrets = AirflowSecrets::of(&folder)?;
         let environment = setup.version.environment().await?;
-        Ok(Programs { name, version: setup.version, environment, folder, port, secrets })
+        Ok(Self { name, version: setup.version, environment, folder, port, secrets })
     }
 
-    pub fn dags_folder(&self) -> PathBuf {
+    pub(super) fn dags_folder(&self) -> PathBuf {
         self.folder.join("dags")
     }
 
     /// Airflow's own command line.
-    pub fn airflow(&self, database: &str) -> Command {
+    pub(super) fn airflow(&self, database: &str) -> Command {
         self.command(&self.environment.join("bin/airflow"), database)
     }
 
     /// Any program among Airflow's; nobody's settings of another Airflow, nor our own database, reach it.
-    pub fn command(&self, program: &Path, database: &str) -> Command {
+    pub(super) fn command(&self, program: &Path, database: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.folder).env_clear().envs(inherited());
         command.env("PATH", search_path(&self.environment));
@@ -71,14 +71,14 @@ impl Programs {
     }
 
     /// The database of this server, with what was ever in it.
-    pub async fn kept_database(&self) -> Result<String> {
+    pub(super) async fn kept_database(&self) -> Result<String> {
         let database = database(&self.name).await?;
         self.migrate(&database).await?;
         Ok(database)
     }
 
     /// The same without any history: a copy of one that is kept for it.
-    pub async fn blank_database(&self) -> Result<String> {
+    pub(super) async fn blank_database(&self) -> Result<String> {
         let template = format!("{}-blank", self.name);
         self.migrate(&database(&template).await?).await?;
         copy_database(&local_postgres().await?, &in_sql(&template), &in_sql(&self.name)).await
@@ -109,7 +109,7 @@ impl Programs {
         let mut roles = self.airflow(database);
         roles.arg("sync-perm");
         tools::run(roles).await?;
-        let Secrets { admin, viewer, .. } = &self.secrets;
+        let AirflowSecrets { admin, viewer, .. } = &self.secrets;
         for (name, role, password) in [("admin", "Admin", admin), ("viewer", "Viewer", viewer)] {
             let mut create = self.airflow(database);
             create.args(["users", "create", "--username", name, "--role", role, "--password", password]);
@@ -135,7 +135,7 @@ impl Programs {
     }
 
     /// Airflow 3 reads them from a file.
-    pub fn write_passwords(&self) -> Result<()> {
+    pub(super) fn write_passwords(&self) -> Result<()> {
         let users = serde_json::json!({"admin": self.secrets.admin, "viewer": self.secrets.viewer});
         paths::write_file(&self.passwords(), &users.to_string(), 0o600)
     }
@@ -175,7 +175,7 @@ impl Programs {
             ("WEBSERVER__BASE_URL", self.url()),
             ("WEBSERVER__WORKERS", "1".to_owned()),
             ("WEBSERVER__SECRET_KEY", self.secrets.api.clone()),
-            ("WEBSERVER__WEB_SERVER_MASTER_TIMEOUT", START_PATIENCE.as_secs().to_string()),
+            ("WEBSERVER__WEB_SERVER_MASTER_TIMEOUT", START_TIMEOUT.as_secs().to_string()),
         ]
     }
 
@@ -198,9 +198,9 @@ impl Programs {
     }
 }
 
-impl Secrets {
+impl AirflowSecrets {
     /// Those of the server that keeps its files here, made at the first time.
-    pub fn of(folder: &Path) -> Result<Secrets> {
+    pub(super) fn of(folder: &Path) -> Result<Self> {
         let file = folder.join("secrets.json");
         if let Ok(text) = std::fs::read_to_string(&file) {
             return serde_json::from_str(&text)
@@ -209,7 +209,7 @@ impl Secrets {
         // Fernet wants its 32 bytes with padding.
         let encoding = base64::engine::general_purpose::URL_SAFE;
         let random = |bytes: usize| encoding.encode(&rand::random::<[u8; 64]>()[..bytes]);
-        let secrets = Secrets {
+        let secrets = Self {
             admin: random(18),
             viewer: random(18),
             jwt: random(64),
@@ -235,14 +235,11 @@ async fn revision(database: &str) -> Result<Option<String>> {
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('alembic_version') IS NOT NULL")
         .fetch_one(&mut connection)
         .await?;
-    let revision = match exists {
-        true => {
-            sqlx::query_scalar("SELECT version_num FROM alembic_version")
-                .fetch_optional(&mut connection)
-                .await?
-        }
-        false => None,
-    };
+    let revision = if exists {
+        sqlx::query_scalar("SELECT version_num FROM alembic_version")
+            .fetch_optional(&mut connection)
+            .await?
+    } else { None };
     connection.close().await?;
     Ok(revision)
 }

@@ -22,17 +22,17 @@ pub enum AirflowVersion {
 impl AirflowVersion {
     pub(super) fn number(self) -> &'static str {
         match self {
-            AirflowVersion::V2_11 => "2.11.2",
-            AirflowVersion::V3_1 => "3.1.8",
-            AirflowVersion::V3_3 => "3.3.2",
+            Self::V2_11 => "2.11.2",
+            Self::V3_1 => "3.1.8",
+            Self::V3_3 => "3.3.2",
         }
     }
 
     /// The REST API it speaks.
     pub(super) fn api(self) -> AirflowApi {
         match self {
-            AirflowVersion::V2_11 => AirflowApi::V1,
-            AirflowVersion::V3_1 | AirflowVersion::V3_3 => AirflowApi::V2,
+            Self::V2_11 => AirflowApi::V1,
+            Self::V3_1 | Self::V3_3 => AirflowApi::V2,
         }
     }
 
@@ -44,8 +44,8 @@ impl AirflowVersion {
     /// Airflow 3's API server crashes on CPython 3.11 under repeated list requests, Airflow 2 does not start on 3.13.
     fn pythons(self) -> &'static [&'static str] {
         match self {
-            AirflowVersion::V2_11 => &["3.11", "3.12"],
-            AirflowVersion::V3_1 | AirflowVersion::V3_3 => &["3.12", "3.13"],
+            Self::V2_11 => &["3.11", "3.12"],
+            Self::V3_1 | Self::V3_3 => &["3.12", "3.13"],
         }
     }
 

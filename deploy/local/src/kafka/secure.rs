@@ -28,7 +28,7 @@ pub struct SecureKafka {
 
 /// A listener as the broker's settings have it, and what its storage is formatted with.
 #[derive(Default)]
-pub struct Listener {
+pub(super) struct SecureListener {
     pub settings: String,
     pub format: Vec<String>,
     pub port: Option<u16>,
@@ -75,7 +75,7 @@ fn keystore(folder: &Path) -> PathBuf {
     folder.join("keystore.pem")
 }
 
-fn listener(secure: &SecureKafka, folder: &Path) -> Result<Listener> {
+fn listener(secure: &SecureKafka, folder: &Path) -> Result<SecureListener> {
     let SecureKafka { bootstrap_servers, user, password, .. } = secure;
     let (_, port) = bootstrap_servers.rsplit_once(':').context("a bootstrap server has a port")?;
     let settings = format!(
@@ -88,5 +88,5 @@ listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.pla
         keystore(folder).display()
     );
     let scram = format!("SCRAM-SHA-512=[name={user},password={password}]");
-    Ok(Listener { settings, format: vec!["--add-scram".to_owned(), scram], port: Some(port.parse()?) })
+    Ok(SecureListener { settings, format: vec!["--add-scram".to_owned(), scram], port: Some(port.parse()?) })
 }

@@ -4,34 +4,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The root of the repository.
-pub fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// A file of `deploy/local/checks`.
-pub fn asset(name: &str) -> PathBuf {
+pub(crate) fn asset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("checks").join(name)
 }
 
 /// One of the programs that `checks/requirements.txt` brings.
-pub async fn checker(name: &str) -> PathBuf {
+pub(crate) async fn checker(name: &str) -> PathBuf {
     let requirements = asset("requirements.txt");
     let environment = local::python_environment("checks", &["3.12", "3.13", "3.11"], &requirements).await;
     environment.unwrap().join("bin").join(name)
 }
 
 /// Runs a command to its end: what it printed, or what it complained of.
-pub fn run(command: &mut Command) -> Result<String, String> {
+pub(crate) fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    match output.status.success() {
-        true => Ok(said),
-        false => Err(said + &String::from_utf8_lossy(&output.stderr)),
-    }
+    if output.status.success() { Ok(said) } else { Err(said + &String::from_utf8_lossy(&output.stderr)) }
 }
 
 /// The files that git knows, new ones included, by their path in the repository.
-pub fn files() -> Vec<String> {
+pub(crate) fn files() -> Vec<String> {
     let mut git = Command::new("git");
     git.current_dir(repository()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
     let mut files: Vec<String> = run(&mut git).unwrap().lines().map(str::to_owned).collect();
@@ -42,6 +39,6 @@ pub fn files() -> Vec<String> {
 }
 
 /// The text of a file of the repository.
-pub fn text(file: &str) -> String {
+pub(crate) fn text(file: &str) -> String {
     std::fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }

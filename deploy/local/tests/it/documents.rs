@@ -13,7 +13,7 @@ const SHELLS: [&str; 5] = ["sh", "bash", "shell", "console", "zsh"];
 
 /// A fenced block of shell commands.
 #[derive(Clone, Debug)]
-pub struct Block {
+pub(crate) struct Block {
     pub document: String,
     pub heading: String,
     pub line: usize,
@@ -51,7 +51,7 @@ fn fenced_in(document: &str, text: &str) -> Vec<(String, Block)> {
 }
 
 /// The blocks that may be run, in the order in which they stand.
-pub fn runnable() -> Vec<Block> {
+pub(crate) fn runnable() -> Vec<Block> {
     fenced().into_iter().filter(|(says, _)| says == "sh").map(|(_, block)| block).collect()
 }
 

@@ -14,10 +14,10 @@ use crate::checks::repository;
 use crate::documents::Block;
 
 /// How long one block may take, and a program until it is ready.
-const PATIENCE: Duration = Duration::from_secs(240);
+const TIMEOUT: Duration = Duration::from_secs(240);
 
 /// A shell whose exported variables live on, and the programs that were started from it.
-pub struct Operator {
+pub(crate) struct Operator {
     home: tempfile::TempDir,
     running: Vec<Child>,
     pub api_port: u16,
@@ -26,7 +26,7 @@ pub struct Operator {
 
 impl Operator {
     /// Sits down in an empty folder, with the repository's `deploy/` and the programs at hand.
-    pub async fn new(settings: &[(&str, &str)]) -> Operator {
+    pub(crate) async fn new(settings: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let desk = home.path().join("desk");
         std::fs::create_dir_all(desk.join("deploy")).unwrap();
@@ -40,7 +40,7 @@ impl Operator {
         let programs = local::tested_binaries().await.unwrap();
         symlink(programs.parent().unwrap(), desk.join("target")).unwrap();
         let operator =
-            Operator { home, running: Vec::new(), api_port: free_port(), worker_port: free_port() };
+            Self { home, running: Vec::new(), api_port: free_port(), worker_port: free_port() };
         let url = format!("http://127.0.0.1:{}", operator.api_port);
         let mut first = Command::new("env");
         first.env_clear().envs(settings.iter().copied()).env("ORCHESTRATION_URL", url);
@@ -51,13 +51,13 @@ impl Operator {
     }
 
     /// Runs a block as it stands; what it printed.
-    pub async fn run(&self, block: &Block) -> String {
+    pub(crate) async fn run(&self, block: &Block) -> String {
         let place = format!("{}:{}", block.document, block.line);
         self.shell(&block.commands).await.unwrap_or_else(|complaint| panic!("{place}: {complaint}"))
     }
 
     /// Runs commands; what they printed, or all that they said.
-    pub async fn shell(&self, commands: &str) -> Result<String, String> {
+    pub(crate) async fn shell(&self, commands: &str) -> Result<String, String> {
         let script = format!("set -euo pipefail\n. ../state\n{commands}\nexport -p > ../state\n");
         let mut bash = tokio::process::Command::new("bash");
         bash.env_clear()
@@ -65,22 +65,19 @@ impl Operator {
             .args(["-c", &script])
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, bash.output()).await;
-        let output = output.map_err(|_| format!("still not done after {PATIENCE:?}:\n{commands}"))?.unwrap();
+        let output = tokio::time::timeout(TIMEOUT, bash.output()).await;
+        let output = output.map_err(|_| format!("still not done after {TIMEOUT:?}:\n{commands}"))?.unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        match output.status.success() {
-            true => Ok(said),
-            false => Err(format!("{commands}\n{said}{}", String::from_utf8_lossy(&output.stderr))),
-        }
+        if output.status.success() { Ok(said) } else { Err(format!("{commands}\n{said}{}", String::from_utf8_lossy(&output.stderr))) }
     }
 
     /// What a variable holds now.
-    pub async fn variable(&self, name: &str) -> String {
+    pub(crate) async fn variable(&self, name: &str) -> String {
         self.shell(&format!("printf %s \"${name}\"")).await.unwrap()
     }
 
     /// Starts api and worker with the settings that stand now, and waits until both say that they are ready.
-    pub async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         let api = format!("orchestration-api serve --listen 127.0.0.1:{}", self.api_port);
         let worker = format!("orchestration-worker run --metrics-listen 127.0.0.1:{}", self.worker_port);
         for (name, program, port) in [("api", api, self.api_port), ("worker", worker, self.worker_port)] {
@@ -88,7 +85,7 @@ impl Operator {
             let mut bash = Command::new("bash");
             bash.env_clear().current_dir(self.desk()).args(["-c", &format!(". ../state; exec {program}")]);
             self.running.push(bash.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIMEOUT;
             while let Err(complaint) = self.shell(&format!("deploy/ready {port}")).await {
                 let log = std::fs::read_to_string(self.log(name)).unwrap_or_default();
                 assert!(Instant::now() < deadline, "{name} is not ready: {complaint}\n{log}");
@@ -98,7 +95,7 @@ impl Operator {
     }
 
     /// Asks both to stop, and waits until they have.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         for program in &self.running {
             kill_process(Pid::from_child(program), Signal::TERM).unwrap();
         }

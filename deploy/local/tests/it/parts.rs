@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// An Airflow without a scheduler, ours alone while the guard is held: others would change its history.
-pub async fn seeded() -> anyhow::Result<(AirflowServer, MutexGuard<'static, ()>)> {
+pub(crate) async fn seeded() -> anyhow::Result<(AirflowServer, MutexGuard<'static, ()>)> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let guard = ALONE.lock().await;
     let name = "airflow-seed-test".to_owned();
@@ -51,11 +51,11 @@ async fn a_seeded_airflow_serves_its_history_through_its_own_api() {
 #[tokio::test]
 async fn a_triggered_run_of_an_example_ends() {
     let airflow = local::airflow().await.unwrap();
-    let patience = std::time::Duration::from_secs(120);
-    airflow.wait_for_dag("warehouse_stock", patience).await.unwrap();
+    let timeout = std::time::Duration::from_secs(120);
+    airflow.wait_for_dag("warehouse_stock", timeout).await.unwrap();
     airflow.unpause("warehouse_stock").await.unwrap();
     let run = airflow.trigger("warehouse_stock", &json!({"by": "test"})).await.unwrap();
-    assert_eq!(airflow.wait_for_run("warehouse_stock", &run, patience).await.unwrap(), "success");
+    assert_eq!(airflow.wait_for_run("warehouse_stock", &run, timeout).await.unwrap(), "success");
     let path = format!("dags/warehouse_stock/dagRuns/{run}/taskInstances?task_id=count_stock");
     assert_eq!(airflow.get(&path).await.unwrap()["total_entries"], 4);
 }

@@ -16,10 +16,10 @@ const MOVING: [&str; 7] = [
 ];
 
 /// The rows of tables, each as one text.
-pub type Rows = BTreeMap<String, String>;
+pub(crate) type Rows = BTreeMap<String, String>;
 
 /// All tables but those that move.
-pub async fn lasting(pool: &PgPool) -> Rows {
+pub(crate) async fn lasting(pool: &PgPool) -> Rows {
     let tables = "select tablename::text from pg_tables where schemaname = 'public'";
     let mut tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(pool).await.unwrap();
     tables.retain(|table| !MOVING.contains(&table.as_str()));
@@ -28,14 +28,14 @@ pub async fn lasting(pool: &PgPool) -> Rows {
 }
 
 /// The same without the trail of who did what, in which an operator's own acts are written down too.
-pub async fn lasting_but_audit(pool: &PgPool) -> Rows {
+pub(crate) async fn lasting_but_audit(pool: &PgPool) -> Rows {
     let mut rows = lasting(pool).await;
     rows.remove("audit");
     rows
 }
 
 /// What the topics say.
-pub async fn read_model(pool: &PgPool) -> Rows {
+pub(crate) async fn read_model(pool: &PgPool) -> Rows {
     of(pool, &["pipelines", "runs", "task_runs"].map(str::to_owned)).await
 }
 
@@ -50,7 +50,7 @@ async fn of(pool: &PgPool, tables: &[String]) -> Rows {
 }
 
 /// Fails with the first row of each table that is not as it was.
-pub fn assert_same(before: &Rows, after: &Rows) {
+pub(crate) fn assert_same(before: &Rows, after: &Rows) {
     assert!(before.keys().eq(after.keys()), "{:?} became {:?}", before.keys(), after.keys());
     let changed: Vec<_> = before
         .iter()

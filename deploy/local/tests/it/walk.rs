@@ -58,7 +58,7 @@ async fn a_new_operator_goes_through_the_documents_and_loses_nothing() {
 }
 
 impl Walk {
-    async fn begin(airflow: AirflowServer) -> Walk {
+    async fn begin(airflow: AirflowServer) -> Self {
         // A server of its own: what an operator does to roles is done to all databases of a server.
         let server = local::postgres_instance(POSTGRES).await.unwrap();
         let name = format!("walk_{}", uuid::Uuid::new_v4().simple());
@@ -82,7 +82,7 @@ impl Walk {
         ])
         .await;
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        Walk { operator, ahead: runnable().into(), airflow, client }
+        Self { operator, ahead: runnable().into(), airflow, client }
     }
 
     /// Runs the next block of a page, which must stand under this heading; what it printed.
@@ -307,7 +307,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn start(url: String, key: String) -> Reading {
+    fn start(url: String, key: String) -> Self {
         let (stop, good, bad) =
             (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (stopped, well, ill) = (stop.clone(), good.clone(), bad.clone());
@@ -320,7 +320,7 @@ impl Reading {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });
-        Reading { stop, good, bad, task }
+        Self { stop, good, bad, task }
     }
 
     async fn stop(self) -> (u64, u64) {

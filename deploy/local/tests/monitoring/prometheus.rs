@@ -15,18 +15,18 @@ async fn program() -> PathBuf {
     local::program("prometheus").await.unwrap()
 }
 
-pub async fn promtool() -> PathBuf {
+pub(crate) async fn promtool() -> PathBuf {
     program().await.with_file_name("promtool")
 }
 
-pub struct Prometheus {
+pub(crate) struct Prometheus {
     process: Child,
     url: String,
     _folder: TempDir,
 }
 
 impl Prometheus {
-    pub async fn watching(system: &System) -> Self {
+    pub(crate) async fn watching(system: &System) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = text("prometheus.yaml")
             .replace("127.0.0.1:9464", &system.worker_address)
@@ -54,7 +54,7 @@ impl Prometheus {
     }
 
     /// What a query finds now.
-    pub async fn query(&self, query: &str) -> Result<Value, String> {
+    pub(crate) async fn query(&self, query: &str) -> Result<Value, String> {
         let url =
             url::Url::parse_with_params(&format!("{}/api/v1/query", self.url), [("query", query)]).unwrap();
         let answer = ask(url.as_str()).await?;
@@ -66,7 +66,7 @@ impl Prometheus {
     }
 
     /// Every rule as it stands.
-    pub async fn rules(&self) -> Vec<Value> {
+    pub(crate) async fn rules(&self) -> Vec<Value> {
         let answer: Value =
             serde_json::from_str(&ask(&format!("{}/api/v1/rules", self.url)).await.unwrap()).unwrap();
         let groups = answer["data"]["groups"].as_array().unwrap();

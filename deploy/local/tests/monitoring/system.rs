@@ -12,11 +12,11 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub const SPACE: &str = "monitored-space";
-pub const EMAIL: &str = "ada@monitored.example";
-pub const SEALING_KEY: &str = "c2VhbGluZy1jYW5hcnktc2VhbGluZy1jYW5hcnktc2U=";
+pub(crate) const SPACE: &str = "monitored-space";
+pub(crate) const EMAIL: &str = "ada@monitored.example";
+pub(crate) const SEALING_KEY: &str = "c2VhbGluZy1jYW5hcnktc2VhbGluZy1jYW5hcnktc2U=";
 
-pub struct System {
+pub(crate) struct System {
     pub api_address: String,
     pub worker_address: String,
     pub key: String,
@@ -29,7 +29,7 @@ pub struct System {
 
 impl System {
     /// Both run, and a connector without a schedule is there, never synced.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let binaries = local::tested_binaries().await.unwrap();
         let airflow = seeded_airflow().await;
         let settings = BTreeMap::from([
@@ -97,7 +97,7 @@ impl System {
     }
 
     /// Asks the API, successfully.
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
@@ -120,7 +120,7 @@ impl System {
     }
 
     /// Asks for a sync and waits until it has succeeded.
-    pub async fn sync(&self, traceparent: Option<&str>) -> Value {
+    pub(crate) async fn sync(&self, traceparent: Option<&str>) -> Value {
         let syncs = format!("/api/v1.0/spaces/{SPACE}/orchestration/connectors/{}/sync", self.connector);
         let asked = self.request(Method::POST, &syncs, traceparent, None).await;
         let path = format!("{syncs}s/{}", asked["id"].as_str().unwrap());
@@ -133,19 +133,19 @@ impl System {
         asked
     }
 
-    pub async fn metrics(&self, address: &str) -> String {
+    pub(crate) async fn metrics(&self, address: &str) -> String {
         ask(&format!("http://{address}/metrics")).await.unwrap()
     }
 
     /// Every line that one of them has logged.
-    pub fn log(&self, name: &str) -> Vec<Value> {
+    pub(crate) fn log(&self, name: &str) -> Vec<Value> {
         let text = self.log_text(name);
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
             .collect()
     }
 
-    pub fn log_text(&self, name: &str) -> String {
+    pub(crate) fn log_text(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 }
@@ -173,20 +173,20 @@ fn client() -> Client {
 }
 
 /// What stands at a URL, if the answer is good.
-pub async fn ask(url: &str) -> Result<String, String> {
+pub(crate) async fn ask(url: &str) -> Result<String, String> {
     let response = client().get(url).send().await.map_err(|error| error.to_string())?;
     let (status, answer) = (response.status(), response.text().await.unwrap_or_default());
     if status.is_success() { Ok(answer) } else { Err(answer) }
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-pub async fn until(what: &str, patience: Duration, come_true: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + patience;
+pub(crate) async fn until(what: &str, timeout: Duration, come_true: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + timeout;
     while !come_true().await {
-        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {timeout:?}: {what}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
