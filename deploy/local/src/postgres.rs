@@ -165,7 +165,9 @@ impl Home {
             "PostgreSQL does not run as root and there is no account `postgres` or `nobody` to hand it to: \
              make one (useradd --system postgres)",
         )?;
-        let folder = if everybody_may_pass(&paths::local_dir()) { wanted } else {
+        let folder = if everybody_may_pass(&paths::local_dir()) {
+            wanted
+        } else {
             let hash = paths::path_hash(&paths::local_dir());
             Path::new("/var/lib").join(format!("orchestration-local-{hash}")).join(name)
         };

@@ -109,7 +109,13 @@ fn last_change(places: &[PathBuf]) -> SystemTime {
     let below = |place: &PathBuf| -> Vec<PathBuf> {
         std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     };
-    let youngest = places.iter().map(|place| if place.is_dir() { last_change(&below(place)) } else { modified(place).unwrap_or(SystemTime::UNIX_EPOCH) });
+    let youngest = places.iter().map(|place| {
+        if place.is_dir() {
+            last_change(&below(place))
+        } else {
+            modified(place).unwrap_or(SystemTime::UNIX_EPOCH)
+        }
+    });
     youngest.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 

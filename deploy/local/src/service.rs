@@ -151,7 +151,11 @@ impl LocalService {
             progress::note(&format!("{} answers on port {} after {seconds:.1} s", self.name, record.port));
             return Ok(record);
         }
-        let end = if record.process.is_running() { format!("did not answer within {} s", launch.timeout.as_secs()) } else { "ended while it started".to_owned() };
+        let end = if record.process.is_running() {
+            format!("did not answer within {} s", launch.timeout.as_secs())
+        } else {
+            "ended while it started".to_owned()
+        };
         self.end_process().await?;
         bail!("{} {end}; its log {} ends with:\n{}", self.name, log.display(), process::log_tail(&log, 10))
     }

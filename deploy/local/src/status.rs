@@ -40,8 +40,7 @@ pub struct ComponentStatus {
 
 impl Component {
     /// In the order they are started.
-    pub const ALL: [Self; 5] =
-        [Self::Postgres, Self::Kafka, Self::Airflow, Self::Worker, Self::Api];
+    pub const ALL: [Self; 5] = [Self::Postgres, Self::Kafka, Self::Airflow, Self::Worker, Self::Api];
 
     /// The service that plays this part.
     pub fn service(self) -> LocalService {

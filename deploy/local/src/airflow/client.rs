@@ -64,16 +64,7 @@ impl AirflowServer {
     pub fn at(url: String, username: String, password: String) -> Self {
         let (url, api) = (url.trim_end_matches('/').to_owned(), AirflowApi::V2);
         let session = Arc::default();
-        Self {
-            url,
-            api,
-            username,
-            password,
-            viewer: None,
-            database_url: None,
-            dags_folder: None,
-            session,
-        }
+        Self { url, api, username, password, viewer: None, database_url: None, dags_folder: None, session }
     }
 
     /// Makes sure that the server lets us in.

@@ -236,10 +236,10 @@ async fn revision(database: &str) -> Result<Option<String>> {
         .fetch_one(&mut connection)
         .await?;
     let revision = if exists {
-        sqlx::query_scalar("SELECT version_num FROM alembic_version")
-            .fetch_optional(&mut connection)
-            .await?
-    } else { None };
+        sqlx::query_scalar("SELECT version_num FROM alembic_version").fetch_optional(&mut connection).await?
+    } else {
+        None
+    };
     connection.close().await?;
     Ok(revision)
 }

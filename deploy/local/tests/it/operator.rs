@@ -39,8 +39,7 @@ impl Operator {
         }
         let programs = local::tested_binaries().await.unwrap();
         symlink(programs.parent().unwrap(), desk.join("target")).unwrap();
-        let operator =
-            Self { home, running: Vec::new(), api_port: free_port(), worker_port: free_port() };
+        let operator = Self { home, running: Vec::new(), api_port: free_port(), worker_port: free_port() };
         let url = format!("http://127.0.0.1:{}", operator.api_port);
         let mut first = Command::new("env");
         first.env_clear().envs(settings.iter().copied()).env("ORCHESTRATION_URL", url);
@@ -68,7 +67,11 @@ impl Operator {
         let output = tokio::time::timeout(TIMEOUT, bash.output()).await;
         let output = output.map_err(|_| format!("still not done after {TIMEOUT:?}:\n{commands}"))?.unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() { Ok(said) } else { Err(format!("{commands}\n{said}{}", String::from_utf8_lossy(&output.stderr))) }
+        if output.status.success() {
+            Ok(said)
+        } else {
+            Err(format!("{commands}\n{said}{}", String::from_utf8_lossy(&output.stderr)))
+        }
     }
 
     /// What a variable holds now.
