@@ -6,6 +6,7 @@ mod chart;
 mod checks;
 mod compose;
 mod documents;
+mod fences;
 mod image;
 mod operator;
 mod parts;

@@ -1,0 +1,32 @@
+//! The rules of the source tree, checked on the parsed sources: imports without circles and in one direction, unique
+//! type names, sizes, and the vocabulary. `CONTRIBUTING.md` explains the rules.
+
+mod directions;
+mod imports;
+mod manifests;
+mod sizes;
+mod source_tree;
+mod type_names;
+mod vocabulary;
+
+use std::path::Path;
+
+use crate::checks::{files, text};
+
+/// The folders of the workspace's crates.
+const CRATES: [&str; 8] = [
+    "shared/contract",
+    "shared/provider",
+    "shared/platform",
+    "worker",
+    "api",
+    "deploy/local",
+    "deploy/testkit",
+    "deploy/bench",
+];
+
+/// All Rust files of the repository that still exist, with their text.
+fn rust_files() -> Vec<(String, String)> {
+    let rust = files().into_iter().filter(|file| Path::new(file).extension().is_some_and(|it| it == "rs"));
+    rust.map(|file| (file.clone(), text(&file))).collect()
+}

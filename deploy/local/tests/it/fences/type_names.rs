@@ -1,0 +1,64 @@
+//! A type name is unique in the workspace, and does not shadow the standard library, so that a search for it finds one
+//! thing.
+
+use std::collections::BTreeMap;
+
+use syn::Item;
+
+use super::rust_files;
+
+/// Names that stand for the same thing everywhere.
+const SAME_THING: [(&str, &str); 1] = [("Cli", "the command line of a program")];
+
+/// Names of the standard library and of libraries used beside ours that a type of ours would shadow.
+const FOREIGN: [&str; 24] = [
+    "Any", "Arc", "Box", "Clone", "Command", "Copy", "Default", "Drop", "Duration", "Future", "Instant",
+    "Iterator", "Mutex", "Notify", "Option", "Parts", "Path", "Result", "Send", "Stream", "String", "Sync",
+    "Url", "Vec",
+];
+
+/// The types that a file defines outside functions and macros, inline modules included.
+pub fn defined(items: &[Item]) -> Vec<String> {
+    let names = items.iter().flat_map(|item| match item {
+        Item::Struct(item) => vec![item.ident.to_string()],
+        Item::Enum(item) => vec![item.ident.to_string()],
+        Item::Trait(item) => vec![item.ident.to_string()],
+        Item::Type(item) => vec![item.ident.to_string()],
+        Item::Union(item) => vec![item.ident.to_string()],
+        Item::Mod(item) => item.content.iter().flat_map(|(_, items)| defined(items)).collect(),
+        _ => Vec::new(),
+    });
+    names.collect()
+}
+
+/// Names that are defined twice, or that a library has already.
+fn clashes(files: &[(String, String)]) -> Vec<String> {
+    let mut places: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (path, text) in files {
+        let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        for name in defined(&file.items) {
+            places.entry(name).or_default().push(path);
+        }
+    }
+    places.retain(|name, places| {
+        let is_same = SAME_THING.iter().any(|(same, _)| same == name);
+        FOREIGN.contains(&name.as_str()) || (places.len() > 1 && !is_same)
+    });
+    places.iter().map(|(name, places)| format!("{name}: {}", places.join(", "))).collect()
+}
+
+#[test]
+fn a_type_name_is_unique_in_the_workspace() {
+    let found = clashes(&rust_files());
+    assert!(found.is_empty(), "{} type names\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn a_second_type_of_a_name_and_a_shadowed_one_are_found() {
+    let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let files = [
+        file("a.rs", "struct Run; struct Cli; fn f() { struct Local; }"),
+        file("b.rs", "mod c { type Run = u8; } enum Cli {} trait Sync {} fn f() { struct Local; }"),
+    ];
+    assert_eq!(clashes(&files), ["Run: a.rs, b.rs", "Sync: b.rs"]);
+}

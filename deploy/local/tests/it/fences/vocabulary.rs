@@ -1,0 +1,187 @@
+//! Words that the code does not use, outside sentences for users. A word counts in comments, in the parts of an
+//! identifier (`is_told`, `BeTold`), and in the messages of log lines.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+
+use super::rust_files;
+use super::type_names::defined;
+
+const WORDS: [&str; 9] =
+    ["wish", "told", "whoever", "somebody", "nobody", "bury", "lend", "bell", "patience"];
+const PHRASES: [&str; 2] = ["worn_out", "makes no sense"];
+/// Names of types and the beginnings of constants that went.
+const NAMES: [&str; 12] = [
+    "PATIENCE",
+    "Parts",
+    "Stage",
+    "World",
+    "Wish",
+    "TriggerWish",
+    "Vitals",
+    "Told",
+    "AccessMemory",
+    "Mood",
+    "Seat",
+    "Pace",
+];
+const MOST: &str = "MOST_";
+
+/// Macros whose literals no user reads.
+const LOG_MACROS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
+/// This file has the words in it.
+const SELF: &str = "deploy/local/tests/it/fences/vocabulary.rs";
+
+/// The text with the content of string literals blanked, comments and line breaks kept.
+fn without_strings(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (skipped, is_literal) = match first {
+            '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), false),
+            '"' => (string_length(rest), true),
+            'r' if rest.starts_with("r\"") || rest.starts_with("r#\"") => (raw_string_length(rest), true),
+            '\'' => (character_length(rest), false),
+            other if other.is_alphanumeric() || other == '_' => {
+                let is_part = |c: char| c.is_alphanumeric() || c == '_';
+                (rest.find(|c| !is_part(c)).unwrap_or(rest.len()), false)
+            }
+            other => (other.len_utf8(), false),
+        };
+        let (token, after) = rest.split_at(skipped);
+        if is_literal {
+            kept.extend(token.chars().filter(|c| *c == '\n'));
+        } else {
+            kept.push_str(token);
+        }
+        rest = after;
+    }
+    kept
+}
+
+fn string_length(text: &str) -> usize {
+    let mut is_escaped = true;
+    for (place, character) in text.char_indices() {
+        match character {
+            '"' if !is_escaped => return place + 1,
+            '\\' if !is_escaped => is_escaped = true,
+            _ => is_escaped = false,
+        }
+    }
+    text.len()
+}
+
+fn raw_string_length(text: &str) -> usize {
+    let hashes = text[1..].chars().take_while(|c| *c == '#').count();
+    let end = format!("\"{}", "#".repeat(hashes));
+    let begin = 1 + hashes + 1;
+    text[begin..].find(&end).map_or(text.len(), |place| begin + place + end.len())
+}
+
+/// The length of a character literal, or of a lifetime's tick.
+fn character_length(text: &str) -> usize {
+    let mut inside = text[1..].char_indices();
+    let Some((_, first)) = inside.next() else { return 1 };
+    if first == '\\' {
+        return text[2..].char_indices().skip(1).find(|(_, c)| *c == '\'').map_or(1, |(place, _)| place + 3);
+    }
+    match inside.next() {
+        Some((place, '\'')) => place + 2,
+        _ => 1,
+    }
+}
+
+/// The lower-case parts of the identifiers and words of a line.
+fn parts(line: &str) -> BTreeSet<String> {
+    let mut parts = BTreeSet::new();
+    for word in line.split(|c: char| !c.is_alphanumeric() && c != '_') {
+        for part in word.split('_') {
+            let mut begin = 0;
+            for (place, character) in part.char_indices().skip(1) {
+                let follows_lower = part[..place].chars().next_back().is_some_and(char::is_lowercase);
+                if character.is_uppercase() && follows_lower {
+                    parts.insert(part[begin..place].to_lowercase());
+                    begin = place;
+                }
+            }
+            parts.insert(part[begin..].to_lowercase());
+        }
+    }
+    parts
+}
+
+/// What a line outside of string literals says that it should not.
+fn faults(line: &str) -> Vec<&'static str> {
+    let (parts, lower) = (parts(line), line.to_lowercase());
+    let identifiers: BTreeSet<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let words = WORDS.into_iter().filter(|word| parts.contains(*word));
+    let phrases = PHRASES.into_iter().filter(|phrase| lower.contains(phrase));
+    let most = identifiers.iter().any(|it| it.starts_with(MOST)).then_some(MOST);
+    words.chain(phrases).chain(most).collect()
+}
+
+/// The string literals of log lines.
+#[derive(Default)]
+struct InternalMessages(Vec<String>);
+
+impl InternalMessages {
+    fn add(&mut self, tokens: TokenStream) {
+        for token in tokens {
+            match token {
+                TokenTree::Literal(literal) if literal.to_string().starts_with('"') => {
+                    self.0.push(literal.to_string())
+                }
+                TokenTree::Group(group) => self.add(group.stream()),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for InternalMessages {
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        let name = call.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+        if LOG_MACROS.contains(&name.as_str()) {
+            self.add(call.tokens.clone());
+        }
+        visit::visit_macro(self, call);
+    }
+}
+
+#[test]
+fn the_code_speaks_plain_technical_english() {
+    let mut found = Vec::new();
+    for (path, text) in rust_files().into_iter().filter(|(path, _)| path != SELF) {
+        for (number, line) in without_strings(&text).lines().enumerate() {
+            let faults = faults(line).into_iter();
+            found.extend(faults.map(|fault| format!("{path}:{}: {fault}", number + 1)));
+        }
+        let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut messages = InternalMessages::default();
+        messages.visit_file(&file);
+        for message in messages.0 {
+            found.extend(faults(&message).into_iter().map(|fault| format!("{path}: {fault} in {message}")));
+        }
+        let gone = defined(&file.items).into_iter().filter(|name| NAMES.contains(&name.as_str()));
+        found.extend(gone.map(|name| format!("{path}: the type {name}")));
+    }
+    assert!(found.is_empty(), "{} words of no textbook\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn words_are_found_in_comments_identifiers_and_log_lines() {
+    assert_eq!(faults("fn is_told() {} // Whoever asks"), ["told", "whoever"]);
+    assert_eq!(faults("struct BeTold;"), ["told"]);
+    assert_eq!(faults("const MOST_BYTES: usize = 1;"), ["MOST_"]);
+    assert_eq!(faults("let bellows = lender.wishes();"), [""; 0]);
+    let text = "let told = \"nobody \\\" bury\"; // 'whoever' \"wish\"\nlet c = '\"'; r#\"lend \"x\" told\"#;\n\"a\nb\"";
+    assert_eq!(without_strings(text), "let told = ; // 'whoever' \"wish\"\nlet c = '\"'; ;\n\n");
+    let file =
+        syn::parse_file("fn f() { info!(id, \"lease lost\"); bail!(\"told\"); tracing::warn!(\"told\") }")
+            .unwrap();
+    let mut messages = InternalMessages::default();
+    messages.visit_file(&file);
+    assert_eq!(messages.0, ["\"lease lost\"", "\"told\""]);
+}
