@@ -8,7 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use contract::trace::Trace;
+use contract::trace::TraceContext;
 use platform::trace;
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
@@ -74,7 +74,7 @@ fn note(method: &str, status: u16, seconds: f64) {
 }
 
 /// Where the caller's own trace stands; two or none that makes sense count as none.
-fn traceparent(headers: &HeaderMap) -> Option<Trace> {
+fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
     let mut given = headers.get_all(contract::trace::TRACEPARENT).iter();
     let first = given.next()?.to_str().ok()?.parse().ok()?;
     given.next().is_none().then_some(first)

@@ -3,7 +3,7 @@
 use api::routes::BASE;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
-use contract::trace::Trace;
+use contract::trace::TraceContext;
 use serde_json::{Value, json};
 
 use crate::world::{EDITOR, OTHER_EDITOR, SPACE, World, each};
@@ -59,7 +59,7 @@ async fn the_callers_trace_goes_along_and_one_that_makes_no_sense_is_replaced() 
         .unwrap();
         let ids: Vec<String> = traces
             .iter()
-            .map(|trace| trace.as_deref().unwrap().parse::<Trace>().unwrap().trace_id())
+            .map(|trace| trace.as_deref().unwrap().parse::<TraceContext>().unwrap().trace_id())
             .collect();
         assert_eq!(ids.len(), 3);
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");

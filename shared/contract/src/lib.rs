@@ -1,8 +1,10 @@
-//! The event contract of Orchestration: ids, states, events, topics and trace context, as they lie on Kafka.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 pub mod events;
 pub mod ids;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod state;
+pub mod topics;
 pub mod trace;

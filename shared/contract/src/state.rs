@@ -1,5 +1,5 @@
-//! The vocabulary of the contract: states, kinds and ranks, as they stand in events, in PostgreSQL and in the API.
-//! Which provider's word becomes which of these is for that provider's `normalize` to say.
+//! The enumerations of the contract: states, types and ranks, with the same values in events, in PostgreSQL and in the API.
+//! Each provider's `normalize` maps its own values to these.
 
 use derive_more::Display;
 use schemars::{JsonSchema, Schema};
@@ -16,6 +16,7 @@ use strum::{IntoStaticStr, VariantArray};
 #[display(rename_all = "snake_case")]
 #[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
 #[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "documented variants would change the JSON Schema")]
 pub enum RunState {
     Queued,
     Running,
@@ -42,6 +43,7 @@ impl RunState {
 #[display(rename_all = "snake_case")]
 #[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
 #[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "documented variants would change the JSON Schema")]
 pub enum TaskState {
     Pending,
     Scheduled,
@@ -67,6 +69,7 @@ pub enum TaskState {
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
 #[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
+#[expect(missing_docs, reason = "documented variants would change the JSON Schema")]
 pub enum RunType {
     Scheduled,
     Manual,
@@ -77,7 +80,7 @@ pub enum RunType {
     Unknown,
 }
 
-/// How much a pipeline matters to its space, least first.
+/// The criticality of a pipeline, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, VariantArray)]
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
@@ -85,13 +88,17 @@ pub enum RunType {
 #[display(rename_all = "snake_case")]
 #[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
 pub enum Criticality {
+    /// The lowest.
     Low,
+    /// Above low.
     Medium,
+    /// Above medium.
     High,
+    /// The highest.
     Critical,
 }
 
-/// What a member may do in a space, least first: a higher role may all that a lower one may.
+/// The role of a member in a space, least first. A higher role includes the rights of the lower ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, VariantArray)]
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
@@ -99,8 +106,11 @@ pub enum Criticality {
 #[display(rename_all = "snake_case")]
 #[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
 pub enum Role {
+    /// Reads.
     Viewer,
+    /// Reads, triggers, comments and classifies pipelines.
     Editor,
+    /// May do everything, connectors and teams included.
     Admin,
 }
 
@@ -112,6 +122,7 @@ pub enum Role {
 #[display(rename_all = "snake_case")]
 #[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
 #[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "documented variants would change the JSON Schema")]
 pub enum SyncStatus {
     Queued,
     Running,
@@ -135,7 +146,7 @@ pub enum SyncTrigger {
     Trigger,
 }
 
-/// Says in a schema that words may be added: a reader takes one that it does not know for `unknown`.
+/// Marks an enumeration in a schema as open: later releases may add values, which readers treat as `unknown`.
 fn open_vocabulary(schema: &mut Schema) {
     let mut words = schema.remove("oneOf").and_then(|words| words.as_array().cloned()).unwrap_or_default();
     words.push(

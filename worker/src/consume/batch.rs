@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::events::Topic;
-use contract::trace::Trace;
+use contract::trace::TraceContext;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use platform::kafka::KafkaConfig;
@@ -81,7 +81,7 @@ impl Message {
     }
 
     /// What led to it, as far as its sender told.
-    pub fn trace(&self) -> Option<Trace> {
+    pub fn trace(&self) -> Option<TraceContext> {
         self.headers.get(contract::trace::TRACEPARENT)?.parse().ok()
     }
 }
@@ -175,7 +175,7 @@ async fn advance(
 
 async fn bury(db: &mut PgConnection, message: &Message, error: &str) -> Result<(), sqlx::Error> {
     let (topic, partition, offset) = (&message.topic_name, message.partition, message.offset);
-    let trace_id = message.trace().map(Trace::trace_id);
+    let trace_id = message.trace().map(TraceContext::trace_id);
     tracing::error!(
         topic,
         partition,

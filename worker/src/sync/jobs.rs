@@ -8,7 +8,7 @@ mod taking;
 use chrono::{DateTime, Utc};
 use contract::events::{Source, SyncReport};
 use contract::ids::{ConnectorId, SyncId};
-use contract::trace::Trace;
+use contract::trace::TraceContext;
 pub use ending::{fail, serve, succeed};
 pub use progress::{forget_crawls, move_cursor, note_crawl};
 use provider::connector::{ConnectorConfig, Secrets};
@@ -36,7 +36,7 @@ pub struct Job {
     /// Whether one of the full ones may pass the brake.
     pub accept_mass_deletion: bool,
     /// What led to the first of them that somebody asked for.
-    pub trace: Option<Trace>,
+    pub trace: Option<TraceContext>,
 }
 
 impl Job {

@@ -2,7 +2,7 @@
 
 use contract::events::SyncRequested;
 use contract::ids::SpaceId;
-use contract::trace::Trace;
+use contract::trace::TraceContext;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use platform::audit::{self, Actor, AuditEvent};
@@ -24,7 +24,7 @@ pub fn apply<'a>(
             let payload = read.payload.as_deref().unwrap_or_default();
             let refused = match serde_json::from_slice(payload) {
                 Ok(request) => {
-                    let trace = read.trace().unwrap_or_else(|| Trace::child(None));
+                    let trace = read.trace().unwrap_or_else(|| TraceContext::child(None));
                     trace::scope(Some(trace), accept(db, &request, trace)).await?
                 }
                 Err(error) => Some(error.to_string()),
@@ -40,7 +40,7 @@ pub fn apply<'a>(
 async fn accept(
     db: &mut PgConnection,
     request: &SyncRequested,
-    trace: Trace,
+    trace: TraceContext,
 ) -> Result<Option<String>, sqlx::Error> {
     if let Some(why) = refuse(db, request).await? {
         return Ok(Some(why));

@@ -2,7 +2,7 @@
 
 use contract::events::{Record, SyncRequested, Topic};
 use contract::state::RunState;
-use contract::trace::{TRACEPARENT, Trace};
+use contract::trace::{TRACEPARENT, TraceContext};
 use platform::trace;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -26,13 +26,13 @@ fn request(stage: &Stage) -> SyncRequested {
 async fn a_trace_leads_from_a_request_on_the_topic_to_what_its_sync_publishes() {
     let stage = Stage::new().await;
     stage.parts.start_requests();
-    let trace = Trace::child(None);
+    let trace = TraceContext::child(None);
     let request = request(&stage);
     stage.producer().send(&[Record::of(&request).unwrap().with_traceparent(Some(trace))]).await.unwrap();
     stage.until("select count(*) = 1 from syncs where accepted_at is not null").await;
 
     let job = stage.take().await;
-    let step = Trace::child(job.trace);
+    let step = TraceContext::child(job.trace);
     assert_eq!(step.trace_id(), trace.trace_id());
     let world = World::default();
     world.pipelines.lock().unwrap().push(stage.pipeline("sales", 0));
@@ -47,7 +47,7 @@ async fn a_trace_leads_from_a_request_on_the_topic_to_what_its_sync_publishes() 
         assert!(!events.is_empty(), "{topic}");
         for (headers, _) in events {
             assert_eq!(
-                headers[TRACEPARENT].parse::<Trace>().map(Trace::trace_id),
+                headers[TRACEPARENT].parse::<TraceContext>().map(TraceContext::trace_id),
                 Ok(trace.trace_id()),
                 "{topic}"
             );

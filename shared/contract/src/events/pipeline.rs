@@ -1,11 +1,9 @@
-//! A pipeline as a provider shows it.
+//! The state of a pipeline at its provider.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::{Event, Observed, Topic};
 use crate::ids::{ConnectorId, PipelineId};
 
 /// The state of a pipeline: everything but its runs.
@@ -73,32 +71,4 @@ pub struct TaskNode {
     pub downstream: Vec<String>,
 }
 
-impl Event for PipelineObserved {
-    const TOPIC: Topic = Topic::Pipelines;
-    const TYPE: &'static str = "orchestration.pipeline.observed.v1";
-
-    fn subject(&self) -> Uuid {
-        self.id.0
-    }
-    fn space(&self) -> &str {
-        &self.space
-    }
-    fn connector_id(&self) -> ConnectorId {
-        self.connector_id
-    }
-    fn version(&self) -> i64 {
-        self.version
-    }
-    fn observed_at(&self) -> DateTime<Utc> {
-        self.observed_at
-    }
-}
-
-impl Observed for PipelineObserved {
-    fn is_deleted(&self) -> bool {
-        self.deleted
-    }
-    fn observation_mut(&mut self) -> (&mut i64, &mut DateTime<Utc>) {
-        (&mut self.version, &mut self.observed_at)
-    }
-}
+impl_observed!(PipelineObserved, Pipelines, "orchestration.pipeline.observed.v1");

@@ -1,11 +1,10 @@
-//! A run of a pipeline as a provider shows it.
+//! The state of a run at its provider.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::{Event, Observed, Topic, UserRef};
+use super::UserRef;
 use crate::ids::{ConnectorId, PipelineId, RunId};
 use crate::state::{RunState, RunType};
 
@@ -68,38 +67,10 @@ pub struct RunObserved {
 }
 
 impl RunObserved {
-    /// The time that orders runs; none when the provider tells no time at all.
+    /// The time that runs are ordered by: when the run was due. None when the provider reports no time at all.
     pub fn ordered_at(&self) -> Option<DateTime<Utc>> {
         self.run_after.or(self.logical_date).or(self.queued_at).or(self.started_at)
     }
 }
 
-impl Event for RunObserved {
-    const TOPIC: Topic = Topic::Runs;
-    const TYPE: &'static str = "orchestration.run.observed.v1";
-
-    fn subject(&self) -> Uuid {
-        self.id.0
-    }
-    fn space(&self) -> &str {
-        &self.space
-    }
-    fn connector_id(&self) -> ConnectorId {
-        self.connector_id
-    }
-    fn version(&self) -> i64 {
-        self.version
-    }
-    fn observed_at(&self) -> DateTime<Utc> {
-        self.observed_at
-    }
-}
-
-impl Observed for RunObserved {
-    fn is_deleted(&self) -> bool {
-        self.deleted
-    }
-    fn observation_mut(&mut self) -> (&mut i64, &mut DateTime<Utc>) {
-        (&mut self.version, &mut self.observed_at)
-    }
-}
+impl_observed!(RunObserved, Runs, "orchestration.run.observed.v1");

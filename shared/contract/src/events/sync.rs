@@ -1,11 +1,11 @@
-//! The wish for a sync, and what became of it.
+//! The request for a sync, and the state of a sync.
 
 use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Event, Topic, UserRef};
+use super::UserRef;
 use crate::ids::{ConnectorId, SyncId};
 use crate::state::{SyncStatus, SyncTrigger};
 
@@ -31,7 +31,7 @@ pub struct SyncRequested {
     pub observed_at: DateTime<Utc>,
 }
 
-/// The present time is no constant that a schema could tell.
+/// The default is the present time, which a schema cannot express.
 fn without_default(schema: &mut Schema) {
     schema.remove("default");
 }
@@ -87,49 +87,15 @@ pub struct SyncReport {
     pub pipelines_deactivated: u64,
 }
 
-impl Event for SyncRequested {
-    const TOPIC: Topic = Topic::SyncRequests;
-    const TYPE: &'static str = "orchestration.sync.requested.v1";
-
-    fn subject(&self) -> Uuid {
-        self.id.0
-    }
-    fn space(&self) -> &str {
-        &self.space
-    }
-    fn connector_id(&self) -> ConnectorId {
-        self.connector_id
-    }
-    /// A request is made once.
+impl_event!(SyncRequested, SyncRequests, "orchestration.sync.requested.v1", {
+    /// A request is sent once.
     fn version(&self) -> i64 {
         1
-    }
-    fn observed_at(&self) -> DateTime<Utc> {
-        self.observed_at
     }
     /// Requests for one connector stay in order.
     fn key(&self) -> Uuid {
         self.connector_id.0
     }
-}
+});
 
-impl Event for SyncChanged {
-    const TOPIC: Topic = Topic::Syncs;
-    const TYPE: &'static str = "orchestration.sync.changed.v1";
-
-    fn subject(&self) -> Uuid {
-        self.id.0
-    }
-    fn space(&self) -> &str {
-        &self.space
-    }
-    fn connector_id(&self) -> ConnectorId {
-        self.connector_id
-    }
-    fn version(&self) -> i64 {
-        self.version
-    }
-    fn observed_at(&self) -> DateTime<Utc> {
-        self.observed_at
-    }
-}
+impl_event!(SyncChanged, Syncs, "orchestration.sync.changed.v1");

@@ -1,11 +1,9 @@
-//! A run of one task as a provider shows it.
+//! The state of a task run at its provider.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::{Event, Observed, Topic};
 use crate::ids::{ConnectorId, PipelineId, RunId, TaskRunId};
 use crate::state::TaskState;
 
@@ -69,32 +67,4 @@ pub struct TaskRunObserved {
     pub hostname: Option<String>,
 }
 
-impl Event for TaskRunObserved {
-    const TOPIC: Topic = Topic::TaskRuns;
-    const TYPE: &'static str = "orchestration.task-run.observed.v1";
-
-    fn subject(&self) -> Uuid {
-        self.id.0
-    }
-    fn space(&self) -> &str {
-        &self.space
-    }
-    fn connector_id(&self) -> ConnectorId {
-        self.connector_id
-    }
-    fn version(&self) -> i64 {
-        self.version
-    }
-    fn observed_at(&self) -> DateTime<Utc> {
-        self.observed_at
-    }
-}
-
-impl Observed for TaskRunObserved {
-    fn is_deleted(&self) -> bool {
-        self.deleted
-    }
-    fn observation_mut(&mut self) -> (&mut i64, &mut DateTime<Utc>) {
-        (&mut self.version, &mut self.observed_at)
-    }
-}
+impl_observed!(TaskRunObserved, TaskRuns, "orchestration.task-run.observed.v1");

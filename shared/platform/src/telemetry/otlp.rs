@@ -12,7 +12,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, Registry};
 use url::Url;
 
-use contract::trace::Trace;
+use contract::trace::TraceContext;
 
 /// Sends spans in batches, and the last of them when it is dropped.
 pub struct Exporter(SdkTracerProvider);
@@ -46,7 +46,7 @@ impl Drop for Exporter {
 
 /// Links a log span to its parent's trace and returns the ids under which it is exported; `None` where spans are not
 /// exported.
-pub fn start(span: &Span, parent: Option<Trace>) -> Option<Trace> {
+pub fn start(span: &Span, parent: Option<TraceContext>) -> Option<TraceContext> {
     if let Some(parent) = parent {
         let (trace_id, span_id) = (TraceId::from(parent.trace_id), SpanId::from(parent.span_id));
         let flags = TraceFlags::new(parent.flags);
@@ -55,7 +55,7 @@ pub fn start(span: &Span, parent: Option<Trace>) -> Option<Trace> {
     }
     let context = span.context();
     let context = context.span().span_context().clone();
-    context.is_valid().then(|| Trace {
+    context.is_valid().then(|| TraceContext {
         trace_id: u128::from_be_bytes(context.trace_id().to_bytes()),
         span_id: u64::from_be_bytes(context.span_id().to_bytes()),
         flags: context.trace_flags().to_u8(),
@@ -100,7 +100,7 @@ mod tests {
     fn a_span_reaches_the_collector_as_the_step_of_its_trace() {
         let (url, hear) = collector();
         let (exporter, layer) = Exporter::start(&url, "orchestration-test").unwrap();
-        let from: Trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+        let from: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
         let step = tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let span = tracing::error_span!("request", trace_id = tracing::field::Empty);
             start(&span, Some(from)).unwrap()

@@ -1,34 +1,40 @@
-//! The topics and what each must be configured as. Making and checking them is for `kafka`.
+//! The Kafka topics of the contract and the configuration that each requires. `platform::kafka` creates and checks them.
 
 use derive_more::Display;
 use serde::{Deserialize, Serialize};
 
-/// A topic of the contract.
+/// A topic of the contract. It displays as its name, without the prefix of an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, Serialize, Deserialize)]
 pub enum Topic {
+    /// State events of pipelines.
     #[display("orchestration.pipelines.v1")]
     #[serde(rename = "orchestration.pipelines.v1")]
     Pipelines,
+    /// State events of runs.
     #[display("orchestration.runs.v1")]
     #[serde(rename = "orchestration.runs.v1")]
     Runs,
+    /// State events of task runs.
     #[display("orchestration.task-runs.v1")]
     #[serde(rename = "orchestration.task-runs.v1")]
     TaskRuns,
+    /// State events of syncs.
     #[display("orchestration.syncs.v1")]
     #[serde(rename = "orchestration.syncs.v1")]
     Syncs,
+    /// Commands: requests for a sync.
     #[display("orchestration.sync-requests.v1")]
     #[serde(rename = "orchestration.sync-requests.v1")]
     SyncRequests,
 }
 
 impl Topic {
+    /// All topics.
     pub const ALL: [Self; 5] = [Self::Pipelines, Self::Runs, Self::TaskRuns, Self::Syncs, Self::SyncRequests];
-    /// The topics that the read model is made of.
+    /// The topics that the read model is projected from.
     pub const STATE: [Self; 3] = [Self::Pipelines, Self::Runs, Self::TaskRuns];
 
-    /// The configuration without which the contract does not hold, by Kafka's own names.
+    /// The topic configuration that the contract relies on, as Kafka's setting names and values.
     pub fn config(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::SyncRequests => &[("cleanup.policy", "delete"), ("retention.ms", "604800000")],
