@@ -259,14 +259,14 @@ async fn the_script_takes_no_superuser_and_may_be_run_again() {
     execute(admin.as_str(), format!("create database {name}")).await;
     admin.set_path(&name);
     let roles = RoleUrls::of(admin.as_str(), &name).unwrap();
-    roles.make(admin.as_str()).await.unwrap();
+    roles.create(admin.as_str()).await.unwrap();
     let mut migrate = command(&roles.owner, &["migrate"]);
     migrate
         .env("ORCHESTRATION_WORKER_ROLE", role(&roles.worker))
         .env("ORCHESTRATION_API_ROLE", role(&roles.api));
     let said = run(migrate).await;
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    roles.make(admin.as_str()).await.unwrap();
+    roles.create(admin.as_str()).await.unwrap();
     let made = run(command(&roles.owner, &["space", "create", "s", "--name", "S"])).await;
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let api = local::test_pool(&roles.api).unwrap();
@@ -284,7 +284,7 @@ async fn the_script_takes_no_superuser_and_may_be_run_again() {
     execute(second.as_str(), "select name from spaces".to_owned()).await;
     // A role that could become the owner is no protection.
     execute(admin.as_str(), format!("grant {name}_owner to {name}_api")).await;
-    let unsafe_role = roles.make(admin.as_str()).await.unwrap_err();
+    let unsafe_role = roles.create(admin.as_str()).await.unwrap_err();
     assert!(
         format!("{unsafe_role:#}").contains(&format!("{name}_api may do more than it must")),
         "{unsafe_role:#}"

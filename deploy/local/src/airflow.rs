@@ -19,7 +19,7 @@ use crate::process::Stop;
 use crate::service::{Launch, LocalService};
 use crate::{paths, tools};
 
-const USUAL_PORT: u16 = 18080;
+const DEFAULT_PORT: u16 = 18080;
 
 /// Which of Airflow's processes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub(crate) async fn is_healthy(url: &str, version: AirflowVersion, role: Airflow
 }
 
 async fn launch(setup: &AirflowSetup) -> Result<Launch> {
-    let port = LocalService::named(&setup.name).choose_port(USUAL_PORT)?;
+    let port = LocalService::named(&setup.name).choose_port(DEFAULT_PORT)?;
     let programs = AirflowPrograms::of(setup, port).await?;
     lay_out_dags(setup.role, &programs.dags_folder())?;
     if setup.version.api() == AirflowApi::V2 {

@@ -1,4 +1,4 @@
-//! Benchmarks by name: each is a `cargo bench` target of the crate that it measures.
+//! Runs benchmarks by name. Each is a `cargo bench` target of the crate that it measures.
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -7,13 +7,13 @@ use crate::product;
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Benchmark {
-    /// The API's reads beside PostgreSQL alone
+    /// Latency and throughput of the API's reads, compared with PostgreSQL alone
     Reads,
-    /// How late the schedules of a thousand connectors are
+    /// Delay of scheduled syncs with a thousand connectors
     Schedule,
-    /// What a long history costs, up to 40 million task runs: an hour and 25 GiB
+    /// Cost of a long history, up to 40 million task runs: takes an hour and 25 GiB
     Size,
-    /// A first sync and an idle poll beside a bare crawl of the same Airflow
+    /// Duration of a first sync and of an idle poll, compared with a bare crawl of the same Airflow
     Sync,
 }
 
@@ -28,14 +28,14 @@ impl Benchmark {
     }
 }
 
-/// Builds a benchmark for release and runs it to its end, so many seconds a measurement.
+/// Builds a benchmark in release mode and runs it. `seconds` is the duration of each measurement.
 pub async fn bench(benchmark: Benchmark, seconds: u64) -> Result<()> {
     let (package, target) = benchmark.target();
     let mut cargo = product::cargo();
     cargo.args(["bench", "-p", package, "--bench", target, "--", &seconds.to_string()]);
     let status = tokio::task::spawn_blocking(move || cargo.status()).await??;
     if !status.success() {
-        bail!("the benchmark did not come to its end: see above");
+        bail!("the benchmark failed: see above");
     }
     Ok(())
 }

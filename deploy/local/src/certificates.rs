@@ -1,4 +1,4 @@
-//! Certificates for servers on loopback, made by openssl: an authority of their own, as private networks have.
+//! Creates certificates for servers on loopback with openssl, signed by a private authority.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 
 use crate::{paths, tools};
 
-/// An authority and what it signed, each as a PEM file.
+/// A certificate authority and a server certificate that it signed, as PEM files.
 #[derive(Clone, Debug)]
 pub struct Certificates {
-    /// Whom clients are to trust.
+    /// The authority's certificate, which clients must trust.
     pub authority: PathBuf,
     /// The server's certificate, for `localhost` and 127.0.0.1.
     pub certificate: PathBuf,
@@ -18,7 +18,7 @@ pub struct Certificates {
     pub key: PathBuf,
 }
 
-/// Makes an authority and a server's certificate in a folder, good for a year.
+/// Creates an authority and a server certificate in a folder. Both are valid for a year.
 pub async fn certificates(folder: &Path) -> Result<Certificates> {
     let openssl = tools::program("openssl").await?;
     let file = |name: &str| folder.join(name);
@@ -32,10 +32,10 @@ pub async fn certificates(folder: &Path) -> Result<Certificates> {
         for (flag, path) in files {
             command.arg(flag).arg(path);
         }
-        tools::run(command).await.context("openssl makes no certificate")
+        tools::run(command).await.context("openssl cannot create a certificate")
     };
     let new_key = ["-newkey", "rsa:2048", "-nodes"];
-    let root = ["req", "-x509", "-days", "365", "-subj", "/CN=An authority of our own"];
+    let root = ["req", "-x509", "-days", "365", "-subj", "/CN=Orchestration local authority"];
     make(&[&root[..], &new_key].concat(), &[("-keyout", &authority_key), ("-out", &authority)]).await?;
     let server = ["req", "-subj", "/CN=localhost"];
     make(&[&server[..], &new_key].concat(), &[("-keyout", &key), ("-out", &request)]).await?;

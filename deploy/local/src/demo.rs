@@ -1,5 +1,5 @@
-//! `cargo demo`: everything started, and two spaces with people, keys and a connector to look at. Run again, it
-//! reuses what is there.
+//! `cargo demo`: starts everything and creates two spaces with users, keys and a connector. A second run reuses what
+//! already exists.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::{paths, ports, product};
 const SPACE: &str = "demo";
 const OTHER_SPACE: &str = "other";
 const CONNECTOR: &str = "local airflow";
-/// Our example DAGs, and whether one of them is started at once.
+/// The example DAGs, and whether the demo triggers a run of each.
 const DAGS: [(&str, bool); 5] = [
     ("daily_sales", true),
     ("warehouse_stock", true),
@@ -26,26 +26,26 @@ const DAGS: [(&str, bool); 5] = [
     ("train_model", true),
     ("stock_check", false),
 ];
-/// The people of the demo: the setting that holds their key, their address, their name, their role, their space.
-const PEOPLE: [(&str, &str, &str, &str, &str); 4] = [
+/// The users of the demo: the setting that holds the API key, email address, name, role and space.
+const USERS: [(&str, &str, &str, &str, &str); 4] = [
     ("ORCHESTRATION_API_KEY", "edith@demo.example", "Edith Editor", "editor", SPACE),
     ("ORCHESTRATION_VIEWER_KEY", "victor@demo.example", "Victor Viewer", "viewer", SPACE),
     ("ORCHESTRATION_ADMIN_KEY", "ada@demo.example", "Ada Admin", "admin", SPACE),
     ("ORCHESTRATION_OTHER_API_KEY", "olga@other.example", "Olga Other", "admin", OTHER_SPACE),
 ];
-/// What must be free on the disk at first: Airflow, Kafka, PostgreSQL and our own build.
-const SPACE_NEEDED_GIB: u64 = 3;
+/// Disk space for a first start: Airflow, Kafka, PostgreSQL and our own build.
+const FIRST_START_DISK_GIB: u64 = 3;
 
-/// The API as the demo asks it.
+/// A client of the API that the demo started.
 struct DemoApi {
     url: String,
     client: Client,
 }
 
-/// Starts everything and prints what to try; `port` is the API's, if it matters.
+/// Starts everything and prints example commands. `port` is the API's port; without it a free one is chosen.
 pub async fn demo(port: Option<u16>) -> Result<()> {
     let mut steps = Steps::new(8);
-    steps.next("Looking at this machine");
+    steps.next("Checking this machine");
     check_machine(port)?;
 
     steps.next("Starting PostgreSQL");
@@ -65,10 +65,10 @@ pub async fn demo(port: Option<u16>) -> Result<()> {
     let api = DemoApi::at(product::start_api(&settings, port).await?)?;
     product::start_worker(&settings).await?;
 
-    steps.next("Making two spaces, their people and their keys");
+    steps.next("Creating two spaces, their users and their keys");
     settings.insert("ORCHESTRATION_URL".to_owned(), api.url.clone());
-    make_spaces(&mut settings, &api).await?;
-    let connector = make_connector(&settings, &api, &airflow).await?;
+    create_spaces(&mut settings, &api).await?;
+    let connector = ensure_connector(&settings, &api, &airflow).await?;
     settings.insert("ORCHESTRATION_CONNECTOR_ID".to_owned(), connector.clone());
     env_file::write(&settings)?;
 
@@ -78,13 +78,13 @@ pub async fn demo(port: Option<u16>) -> Result<()> {
     }
     let pipelines = wait_for_sync(&settings, &api, &connector).await?;
     let seconds = steps.finish();
-    print(&farewell(&settings, &api.url, &airflow, pipelines, seconds));
+    print(&summary(&settings, &api.url, &airflow, pipelines, seconds));
     Ok(())
 }
 
 fn check_machine(port: Option<u16>) -> Result<()> {
-    // Once everything is there, little more is needed.
-    paths::require_space(if env_file::path().exists() { 1 } else { SPACE_NEEDED_GIB })?;
+    // A later start downloads and builds little.
+    paths::require_space(if env_file::path().exists() { 1 } else { FIRST_START_DISK_GIB })?;
     let ours = Component::Api.service().running().map(|record| record.port);
     if let Some(port) = port
         && ours != Some(port)
@@ -95,19 +95,20 @@ fn check_machine(port: Option<u16>) -> Result<()> {
     Ok(())
 }
 
-async fn make_spaces(settings: &mut DemoSettings, api: &DemoApi) -> Result<()> {
+async fn create_spaces(settings: &mut DemoSettings, api: &DemoApi) -> Result<()> {
     for (slug, name) in [(SPACE, "Demo"), (OTHER_SPACE, "Another team")] {
         product::command_line(settings, &["space", "create", slug, "--name", name]).await?;
     }
     let team = product::command_line(settings, &["team", "create", SPACE, "Data platform"]).await?;
-    for (setting, email, name, role, space) in PEOPLE {
+    for (setting, email, name, role, space) in USERS {
         product::command_line(settings, &["user", "create", email, "--name", name]).await?;
         product::command_line(settings, &["member", "set", space, email, role]).await?;
-        // Keys are shown once, so one from an earlier run is kept while it works.
-        let old = settings.get(setting);
-        if old.is_none_or(|key| key.is_empty()) || !api.accepts(settings, setting).await? {
-            let made = product::command_line(settings, &["key", "create", email, "--label", "demo"]).await?;
-            settings.insert(setting.to_owned(), text(&made, "key")?);
+        // A key is shown only once, so the key of an earlier run is reused while it is valid.
+        let previous = settings.get(setting);
+        if previous.is_none_or(|key| key.is_empty()) || !api.accepts(settings, setting).await? {
+            let created =
+                product::command_line(settings, &["key", "create", email, "--label", "demo"]).await?;
+            settings.insert(setting.to_owned(), text(&created, "key")?);
         }
     }
     settings.insert("ORCHESTRATION_SPACE".to_owned(), SPACE.to_owned());
@@ -116,25 +117,25 @@ async fn make_spaces(settings: &mut DemoSettings, api: &DemoApi) -> Result<()> {
     env_file::write(settings)
 }
 
-/// The demo's connector, made, or changed if Airflow has moved; its id.
-async fn make_connector(settings: &DemoSettings, api: &DemoApi, airflow: &AirflowServer) -> Result<String> {
+/// Creates the demo's connector, or updates it if the URL of Airflow has changed. Returns its id.
+async fn ensure_connector(settings: &DemoSettings, api: &DemoApi, airflow: &AirflowServer) -> Result<String> {
     let key = &settings["ORCHESTRATION_ADMIN_KEY"];
     let path = format!("catalog/spaces/{SPACE}/connectors");
-    let wanted = json!({
+    let desired = json!({
         "name": CONNECTOR, "connector_type": "airflow",
         "config": {"base_url": airflow.url, "api_version": "auto", "schedule": "*/5 * * * * *",
                    "history_days": 30, "verify_tls": true},
         "credentials": {"auth_type": "basic", "username": airflow.username, "password": airflow.password},
     });
-    let existing = api.ask(Method::GET, &format!("{path}?size=500"), key, None).await?;
+    let existing = api.request(Method::GET, &format!("{path}?size=500"), key, None).await?;
     let existing = existing.as_array().and_then(|all| all.iter().find(|one| one["name"] == CONNECTOR));
     match existing {
-        None => text(&api.ask(Method::POST, &path, key, Some(&wanted)).await?, "id"),
-        Some(one) if one["config"]["base_url"] == wanted["config"]["base_url"] => text(one, "id"),
+        None => text(&api.request(Method::POST, &path, key, Some(&desired)).await?, "id"),
+        Some(one) if one["config"]["base_url"] == desired["config"]["base_url"] => text(one, "id"),
         Some(one) => {
-            let change = json!({"config": wanted["config"], "credentials": wanted["credentials"]});
+            let change = json!({"config": desired["config"], "credentials": desired["credentials"]});
             let path = format!("{path}/{}", text(one, "id")?);
-            text(&api.ask(Method::PATCH, &path, key, Some(&change)).await?, "id")
+            text(&api.request(Method::PATCH, &path, key, Some(&change)).await?, "id")
         }
     }
 }
@@ -155,16 +156,16 @@ async fn run_examples(airflow: &AirflowServer) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a sync has succeeded and there are pipelines to show; how many there are.
+/// Waits until a sync has succeeded and pipelines are stored. Returns the number of pipelines.
 async fn wait_for_sync(settings: &DemoSettings, api: &DemoApi, connector: &str) -> Result<usize> {
     let key = &settings["ORCHESTRATION_API_KEY"];
     let deadline = Instant::now() + Duration::from_secs(180);
     loop {
         let state = api
-            .ask(Method::GET, &format!("catalog/spaces/{SPACE}/connectors/{connector}"), key, None)
+            .request(Method::GET, &format!("catalog/spaces/{SPACE}/connectors/{connector}"), key, None)
             .await?;
         let path = format!("spaces/{SPACE}/orchestration/pipelines?size=500");
-        let pipelines = api.ask(Method::GET, &path, key, None).await?;
+        let pipelines = api.request(Method::GET, &path, key, None).await?;
         let count = pipelines.as_array().map_or(0, Vec::len);
         if !state["last_success_at"].is_null() && count > 0 {
             return Ok(count);
@@ -177,7 +178,7 @@ async fn wait_for_sync(settings: &DemoSettings, api: &DemoApi, connector: &str) 
     }
 }
 
-fn farewell(
+fn summary(
     settings: &DemoSettings,
     url: &str,
     airflow: &AirflowServer,
@@ -214,14 +215,14 @@ impl DemoApi {
         Ok(Self { url: format!("http://127.0.0.1:{port}"), client })
     }
 
-    /// Whether the key that this setting holds still opens the door.
+    /// Returns whether the API accepts the key in this setting.
     async fn accepts(&self, settings: &DemoSettings, setting: &str) -> Result<bool> {
         let (status, _) = self.send(Method::GET, "me", &settings[setting], None).await?;
         Ok(status.is_success())
     }
 
-    /// The answer to a request that must succeed.
-    async fn ask(&self, method: Method, path: &str, key: &str, body: Option<&Value>) -> Result<Value> {
+    /// Sends a request and returns the response body. Any status but 2xx is an error.
+    async fn request(&self, method: Method, path: &str, key: &str, body: Option<&Value>) -> Result<Value> {
         let (status, answer) = self.send(method.clone(), path, key, body).await?;
         if !status.is_success() {
             bail!("the API answers {status} to {method} {path}: {answer}");
@@ -244,7 +245,7 @@ impl DemoApi {
         let response =
             request.send().await.with_context(|| format!("cannot reach the API at {}", self.url))?;
         let status = response.status();
-        let answer = response.text().await.context("the API's answer breaks off")?;
+        let answer = response.text().await.context("the API's response is incomplete")?;
         Ok((status, serde_json::from_str(&answer).unwrap_or(Value::String(answer))))
     }
 }

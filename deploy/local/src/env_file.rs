@@ -1,4 +1,4 @@
-//! `.local/demo.env`: settings in shell syntax, written for people to source and read back by us.
+//! Reads and writes `.local/demo.env`: settings in shell syntax, which a user can source.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use anyhow::{Context, Result};
 
 use crate::paths;
 
-/// DemoSettings by name.
+/// Environment variables of the worker and the API, by name.
 pub(crate) type DemoSettings = BTreeMap<String, String>;
 
-/// Where the settings lie.
+/// Returns the path of the settings file.
 pub(crate) fn path() -> PathBuf {
     paths::local_dir().join("demo.env")
 }
 
-/// What was written before; nothing when there is no file.
+/// Reads the settings file. A missing file gives empty settings.
 pub(crate) fn read() -> Result<DemoSettings> {
     match std::fs::read_to_string(path()) {
         Ok(text) => Ok(parse(&text)),
@@ -24,7 +24,7 @@ pub(crate) fn read() -> Result<DemoSettings> {
     }
 }
 
-/// Replaces the file; only its owner may read it, for it holds keys.
+/// Replaces the settings file. Only its owner may read it, because it holds keys.
 pub(crate) fn write(settings: &DemoSettings) -> Result<()> {
     paths::write_file(&path(), &render(settings), 0o600)
 }
@@ -40,7 +40,7 @@ fn parse(text: &str) -> DemoSettings {
     assignments.map(|(name, value)| (name.to_owned(), unquote(value))).collect()
 }
 
-/// In single quotes everything is itself but the quote.
+/// Quotes a value for the shell. Between single quotes only the single quote itself is special.
 fn quote(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back_and_a_shell_reads_the_same() {
+    fn rendered_settings_are_parsed_back_and_read_alike_by_a_shell() {
         let hostile = r#"it's $HOME "and" `more` \ back"#;
         let settings = DemoSettings::from([("A".into(), hostile.into()), ("B".into(), "plain".into())]);
         let text = render(&settings);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_setting_are_passed_over() {
+    fn lines_without_an_export_are_ignored() {
         assert_eq!(parse("# note\n\nexport A=1\nB=2\n"), DemoSettings::from([("A".into(), "1".into())]));
     }
 }

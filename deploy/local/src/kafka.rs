@@ -15,10 +15,11 @@ use self::secure::SecureListener;
 pub use self::secure::{SecureKafka, secure_kafka_instance};
 use crate::process::Stop;
 use crate::service::{self, Launch, LocalService};
+use crate::settings::setting;
 use crate::{paths, ports, progress, tools};
 
-const USUAL_PORT: u16 = 19092;
-const USUAL_CONTROLLER_PORT: u16 = 19392;
+const DEFAULT_PORT: u16 = 19092;
+const DEFAULT_CONTROLLER_PORT: u16 = 19392;
 const OLDEST_JAVA: u32 = 17;
 
 /// Makes sure that a Kafka runs and returns its bootstrap servers: `KAFKA_BOOTSTRAP_SERVERS` when that is set,
@@ -36,7 +37,7 @@ pub async fn kafka() -> Result<String> {
 /// `KAFKA_BOOTSTRAP_SERVERS`, unless it names our own broker (as it does where `.local/demo.env` was read in).
 pub(crate) fn external_kafka() -> Option<String> {
     let ours = LocalService::named("kafka").record().map(|record| format!("127.0.0.1:{}", record.port));
-    crate::settings::setting("KAFKA_BOOTSTRAP_SERVERS").filter(|servers| Some(servers) != ours.as_ref())
+    setting("KAFKA_BOOTSTRAP_SERVERS").filter(|servers| Some(servers) != ours.as_ref())
 }
 
 /// A broker of its own by name, apart from the one that everybody shares: for tests that stop or kill it.
@@ -78,9 +79,9 @@ async fn launch(name: &str, more: SecureListener) -> Result<Launch> {
     let java = java().await?;
     let classes = jars(&java).await?.join("*");
     let folder = paths::local_folder(name)?;
-    let port = LocalService::named(name).choose_port(USUAL_PORT)?;
+    let port = LocalService::named(name).choose_port(DEFAULT_PORT)?;
     let settings = folder.join("server.properties");
-    let controller = ports::choose(&format!("{name}-controller"), None, USUAL_CONTROLLER_PORT)?;
+    let controller = ports::choose(&format!("{name}-controller"), None, DEFAULT_CONTROLLER_PORT)?;
     let text = server_properties(port, controller, &folder.join("data"), &more);
     paths::write_file(&settings, &text, 0o600)?;
     let logging = folder.join("log4j2.properties");
@@ -195,7 +196,7 @@ async fn java() -> Result<PathBuf> {
 async fn find_java() -> Option<PathBuf> {
     let installed =
         std::fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten().map(|entry| entry.path());
-    let homes = crate::settings::setting("JAVA_HOME").map(PathBuf::from).into_iter().chain(installed);
+    let homes = setting("JAVA_HOME").map(PathBuf::from).into_iter().chain(installed);
     let home_programs = homes.map(|home| home.join("bin/java")).filter(|java| tools::is_executable(java));
     for java in tools::on_path("java").into_iter().chain(home_programs) {
         let mut command = Command::new(&java);

@@ -1,8 +1,8 @@
-//! The real PostgreSQL, Kafka and Airflow on this machine, found or started when somebody needs them: by
-//! `cargo demo`, by the tests and by the benchmarks alike. Holds no product logic.
+//! Finds or starts a real PostgreSQL, Kafka and Airflow on this machine, for `cargo demo`, the tests and the
+//! benchmarks. The crate holds no product logic.
 //!
-//! Everything here may be called by many processes at the same time. What it starts goes on running until
-//! `cargo local down`. State lies in the git-ignored `.local/`.
+//! Many processes may call this crate at the same time. The services that it starts run until `cargo local down`.
+//! All state is kept in the git-ignored `.local/`.
 
 mod airflow;
 mod bench;

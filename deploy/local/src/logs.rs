@@ -1,4 +1,4 @@
-//! The ends of the services' logs, once or as they grow.
+//! Prints the last lines of the services' logs, once or continuously.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,17 +11,17 @@ use crate::process::log_tail;
 use crate::progress::print;
 use crate::service::LocalService;
 
-/// A log that is read from where it was left.
-struct Follower {
+/// Reads the lines that are appended to a log, from a byte position on.
+struct LogFollower {
     name: String,
     path: PathBuf,
     position: u64,
 }
 
-/// Prints the last `lines` lines of each log, then, to follow, what is added until the person has seen enough.
+/// Prints the last `lines` lines of each log. With `follow` it then prints appended lines and does not return.
 pub async fn show(services: &[LocalService], lines: usize, follow: bool) -> Result<()> {
-    let mut followers: Vec<Follower> =
-        services.iter().filter(|service| service.log().exists()).map(Follower::new).collect();
+    let mut followers: Vec<LogFollower> =
+        services.iter().filter(|service| service.log().exists()).map(LogFollower::new).collect();
     if followers.is_empty() {
         bail!("there is no log yet: start something with `cargo demo` or `cargo local up`");
     }
@@ -37,22 +37,22 @@ pub async fn show(services: &[LocalService], lines: usize, follow: bool) -> Resu
     loop {
         tokio::time::sleep(Duration::from_millis(300)).await;
         for follower in &mut followers {
-            let fresh = follower.fresh()?;
-            show_lines(&follower.name, &fresh, several);
+            let appended = follower.read_appended()?;
+            show_lines(&follower.name, &appended, several);
         }
     }
 }
 
-impl Follower {
+impl LogFollower {
     fn new(service: &LocalService) -> Self {
         Self { name: service.name.clone(), path: service.log(), position: 0 }
     }
 
-    /// The whole lines written since the last look.
-    fn fresh(&mut self) -> Result<String> {
+    /// Returns the complete lines that were appended since the last call, at most 1 MiB of them.
+    fn read_appended(&mut self) -> Result<String> {
         let mut file = File::open(&self.path)?;
         if file.metadata()?.len() < self.position {
-            // The log was set aside and begun anew.
+            // The log was rotated.
             self.position = 0;
         }
         file.seek(SeekFrom::Start(self.position))?;
@@ -75,16 +75,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn following_gives_whole_lines_once() {
+    fn follower_returns_each_complete_line_once() {
         let path = std::env::temp_dir().join(format!("orchestration-logs-{}.log", std::process::id()));
-        let mut follower = Follower { name: "api".into(), path: path.clone(), position: 0 };
+        let mut follower = LogFollower { name: "api".into(), path: path.clone(), position: 0 };
         std::fs::write(&path, "one\ntwo\nthr").unwrap();
-        assert_eq!(follower.fresh().unwrap(), "one\ntwo\n");
+        assert_eq!(follower.read_appended().unwrap(), "one\ntwo\n");
         std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
-        assert_eq!(follower.fresh().unwrap(), "three\n");
-        assert_eq!(follower.fresh().unwrap(), "");
+        assert_eq!(follower.read_appended().unwrap(), "three\n");
+        assert_eq!(follower.read_appended().unwrap(), "");
         std::fs::write(&path, "new\n").unwrap();
-        assert_eq!(follower.fresh().unwrap(), "new\n");
+        assert_eq!(follower.read_appended().unwrap(), "new\n");
         std::fs::remove_file(path).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use local::{Benchmark, Component, LocalService, bench, demo, logs, print, status, table};
 
-/// Real PostgreSQL, Kafka and Airflow on this machine, and our worker and API beside them
+/// Runs a real PostgreSQL, Kafka and Airflow on this machine, and our worker and API
 #[derive(Parser)]
 #[command(name = "cargo local", bin_name = "cargo local")]
 struct LocalArguments {
@@ -16,36 +16,36 @@ struct LocalArguments {
 
 #[derive(Subcommand)]
 enum LocalCommand {
-    /// Start everything, with a demo space to look at
+    /// Start everything, with a demo space
     Demo {
-        /// The API's port (default: 8080, or the next that is free)
+        /// Port of the API (default: 8080, or the next free port)
         #[arg(long)]
         port: Option<u16>,
     },
-    /// Start one part, or all
+    /// Start one part, or all parts
     Up { part: Option<Component> },
-    /// Stop one part, or all
+    /// Stop one part, or all parts
     Down { part: Option<Component> },
-    /// Show the end of one part's log, or of all
+    /// Show the end of the log of one part, or of all parts
     Logs {
         part: Option<Component>,
-        /// Go on showing what is added, until Ctrl-C
+        /// Keep printing new lines until Ctrl-C
         #[arg(short, long)]
         follow: bool,
-        /// How many lines
+        /// Number of lines
         #[arg(short = 'n', long, default_value_t = 40)]
         lines: usize,
     },
-    /// Show what runs, where, and whether it is well
+    /// Show which parts run, their addresses and their health
     Status {
-        /// As a JSON array
+        /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
-    /// Measure, and print a table
+    /// Run a benchmark and print a table
     Bench {
         benchmark: Benchmark,
-        /// Seconds for each measurement
+        /// Duration of each measurement, in seconds
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
     },

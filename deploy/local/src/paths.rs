@@ -1,23 +1,23 @@
-//! Where things lie on disk: the workspace, the git-ignored `.local/` folder and what is in it.
-//! Knows nothing of what the files hold.
+//! Paths on disk: the workspace, the git-ignored `.local/` folder and the files in it. The contents of the files are
+//! left to other modules.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The root of the workspace this crate was compiled in.
+/// Returns the root of the workspace that this crate was compiled in.
 pub(crate) fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().and_then(Path::parent).unwrap_or(here).to_path_buf()
 }
 
-/// A file of this crate's own folder, by its path in it.
+/// Returns the path of a file in this crate's own folder.
 pub(crate) fn asset(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
-/// The folder that holds all state: `ORCHESTRATION_LOCAL_DIR`, or `.local/` in the workspace.
+/// Returns the folder that holds all state: `ORCHESTRATION_LOCAL_DIR`, or `.local/` in the workspace.
 pub(crate) fn local_dir() -> PathBuf {
     match crate::settings::setting("ORCHESTRATION_LOCAL_DIR") {
         Some(dir) => std::path::absolute(&dir).unwrap_or_else(|_| dir.into()),
@@ -25,21 +25,21 @@ pub(crate) fn local_dir() -> PathBuf {
     }
 }
 
-/// A path under [`local_dir`], its parent made.
+/// Returns a path under [`local_dir`] after creating its parent folder.
 pub(crate) fn local_path(relative: &str) -> Result<PathBuf> {
     let path = local_dir().join(relative);
     create_parent(&path)?;
     Ok(path)
 }
 
-/// A folder under [`local_dir`], made.
+/// Creates a folder under [`local_dir`] and returns its path.
 pub(crate) fn local_folder(relative: &str) -> Result<PathBuf> {
     let path = local_dir().join(relative);
     std::fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
     Ok(path)
 }
 
-/// Replaces a file as a whole, so that a reader never sees half of it.
+/// Replaces a file atomically, so that a reader never sees a partial file.
 pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -55,7 +55,7 @@ pub(crate) fn write_file(path: &Path, text: &str, mode: u32) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Fails with one sentence when the disk below [`local_dir`] has less than `gib` GiB left.
+/// Fails when the disk below [`local_dir`] has less than `gib` GiB free.
 pub(crate) fn require_space(gib: u64) -> Result<()> {
     let dir = local_folder("")?;
     let disk = rustix::fs::statvfs(&dir).with_context(|| format!("cannot look at {}", dir.display()))?;
@@ -70,7 +70,7 @@ pub(crate) fn require_space(gib: u64) -> Result<()> {
     Ok(())
 }
 
-/// A short name for a path, the same on every run.
+/// Returns a short hash of a path, the same on every run.
 pub(crate) fn path_hash(path: &Path) -> String {
     let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, path.as_os_str().as_encoded_bytes());
     id.simple().to_string().chars().take(12).collect()
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_hash_is_stable_and_tells_paths_apart() {
+    fn path_hash_is_stable_and_differs_between_paths() {
         assert_eq!(path_hash(Path::new("/a/.local")), path_hash(Path::new("/a/.local")));
         assert_ne!(path_hash(Path::new("/a/.local")), path_hash(Path::new("/b/.local")));
         assert_eq!(path_hash(Path::new("/a")).len(), 12);

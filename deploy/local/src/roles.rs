@@ -1,5 +1,5 @@
-//! The PostgreSQL roles of an installation, made as an operator makes them, by `deploy/roles.sql`. What each may do is
-//! in `migrations/grants.sql`.
+//! The PostgreSQL roles of an installation. As an operator would, it creates them with `deploy/roles.sql`; their
+//! privileges are in `migrations/grants.sql`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,18 +12,20 @@ use url::Url;
 use crate::postgres::postgres_program;
 use crate::{paths, tools};
 
-/// The way into one database for each role.
+/// URLs of one database, one per role.
 #[derive(Clone, Debug)]
 pub struct RoleUrls {
-    /// Owns the schema: migrates, administers, sets up.
+    /// The role that owns the schema: it migrates and administers.
     pub owner: String,
+    /// The worker's role.
     pub worker: String,
+    /// The API's role.
     pub api: String,
 }
 
 impl RoleUrls {
-    /// The roles of a database whose names begin with `prefix`. Their passwords follow from that of `url`, so that
-    /// every process here knows them.
+    /// Returns the URLs of a database's roles, whose names begin with `prefix`. Their passwords are derived from the
+    /// password in `url`, so that every process on this machine computes the same ones.
     pub fn of(url: &str, prefix: &str) -> Result<Self> {
         let role = |part: &str| {
             let name = format!("{prefix}_{part}");
@@ -40,12 +42,12 @@ impl RoleUrls {
         Ok(Self { owner: role("owner")?, worker: role("worker")?, api: role("api")? })
     }
 
-    /// Makes them, as whoever `admin_url` lets in there, or gives them their passwords again.
-    pub async fn make(&self, admin_url: &str) -> Result<()> {
+    /// Creates the roles as the user of `admin_url`. Roles that exist get their passwords set again.
+    pub async fn create(&self, admin_url: &str) -> Result<()> {
         let mut admin = parse(admin_url)?;
         let admin_password =
             percent_decode_str(admin.password().unwrap_or_default()).decode_utf8()?.into_owned();
-        // A URL with a password would show in the list of processes.
+        // The URL is visible in the process list, so it must not contain the password.
         admin.set_password(None).ok();
         let mut psql = Command::new(postgres_program("psql").await?);
         psql.args(["--no-psqlrc", "--quiet", "--no-password"]).arg("--file").arg(script());
@@ -59,10 +61,10 @@ impl RoleUrls {
             psql.env(setting, role.password().unwrap_or_default());
         }
         psql.arg(admin.as_str());
-        tools::run(psql).await.context("the roles of PostgreSQL cannot be made").map(drop)
+        tools::run(psql).await.context("cannot create the PostgreSQL roles").map(drop)
     }
 
-    /// Grants them what they may do in a migrated schema, as its owner.
+    /// Grants the roles their privileges in a migrated schema. `owner` is a connection of its owner.
     pub async fn grant(&self, owner: &mut PgConnection) -> Result<()> {
         for (setting, url) in
             [("orchestration.worker_role", &self.worker), ("orchestration.api_role", &self.api)]
@@ -79,8 +81,8 @@ impl RoleUrls {
     }
 }
 
-/// What the roles and their rights are made of, to know when that has changed.
-pub(crate) fn recipe() -> Result<String> {
+/// Returns the text of the scripts that create the roles and grant their privileges, to detect changes of it.
+pub(crate) fn scripts() -> Result<String> {
     Ok(read(&script())? + &read(&grants())?)
 }
 

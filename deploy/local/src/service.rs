@@ -1,5 +1,5 @@
-//! One service on this machine: found running or started, once, however many processes ask at the same time.
-//! What the service is and how it is prepared is said by its own module.
+//! A service on this machine: it is found running or started, and only once, even when many processes need it at the
+//! same time. The command of a service and its preparation are in the service's own module.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -12,50 +12,50 @@ use serde::{Deserialize, Serialize};
 use crate::process::{self, ProcessIdentity, Stop};
 use crate::{paths, ports, progress};
 
-/// How long one process waits for another that is preparing the same service (a first installation included).
+/// Maximum wait for another process that prepares the same service, which may include a first installation.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(900);
-/// How long a running service may be silent (it may be recovering) before it is started anew.
+/// How long a running service may be unhealthy before it is restarted. It may be recovering.
 const UNRESPONSIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a service may take to end before it is killed.
+/// How long a service may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A service by its name, which also names its log, its lock and its folder under `.local/`.
+/// A service. Its name is also the name of its log, its lock and its folder under `.local/`.
 #[derive(Clone, Debug)]
 pub struct LocalService {
     /// For instance `postgres`, or `airflow-seeded`.
     pub name: String,
 }
 
-/// What is remembered of a service between our runs, the port also after it stopped.
+/// The stored state of a service. The port is kept after the service has stopped.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ServiceRecord {
-    /// The process that leads its group.
+    /// The leader of its process group.
     pub process: ProcessIdentity,
     /// Its loopback port.
     pub port: u16,
-    /// How it is asked to end.
+    /// How it is stopped.
     pub stop: Stop,
 }
 
-/// A service about to be started.
+/// How to start a service.
 pub struct Launch {
-    /// The command, ready to run in the foreground.
+    /// The command, which runs in the foreground.
     pub command: Command,
-    /// The loopback port it will listen on.
+    /// The loopback port on which it will listen.
     pub port: u16,
-    /// How long it may take until it is healthy.
+    /// Maximum time until it is healthy.
     pub timeout: Duration,
-    /// How it is asked to end.
+    /// How it is stopped.
     pub stop: Stop,
 }
 
 impl LocalService {
-    /// The service of this name.
+    /// Returns the service of this name.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into() }
     }
 
-    /// Every service that was ever started here, those that others rest on last.
+    /// Returns every service that was ever started here. PostgreSQL and Kafka come last, because others depend on them.
     pub fn all() -> Vec<Self> {
         let entries = std::fs::read_dir(paths::local_dir().join("run")).into_iter().flatten().flatten();
         let files = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -65,29 +65,29 @@ impl LocalService {
         names.into_iter().map(Self::named).collect()
     }
 
-    /// The service's log file.
+    /// Returns the path of the service's log file.
     pub fn log(&self) -> PathBuf {
         paths::local_dir().join("log").join(format!("{}.log", self.name))
     }
 
-    /// What is remembered of it, running or not.
+    /// Returns the stored state, whether the service runs or not.
     pub fn record(&self) -> Option<ServiceRecord> {
         serde_json::from_str(&std::fs::read_to_string(self.record_path()).ok()?).ok()
     }
 
-    /// What is remembered of it, if it runs.
+    /// Returns the stored state if the service runs.
     pub fn running(&self) -> Option<ServiceRecord> {
         self.record().filter(|record| record.process.is_running())
     }
 
-    /// The port it had before if that is free, else the first free one from `usual` on.
-    pub fn choose_port(&self, usual: u16) -> Result<u16> {
-        ports::choose(&self.name, self.record().map(|record| record.port), usual)
+    /// Chooses a port: the previous one if it is free, else the first free port from `default` on.
+    pub fn choose_port(&self, default: u16) -> Result<u16> {
+        ports::choose(&self.name, self.record().map(|record| record.port), default)
     }
 
-    /// Makes sure that it runs and is healthy, and says where.
+    /// Makes sure that the service runs and is healthy. Returns its stored state.
     ///
-    /// `prepare` is asked for the command only when it has to be started, `healthy` with its port.
+    /// `prepare` is called only if the service must be started. `healthy` is called with its port.
     pub async fn ensure(
         &self,
         prepare: impl AsyncFnOnce() -> Result<Launch>,
@@ -103,14 +103,14 @@ impl LocalService {
             if wait_healthy(&record, UNRESPONSIVE_TIMEOUT, &healthy).await {
                 return Ok(record);
             }
-            progress::note(&format!("{} runs but does not answer: starting it anew", self.name));
+            progress::note(&format!("{} runs but does not answer: restarting it", self.name));
         }
         self.end_process().await?;
         let launch = prepare().await?;
         self.start(launch, healthy).await
     }
 
-    /// Stops it if it runs; says whether it did.
+    /// Stops the service. Returns whether it was running.
     pub async fn stop(&self) -> Result<bool> {
         let _lock = self.lock().await?;
         let was_running = self.running().is_some();
@@ -118,7 +118,7 @@ impl LocalService {
         Ok(was_running)
     }
 
-    /// Kills it at once, as a power cut would, and waits until it is gone.
+    /// Kills the service, which simulates a power failure, and waits until it has ended.
     pub async fn kill(&self) -> Result<()> {
         let _lock = self.lock().await?;
         match self.record() {
@@ -134,19 +134,19 @@ impl LocalService {
     async fn start(&self, mut launch: Launch, healthy: impl AsyncFn(u16) -> bool) -> Result<ServiceRecord> {
         let began = Instant::now();
         let log = paths::local_path(&format!("log/{}.log", self.name))?;
-        // Left over when the record was deleted: it still holds the data folder.
+        // When the stored state was deleted, a process may be left over that holds the data folder.
         for orphan in ProcessIdentity::orphans_of(&launch.command) {
             orphan.stop(launch.stop, STOP_TIMEOUT).await?;
         }
         let mut record = self.spawn(&mut launch, &log)?;
-        let mut well = wait_healthy(&record, launch.timeout, &healthy).await;
-        if !well && !record.process.is_running() {
-            // What a killed one held (memory, a lock) may be free only now.
+        let mut is_healthy = wait_healthy(&record, launch.timeout, &healthy).await;
+        if !is_healthy && !record.process.is_running() {
+            // Resources of a killed process (memory, a lock) may be released with a delay, so it is tried once more.
             tokio::time::sleep(Duration::from_secs(1)).await;
             record = self.spawn(&mut launch, &log)?;
-            well = wait_healthy(&record, launch.timeout, &healthy).await;
+            is_healthy = wait_healthy(&record, launch.timeout, &healthy).await;
         }
-        if well {
+        if is_healthy {
             let seconds = began.elapsed().as_secs_f64();
             progress::note(&format!("{} answers on port {} after {seconds:.1} s", self.name, record.port));
             return Ok(record);
@@ -163,7 +163,7 @@ impl LocalService {
     fn spawn(&self, launch: &mut Launch, log: &Path) -> Result<ServiceRecord> {
         let process = ProcessIdentity::spawn(&mut launch.command, log)?;
         let record = ServiceRecord { process, port: launch.port, stop: launch.stop };
-        // Written before it is healthy, so that it can be stopped even if we are interrupted now.
+        // The state is stored before the service is healthy, so that it can be stopped after an interruption.
         paths::write_file(&self.record_path(), &serde_json::to_string(&record)?, 0o644)?;
         Ok(record)
     }
@@ -180,13 +180,13 @@ impl LocalService {
     }
 }
 
-/// An exclusive lock by name among all processes of this workspace, held until it is dropped.
+/// Acquires an exclusive lock among all processes of this workspace. It is released when the file is dropped.
 pub(crate) async fn lock(name: &str) -> Result<File> {
     let path = paths::local_path(&format!("run/{name}.lock"))?;
     let file = File::options().create(true).append(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let deadline = Instant::now() + LOCK_TIMEOUT;
-    // Tried again and again rather than waited for: the holder may be another task on this very thread.
+    // A blocking wait could deadlock, because the holder may be another task on this thread.
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),

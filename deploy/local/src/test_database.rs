@@ -79,7 +79,7 @@ async fn migrations() -> Result<Migrator> {
 fn template_name(migrations: &Migrator) -> Result<String> {
     let mut recipe: Vec<u8> =
         migrations.iter().flat_map(|migration| migration.checksum.iter().copied()).collect();
-    recipe.extend(roles::recipe()?.bytes());
+    recipe.extend(roles::scripts()?.bytes());
     let hash = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &recipe);
     Ok(format!("{TEMPLATE_PREFIX}{}", hash.simple()))
 }
@@ -110,7 +110,7 @@ async fn make_template(
         execute(admin, &format!("CREATE DATABASE {draft}")).await?;
         let draft_url = database_url(admin_url, &draft)?;
         let roles = RoleUrls::of(&draft_url, ROLES)?;
-        roles.make(&draft_url).await?;
+        roles.create(&draft_url).await?;
         let mut owner = connect(&roles.owner).await?;
         migrations
             .run_direct(None, &mut owner, false)

@@ -11,7 +11,7 @@ use crate::certificates::{Certificates, certificates};
 use crate::service::LocalService;
 use crate::{paths, ports};
 
-const USUAL_PORT: u16 = 19592;
+const DEFAULT_PORT: u16 = 19592;
 
 /// Where it is, and how a client gets in. The user and the password do for SCRAM-SHA-512 and for PLAIN.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ async fn make(name: &str, folder: &Path) -> Result<SecureKafka> {
     };
     // Kafka reads key and certificate from one file.
     paths::write_file(&keystore(folder), &format!("{}{}", read(&key)?, read(&certificate)?), 0o600)?;
-    let port = ports::choose(&format!("{name}-secure"), None, USUAL_PORT)?;
+    let port = ports::choose(&format!("{name}-secure"), None, DEFAULT_PORT)?;
     Ok(SecureKafka {
         bootstrap_servers: format!("127.0.0.1:{port}"),
         authority,
