@@ -7,7 +7,8 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::world::{ADMIN, EDITOR, OTHER_SPACE, REVOKED, SPACE, STRANGER, Setup, VIEWER, World, hours_ago};
+use crate::app::{ApiSetup, OTHER_SPACE, SPACE, TestApi};
+use crate::seed::{ADMIN, EDITOR, REVOKED, STRANGER, VIEWER, hours_ago};
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +24,7 @@ pub enum Right {
 
 use Right::{Admin, Caller, Editor, Everybody, Viewer};
 
-/// The code that somebody with the right gets on a world with nothing special in it, and the body to send.
+/// The code that somebody with the right gets on a test with nothing special in it, and the body to send.
 pub type Row = (&'static str, &'static str, Right, u16, Value);
 
 pub fn table() -> Vec<Row> {
@@ -64,7 +65,7 @@ pub fn table() -> Vec<Row> {
         // The comment is the admin's own, so that an editor passes the role and fails as its author alone.
         ("PUT", o("/comments/{comment_id}"), Editor, 200, text.clone()),
         ("PATCH", o("/comments/{comment_id}"), Editor, 200, text),
-        // Kafka is away in this world.
+        // Kafka is away in this test.
         ("GET", o("/events"), Viewer, 503, none.clone()),
         ("POST", o("/connectors/{connector_id}/sync"), Editor, 202, none.clone()),
         ("GET", o("/connectors/{connector_id}/syncs"), Viewer, 200, none.clone()),
@@ -81,20 +82,20 @@ pub fn table() -> Vec<Row> {
 }
 
 /// The ids to put into the paths: those of the space, or another space's.
-pub async fn ids(world: &World, of_other_space: bool) -> BTreeMap<&'static str, String> {
-    let connector = if of_other_space { world.other_connector } else { world.connector };
+pub async fn ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&'static str, String> {
+    let connector = if of_other_space { test.other_connector } else { test.connector };
     let name = if of_other_space { "theirs" } else { "ours" };
-    let pipeline = world.pipeline_of(connector, name).await;
-    let run = world.run(pipeline, "r1", "success", hours_ago(1)).await;
-    let task_run = world.task_run(run, "t1", -1, "success").await;
-    let comment = world
+    let pipeline = test.pipeline_of(connector, name).await;
+    let run = test.run(pipeline, "r1", "success", hours_ago(1)).await;
+    let task_run = test.task_run(run, "t1", -1, "success").await;
+    let comment = test
         .id(&format!(
             "insert into comments (id, space_id, run_id, author_id, content)
              select gen_random_uuid(), r.space_id, r.id, u.id, 'a word' from runs r, users u
              where r.id = '{run}' and u.name = 'Ada' returning id"
         ))
         .await;
-    let sync = world
+    let sync = test
         .id(&format!(
             "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
              select gen_random_uuid(), space_id, id, 'succeeded', 'manual', now() from connectors
@@ -117,13 +118,13 @@ pub fn fill(path: &str, ids: &BTreeMap<&str, String>) -> String {
     ids.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id))
 }
 
-async fn code(world: &World, row: &Row, path: &str, key: Option<&str>) -> u16 {
+async fn code(test: &TestApi, row: &Row, path: &str, key: Option<&str>) -> u16 {
     let mut request = axum::http::Request::builder().method(row.0).uri(path);
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
     }
     let body = if row.4.is_null() { String::new() } else { row.4.to_string() };
-    let answer = world.raw(request.body(body.into()).unwrap()).await;
+    let answer = test.raw(request.body(body.into()).unwrap()).await;
     if !answer.status.is_success() {
         assert!(
             !answer.body["detail"].is_null(),
@@ -152,8 +153,9 @@ fn the_table_names_every_route() {
 #[tokio::test]
 async fn every_route_is_open_to_those_with_the_right_and_to_nobody_else() {
     // Short, since a stream waits for Kafka.
-    let world = World::with(Setup { time_out: Duration::from_secs(12), ..Setup::default() }).await;
-    let (ours, theirs) = (ids(&world, false).await, ids(&world, true).await);
+    let test =
+        TestApi::with(ApiSetup { request_timeout: Duration::from_secs(12), ..ApiSetup::default() }).await;
+    let (ours, theirs) = (ids(&test, false).await, ids(&test, true).await);
     for row in table() {
         let (method, path, right, good, _) = &row;
         let ours = fill(path, &ours);
@@ -176,13 +178,13 @@ async fn every_route_is_open_to_those_with_the_right_and_to_nobody_else() {
         }
         for (key, expected) in asked {
             // A name may be had once.
-            world.sql("delete from connectors where name = 'made'").await;
-            assert_eq!(code(&world, &row, &ours, key).await, expected, "{method} {ours} with {key:?}");
+            test.sql("delete from connectors where name = 'made'").await;
+            assert_eq!(code(&test, &row, &ours, key).await, expected, "{method} {ours} with {key:?}");
         }
         if path.contains("_id}") {
             let stray = fill(path, &theirs);
             assert_eq!(
-                code(&world, &row, &stray, Some(ADMIN)).await,
+                code(&test, &row, &stray, Some(ADMIN)).await,
                 404,
                 "{method} {stray} of another space"
             );
@@ -190,7 +192,7 @@ async fn every_route_is_open_to_those_with_the_right_and_to_nobody_else() {
                 .keys()
                 .map(|name| (*name, if *name == "{slug}" { SPACE.into() } else { Uuid::nil().to_string() }));
             let unknown = fill(path, &unknown.collect());
-            assert_eq!(code(&world, &row, &unknown, Some(ADMIN)).await, 404, "{method} {unknown}");
+            assert_eq!(code(&test, &row, &unknown, Some(ADMIN)).await, 404, "{method} {unknown}");
             let malformed = fill(
                 path,
                 &theirs
@@ -198,42 +200,41 @@ async fn every_route_is_open_to_those_with_the_right_and_to_nobody_else() {
                     .map(|name| (*name, if *name == "{slug}" { SPACE.into() } else { "x".into() }))
                     .collect(),
             );
-            assert_eq!(code(&world, &row, &malformed, Some(ADMIN)).await, 422, "{method} {malformed}");
+            assert_eq!(code(&test, &row, &malformed, Some(ADMIN)).await, 422, "{method} {malformed}");
         }
         if *right >= Viewer {
             let elsewhere = ours.replace(&format!("/spaces/{SPACE}/"), &format!("/spaces/{OTHER_SPACE}/"));
-            assert_eq!(code(&world, &row, &elsewhere, Some(ADMIN)).await, 404, "{method} {elsewhere}");
+            assert_eq!(code(&test, &row, &elsewhere, Some(ADMIN)).await, 404, "{method} {elsewhere}");
             let nowhere = ours.replace(&format!("/spaces/{SPACE}/"), "/spaces/nowhere/");
-            assert_eq!(code(&world, &row, &nowhere, Some(ADMIN)).await, 404, "{method} {nowhere}");
+            assert_eq!(code(&test, &row, &nowhere, Some(ADMIN)).await, 404, "{method} {nowhere}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_revoked_key_and_a_lost_membership_stop_at_once() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     let path = format!("/spaces/{SPACE}/teams");
-    world.get(&path).await.expect(200);
-    world.sql("update memberships set role = 'editor' where role = 'viewer'").await;
-    world
-        .send(
-            Method::POST,
-            VIEWER,
-            &format!("/catalog/spaces/{SPACE}/connectors"),
-            Some(json!({"name": "x", "connector_type": "y"})),
-        )
-        .await
-        .expect(201);
-    world.sql("delete from memberships where user_id = (select id from users where name = 'Victor')").await;
-    assert_eq!(world.get(&path).await.expect(404), json!({"detail": "Space not found"}));
-    world.sql("update api_keys set revoked_at = now() where prefix = 'qk_victor'").await;
-    assert_eq!(world.get(&path).await.status, 401);
+    test.get(&path).await.expect(200);
+    test.sql("update memberships set role = 'editor' where role = 'viewer'").await;
+    test.send(
+        Method::POST,
+        VIEWER,
+        &format!("/catalog/spaces/{SPACE}/connectors"),
+        Some(json!({"name": "x", "connector_type": "y"})),
+    )
+    .await
+    .expect(201);
+    test.sql("delete from memberships where user_id = (select id from users where name = 'Victor')").await;
+    assert_eq!(test.get(&path).await.expect(404), json!({"detail": "Space not found"}));
+    test.sql("update api_keys set revoked_at = now() where prefix = 'qk_victor'").await;
+    assert_eq!(test.get(&path).await.status, 401);
 }
 
 #[tokio::test]
 async fn me_tells_who_and_where() {
-    let world = World::new().await;
-    let me = world.send(Method::GET, EDITOR, "/me", None).await.expect(200);
+    let test = TestApi::new().await;
+    let me = test.send(Method::GET, EDITOR, "/me", None).await.expect(200);
     assert_eq!(me["user"]["name"], "Edith");
     assert_eq!(me["spaces"], json!([{"slug": "finance", "name": "Finance", "role": "editor"}]));
 }
@@ -241,11 +242,11 @@ async fn me_tells_who_and_where() {
 /// While changes are told, keys are remembered; what is changed holds at once all the same.
 #[tokio::test]
 async fn what_is_remembered_of_a_key_is_forgotten_when_it_changes() {
-    let world = World::new().await;
-    let app = world.app.clone();
+    let test = TestApi::new().await;
+    let app = test.app.clone();
     tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
     let path = format!("/spaces/{SPACE}/orchestration/runs");
-    let status = async |key: &str| world.send(Method::GET, key, &path, None).await.status.as_u16();
+    let status = async |key: &str| test.send(Method::GET, key, &path, None).await.status.as_u16();
     let becomes = async |key: &str, wanted: u16| {
         let becomes = async { while status(key).await != wanted {} };
         tokio::time::timeout(Duration::from_secs(60), becomes).await.expect("it is told");
@@ -254,7 +255,7 @@ async fn what_is_remembered_of_a_key_is_forgotten_when_it_changes() {
         // With the tables away, only what is remembered can answer for the key.
         while {
             assert_eq!(status(VIEWER).await, 200);
-            let mut hidden = world.db.begin().await.unwrap();
+            let mut hidden = test.db.begin().await.unwrap();
             sqlx::query("alter table api_keys rename to hidden").execute(&mut *hidden).await.unwrap();
             let answer = tokio::time::timeout(Duration::from_millis(300), status(VIEWER)).await;
             hidden.rollback().await.unwrap();
@@ -263,10 +264,10 @@ async fn what_is_remembered_of_a_key_is_forgotten_when_it_changes() {
     };
     tokio::time::timeout(Duration::from_secs(60), remembered).await.expect("a key is remembered");
 
-    world.sql("update api_keys set revoked_at = now() where prefix = 'qk_victor'").await;
+    test.sql("update api_keys set revoked_at = now() where prefix = 'qk_victor'").await;
     becomes(VIEWER, 401).await;
-    world.sql("update api_keys set revoked_at = null where prefix = 'qk_victor'").await;
+    test.sql("update api_keys set revoked_at = null where prefix = 'qk_victor'").await;
     becomes(VIEWER, 200).await;
-    world.sql("delete from memberships where user_id in (select id from users where name = 'Victor')").await;
+    test.sql("delete from memberships where user_id in (select id from users where name = 'Victor')").await;
     becomes(VIEWER, 404).await;
 }

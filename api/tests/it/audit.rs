@@ -2,11 +2,13 @@
 
 use axum::http::Method;
 use serde_json::{Value, json};
+use testkit::FakeAirflow;
 
-use crate::fake_airflow::FakeAirflow;
-use crate::world::{ADMIN, EDITOR, OTHER_EDITOR, SPACE, VIEWER, World, comment, each, hours_ago};
+use crate::app::{SPACE, TestApi};
+use crate::assertions::field_of_each;
+use crate::seed::{ADMIN, EDITOR, OTHER_EDITOR, VIEWER, comment, hours_ago};
 
-impl World {
+impl TestApi {
     /// The audit trail as the admin reads it, newest first.
     async fn audit(&self, query: &str) -> Value {
         self.send(Method::GET, ADMIN, &format!("/spaces/{SPACE}/audit{query}"), None).await.expect(200)
@@ -28,37 +30,37 @@ fn by(name: &str, action: &str, via: &str) -> (String, String, String) {
 
 #[tokio::test]
 async fn every_act_over_http_is_told_with_who_did_it() {
-    let world = World::new().await;
-    let fake = FakeAirflow::start().await;
-    let pipeline = world.pipeline("p").await;
-    let run = world.run(pipeline, "r", "success", hours_ago(1)).await;
+    let test = TestApi::new().await;
+    let fake = FakeAirflow::start(0).await;
+    let pipeline = test.pipeline("p").await;
+    let run = test.run(pipeline, "r", "success", hours_ago(1)).await;
     let catalog = format!("/catalog/spaces/{SPACE}/connectors");
-    let connector = format!("{catalog}/{}", world.connector);
+    let connector = format!("{catalog}/{}", test.connector);
     let change = json!({
         "name": "renamed", "config": {"base_url": fake.url, "schedule": "0 * * * * *"},
         "credentials": {"auth_type": "basic", "username": "svc", "password": "right"},
     });
-    world.send(Method::PATCH, EDITOR, &connector, Some(change)).await.expect(200);
-    let ask = async |method, key, path: String, body| world.ask(method, key, &path, body).await;
+    test.send(Method::PATCH, EDITOR, &connector, Some(change)).await.expect(200);
+    let ask = async |method, key, path: String, body| test.request(method, key, &path, body).await;
     let team = format!("/pipelines/{pipeline}/team");
-    ask(Method::PATCH, EDITOR, team.clone(), json!({"team_id": world.team})).await.expect(200);
+    ask(Method::PATCH, EDITOR, team.clone(), json!({"team_id": test.team})).await.expect(200);
     ask(Method::PATCH, OTHER_EDITOR, team, json!({"team_id": null})).await.expect(200);
     let criticality = format!("/pipelines/{pipeline}/criticality");
     ask(Method::PATCH, EDITOR, criticality, json!({"criticality": "high"})).await.expect(200);
     let triggered =
         ask(Method::POST, EDITOR, format!("/pipelines/{pipeline}/trigger"), Value::Null).await.expect(201);
-    let sync = format!("/connectors/{}/sync", world.connector);
+    let sync = format!("/connectors/{}/sync", test.connector);
     let synced = ask(Method::POST, EDITOR, sync.clone(), Value::Null).await.expect(202);
     ask(Method::POST, OTHER_EDITOR, sync, json!({"full": true})).await.expect(202);
     let said = ask(Method::POST, EDITOR, format!("/runs/{run}/comments"), comment("hush")).await.expect(201);
     let said = said["id"].as_str().unwrap().to_owned();
     ask(Method::DELETE, ADMIN, format!("/comments/{said}"), Value::Null).await;
     let made = json!({"name": "made", "connector_type": "dbt", "config": {"token": "hunter2"}});
-    let made = world.send(Method::POST, EDITOR, &catalog, Some(made)).await.expect(201);
+    let made = test.send(Method::POST, EDITOR, &catalog, Some(made)).await.expect(201);
     let made = made["id"].as_str().unwrap().to_owned();
-    world.send(Method::DELETE, ADMIN, &format!("{catalog}/{made}"), None).await;
+    test.send(Method::DELETE, ADMIN, &format!("{catalog}/{made}"), None).await;
 
-    let audit = world.audit("").await;
+    let audit = test.audit("").await;
     assert_eq!(
         told(&audit),
         [
@@ -80,8 +82,8 @@ async fn every_act_over_http_is_told_with_who_did_it() {
         json!({"name": "renamed", "changed": ["name", "config.api_version", "config.base_url", "config.history_days",
                "config.max_requests_in_flight", "config.max_requests_per_second", "config.schedule", "config.verify_tls", "credentials"]})
     );
-    assert_eq!(entry(1)["details"], json!({"from": null, "to": world.team}));
-    assert_eq!(entry(2)["details"], json!({"from": world.team, "to": null}));
+    assert_eq!(entry(1)["details"], json!({"from": null, "to": test.team}));
+    assert_eq!(entry(2)["details"], json!({"from": test.team, "to": null}));
     assert_eq!((&entry(3)["target_type"], &entry(3)["target_id"]), (&json!("pipeline"), &json!(pipeline)));
     assert_eq!(entry(4)["details"]["run_id"], triggered["id"]);
     assert_eq!(
@@ -100,40 +102,42 @@ async fn every_act_over_http_is_told_with_who_did_it() {
 
 #[tokio::test]
 async fn what_is_refused_or_changes_nothing_or_is_ones_own_is_not_told() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("p").await;
-    let run = world.run(pipeline, "r", "success", hours_ago(1)).await;
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let run = test.run(pipeline, "r", "success", hours_ago(1)).await;
     let criticality = format!("/pipelines/{pipeline}/criticality");
-    world.ask(Method::PATCH, VIEWER, &criticality, json!({"criticality": "low"})).await.expect(403);
-    world.ask(Method::PATCH, EDITOR, &criticality, json!({"criticality": null})).await.expect(200);
+    test.request(Method::PATCH, VIEWER, &criticality, json!({"criticality": "low"})).await.expect(403);
+    test.request(Method::PATCH, EDITOR, &criticality, json!({"criticality": null})).await.expect(200);
     let team = format!("/pipelines/{pipeline}/team");
-    world.ask(Method::PATCH, EDITOR, &team, json!({"team_id": world.other_team})).await.expect(404);
-    let connector = format!("/catalog/spaces/{SPACE}/connectors/{}", world.connector);
-    world.send(Method::PATCH, EDITOR, &connector, Some(json!({"name": "prod airflow"}))).await.expect(200);
-    let said =
-        world.ask(Method::POST, EDITOR, &format!("/runs/{run}/comments"), comment("mine")).await.expect(201);
+    test.request(Method::PATCH, EDITOR, &team, json!({"team_id": test.other_team})).await.expect(404);
+    let connector = format!("/catalog/spaces/{SPACE}/connectors/{}", test.connector);
+    test.send(Method::PATCH, EDITOR, &connector, Some(json!({"name": "prod airflow"}))).await.expect(200);
+    let said = test
+        .request(Method::POST, EDITOR, &format!("/runs/{run}/comments"), comment("mine"))
+        .await
+        .expect(201);
     let said = format!("/comments/{}", said["id"].as_str().unwrap());
-    assert_eq!(world.ask(Method::DELETE, EDITOR, &said, Value::Null).await.status, 204);
-    assert_eq!(world.audit("").await, json!([]));
+    assert_eq!(test.request(Method::DELETE, EDITOR, &said, Value::Null).await.status, 204);
+    assert_eq!(test.audit("").await, json!([]));
 }
 
 #[tokio::test]
 async fn what_cannot_be_told_is_not_done() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("p").await;
-    world.sql("alter table audit add constraint full_up check (false)").await;
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    test.sql("alter table audit add constraint full_up check (false)").await;
     let criticality = format!("/pipelines/{pipeline}/criticality");
-    let answer = world.ask(Method::PATCH, EDITOR, &criticality, json!({"criticality": "high"})).await;
+    let answer = test.request(Method::PATCH, EDITOR, &criticality, json!({"criticality": "high"})).await;
     assert!(answer.status.is_server_error(), "{}", answer.status);
-    assert!(world.read(&format!("/pipelines/{pipeline}")).await["criticality"].is_null());
-    let sync = format!("/connectors/{}/sync", world.connector);
-    assert!(world.ask(Method::POST, EDITOR, &sync, Value::Null).await.status.is_server_error());
-    assert_eq!(world.number("select count(*) from syncs").await, 0);
+    assert!(test.read(&format!("/pipelines/{pipeline}")).await["criticality"].is_null());
+    let sync = format!("/connectors/{}/sync", test.connector);
+    assert!(test.request(Method::POST, EDITOR, &sync, Value::Null).await.status.is_server_error());
+    assert_eq!(test.number("select count(*) from syncs").await, 0);
 }
 
 #[tokio::test]
 async fn what_is_done_on_the_command_line_is_told_without_a_person() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     for arguments in [
         &["space", "create", SPACE, "--name", "Money"][..],
         &["space", "create", SPACE, "--name", "Money"],
@@ -145,13 +149,13 @@ async fn what_is_done_on_the_command_line_is_told_without_a_person() {
         &["team", "create", SPACE, "Data"],
         &["team", "create", SPACE, "Data"],
     ] {
-        world.administer(arguments).await;
+        test.administer(arguments).await;
     }
-    let made = world.administer(&["key", "create", "new@x.org", "--label", "laptop"]).await;
+    let made = test.administer(&["key", "create", "new@x.org", "--label", "laptop"]).await;
     let id = made["id"].as_str().unwrap();
-    world.administer(&["key", "revoke", id]).await;
-    world.administer(&["key", "revoke", id]).await;
-    let audit = world.audit("").await;
+    test.administer(&["key", "revoke", id]).await;
+    test.administer(&["key", "revoke", id]).await;
+    let audit = test.audit("").await;
     let actions = [
         "space.renamed",
         "user.role_changed",
@@ -167,42 +171,42 @@ async fn what_is_done_on_the_command_line_is_told_without_a_person() {
     assert!(!audit.to_string().contains(made["key"].as_str().unwrap()));
     // A person without a space is nobody's to read about, and not forgotten.
     let of_no_space = "select count(*) from audit where space_id is null and action = 'user.created'";
-    assert_eq!(world.number(of_no_space).await, 1);
+    assert_eq!(test.number(of_no_space).await, 1);
 }
 
 #[tokio::test]
 async fn acts_are_filtered_and_paged_newest_first() {
-    let world = World::new().await;
-    let (first, second) = (world.pipeline("first").await, world.pipeline("second").await);
+    let test = TestApi::new().await;
+    let (first, second) = (test.pipeline("first").await, test.pipeline("second").await);
     let set = async |key, pipeline, criticality| {
         let path = format!("/pipelines/{pipeline}/criticality");
-        world.ask(Method::PATCH, key, &path, json!({"criticality": criticality})).await.expect(200);
+        test.request(Method::PATCH, key, &path, json!({"criticality": criticality})).await.expect(200);
     };
     for criticality in ["low", "medium", "high"] {
         set(EDITOR, first, criticality).await;
     }
     set(OTHER_EDITOR, second, "critical").await;
     let team = format!("/pipelines/{second}/team");
-    world.ask(Method::PATCH, EDITOR, &team, json!({"team_id": world.team})).await.expect(200);
-    let of = async |query: String| world.audit(&query).await.as_array().unwrap().len();
-    let edith = world.id("select id from users where name = 'Edith'").await;
+    test.request(Method::PATCH, EDITOR, &team, json!({"team_id": test.team})).await.expect(200);
+    let of = async |query: String| test.audit(&query).await.as_array().unwrap().len();
+    let edith = test.id("select id from users where name = 'Edith'").await;
     assert_eq!(of(format!("?actor_id={edith}")).await, 4);
     assert_eq!(of(format!("?target_id={second}")).await, 2);
     assert_eq!(of("?action=pipeline.team_changed".to_owned()).await, 1);
     assert_eq!(of("?action=pipeline.team_changed&action=pipeline.criticality_changed".to_owned()).await, 5);
-    world.sql("update audit set at = '2026-01-01T12:00:00Z' where details->>'to' = 'low'").await;
+    test.sql("update audit set at = '2026-01-01T12:00:00Z' where details->>'to' = 'low'").await;
     assert_eq!(of("?from=2026-01-01&to=2026-01-02".to_owned()).await, 1);
     assert_eq!(of("?from=2026-01-01T12:00:00Z".to_owned()).await, 5);
     assert_eq!(of("?to=2026-01-01T12:00:00Z".to_owned()).await, 0);
     let path = format!("/spaces/{SPACE}/audit?action=pipeline.criticality_changed&size=3");
-    let page = world.send(Method::GET, ADMIN, &path, None).await;
+    let page = test.send(Method::GET, ADMIN, &path, None).await;
     assert_eq!((page.header("x-total-count"), page.header("x-total-pages")), ("4", "2"));
     assert!(page.header("link").contains("rel=\"next\"") && !page.header("etag").is_empty());
     let page = page.expect(200);
     let shown: Vec<_> =
         page.as_array().unwrap().iter().map(|entry| entry["details"]["to"].as_str()).collect();
     assert_eq!(shown, [Some("critical"), Some("high"), Some("medium")]);
-    let wrong = world.send(Method::GET, ADMIN, &format!("/spaces/{SPACE}/audit?action=x&from=y"), None).await;
-    assert_eq!(wrong.faults().len(), 2);
-    assert_eq!(each(&world.audit("?page=9").await, "action"), [""; 0]);
+    let wrong = test.send(Method::GET, ADMIN, &format!("/spaces/{SPACE}/audit?action=x&from=y"), None).await;
+    assert_eq!(wrong.field_errors().len(), 2);
+    assert_eq!(field_of_each(&test.audit("?page=9").await, "action"), [""; 0]);
 }

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use testkit::sealing_keys;
 use url::Url;
 
-use crate::world::{World, sealing_keys};
+use crate::app::TestApi;
 
-/// The program with these arguments, on the database of a world.
+/// The program with these arguments, on the database of a test.
 pub fn command(database_url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orchestration-api"));
     command.arg("--json").args(arguments).env("DATABASE_URL", database_url);
@@ -20,7 +21,7 @@ pub async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
-impl World {
+impl TestApi {
     /// What the command line prints for these arguments, as the owner of the schema.
     pub async fn administer(&self, arguments: &[&str]) -> Value {
         let output = run(command(&self.database.url, arguments)).await;
@@ -38,8 +39,8 @@ fn blocks(text: &str) -> Vec<&str> {
 
 #[tokio::test]
 async fn the_commands_of_the_text_on_roles_and_keys_work_as_they_stand_there() {
-    let world = World::new().await;
-    world.administer(&["user", "create", "ada@example.org", "--name", "Ada"]).await;
+    let test = TestApi::new().await;
+    test.administer(&["user", "create", "ada@example.org", "--name", "Ada"]).await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text = std::fs::read_to_string(root.join("deploy/ROLES.md")).unwrap();
     let server = Url::parse(&local::postgres().await.unwrap()).unwrap();
@@ -48,7 +49,7 @@ async fn the_commands_of_the_text_on_roles_and_keys_work_as_they_stand_there() {
     let folders = [here, &psql].map(|program| program.parent().unwrap().to_path_buf());
     let usual = std::env::var_os("PATH").unwrap();
     let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&usual))).unwrap();
-    let database = Url::parse(&world.database.url).unwrap();
+    let database = Url::parse(&test.database.url).unwrap();
     let blocks = blocks(&text);
     assert!(blocks.len() >= 5, "{blocks:?}");
     for block in blocks {
@@ -59,7 +60,7 @@ async fn the_commands_of_the_text_on_roles_and_keys_work_as_they_stand_there() {
             .env("PGPORT", server.port().unwrap_or(5432).to_string());
         shell.env("PGUSER", server.username()).env("PGPASSWORD", server.password().unwrap_or_default());
         shell.env("PGDATABASE", database.path().trim_start_matches('/'));
-        shell.env("DATABASE_URL", &world.database.url).env("ORCHESTRATION_SEALING_KEYS", sealing_keys("ba"));
+        shell.env("DATABASE_URL", &test.database.url).env("ORCHESTRATION_SEALING_KEYS", sealing_keys("ba"));
         let output = run(shell).await;
         assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stderr));
     }

@@ -4,116 +4,131 @@ use axum::http::Method;
 use contract::ids::RunId;
 use serde_json::json;
 
-use crate::world::{ADMIN, EDITOR, OTHER_EDITOR, VIEWER, World, comment, each, hours_ago};
+use crate::app::TestApi;
+use crate::assertions::field_of_each;
+use crate::seed::{ADMIN, EDITOR, OTHER_EDITOR, VIEWER, comment, hours_ago};
 
-async fn a_run(world: &World) -> RunId {
-    world.run(world.pipeline("p").await, "r", "failed", hours_ago(2)).await
+async fn a_run(test: &TestApi) -> RunId {
+    test.run(test.pipeline("p").await, "r", "failed", hours_ago(2)).await
 }
 
 #[tokio::test]
 async fn comments_are_listed_oldest_first_and_counted() {
-    let world = World::new().await;
-    let run = a_run(&world).await;
-    let task = world.task_run(run, "extract", -1, "failed").await;
+    let test = TestApi::new().await;
+    let run = a_run(&test).await;
+    let task = test.task_run(run, "extract", -1, "failed").await;
     let (on_run, on_task) = (format!("/runs/{run}/comments"), format!("/task-runs/{task}/comments"));
     for n in 0..3 {
-        world.ask(Method::POST, EDITOR, &on_run, comment(&format!("run {n}"))).await.expect(201);
+        test.request(Method::POST, EDITOR, &on_run, comment(&format!("run {n}"))).await.expect(201);
     }
-    let made = world.ask(Method::POST, EDITOR, &on_task, comment("task")).await.expect(201);
+    let made = test.request(Method::POST, EDITOR, &on_task, comment("task")).await.expect(201);
     assert_eq!(made["target_type"], "task_run");
     assert_eq!((&made["run_id"], &made["task_run_id"]), (&json!(run), &json!(task)));
-    assert_eq!(each(&world.read(&on_run).await, "content"), ["run 0", "run 1", "run 2"]);
-    assert_eq!(each(&world.read(&format!("{on_run}?size=2&page=2")).await, "content"), ["run 2"]);
-    assert_eq!(each(&world.read(&on_task).await, "content"), ["task"]);
-    let shown = world.read(&format!("/runs/{run}")).await;
+    assert_eq!(field_of_each(&test.read(&on_run).await, "content"), ["run 0", "run 1", "run 2"]);
+    assert_eq!(field_of_each(&test.read(&format!("{on_run}?size=2&page=2")).await, "content"), ["run 2"]);
+    assert_eq!(field_of_each(&test.read(&on_task).await, "content"), ["task"]);
+    let shown = test.read(&format!("/runs/{run}")).await;
     assert_eq!((&shown["comment_count"], &shown["tasks"][0]["comment_count"]), (&json!(3), &json!(1)));
-    assert_eq!(world.read("/runs").await[0]["comment_count"], 3);
-    assert_eq!(world.read(&format!("/task-runs/{task}")).await["comment_count"], 1);
+    assert_eq!(test.read("/runs").await[0]["comment_count"], 3);
+    assert_eq!(test.read(&format!("/task-runs/{task}")).await["comment_count"], 1);
 }
 
 #[tokio::test]
 async fn only_its_author_edits_a_comment_and_an_admin_may_delete_it() {
-    let world = World::new().await;
-    let run = a_run(&world).await;
-    let made =
-        world.ask(Method::POST, EDITOR, &format!("/runs/{run}/comments"), comment("first")).await.expect(201);
+    let test = TestApi::new().await;
+    let run = a_run(&test).await;
+    let made = test
+        .request(Method::POST, EDITOR, &format!("/runs/{run}/comments"), comment("first"))
+        .await
+        .expect(201);
     assert_eq!((&made["edited"], &made["author"]["name"]), (&json!(false), &json!("Edith")));
     let path = format!("/comments/{}", made["id"].as_str().unwrap());
     for key in [OTHER_EDITOR, ADMIN, VIEWER] {
-        assert_eq!(world.ask(Method::PUT, key, &path, comment("mine")).await.status, 403);
+        assert_eq!(test.request(Method::PUT, key, &path, comment("mine")).await.status, 403);
     }
     for key in [OTHER_EDITOR, VIEWER] {
-        assert_eq!(world.ask(Method::DELETE, key, &path, json!(null)).await.status, 403);
+        assert_eq!(test.request(Method::DELETE, key, &path, json!(null)).await.status, 403);
     }
     for (method, content) in [(Method::PUT, "second"), (Method::PATCH, "third")] {
-        let changed = world.ask(method, EDITOR, &path, comment(content)).await.expect(200);
+        let changed = test.request(method, EDITOR, &path, comment(content)).await.expect(200);
         assert_eq!((&changed["content"], &changed["edited"]), (&json!(content), &json!(true)));
         assert_eq!(changed["created_at"], made["created_at"]);
         assert!(changed["updated_at"].as_str() > made["updated_at"].as_str());
     }
-    assert_eq!(world.ask(Method::PUT, EDITOR, &path, comment(" ")).await.status, 422);
-    assert_eq!(world.ask(Method::DELETE, ADMIN, &path, json!(null)).await.status, 204);
+    assert_eq!(test.request(Method::PUT, EDITOR, &path, comment(" ")).await.status, 422);
+    assert_eq!(test.request(Method::DELETE, ADMIN, &path, json!(null)).await.status, 204);
     for method in [Method::PUT, Method::PATCH, Method::DELETE] {
-        assert_eq!(world.ask(method, EDITOR, &path, comment("late")).await.status, 404);
+        assert_eq!(test.request(method, EDITOR, &path, comment("late")).await.status, 404);
     }
-    let own =
-        world.ask(Method::POST, EDITOR, &format!("/runs/{run}/comments"), comment("own")).await.expect(201);
+    let own = test
+        .request(Method::POST, EDITOR, &format!("/runs/{run}/comments"), comment("own"))
+        .await
+        .expect(201);
     let own = format!("/comments/{}", own["id"].as_str().unwrap());
-    assert_eq!(world.ask(Method::DELETE, EDITOR, &own, json!(null)).await.status, 204);
+    assert_eq!(test.request(Method::DELETE, EDITOR, &own, json!(null)).await.status, 204);
 }
 
 #[tokio::test]
 async fn ten_thousand_characters_are_allowed_and_kept_as_they_were() {
-    let world = World::new().await;
-    let run = a_run(&world).await;
+    let test = TestApi::new().await;
+    let run = a_run(&test).await;
     let path = format!("/runs/{run}/comments");
     let longest = format!(" \n{}\t", "é".repeat(10_000));
-    let made = world.ask(Method::POST, EDITOR, &path, comment(&longest)).await.expect(201);
+    let made = test.request(Method::POST, EDITOR, &path, comment(&longest)).await.expect(201);
     assert_eq!(made["content"], longest);
     let crabs = "🦀".repeat(10_000);
-    assert_eq!(world.ask(Method::POST, EDITOR, &path, comment(&crabs)).await.expect(201)["content"], crabs);
+    assert_eq!(
+        test.request(Method::POST, EDITOR, &path, comment(&crabs)).await.expect(201)["content"],
+        crabs
+    );
     let blank = "\u{a0}\u{2003}\u{3000}\u{85}\r\n";
-    let nothing = world.ask(Method::POST, EDITOR, &path, comment(blank)).await;
-    assert_eq!(nothing.faults(), [("body.content".to_owned(), "value_error.any_str.min_length".to_owned())]);
-    let longer = world.ask(Method::POST, EDITOR, &path, comment(&"é".repeat(10_001))).await;
-    assert_eq!(longer.faults(), [("body.content".to_owned(), "value_error.any_str.max_length".to_owned())]);
+    let nothing = test.request(Method::POST, EDITOR, &path, comment(blank)).await;
+    assert_eq!(
+        nothing.field_errors(),
+        [("body.content".to_owned(), "value_error.any_str.min_length".to_owned())]
+    );
+    let longer = test.request(Method::POST, EDITOR, &path, comment(&"é".repeat(10_001))).await;
+    assert_eq!(
+        longer.field_errors(),
+        [("body.content".to_owned(), "value_error.any_str.max_length".to_owned())]
+    );
 }
 
 #[tokio::test]
 async fn a_comment_is_not_there_without_what_it_is_on() {
-    let world = World::new().await;
-    let run = a_run(&world).await;
-    let task = world.task_run(run, "extract", -1, "failed").await;
+    let test = TestApi::new().await;
+    let run = a_run(&test).await;
+    let task = test.task_run(run, "extract", -1, "failed").await;
     let path = format!("/task-runs/{task}/comments");
-    let made = world.ask(Method::POST, EDITOR, &path, comment("on a task")).await.expect(201);
+    let made = test.request(Method::POST, EDITOR, &path, comment("on a task")).await.expect(201);
     let path = format!("/comments/{}", made["id"].as_str().unwrap());
-    world.sql("delete from task_runs").await;
+    test.sql("delete from task_runs").await;
     for method in [Method::PUT, Method::PATCH, Method::DELETE] {
-        world.ask(method, EDITOR, &path, comment("late")).await.expect(404);
+        test.request(method, EDITOR, &path, comment("late")).await.expect(404);
     }
-    assert_eq!(world.number("select count(*) from comments where content = 'on a task'").await, 1);
+    assert_eq!(test.number("select count(*) from comments where content = 'on a task'").await, 1);
 }
 
 #[tokio::test]
 async fn a_task_run_whose_run_is_not_here_takes_no_comment() {
-    let world = World::new().await;
-    let run = a_run(&world).await;
-    let task = world.task_run(run, "extract", -1, "failed").await;
-    world.sql("delete from runs").await;
+    let test = TestApi::new().await;
+    let run = a_run(&test).await;
+    let task = test.task_run(run, "extract", -1, "failed").await;
+    test.sql("delete from runs").await;
     let path = format!("/task-runs/{task}/comments");
-    let refused = world.ask(Method::POST, EDITOR, &path, comment("early")).await.expect(404);
+    let refused = test.request(Method::POST, EDITOR, &path, comment("early")).await.expect(404);
     assert_eq!(refused, json!({"detail": "Run not found"}));
 }
 
 #[tokio::test]
 async fn a_deleted_run_keeps_its_comments() {
-    let world = World::new().await;
-    let run = a_run(&world).await;
+    let test = TestApi::new().await;
+    let run = a_run(&test).await;
     let path = format!("/runs/{run}/comments");
-    world.ask(Method::POST, EDITOR, &path, comment("before")).await.expect(201);
-    world.sql("update runs set deleted_at = now()").await;
-    assert_eq!(world.read("/runs").await, json!([]));
-    assert_eq!(world.read(&format!("/runs/{run}")).await["comment_count"], 1);
-    world.ask(Method::POST, EDITOR, &path, comment("after")).await.expect(201);
-    assert_eq!(each(&world.read(&path).await, "content"), ["before", "after"]);
+    test.request(Method::POST, EDITOR, &path, comment("before")).await.expect(201);
+    test.sql("update runs set deleted_at = now()").await;
+    assert_eq!(test.read("/runs").await, json!([]));
+    assert_eq!(test.read(&format!("/runs/{run}")).await["comment_count"], 1);
+    test.request(Method::POST, EDITOR, &path, comment("after")).await.expect(201);
+    assert_eq!(field_of_each(&test.read(&path).await, "content"), ["before", "after"]);
 }

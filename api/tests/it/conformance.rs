@@ -8,10 +8,10 @@ use axum::http::{Method, header};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::world::Answer;
+use crate::client::TestResponse;
 
 /// Panics where an answer is not what the document says.
-pub fn check(method: &Method, path: &str, answer: &Answer) {
+pub fn check(method: &Method, path: &str, answer: &TestResponse) {
     let place = format!("{method} {path}");
     let code = answer.status.as_u16();
     assert!(answer.headers.contains_key("x-request-id"), "{place}: {code} has no id");
@@ -43,7 +43,7 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
     check_body(&place, response, answer, *method == Method::HEAD);
 }
 
-fn check_body(place: &str, response: &Value, answer: &Answer, is_head: bool) {
+fn check_body(place: &str, response: &Value, answer: &TestResponse, is_head: bool) {
     let code = answer.status.as_u16();
     let Some(kinds) = response["content"].as_object().filter(|_| !is_head) else {
         return assert!(answer.body.is_null(), "{place}: {code} has a body: {}", answer.body);

@@ -7,17 +7,20 @@ use contract::ids::ConnectorId;
 use provider::connector::{Credentials, Secrets, credentials_aad};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use testkit::{FakeAirflow, keyring};
 use uuid::Uuid;
 
-use crate::fake_airflow::FakeAirflow;
-use crate::world::{ADMIN, Answer, EDITOR, Setup, World, each, hours_ago, keyring};
+use crate::app::{ApiSetup, TestApi};
+use crate::assertions::field_of_each;
+use crate::client::TestResponse;
+use crate::seed::{ADMIN, EDITOR, hours_ago};
 
 const PATH: &str = "/catalog/spaces/finance/connectors";
 const CANARY: &str = "hunter2-canary";
 
-async fn ask(world: &World, method: Method, path: &str, body: Value) -> Answer {
+async fn ask(test: &TestApi, method: Method, path: &str, body: Value) -> TestResponse {
     let body = (!body.is_null()).then_some(body);
-    world.send(method, EDITOR, &format!("{PATH}{path}"), body).await
+    test.send(method, EDITOR, &format!("{PATH}{path}"), body).await
 }
 
 fn airflow() -> Value {
@@ -28,20 +31,20 @@ fn airflow() -> Value {
     })
 }
 
-async fn make(world: &World) -> String {
-    let made = ask(world, Method::POST, "", airflow()).await.expect(201);
+async fn make(test: &TestApi) -> String {
+    let made = ask(test, Method::POST, "", airflow()).await.expect(201);
     made["id"].as_str().unwrap().to_owned()
 }
 
-async fn state(world: &World, id: &str, what: &str) -> Option<bool> {
+async fn state(test: &TestApi, id: &str, what: &str) -> Option<bool> {
     let query = format!("select {what} from connector_state where connector_id = '{id}'");
-    sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&world.db).await.unwrap()
+    sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&test.db).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_connector_is_made_with_defaults_and_due_at_once() {
-    let world = World::new().await;
-    let answer = ask(&world, Method::POST, "", airflow()).await;
+    let test = TestApi::new().await;
+    let answer = ask(&test, Method::POST, "", airflow()).await;
     let location = answer.header("location").to_owned();
     let made = answer.expect(201);
     assert!(location.ends_with(made["id"].as_str().unwrap()));
@@ -56,15 +59,15 @@ async fn a_connector_is_made_with_defaults_and_due_at_once() {
         (&json!(true), &Value::Null, &json!(0))
     );
     let id = made["id"].as_str().unwrap();
-    assert_eq!(state(&world, id, "next_due_at <= now()").await, Some(true));
-    assert_eq!(ask(&world, Method::GET, &format!("/{id}"), Value::Null).await.expect(200), made);
+    assert_eq!(state(&test, id, "next_due_at <= now()").await, Some(true));
+    assert_eq!(ask(&test, Method::GET, &format!("/{id}"), Value::Null).await.expect(200), made);
     assert_eq!(
-        each(&ask(&world, Method::GET, "", Value::Null).await.expect(200), "name"),
+        field_of_each(&ask(&test, Method::GET, "", Value::Null).await.expect(200), "name"),
         ["made", "prod airflow"]
     );
-    ask(&world, Method::POST, "", airflow()).await.expect(409);
+    ask(&test, Method::POST, "", airflow()).await.expect(409);
     let stored: serde_json::Value = sqlx::query_scalar("select config from connectors where name = 'made'")
-        .fetch_one(&world.db)
+        .fetch_one(&test.db)
         .await
         .unwrap();
     serde_json::from_value::<provider::connector::ConnectorConfig>(stored).expect("what the worker reads");
@@ -72,10 +75,10 @@ async fn a_connector_is_made_with_defaults_and_due_at_once() {
 
 #[tokio::test]
 async fn secrets_are_sealed_and_shown_nowhere() {
-    let world = World::new().await;
-    let id = make(&world).await;
+    let test = TestApi::new().await;
+    let id = make(&test).await;
     let sealed: Vec<u8> = sqlx::query_scalar("select credentials_sealed from connectors where name = 'made'")
-        .fetch_one(&world.db)
+        .fetch_one(&test.db)
         .await
         .unwrap();
     let connector = ConnectorId(id.parse::<Uuid>().unwrap());
@@ -96,14 +99,14 @@ async fn secrets_are_sealed_and_shown_nowhere() {
         (Method::POST, "", json!({"credentials": {"auth_type": CANARY, "password": CANARY}})),
         (Method::POST, &format!("{path}/test"), Value::Null),
     ] {
-        let answer = ask(&world, method.clone(), path, body).await;
+        let answer = ask(&test, method.clone(), path, body).await;
         assert!(!answer.body.to_string().contains(CANARY), "{method} {path}: {}", answer.body);
     }
 }
 
 #[tokio::test]
 async fn faults_of_a_new_connector_are_all_told() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     let faulty = json!({
         "name": " ", "connector_type": "airflow", "is_active": "yes",
         "config": {"base_url": "ftp://x", "api_version": "v3", "schedule": "* * * * *", "history_days": 0,
@@ -111,8 +114,12 @@ async fn faults_of_a_new_connector_are_all_told() {
                    "max_requests_per_second": 0.5},
         "credentials": {"auth_type": "basic", "username": "", "headers": {"Host": "x"}},
     });
-    let mut places: Vec<_> =
-        ask(&world, Method::POST, "", faulty).await.faults().into_iter().map(|(place, _)| place).collect();
+    let mut places: Vec<_> = ask(&test, Method::POST, "", faulty)
+        .await
+        .field_errors()
+        .into_iter()
+        .map(|(place, _)| place)
+        .collect();
     places.sort();
     assert_eq!(
         places,
@@ -132,14 +139,14 @@ async fn faults_of_a_new_connector_are_all_told() {
             "body.name",
         ]
     );
-    let missing = ask(&world, Method::POST, "", json!({"connector_type": "airflow"})).await;
-    assert_eq!(missing.faults().len(), 2);
-    assert_eq!(ask(&world, Method::POST, "", json!({})).await.faults().len(), 2);
+    let missing = ask(&test, Method::POST, "", json!({"connector_type": "airflow"})).await;
+    assert_eq!(missing.field_errors().len(), 2);
+    assert_eq!(ask(&test, Method::POST, "", json!({})).await.field_errors().len(), 2);
 }
 
 #[tokio::test]
 async fn addresses_that_must_not_be_asked_are_refused_when_saved() {
-    let world = World::with(Setup { allow_private_networks: false, ..Setup::default() }).await;
+    let test = TestApi::with(ApiSetup { allow_private_networks: false, ..ApiSetup::default() }).await;
     for url in [
         "http://169.254.169.254",
         "http://10.0.0.1",
@@ -149,41 +156,41 @@ async fn addresses_that_must_not_be_asked_are_refused_when_saved() {
     ] {
         let mut wanted = airflow();
         wanted["config"]["base_url"] = json!(url);
-        let refused = ask(&world, Method::POST, "", wanted).await;
+        let refused = ask(&test, Method::POST, "", wanted).await;
         assert_eq!(
-            refused.faults(),
+            refused.field_errors(),
             [("body.config.base_url".to_owned(), "value_error.url".to_owned())],
             "{url}"
         );
     }
-    let id = make(&world).await;
+    let id = make(&test).await;
     let moved =
-        ask(&world, Method::PATCH, &format!("/{id}"), json!({"config": {"base_url": "http://169.254.1.1"}}))
+        ask(&test, Method::PATCH, &format!("/{id}"), json!({"config": {"base_url": "http://169.254.1.1"}}))
             .await;
     assert_eq!(moved.status, 422);
 }
 
 #[tokio::test]
 async fn what_a_name_means_is_checked_when_it_is_asked() {
-    let world = World::with(Setup { allow_private_networks: false, ..Setup::default() }).await;
-    let fake = FakeAirflow::start().await;
-    let path = format!("/{}", world.connector);
+    let test = TestApi::with(ApiSetup { allow_private_networks: false, ..ApiSetup::default() }).await;
+    let fake = FakeAirflow::start(0).await;
+    let path = format!("/{}", test.connector);
     let named = json!({"config": {"base_url": fake.url.replace("127.0.0.1", "localhost")}});
-    ask(&world, Method::PATCH, &path, named).await.expect(200);
-    let tested = ask(&world, Method::POST, &format!("{path}/test"), Value::Null).await.expect(200);
+    ask(&test, Method::PATCH, &path, named).await.expect(200);
+    let tested = ask(&test, Method::POST, &format!("{path}/test"), Value::Null).await.expect(200);
     assert_eq!(tested["success"], false);
-    let trigger = format!("/pipelines/{}/trigger", world.pipeline("p").await);
-    let refused = world.ask(Method::POST, EDITOR, &trigger, Value::Null).await.expect(502);
+    let trigger = format!("/pipelines/{}/trigger", test.pipeline("p").await);
+    let refused = test.request(Method::POST, EDITOR, &trigger, Value::Null).await.expect(502);
     for said in [&tested["message"], &refused["detail"]] {
         assert!(said.as_str().unwrap().contains("not allowed"), "{said}");
     }
-    assert_eq!(fake.posts(), 0);
+    assert_eq!(fake.trigger_requests(), 0);
 }
 
 #[tokio::test]
 async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
-    let world = World::new().await;
-    let id = make(&world).await;
+    let test = TestApi::new().await;
+    let id = make(&test).await;
     let path = format!("/{id}");
     let settle = "update connector_state set next_due_at = '2099-01-01Z', credentials_refused_at = now(), cursor_at = now(),
                   lease_owner = 'w', lease_until = now() + interval '1 hour', lease_epoch = 7;
@@ -204,20 +211,20 @@ async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
         (json!({"is_active": true}), Some(true), true, true, true, true),
         (json!({"config": {"schedule": null}}), None, true, true, true, true),
     ] {
-        world.sql(settle).await;
-        let changed = ask(&world, Method::PATCH, &path, change.clone()).await.expect(200);
+        test.sql(settle).await;
+        let changed = ask(&test, Method::PATCH, &path, change.clone()).await.expect(200);
         assert_eq!(changed["name"], "renamed", "{change}");
-        assert_eq!(state(&world, &id, "next_due_at <= now()").await, due, "{change}");
-        assert_eq!(state(&world, &id, "credentials_refused_at is not null").await, Some(refused), "{change}");
-        assert_eq!(state(&world, &id, "cursor_at is not null").await, Some(cursor), "{change}");
+        assert_eq!(state(&test, &id, "next_due_at <= now()").await, due, "{change}");
+        assert_eq!(state(&test, &id, "credentials_refused_at is not null").await, Some(refused), "{change}");
+        assert_eq!(state(&test, &id, "cursor_at is not null").await, Some(cursor), "{change}");
         assert_eq!(
-            state(&world, &id, "lease_epoch = 7 and lease_until is not null").await,
+            state(&test, &id, "lease_epoch = 7 and lease_until is not null").await,
             Some(lease),
             "{change}"
         );
-        assert_eq!(state(&world, &id, &crawls).await, Some(crawled), "{change}");
+        assert_eq!(state(&test, &id, &crawls).await, Some(crawled), "{change}");
     }
-    let last = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    let last = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
     assert_eq!(
         (&last["config"]["base_url"], &last["config"]["history_days"], &last["credentials"]),
         (&json!("https://moved.example"), &json!(20), &json!({"auth_type": "token", "headers": []}))
@@ -228,15 +235,15 @@ async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
         (json!({"credentials": {"auth_type": "basic"}}), "body.credentials.username"),
         (json!({"config": []}), "body.config"),
     ] {
-        assert_eq!(ask(&world, Method::PATCH, &path, bad).await.faults()[0].0, place);
+        assert_eq!(ask(&test, Method::PATCH, &path, bad).await.field_errors()[0].0, place);
     }
-    ask(&world, Method::PATCH, &path, json!({"name": "prod airflow"})).await.expect(409);
+    ask(&test, Method::PATCH, &path, json!({"name": "prod airflow"})).await.expect(409);
 }
 
 #[tokio::test]
 async fn changes_at_once_all_come_to_hold() {
-    let world = World::new().await;
-    let path = format!("/{}", make(&world).await);
+    let test = TestApi::new().await;
+    let path = format!("/{}", make(&test).await);
     for round in 1..=10 {
         let wanted = json!({
             "base_url": format!("https://airflow.example/{round}"), "schedule": format!("{round} * * * * *"),
@@ -245,70 +252,69 @@ async fn changes_at_once_all_come_to_hold() {
         });
         let fields = wanted.as_object().unwrap().iter();
         let changes =
-            fields.map(|(name, value)| ask(&world, Method::PATCH, &path, json!({"config": {name: value}})));
+            fields.map(|(name, value)| ask(&test, Method::PATCH, &path, json!({"config": {name: value}})));
         for answer in futures::future::join_all(changes).await {
             answer.expect(200);
         }
-        assert_eq!(ask(&world, Method::GET, &path, Value::Null).await.expect(200)["config"], wanted);
+        assert_eq!(ask(&test, Method::GET, &path, Value::Null).await.expect(200)["config"], wanted);
     }
 }
 
 #[tokio::test]
 async fn other_types_are_stored_and_neither_synced_nor_tested() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     let body = json!({"name": "warehouse", "connector_type": "snowflake", "config": {"account": "x"}});
-    let made = ask(&world, Method::POST, "", body).await.expect(201);
+    let made = ask(&test, Method::POST, "", body).await.expect(201);
     assert_eq!(
         (&made["config"], &made["credentials"]),
         (&json!({"account": "x"}), &json!({"auth_type": "none", "headers": []}))
     );
     let path = format!("/{}", made["id"].as_str().unwrap());
-    ask(&world, Method::POST, &format!("{path}/test"), Value::Null).await.expect(400);
-    let changed = ask(&world, Method::PATCH, &path, json!({"config": {"account": "y"}})).await.expect(200);
+    ask(&test, Method::POST, &format!("{path}/test"), Value::Null).await.expect(400);
+    let changed = ask(&test, Method::PATCH, &path, json!({"config": {"account": "y"}})).await.expect(200);
     assert_eq!(changed["config"], json!({"account": "y"}));
-    ask(&world, Method::PATCH, &path, json!({"config": {"a\u{0}": 1}})).await.expect(422);
+    ask(&test, Method::PATCH, &path, json!({"config": {"a\u{0}": 1}})).await.expect(422);
 }
 
 #[tokio::test]
 async fn a_deleted_connector_leaves_its_history_and_nothing_to_do() {
-    let world = World::new().await;
-    let id = make(&world).await;
+    let test = TestApi::new().await;
+    let id = make(&test).await;
     let connector = ConnectorId(id.parse::<Uuid>().unwrap());
-    let pipeline = world.pipeline_of(connector, "p").await;
-    let run = world.run(pipeline, "r", "success", hours_ago(1)).await;
+    let pipeline = test.pipeline_of(connector, "p").await;
+    let run = test.run(pipeline, "r", "success", hours_ago(1)).await;
     let sync =
-        world.ask(Method::POST, EDITOR, &format!("/connectors/{id}/sync"), Value::Null).await.expect(202);
+        test.request(Method::POST, EDITOR, &format!("/connectors/{id}/sync"), Value::Null).await.expect(202);
     let path = format!("{PATH}/{id}");
-    world.send(Method::DELETE, EDITOR, &path, None).await.expect(403);
-    world.send(Method::DELETE, ADMIN, &path, None).await.expect(204);
-    world.send(Method::DELETE, ADMIN, &path, None).await.expect(404);
-    world.send(Method::GET, ADMIN, &path, None).await.expect(404);
-    assert_eq!(world.number("select count(*) from connectors where credentials_sealed is not null").await, 0);
-    let ended = world
+    test.send(Method::DELETE, EDITOR, &path, None).await.expect(403);
+    test.send(Method::DELETE, ADMIN, &path, None).await.expect(204);
+    test.send(Method::DELETE, ADMIN, &path, None).await.expect(404);
+    test.send(Method::GET, ADMIN, &path, None).await.expect(404);
+    assert_eq!(test.number("select count(*) from connectors where credentials_sealed is not null").await, 0);
+    let ended = test
         .id(&format!(
             "select id from syncs where status = 'failed' and error is not null and id = {}",
             sync["id"].to_string().replace('"', "'")
         ))
         .await;
     assert_eq!(ended.to_string(), sync["id"].as_str().unwrap());
-    assert_eq!(world.read("/pipelines").await, json!([]));
-    let shown = world.read(&format!("/pipelines/{pipeline}")).await;
+    assert_eq!(test.read("/pipelines").await, json!([]));
+    let shown = test.read(&format!("/pipelines/{pipeline}")).await;
     assert_eq!((&shown["is_active"], &shown["connector_name"]), (&json!(false), &json!("made")));
-    assert_eq!(world.read(&format!("/runs/{run}")).await["status"], "success");
-    make(&world).await;
+    assert_eq!(test.read(&format!("/runs/{run}")).await["status"], "success");
+    make(&test).await;
 }
 
 #[tokio::test]
 async fn the_last_sync_is_shown() {
-    let world = World::new().await;
-    let path = format!("/{}", world.connector);
-    world
-        .ask(Method::POST, EDITOR, &format!("/connectors/{}/sync", world.connector), Value::Null)
+    let test = TestApi::new().await;
+    let path = format!("/{}", test.connector);
+    test.request(Method::POST, EDITOR, &format!("/connectors/{}/sync", test.connector), Value::Null)
         .await
         .expect(202);
-    world.sql("update connector_state set last_success_at = '2026-03-03Z'").await;
-    world.pipeline("p").await;
-    let shown = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    test.sql("update connector_state set last_success_at = '2026-03-03Z'").await;
+    test.pipeline("p").await;
+    let shown = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
     assert_eq!(
         (&shown["last_sync"]["status"], &shown["last_success_at"]),
         (&json!("queued"), &json!("2026-03-03T00:00:00Z"))
@@ -318,10 +324,10 @@ async fn the_last_sync_is_shown() {
 
 #[tokio::test]
 async fn headers_are_sealed_and_only_their_names_are_shown() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     let mut wanted = airflow();
     wanted["credentials"]["headers"] = json!({"X-Gate": CANARY, "Proxy-Authorization": CANARY});
-    let made = ask(&world, Method::POST, "", wanted.clone()).await.expect(201);
+    let made = ask(&test, Method::POST, "", wanted.clone()).await.expect(201);
     assert_eq!(
         made["credentials"],
         json!({"auth_type": "basic", "username": "svc", "headers": ["Proxy-Authorization", "X-Gate"]})
@@ -329,7 +335,7 @@ async fn headers_are_sealed_and_only_their_names_are_shown() {
     assert!(!made.to_string().contains(CANARY));
     let id = made["id"].as_str().unwrap();
     let sealed: Vec<u8> = sqlx::query_scalar("select credentials_sealed from connectors where name = 'made'")
-        .fetch_one(&world.db)
+        .fetch_one(&test.db)
         .await
         .unwrap();
     let opened = keyring("a").open(&credentials_aad(ConnectorId(id.parse().unwrap())), &sealed).unwrap();
@@ -345,7 +351,7 @@ async fn headers_are_sealed_and_only_their_names_are_shown() {
     ] {
         wanted["credentials"]["headers"] = headers;
         let change = json!({"credentials": wanted["credentials"]});
-        let refused = ask(&world, Method::PATCH, &format!("/{id}"), change).await;
+        let refused = ask(&test, Method::PATCH, &format!("/{id}"), change).await;
         assert_eq!(refused.status, 422);
         let said = refused.body.to_string();
         assert!(said.contains(told) && !said.contains(CANARY), "{said}");
@@ -354,14 +360,14 @@ async fn headers_are_sealed_and_only_their_names_are_shown() {
 
 #[tokio::test]
 async fn how_polling_goes_is_shown() {
-    let world = World::new().await;
-    let path = format!("/{}", world.connector);
-    let shown = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    let test = TestApi::new().await;
+    let path = format!("/{}", test.connector);
+    let shown = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
     assert_eq!(
         (&shown["failures"], &shown["last_error"], &shown["retry_at"]),
         (&json!(0), &Value::Null, &Value::Null)
     );
-    world
+    test
         .sql(
             "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, error)
              select gen_random_uuid(), space_id, id, 'failed', 'schedule', now() - age, said from connectors,
@@ -370,7 +376,7 @@ async fn how_polling_goes_is_shown() {
                  confirmed_at = '2026-03-01Z', next_due_at = '2026-03-04Z', missed_ticks = 7",
         )
         .await;
-    let shown = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    let shown = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
     for (field, value) in [
         ("failures", json!(2)),
         ("last_error", json!("the newest")),
@@ -382,7 +388,7 @@ async fn how_polling_goes_is_shown() {
     ] {
         assert_eq!(shown[field], value, "{field}");
     }
-    world.sql("update connector_state set failures = 0").await;
-    let healed = ask(&world, Method::GET, &path, Value::Null).await.expect(200);
+    test.sql("update connector_state set failures = 0").await;
+    let healed = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
     assert_eq!((&healed["last_error"], &healed["retry_at"]), (&Value::Null, &Value::Null));
 }

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde_json::Value;
 
-use crate::world::{SPACE, World};
+use crate::app::{SPACE, TestApi};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -49,11 +49,11 @@ impl EventStream {
     }
 
     /// Follows our space's events from the router itself: nothing between us holds what was not read yet.
-    pub async fn within(world: &World, key: &str) -> Self {
+    pub async fn within(test: &TestApi, key: &str) -> Self {
         let uri = format!("{BASE}/spaces/{SPACE}/orchestration/events");
         let ask = async || {
             let request = Request::builder().uri(&uri).header("authorization", format!("Bearer {key}"));
-            world.respond(request.body(Body::empty()).unwrap()).await
+            test.respond(request.body(Body::empty()).unwrap()).await
         };
         let answered = async {
             loop {

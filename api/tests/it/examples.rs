@@ -6,39 +6,41 @@ use std::collections::BTreeSet;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
+use testkit::{FakeAirflow, TriggerBehavior};
 
-use crate::fake_airflow::{FakeAirflow, Mood};
-use crate::world::{ADMIN, EDITOR, SPACE, World, assert_same_shape, comment, hours_ago};
+use crate::app::{SPACE, TestApi};
+use crate::assertions::assert_same_shape;
+use crate::seed::{ADMIN, EDITOR, comment, hours_ago};
 
 #[tokio::test]
 async fn answers_have_the_names_and_types_of_the_examples() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("daily_sales").await;
-    world
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("daily_sales").await;
+    test
         .sql(
             "update pipelines set schedule = '0 5 * * *', external_url = 'https://airflow.example', next_run_at = now(),
              tags = '{finance}',
              tasks = '[{\"task_id\": \"extract\", \"operator\": \"PythonOperator\", \"upstream\": [], \"downstream\": [\"load\"]}]'",
         )
         .await;
-    world.run(pipeline, "r0", "failed", hours_ago(2)).await;
-    let run = world.run(pipeline, "r1", "success", hours_ago(1)).await;
-    world
+    test.run(pipeline, "r0", "failed", hours_ago(2)).await;
+    let run = test.run(pipeline, "r1", "success", hours_ago(1)).await;
+    test
         .sql(
             "update runs set logical_date = run_after, data_interval_start = run_after, data_interval_end = run_after,
              external_url = 'https://airflow.example'",
         )
         .await;
-    let task = world.task_run(run, "extract", -1, "failed").await;
-    world.task_run(run, "load", -1, "success").await;
-    world
+    let task = test.task_run(run, "extract", -1, "failed").await;
+    test.task_run(run, "load", -1, "success").await;
+    test
         .sql(
             "update task_runs set operator = 'PythonOperator', queued_at = now(), started_at = now(), ended_at = now(),
              duration_seconds = 3.1, pool = 'p', queue = 'q', hostname = 'h'",
         )
         .await;
-    let ask = async |method, path: String, body| world.ask(method, EDITOR, &path, body).await;
-    ask(Method::PATCH, format!("/pipelines/{pipeline}/team"), json!({"team_id": world.team}))
+    let ask = async |method, path: String, body| test.request(method, EDITOR, &path, body).await;
+    ask(Method::PATCH, format!("/pipelines/{pipeline}/team"), json!({"team_id": test.team}))
         .await
         .expect(200);
     ask(Method::PATCH, format!("/pipelines/{pipeline}/criticality"), json!({"criticality": "high"}))
@@ -48,42 +50,42 @@ async fn answers_have_the_names_and_types_of_the_examples() {
     let on_task =
         ask(Method::POST, format!("/task-runs/{task}/comments"), comment("Backfill")).await.expect(201);
     let sync =
-        ask(Method::POST, format!("/connectors/{}/sync", world.connector), Value::Null).await.expect(202);
+        ask(Method::POST, format!("/connectors/{}/sync", test.connector), Value::Null).await.expect(202);
     ask(Method::PUT, format!("/pipelines/{pipeline}/watch"), Value::Null).await.expect(204);
-    let shown = world.read(&format!("/runs/{run}")).await;
+    let shown = test.read(&format!("/runs/{run}")).await;
     let mut compared = BTreeSet::new();
-    let catalog = format!("/catalog/spaces/{SPACE}/connectors/{}", world.connector);
-    let fake = FakeAirflow::start().await;
+    let catalog = format!("/catalog/spaces/{SPACE}/connectors/{}", test.connector);
+    let fake = FakeAirflow::start(0).await;
     let connector = json!({
         "config": {"base_url": fake.url, "schedule": "*/30 * * * * *"},
         "credentials": {"auth_type": "basic", "username": "svc", "password": "right"},
     });
-    world.sql("update connector_state set last_success_at = now(), confirmed_at = now()").await;
-    let connector = world.send(Method::PATCH, EDITOR, &catalog, Some(connector)).await.expect(200);
-    let invalid = world.get(&format!("/spaces/{SPACE}/orchestration/pipelines?days=0")).await.expect(422);
-    fake.set_mood(Mood::Refusing(409));
+    test.sql("update connector_state set last_success_at = now(), confirmed_at = now()").await;
+    let connector = test.send(Method::PATCH, EDITOR, &catalog, Some(connector)).await.expect(200);
+    let invalid = test.get(&format!("/spaces/{SPACE}/orchestration/pipelines?days=0")).await.expect(422);
+    fake.set_behavior(TriggerBehavior::Reject(409));
     let refused = ask(Method::POST, format!("/pipelines/{pipeline}/trigger"), Value::Null).await.expect(409);
-    let detail = world.read(&format!("/pipelines/{pipeline}")).await;
+    let detail = test.read(&format!("/pipelines/{pipeline}")).await;
     let team_changes = format!("/spaces/{SPACE}/audit?action=pipeline.team_changed");
     for (kind, found) in [
-        ("Pipeline", &world.read("/pipelines").await[0]),
+        ("Pipeline", &test.read("/pipelines").await[0]),
         ("Pipeline", &detail),
         ("TaskNode", &detail["tasks"][0]),
         ("Error", &refused),
         ("Invalid", &invalid),
         ("Run", &shown),
-        ("Run", &world.read("/runs").await[0]),
+        ("Run", &test.read("/runs").await[0]),
         ("TaskRun", &shown["tasks"][0]),
-        ("TaskRun", &world.read(&format!("/task-runs/{task}")).await),
+        ("TaskRun", &test.read(&format!("/task-runs/{task}")).await),
         ("Comment", &on_run),
         ("Comment", &on_task),
         ("Sync", &sync),
         ("Connector", &connector),
         ("Sync", &connector["last_sync"]),
-        ("Tested", &world.send(Method::POST, EDITOR, &format!("{catalog}/test"), None).await.expect(200)),
-        ("Me", &world.send(Method::GET, EDITOR, "/me", None).await.expect(200)),
-        ("AuditEntry", &world.send(Method::GET, ADMIN, &team_changes, None).await.expect(200)[0]),
-        ("Team", &world.get(&format!("/spaces/{SPACE}/teams")).await.expect(200)[0]),
+        ("Tested", &test.send(Method::POST, EDITOR, &format!("{catalog}/test"), None).await.expect(200)),
+        ("Me", &test.send(Method::GET, EDITOR, "/me", None).await.expect(200)),
+        ("AuditEntry", &test.send(Method::GET, ADMIN, &team_changes, None).await.expect(200)[0]),
+        ("Team", &test.get(&format!("/spaces/{SPACE}/teams")).await.expect(200)[0]),
     ] {
         assert_same_shape(found, &api::openapi::examples()[kind], kind);
         compared.insert(kind.to_owned());
@@ -139,8 +141,8 @@ fn the_committed_document_is_what_the_code_says() {
 
 #[tokio::test]
 async fn the_document_and_its_page_need_no_key_and_no_network() {
-    let world = World::new().await;
-    let ask = async |path: &str| world.raw(Request::builder().uri(path).body(Body::empty()).unwrap()).await;
+    let test = TestApi::new().await;
+    let ask = async |path: &str| test.raw(Request::builder().uri(path).body(Body::empty()).unwrap()).await;
     assert_eq!(ask("/openapi.json").await.expect(200)["openapi"], "3.1.0");
     let page = ask("/docs").await;
     assert!(page.header("content-type").starts_with("text/html"));
@@ -152,5 +154,5 @@ async fn the_document_and_its_page_need_no_key_and_no_network() {
     }
     assert!(ask("/docs/swagger-initializer.js").await.body.as_str().unwrap().contains("/openapi.json"));
     assert_eq!(ask("/docs/nothing.js").await.status, 404);
-    world.send(Method::GET, ADMIN, "/me", None).await.expect(200);
+    test.send(Method::GET, ADMIN, "/me", None).await.expect(200);
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
 mod access;
-mod api_process;
+mod app;
+mod assertions;
 mod audit;
+mod client;
 mod command_line;
 mod comments;
 mod conformance;
@@ -14,11 +16,9 @@ mod event_stream;
 mod events;
 mod events_resumed;
 mod examples;
-mod fake_airflow;
 mod governance;
 mod hang_up;
-#[path = "../../../worker/tests/it/made_events.rs"]
-mod made_events;
+mod installation;
 mod metrics;
 mod paging;
 mod pipelines;
@@ -27,12 +27,9 @@ mod roles;
 mod rotation;
 mod runs;
 mod schemathesis;
-mod stage;
+mod seed;
 mod statuses;
 mod syncs;
-#[path = "../../../worker/tests/it/test_topics.rs"]
-mod test_topics;
 mod text;
 mod trigger;
 mod trigger_airflow;
-mod world;

@@ -8,19 +8,20 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::world::{SPACE, World, hours_ago};
+use crate::app::{SPACE, TestApi};
+use crate::seed::hours_ago;
 
 const STATES: [&str; 4] = ["success", "failed", "running", "queued"];
 /// A window that is never kept, and holds the same runs as the usual one where none is older than 30 days.
 const COUNTED: &str = "/pipelines?days=31";
 
-async fn keep(world: &World) {
-    while pipeline_metrics::refresh(&world.db).await.unwrap() > 0 {}
+async fn keep(test: &TestApi) {
+    while pipeline_metrics::refresh(&test.db).await.unwrap() > 0 {}
 }
 
 /// The metrics of each pipeline, the window's length aside.
-async fn metrics_of(world: &World, path: &str) -> Vec<Value> {
-    let mut list = world.read(path).await;
+async fn metrics_of(test: &TestApi, path: &str) -> Vec<Value> {
+    let mut list = test.read(path).await;
     let list = list.as_array_mut().unwrap().iter_mut();
     let metrics = list.map(|pipeline| {
         pipeline["metrics"]["days"] = Value::Null;
@@ -29,16 +30,16 @@ async fn metrics_of(world: &World, path: &str) -> Vec<Value> {
     metrics.collect()
 }
 
-async fn assert_as_counted(world: &World) {
-    assert_eq!(metrics_of(world, "/pipelines").await, metrics_of(world, COUNTED).await);
+async fn assert_as_counted(test: &TestApi) {
+    assert_eq!(metrics_of(test, "/pipelines").await, metrics_of(test, COUNTED).await);
 }
 
 /// The totals that are added up are those of the lists.
-async fn assert_totals(world: &World) {
+async fn assert_totals(test: &TestApi) {
     for path in
         ["/runs?", "/runs?status=failed&status=queued&", "/runs?include_deleted=true&", "/runs?tag=none&"]
     {
-        let answer = world.get(&format!("/spaces/{SPACE}/orchestration{path}size=500")).await;
+        let answer = test.get(&format!("/spaces/{SPACE}/orchestration{path}size=500")).await;
         let total = answer.header("x-total-count").to_owned();
         assert_eq!(total, answer.expect(200).as_array().unwrap().len().to_string(), "{path}");
     }
@@ -46,63 +47,63 @@ async fn assert_totals(world: &World) {
 
 #[tokio::test]
 async fn what_is_kept_answers_until_a_run_changes() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("daily").await;
-    world.run(pipeline, "r1", "success", hours_ago(3)).await;
-    keep(&world).await;
-    assert_as_counted(&world).await;
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("daily").await;
+    test.run(pipeline, "r1", "success", hours_ago(3)).await;
+    keep(&test).await;
+    assert_as_counted(&test).await;
 
     // Nobody counts while nothing changes.
-    world.sql("update pipeline_metrics set run_count = 77, failed_count = 70").await;
+    test.sql("update pipeline_metrics set run_count = 77, failed_count = 70").await;
     for path in ["/pipelines", "/pipelines?sort=-failed_count", &format!("/pipelines/{pipeline}")] {
-        let mut found = world.read(path).await;
+        let mut found = test.read(path).await;
         let found = if found.is_array() { found[0].take() } else { found };
         assert_eq!(found["metrics"]["run_count"], 77, "{path}");
     }
-    world.run(pipeline, "r2", "failed", hours_ago(2)).await;
-    assert_as_counted(&world).await;
-    keep(&world).await;
-    assert_as_counted(&world).await;
-    assert_eq!(world.read("/pipelines").await[0]["metrics"]["run_count"], 2);
+    test.run(pipeline, "r2", "failed", hours_ago(2)).await;
+    assert_as_counted(&test).await;
+    keep(&test).await;
+    assert_as_counted(&test).await;
+    assert_eq!(test.read("/pipelines").await[0]["metrics"]["run_count"], 2);
 }
 
 #[tokio::test]
 async fn a_run_leaves_the_window_though_nothing_changes() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("daily").await;
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("daily").await;
     let leaving = chrono::Utc::now() - chrono::TimeDelta::days(30) + chrono::TimeDelta::seconds(3);
-    world.run(pipeline, "old", "success", leaving).await;
-    keep(&world).await;
-    let count = async || world.read("/pipelines").await[0]["metrics"]["run_count"].clone();
+    test.run(pipeline, "old", "success", leaving).await;
+    keep(&test).await;
+    let count = async || test.read("/pipelines").await[0]["metrics"]["run_count"].clone();
     assert_eq!(count().await, 1);
     let left = async { while count().await != json!(0) {} };
     tokio::time::timeout(Duration::from_secs(60), left).await.expect("the run leaves");
-    keep(&world).await;
+    keep(&test).await;
     assert_eq!(count().await, 0);
 }
 
 #[tokio::test]
 async fn whatever_changes_when_the_answer_is_what_counting_gives() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     let mut random = StdRng::seed_from_u64(7);
     let mut pipelines = Vec::new();
     for name in ["a", "b", "c", "d"] {
-        pipelines.push(world.pipeline(name).await);
+        pipelines.push(test.pipeline(name).await);
     }
     let mut runs = Vec::new();
     for step in 0..80 {
-        change(&world, &mut random, &pipelines, &mut runs, step).await;
+        change(&test, &mut random, &pipelines, &mut runs, step).await;
         if random.random_bool(0.4) {
-            pipeline_metrics::refresh(&world.db).await.unwrap();
+            pipeline_metrics::refresh(&test.db).await.unwrap();
         }
-        assert_as_counted(&world).await;
-        assert_totals(&world).await;
+        assert_as_counted(&test).await;
+        assert_totals(&test).await;
     }
     for sort in ["failed_count", "-success_rate", "-avg_duration", "avg_duration"] {
         let order = |path: String| {
-            let world = &world;
+            let test = &test;
             async move {
-                let list = world.read(&path).await;
+                let list = test.read(&path).await;
                 list.as_array().unwrap().iter().map(|p| p["id"].clone()).collect::<Vec<_>>()
             }
         };
@@ -112,7 +113,7 @@ async fn whatever_changes_when_the_answer_is_what_counting_gives() {
 }
 
 async fn change(
-    world: &World,
+    test: &TestApi,
     random: &mut StdRng,
     pipelines: &[PipelineId],
     runs: &mut Vec<RunId>,
@@ -122,7 +123,7 @@ async fn change(
     if runs.is_empty() || random.random_bool(0.5) {
         let pipeline = pipelines[random.random_range(0..pipelines.len())];
         let began = hours_ago(random.random_range(1..600));
-        runs.push(world.run(pipeline, &format!("run {step}"), state, began).await);
+        runs.push(test.run(pipeline, &format!("run {step}"), state, began).await);
         return;
     }
     let run = runs[random.random_range(0..runs.len())];
@@ -132,26 +133,26 @@ async fn change(
         "deleted_at = null".to_owned(),
     ];
     let change = &changes[random.random_range(0..changes.len())];
-    world.sql(&format!("update runs set {change} where id = '{run}'")).await;
+    test.sql(&format!("update runs set {change} where id = '{run}'")).await;
 }
 
 #[tokio::test]
 async fn counting_while_runs_change_never_keeps_what_was_true_before() {
-    let world = World::new().await;
-    let pipelines = [world.pipeline("a").await, world.pipeline("b").await];
+    let test = TestApi::new().await;
+    let pipelines = [test.pipeline("a").await, test.pipeline("b").await];
     for n in 0..20 {
-        world.run(pipelines[n % 2], &format!("run {n}"), "queued", hours_ago(n as i64 + 1)).await;
+        test.run(pipelines[n % 2], &format!("run {n}"), "queued", hours_ago(n as i64 + 1)).await;
     }
     let write = async {
         for n in 0..150 {
             let state = STATES[n % STATES.len()];
             let name = n % 20;
-            world.sql(&format!("update runs set status = '{state}' where external_id = 'run {name}'")).await;
+            test.sql(&format!("update runs set status = '{state}' where external_id = 'run {name}'")).await;
         }
     };
     let count = async {
         loop {
-            pipeline_metrics::refresh(&world.db).await.unwrap();
+            pipeline_metrics::refresh(&test.db).await.unwrap();
             tokio::task::yield_now().await;
         }
     };
@@ -159,7 +160,7 @@ async fn counting_while_runs_change_never_keeps_what_was_true_before() {
         () = write => {}
         () = count => {}
     }
-    assert_as_counted(&world).await;
-    keep(&world).await;
-    assert_as_counted(&world).await;
+    assert_as_counted(&test).await;
+    keep(&test).await;
+    assert_as_counted(&test).await;
 }

@@ -14,23 +14,24 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::world::{World, hours_ago};
+use crate::app::TestApi;
+use crate::seed::hours_ago;
 
 const STATUSES: [&str; 4] = ["success", "failed", "running", "queued"];
 
-async fn populate(world: &World) -> String {
+async fn populate(test: &TestApi) -> String {
     let mut first = None;
     for p in 0..13 {
         // Names that differ in case alone tie.
         let name = if p % 2 == 0 { format!("p{}", p / 4) } else { format!("P{}", p / 4) };
-        let pipeline = world.pipeline(&format!("{name}-{p}")).await;
-        world.sql(&format!("update pipelines set name = '{name}' where id = '{pipeline}'")).await;
+        let pipeline = test.pipeline(&format!("{name}-{p}")).await;
+        test.sql(&format!("update pipelines set name = '{name}' where id = '{pipeline}'")).await;
         for r in 0..p {
-            let run = world
+            let run = test
                 .run(pipeline, &format!("r{r}"), STATUSES[(p + r) % 4], hours_ago(i64::from(r as u32 % 3)))
                 .await;
             if r % 5 == 4 {
-                world.sql(&format!("update runs set deleted_at = now() where id = '{run}'")).await;
+                test.sql(&format!("update runs set deleted_at = now() where id = '{run}'")).await;
             }
         }
         first = Some(pipeline.to_string());
@@ -38,12 +39,12 @@ async fn populate(world: &World) -> String {
     first.unwrap()
 }
 
-async fn pages(world: &World, path: &str) -> (Vec<String>, usize) {
+async fn pages(test: &TestApi, path: &str) -> (Vec<String>, usize) {
     let mut ids = Vec::new();
     let mut path = format!("/spaces/finance/orchestration{path}");
     let mut total = None;
     loop {
-        let answer = world.get(&path).await;
+        let answer = test.get(&path).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         total = total.or(Some(answer.header("x-total-count").parse::<usize>().unwrap()));
         let links = answer.header("link").to_owned();
@@ -58,8 +59,8 @@ async fn pages(world: &World, path: &str) -> (Vec<String>, usize) {
 }
 
 /// Does this to the database again and again until it is aborted.
-fn keep_doing(world: &World, statement: &'static str) -> JoinHandle<()> {
-    let db = world.db.clone();
+fn keep_doing(test: &TestApi, statement: &'static str) -> JoinHandle<()> {
+    let db = test.db.clone();
     tokio::spawn(async move {
         loop {
             sqlx::raw_sql(statement).execute(&db).await.unwrap();
@@ -70,10 +71,10 @@ fn keep_doing(world: &World, statement: &'static str) -> JoinHandle<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_are_the_filtered_set_in_order_and_nothing_twice_while_rows_change() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     // Everything that a sync writes anew, and what people add.
     let writer = keep_doing(
-        &world,
+        &test,
         "update runs set note = 'touched', conf = '{\"n\": 1}', version = version + 1, observed_at = now() where random() < 0.3;
          update pipelines set description = 'touched', next_run_at = now(), version = version + 1 where random() < 0.3;
          update connector_state set confirmed_at = now();
@@ -87,11 +88,11 @@ async fn pages_are_the_filtered_set_in_order_and_nothing_twice_while_rows_change
         let config =
             Config { cases: 40, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
         let result = TestRunner::new(config).run(&data, |(pipelines, all)| {
-            handle.block_on(model::store(&world, &pipelines));
+            handle.block_on(model::store(&test, &pipelines));
             for asked in all {
                 let path = asked.path(&pipelines);
                 let expected: Vec<_> = asked.expected(&pipelines).iter().map(ToString::to_string).collect();
-                let (found, total) = handle.block_on(pages(&world, &path));
+                let (found, total) = handle.block_on(pages(&test, &path));
                 prop_assert_eq!(&found, &expected, "{}", path);
                 prop_assert_eq!(total, expected.len(), "{}", path);
             }
@@ -104,31 +105,31 @@ async fn pages_are_the_filtered_set_in_order_and_nothing_twice_while_rows_change
 }
 
 /// The pages of a list, a statement run after each.
-async fn pages_while(world: &World, path: &str, statement: &str) -> Vec<Vec<String>> {
+async fn pages_while(test: &TestApi, path: &str, statement: &str) -> Vec<Vec<String>> {
     let mut pages = Vec::new();
     for page in 1.. {
-        let found = world.read(&format!("{path}&page={page}")).await;
+        let found = test.read(&format!("{path}&page={page}")).await;
         let ids: Vec<_> =
             found.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
         if ids.is_empty() {
             break;
         }
         pages.push(ids);
-        world.sql(statement).await;
+        test.sql(statement).await;
     }
     pages
 }
 
 #[tokio::test]
 async fn nothing_is_passed_over_while_rows_enter_and_nothing_comes_twice_while_they_leave() {
-    let world = World::new().await;
-    populate(&world).await;
-    let (before, _) = pages(&world, "/runs?size=500").await;
+    let test = TestApi::new().await;
+    populate(&test).await;
+    let (before, _) = pages(&test, "/runs?size=500").await;
     let enter = "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
             log_offset, observed_at, status, run_type, run_after, conf)
         select gen_random_uuid(), space_id, connector_id, id, 'airflow', gen_random_uuid(), 1, '', 0, now(), 'queued', 'manual',
             clock_timestamp(), '{}' from pipelines limit 3";
-    let cut = pages_while(&world, "/runs?size=7", enter).await;
+    let cut = pages_while(&test, "/runs?size=7", enter).await;
     for (page, next) in cut.iter().zip(&cut[1..]) {
         assert_eq!(page[4..], next[..3.min(next.len())], "three entered, and so three come again");
     }
@@ -136,28 +137,28 @@ async fn nothing_is_passed_over_while_rows_enter_and_nothing_comes_twice_while_t
     let once: Vec<_> = cut.into_iter().flatten().filter(|id| seen.insert(id.clone())).collect();
     assert_eq!(once, before);
 
-    let (before, _) = pages(&world, "/runs?size=500").await;
+    let (before, _) = pages(&test, "/runs?size=500").await;
     let leave = "update runs set deleted_at = now() where id in (
         select id from runs where deleted_at is null order by ordered_at desc, id desc limit 2)";
-    let found: Vec<_> = pages_while(&world, "/runs?size=7", leave).await.into_iter().flatten().collect();
+    let found: Vec<_> = pages_while(&test, "/runs?size=7", leave).await.into_iter().flatten().collect();
     let mut rest = before.iter();
     assert!(found.iter().all(|id| rest.any(|other| other == id)), "in order, and nothing twice");
 }
 
 #[tokio::test]
 async fn a_page_is_in_order_though_what_it_is_sorted_by_changes() {
-    let world = World::new().await;
-    populate(&world).await;
-    let (_, all) = pages(&world, "/runs?size=500").await;
+    let test = TestApi::new().await;
+    populate(&test).await;
+    let (_, all) = pages(&test, "/runs?size=500").await;
     let writer = keep_doing(
-        &world,
+        &test,
         "update runs set started_at = case when random() < 0.8 then now() - random() * interval '9 days' end,
              version = version + 1 where random() < 0.3",
     );
     for round in 0..40 {
         let path =
             format!("/spaces/finance/orchestration/runs?sort=-started_at&size=9&page={}", round % 5 + 1);
-        let answer = world.get(&path).await;
+        let answer = test.get(&path).await;
         assert_eq!(answer.header("x-total-count"), all.to_string());
         let rows = answer.expect(200);
         let started =
@@ -172,11 +173,11 @@ async fn a_page_is_in_order_though_what_it_is_sorted_by_changes() {
 
 #[tokio::test]
 async fn sizes_and_pages_have_their_bounds() {
-    let world = World::new().await;
-    populate(&world).await;
+    let test = TestApi::new().await;
+    populate(&test).await;
     let base = "/spaces/finance/orchestration/pipelines";
     let headers = async |query: &str| {
-        let answer = world.get(&format!("{base}?{query}")).await;
+        let answer = test.get(&format!("{base}?{query}")).await;
         assert_eq!(answer.status, 200);
         let header = |name: &str| answer.header(name).to_owned();
         [header("x-page"), header("x-page-size"), header("x-total-count"), header("x-total-pages")].join(" ")
@@ -185,7 +186,7 @@ async fn sizes_and_pages_have_their_bounds() {
     assert_eq!(headers("size=9999").await, "1 500 13 1");
     assert_eq!(headers("size=5&page=3").await, "3 5 13 3");
     assert_eq!(headers("size=5&page=4").await, "4 5 13 3");
-    let far = world.get(&format!("{base}?page=99999999999999999999&size=500")).await;
+    let far = test.get(&format!("{base}?page=99999999999999999999&size=500")).await;
     assert_eq!((far.status.as_u16(), far.body), (200, Value::Array(vec![])));
     for (query, kind) in [
         ("page=0", "value_error.number.not_ge"),
@@ -195,9 +196,9 @@ async fn sizes_and_pages_have_their_bounds() {
         ("page=1.0", "type_error.integer"),
         ("page=", "type_error.integer"),
     ] {
-        assert_eq!(world.get(&format!("{base}?{query}")).await.faults()[0].1, kind, "{query}");
+        assert_eq!(test.get(&format!("{base}?{query}")).await.field_errors()[0].1, kind, "{query}");
     }
-    let linked = world.get(&format!("{base}?q=p&size=2&page=2&sort=-name")).await;
+    let linked = test.get(&format!("{base}?q=p&size=2&page=2&sort=-name")).await;
     let links: Vec<_> =
         linked.header("link").split(", ").map(|link| link.split("rel=").last().unwrap().to_owned()).collect();
     assert_eq!(links, ["\"first\"", "\"prev\"", "\"next\"", "\"last\""]);

@@ -3,17 +3,19 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::world::{World, each, hours_ago};
+use crate::app::TestApi;
+use crate::assertions::field_of_each;
+use crate::seed::hours_ago;
 
-async fn names(world: &World, query: &str) -> Vec<String> {
-    let list = world.read(&format!("/pipelines?{query}")).await;
-    each(&list, "name").into_iter().map(str::to_owned).collect()
+async fn names(test: &TestApi, query: &str) -> Vec<String> {
+    let list = test.read(&format!("/pipelines?{query}")).await;
+    field_of_each(&list, "name").into_iter().map(str::to_owned).collect()
 }
 
 #[tokio::test]
 async fn metrics_count_the_runs_of_the_window() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("p").await;
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
     for (name, status, hours, seconds) in [
         ("a", "success", 1, 10.0),
         ("b", "success", 2, 20.0),
@@ -24,13 +26,13 @@ async fn metrics_count_the_runs_of_the_window() {
         ("old", "failed", 24 * 8, 1000.0),
         ("gone", "failed", 5, 500.0),
     ] {
-        let run = world.run(pipeline, name, status, hours_ago(hours)).await;
+        let run = test.run(pipeline, name, status, hours_ago(hours)).await;
         if seconds > 0.0 {
-            world.sql(&format!("update runs set duration_seconds = {seconds} where id = '{run}'")).await;
+            test.sql(&format!("update runs set duration_seconds = {seconds} where id = '{run}'")).await;
         }
     }
-    world.sql("update runs set deleted_at = now() where external_id = 'gone'").await;
-    let metrics = world.read("/pipelines?days=7").await[0]["metrics"].clone();
+    test.sql("update runs set deleted_at = now() where external_id = 'gone'").await;
+    let metrics = test.read("/pipelines?days=7").await[0]["metrics"].clone();
     let ended = |hours| json!(hours_ago(hours) + TimeDelta::seconds(10));
     assert_eq!(
         metrics,
@@ -40,50 +42,50 @@ async fn metrics_count_the_runs_of_the_window() {
             "p95_duration_seconds": 56.0, "last_success_at": ended(1), "last_failure_at": ended(3),
         })
     );
-    assert_eq!(world.read(&format!("/pipelines/{pipeline}?days=7")).await["metrics"], metrics);
-    assert_eq!(world.read("/pipelines").await[0]["metrics"]["failed_count"], 2);
-    assert_eq!(world.read("/pipelines?days=7&include_deleted=true").await[0]["metrics"]["failed_count"], 2);
-    let empty = world.pipeline("q").await;
-    let metrics = world.read(&format!("/pipelines/{empty}")).await["metrics"].clone();
+    assert_eq!(test.read(&format!("/pipelines/{pipeline}?days=7")).await["metrics"], metrics);
+    assert_eq!(test.read("/pipelines").await[0]["metrics"]["failed_count"], 2);
+    assert_eq!(test.read("/pipelines?days=7&include_deleted=true").await[0]["metrics"]["failed_count"], 2);
+    let empty = test.pipeline("q").await;
+    let metrics = test.read(&format!("/pipelines/{empty}")).await["metrics"].clone();
     assert_eq!((&metrics["run_count"], &metrics["success_rate"]), (&json!(0), &Value::Null));
     assert_eq!(metrics["p95_duration_seconds"], Value::Null);
 }
 
 #[tokio::test]
 async fn the_latest_run_is_the_newest_by_the_time_it_was_due() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("p").await;
-    assert_eq!(world.read("/pipelines").await[0]["status"], "never_run");
-    assert_eq!(world.read("/pipelines").await[0]["last_run"], Value::Null);
-    world.run(pipeline, "scheduled", "success", hours_ago(3)).await;
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    assert_eq!(test.read("/pipelines").await[0]["status"], "never_run");
+    assert_eq!(test.read("/pipelines").await[0]["last_run"], Value::Null);
+    test.run(pipeline, "scheduled", "success", hours_ago(3)).await;
     // A run of Airflow 2 without a logical date is as old as its queue time.
-    world.run(pipeline, "queued", "queued", hours_ago(1)).await;
-    world.sql("update runs set run_after = null, logical_date = null where external_id = 'queued'").await;
+    test.run(pipeline, "queued", "queued", hours_ago(1)).await;
+    test.sql("update runs set run_after = null, logical_date = null where external_id = 'queued'").await;
     // One that was due long ago and began a moment ago is no newer for that.
-    world.run(pipeline, "backfill", "running", hours_ago(0)).await;
-    world.sql("update runs set run_after = now() - interval '9 days' where external_id = 'backfill'").await;
-    let gone = world.run(pipeline, "gone", "failed", hours_ago(0)).await;
-    world.sql(&format!("update runs set deleted_at = now() where id = '{gone}'")).await;
-    let shown = world.read("/pipelines").await[0].clone();
+    test.run(pipeline, "backfill", "running", hours_ago(0)).await;
+    test.sql("update runs set run_after = now() - interval '9 days' where external_id = 'backfill'").await;
+    let gone = test.run(pipeline, "gone", "failed", hours_ago(0)).await;
+    test.sql(&format!("update runs set deleted_at = now() where id = '{gone}'")).await;
+    let shown = test.read("/pipelines").await[0].clone();
     assert_eq!((&shown["status"], &shown["last_run"]["external_id"]), (&json!("queued"), &json!("queued")));
-    assert_eq!(each(&world.read("/runs").await, "external_id"), ["queued", "scheduled", "backfill"]);
+    assert_eq!(field_of_each(&test.read("/runs").await, "external_id"), ["queued", "scheduled", "backfill"]);
 }
 
 #[tokio::test]
 async fn filters_combine() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     for (name, change) in [
         ("sales", "owners = '{ann,bob}', owner = 'ann', tags = '{finance,daily}'"),
         ("stock", "owners = '{bob}', owner = 'bob', tags = '{daily}', is_paused = true"),
         ("gone", "is_active = false"),
         ("other", "provider = 'elsewhere', description = 'Moves 100% of_it'"),
     ] {
-        let id = world.pipeline(name).await;
-        world.sql(&format!("update pipelines set {change} where id = '{id}'")).await;
+        let id = test.pipeline(name).await;
+        test.sql(&format!("update pipelines set {change} where id = '{id}'")).await;
     }
-    world.run(contract::ids::PipelineId::of(world.connector, "sales"), "r", "failed", hours_ago(1)).await;
-    world.run(contract::ids::PipelineId::of(world.connector, "stock"), "r", "success", hours_ago(1)).await;
-    let connector = world.connector;
+    test.run(contract::ids::PipelineId::of(test.connector, "sales"), "r", "failed", hours_ago(1)).await;
+    test.run(contract::ids::PipelineId::of(test.connector, "stock"), "r", "success", hours_ago(1)).await;
+    let connector = test.connector;
     for (query, expected) in [
         ("", "other sales stock"),
         ("is_active=any", "gone other sales stock"),
@@ -107,21 +109,21 @@ async fn filters_combine() {
         ("connector_id=00000000-0000-0000-0000-000000000000", ""),
         ("unknown=1&other[]=x", "other sales stock"),
     ] {
-        assert_eq!(names(&world, query).await.join(" "), expected, "{query}");
+        assert_eq!(names(&test, query).await.join(" "), expected, "{query}");
     }
 }
 
 #[tokio::test]
 async fn text_is_searched_word_by_word_without_patterns() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     for (name, change) in [
         ("Daily_Sales", "external_id = 'daily_sales', tags = '{finance}'"),
         ("dailyXsales", "description = 'the \"big\" one'"),
         ("percent", "description = '100% of it', owners = '{o''hara,Zoë}'"),
         ("ÉTÉ", "description = null"),
     ] {
-        let id = world.pipeline(name).await;
-        world.sql(&format!("update pipelines set {change} where id = '{id}'")).await;
+        let id = test.pipeline(name).await;
+        test.sql(&format!("update pipelines set {change} where id = '{id}'")).await;
     }
     for (q, expected) in [
         ("daily", "Daily_Sales dailyXsales"),
@@ -141,26 +143,26 @@ async fn text_is_searched_word_by_word_without_patterns() {
         ("o'harapercent", ""),
         ("data-eng", "Daily_Sales dailyXsales ÉTÉ"),
     ] {
-        assert_eq!(names(&world, &format!("q={q}")).await.join(" "), expected, "{q}");
+        assert_eq!(names(&test, &format!("q={q}")).await.join(" "), expected, "{q}");
     }
 }
 
 #[tokio::test]
 async fn lists_are_sorted_with_what_has_no_value_last() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     for (name, runs) in [
         ("b", vec!["success", "failed", "failed"]),
         ("A", vec!["success"]),
         ("c", vec!["running"]),
         ("D", vec![]),
     ] {
-        let pipeline = world.pipeline(name).await;
+        let pipeline = test.pipeline(name).await;
         for (n, status) in runs.iter().enumerate() {
             let hours = i64::try_from(n).unwrap() + i64::from(name == "A") + 1;
-            world.run(pipeline, &format!("r{n}"), status, hours_ago(hours)).await;
+            test.run(pipeline, &format!("r{n}"), status, hours_ago(hours)).await;
         }
     }
-    world.sql("update runs set duration_seconds = 99 where pipeline_id in (select id from pipelines where name = 'A')").await;
+    test.sql("update runs set duration_seconds = 99 where pipeline_id in (select id from pipelines where name = 'A')").await;
     for (sort, expected) in [
         ("name", "A b c D"),
         ("-name", "D c b A"),
@@ -173,7 +175,7 @@ async fn lists_are_sorted_with_what_has_no_value_last() {
         ("-avg_duration", "A b c D"),
         ("avg_duration", "b A c D"),
     ] {
-        let mut found = names(&world, &format!("sort={sort}")).await;
+        let mut found = names(&test, &format!("sort={sort}")).await;
         // Where two are equal, their ids decide.
         for tie in [["b", "c"], ["A", "c"], ["A", "D"], ["c", "D"], ["A", "c"]] {
             let at = |name: &str| found.iter().position(|found| found == name).unwrap();
@@ -200,13 +202,13 @@ fn may_swap(sort: &str, [first, second]: [&str; 2]) -> bool {
 
 #[tokio::test]
 async fn one_pipeline_shows_its_graph_and_the_providers_own_words() {
-    let world = World::new().await;
-    let id = world.pipeline("p").await;
+    let test = TestApi::new().await;
+    let id = test.pipeline("p").await;
     let tasks = json!([{"task_id": "a", "operator": "PythonOperator", "upstream": [], "downstream": ["b"]}]);
-    world.sql(&format!("update pipelines set tasks = '{tasks}' where id = '{id}'")).await;
-    let shown = world.read(&format!("/pipelines/{id}")).await;
+    test.sql(&format!("update pipelines set tasks = '{tasks}' where id = '{id}'")).await;
+    let shown = test.read(&format!("/pipelines/{id}")).await;
     assert_eq!((&shown["tasks"], &shown["provider_metadata"]), (&tasks, &json!({"kept": true})));
-    let listed = world.read("/pipelines").await[0].clone();
+    let listed = test.read("/pipelines").await[0].clone();
     for (name, value) in listed.as_object().unwrap() {
         assert_eq!(&shown[name], value, "{name}");
     }
@@ -214,48 +216,46 @@ async fn one_pipeline_shows_its_graph_and_the_providers_own_words() {
 
 #[tokio::test]
 async fn a_row_is_as_fresh_as_the_last_good_poll() {
-    let world = World::new().await;
-    let (there, gone) = (world.pipeline("there").await, world.pipeline("gone").await);
-    let run = world.run(there, "r", "success", hours_ago(2)).await;
-    let deleted = world.run(there, "d", "success", hours_ago(2)).await;
-    let run_of_gone = world.run(gone, "r", "running", hours_ago(2)).await;
-    world
-        .sql(&format!("update pipelines set is_active = false, deleted_at = now() where id = '{gone}'"))
+    let test = TestApi::new().await;
+    let (there, gone) = (test.pipeline("there").await, test.pipeline("gone").await);
+    let run = test.run(there, "r", "success", hours_ago(2)).await;
+    let deleted = test.run(there, "d", "success", hours_ago(2)).await;
+    let run_of_gone = test.run(gone, "r", "running", hours_ago(2)).await;
+    test.sql(&format!("update pipelines set is_active = false, deleted_at = now() where id = '{gone}'"))
         .await;
     // One that the provider still lists, though it runs it no more, is looked at as any other.
-    world.sql(&format!("update pipelines set is_active = false where id = '{there}'")).await;
-    world.sql(&format!("update runs set deleted_at = now() where id = '{deleted}'")).await;
-    world.sql("update connector_state set confirmed_at = '2026-06-01Z'").await;
-    let shown = world.read(&format!("/pipelines/{there}")).await;
+    test.sql(&format!("update pipelines set is_active = false where id = '{there}'")).await;
+    test.sql(&format!("update runs set deleted_at = now() where id = '{deleted}'")).await;
+    test.sql("update connector_state set confirmed_at = '2026-06-01Z'").await;
+    let shown = test.read(&format!("/pipelines/{there}")).await;
     assert_eq!(shown["last_synced_at"], "2026-06-01T00:00:00Z");
     assert_eq!(
         (&shown["last_seen_at"], &shown["updated_at"]),
         (&json!("2026-06-01T00:00:00Z"), &json!("2026-01-01T00:00:00Z"))
     );
-    assert_eq!(world.read(&format!("/pipelines/{gone}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
-    world.sql("update connector_state set confirmed_at = '2099-06-01Z'").await;
-    assert_eq!(world.read(&format!("/runs/{run}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
+    assert_eq!(test.read(&format!("/pipelines/{gone}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
+    test.sql("update connector_state set confirmed_at = '2099-06-01Z'").await;
+    assert_eq!(test.read(&format!("/runs/{run}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
     // One that the lists do not name is not confirmed by them.
-    world
-        .sql(
-            "insert into pipeline_crawls (connector_id, external_id, absences)
+    test.sql(
+        "insert into pipeline_crawls (connector_id, external_id, absences)
               select connector_id, external_id, 1 from pipelines where deleted_at is null",
-        )
-        .await;
-    assert_eq!(world.read(&format!("/pipelines/{there}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
+    )
+    .await;
+    assert_eq!(test.read(&format!("/pipelines/{there}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
     for unseen in [run, deleted, run_of_gone] {
-        assert_ne!(world.read(&format!("/runs/{unseen}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
+        assert_ne!(test.read(&format!("/runs/{unseen}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
     }
 }
 
 #[tokio::test]
 async fn bad_values_are_all_told() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     let path = "/spaces/finance/orchestration/pipelines?status=good&criticality=urgent&team_id=x&connector_id=1&days=366\
                 &watched_only=maybe&is_paused=2&is_active=none&sort=age&page=0&size=-1&include_deleted=&q=%00";
-    let faults = world.get(path).await;
+    let faults = test.get(path).await;
     let mut places: Vec<_> =
-        faults.faults().into_iter().map(|(place, _)| place.replace("query.", "")).collect();
+        faults.field_errors().into_iter().map(|(place, _)| place.replace("query.", "")).collect();
     places.sort();
     assert_eq!(
         places.join(" "),

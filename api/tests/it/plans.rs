@@ -10,16 +10,17 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
-use crate::world::{World, hours_ago};
+use crate::app::TestApi;
+use crate::seed::hours_ago;
 
 #[tokio::test]
 async fn runs_find_their_task_runs_by_an_index_the_deleted_included() {
-    let world = World::new().await;
-    let run = world.run(world.pipeline("p").await, "r", "failed", hours_ago(2)).await;
-    world.task_run(run, "extract", -1, "failed").await;
-    let space: SpaceId = SpaceId(world.id(&format!("select space_id from runs where id = '{run}'")).await);
+    let test = TestApi::new().await;
+    let run = test.run(test.pipeline("p").await, "r", "failed", hours_ago(2)).await;
+    test.task_run(run, "extract", -1, "failed").await;
+    let space: SpaceId = SpaceId(test.id(&format!("select space_id from runs where id = '{run}'")).await);
     // One connection, so that its own count is told; and a table is read through only where there is no other way.
-    let options = (*world.db.connect_options()).clone().options([("enable_seqscan", "off")]);
+    let options = (*test.db.connect_options()).clone().options([("enable_seqscan", "off")]);
     let db = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
     let nobody = UserId(Uuid::nil());
     let before = read_through(&db).await;

@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, PgPool};
 use url::Url;
 use uuid::Uuid;
 
+use crate::app::{SPACE, TestApi};
 use crate::command_line::{command, run};
-use crate::world::{EDITOR, SPACE, World};
+use crate::seed::EDITOR;
 
 /// What neither of them may do, and where it is to end: a refusal further on would hide a right that is too much.
 const FORBIDDEN: [(&str, &str); 15] = [
@@ -179,8 +180,8 @@ async fn every_migration_puts_the_rights_right_again() {
 
 #[tokio::test]
 async fn the_command_line_says_who_may_use_it() {
-    let world = World::new().await;
-    let output = run(command(&world.database.api_url, &["key", "create", "ada@x.org"])).await;
+    let test = TestApi::new().await;
+    let output = run(command(&test.database.api_url, &["key", "create", "ada@x.org"])).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("set DATABASE_URL to the owner's"), "{said}");
 }
@@ -188,9 +189,9 @@ async fn the_command_line_says_who_may_use_it() {
 /// The one thing that the API's role may do to the read model does nothing but what a triggered run takes.
 #[tokio::test]
 async fn a_run_is_recorded_only_for_a_command_that_waits_for_it() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("p").await;
-    let victim = world.run(pipeline, "scheduled", "failed", crate::world::hours_ago(1)).await;
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let victim = test.run(pipeline, "scheduled", "failed", crate::seed::hours_ago(1)).await;
     let command = async |run_id: Uuid, external_id: &str| {
         sqlx::query_scalar::<_, Uuid>(
             "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
@@ -201,12 +202,12 @@ async fn a_run_is_recorded_only_for_a_command_that_waits_for_it() {
         .bind(pipeline)
         .bind(run_id)
         .bind(external_id)
-        .fetch_one(&world.app.db)
+        .fetch_one(&test.app.db)
         .await
         .unwrap()
     };
-    let space = world.id(&format!("select id from spaces where slug = '{SPACE}'")).await;
-    let other = world.id("select id from spaces where slug = 'other'").await;
+    let space = test.id(&format!("select id from spaces where slug = '{SPACE}'")).await;
+    let other = test.id("select id from spaces where slug = 'other'").await;
     let record = async |space: Uuid, command: Uuid, version: i64| {
         let seen = serde_json::json!({
             "version": version, "observed_at": "2026-01-01T00:00:00Z", "status": "success", "run_type": "manual", "conf": {},
@@ -215,10 +216,10 @@ async fn a_run_is_recorded_only_for_a_command_that_waits_for_it() {
             .bind(space)
             .bind(command)
             .bind(seen)
-            .execute(&world.app.db)
+            .execute(&test.app.db)
             .await
     };
-    let version = world.number("select nextval('observation_version')").await;
+    let version = test.number("select nextval('observation_version')").await;
     let fresh = command(Uuid::now_v7(), "mine").await;
     assert!(record(space, Uuid::now_v7(), version).await.is_err(), "no such command");
     assert!(record(other, fresh, version).await.is_err(), "another space's command");
@@ -226,20 +227,18 @@ async fn a_run_is_recorded_only_for_a_command_that_waits_for_it() {
     record(space, fresh, version).await.expect("what it is for");
     let forged = command(victim.0, "forged").await;
     assert!(record(space, forged, version).await.is_err(), "another run under the same id");
-    world
-        .sql(&format!("update triggers set answer_status = 201, answer = '{{}}' where id = '{fresh}'"))
-        .await;
-    let later = world.number("select nextval('observation_version')").await;
+    test.sql(&format!("update triggers set answer_status = 201, answer = '{{}}' where id = '{fresh}'")).await;
+    let later = test.number("select nextval('observation_version')").await;
     assert!(record(space, fresh, later).await.is_err(), "a command that was answered");
     let shown: Vec<String> =
         sqlx::query_scalar("select external_id || ' ' || status || ' ' || triggered_by_name from runs where triggered_by_name is not null")
-            .fetch_all(&world.db)
+            .fetch_all(&test.db)
             .await
             .unwrap();
     assert_eq!(shown, ["mine success Edith"]);
-    assert_eq!(world.number("select count(*) from runs where status = 'failed'").await, 1);
+    assert_eq!(test.number("select count(*) from runs where status = 'failed'").await, 1);
     let path = format!("/spaces/{SPACE}/orchestration/runs");
-    world.send(axum::http::Method::GET, EDITOR, &path, None).await.expect(200);
+    test.send(axum::http::Method::GET, EDITOR, &path, None).await.expect(200);
 }
 
 async fn execute(url: &str, statement: String) {

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use axum::http::Method;
 use serde_json::json;
+use testkit::{FakeAirflow, keyring, sealing_keys};
 
+use crate::app::{SPACE, TestApi};
 use crate::command_line::{command, run};
-use crate::fake_airflow::FakeAirflow;
-use crate::world::{ADMIN, EDITOR, SPACE, World, keyring, sealing_keys};
+use crate::seed::{ADMIN, EDITOR};
 
 /// Exchanges a key under everybody; whether each replica knew it sooner than what it remembers runs out by itself.
-async fn exchange_key(world: &World, replicas: &[World]) -> bool {
+async fn exchange_key(test: &TestApi, replicas: &[TestApi]) -> bool {
     let path = format!("/spaces/{SPACE}/teams");
-    let status =
-        async |replica: &World, key: &str| replica.send(Method::GET, key, &path, None).await.status.as_u16();
-    let make = async |label| world.administer(&["key", "create", "victor@x.org", "--label", label]).await;
+    let status = async |replica: &TestApi, key: &str| {
+        replica.send(Method::GET, key, &path, None).await.status.as_u16()
+    };
+    let make = async |label| test.administer(&["key", "create", "victor@x.org", "--label", label]).await;
     let (old, new) = (make("old").await, make("new").await);
     let (old_key, new_key) = (old["key"].as_str().unwrap(), new["key"].as_str().unwrap());
     for replica in replicas {
@@ -23,7 +25,7 @@ async fn exchange_key(world: &World, replicas: &[World]) -> bool {
             assert_eq!(status(replica, key).await, 200);
         }
     }
-    world.administer(&["key", "revoke", old["id"].as_str().unwrap()]).await;
+    test.administer(&["key", "revoke", old["id"].as_str().unwrap()]).await;
     let told = async {
         for replica in replicas {
             while status(replica, old_key).await != 401 {
@@ -40,15 +42,15 @@ async fn exchange_key(world: &World, replicas: &[World]) -> bool {
 
 #[tokio::test]
 async fn a_new_key_takes_over_and_the_old_one_is_worthless_on_every_replica_at_once() {
-    let world = World::new().await;
-    let replicas = [world.replica(keyring("a")), world.replica(keyring("a"))];
+    let test = TestApi::new().await;
+    let replicas = [test.replica(keyring("a")), test.replica(keyring("a"))];
     for replica in &replicas {
         let app = replica.app.clone();
         tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
     }
     // A machine that is busy with something else may be slow once, but not each time.
     for _ in 0..8 {
-        if exchange_key(&world, &replicas).await {
+        if exchange_key(&test, &replicas).await {
             return;
         }
     }
@@ -56,12 +58,12 @@ async fn a_new_key_takes_over_and_the_old_one_is_worthless_on_every_replica_at_o
 }
 
 /// Whether this replica can open the connector's credentials and log in with them.
-async fn logs_in(replica: &World) -> bool {
+async fn logs_in(replica: &TestApi) -> bool {
     let path = format!("/catalog/spaces/{SPACE}/connectors/{}/test", replica.connector);
     replica.send(Method::POST, EDITOR, &path, None).await.expect(200)["success"] == true
 }
 
-async fn set_password(replica: &World, fake: &FakeAirflow) {
+async fn set_password(replica: &TestApi, fake: &FakeAirflow) {
     let path = format!("/catalog/spaces/{SPACE}/connectors/{}", replica.connector);
     let change = json!({
         "config": {"base_url": fake.url},
@@ -70,8 +72,8 @@ async fn set_password(replica: &World, fake: &FakeAirflow) {
     replica.send(Method::PATCH, EDITOR, &path, Some(change)).await.expect(200);
 }
 
-async fn reseal(world: &World, letters: &str) -> (bool, String) {
-    let mut reseal = command(&world.database.url, &["credentials", "reseal"]);
+async fn reseal(test: &TestApi, letters: &str) -> (bool, String) {
+    let mut reseal = command(&test.database.url, &["credentials", "reseal"]);
     reseal.env("ORCHESTRATION_SEALING_KEYS", sealing_keys(letters));
     let output = run(reseal).await;
     let said = if output.status.success() { output.stdout } else { output.stderr };
@@ -80,24 +82,23 @@ async fn reseal(world: &World, letters: &str) -> (bool, String) {
 
 #[tokio::test]
 async fn sealing_keys_are_exchanged_under_a_running_api() {
-    let world = World::new().await;
-    let fake = FakeAirflow::start().await;
-    set_password(&world, &fake).await;
+    let test = TestApi::new().await;
+    let fake = FakeAirflow::start(0).await;
+    set_password(&test, &fake).await;
     // The new key is made known everywhere before any replica seals with it, so that old and new can run side by side.
-    let knows = world.replica(keyring("ab"));
-    assert!(logs_in(&world).await && logs_in(&knows).await);
+    let knows = test.replica(keyring("ab"));
+    assert!(logs_in(&test).await && logs_in(&knows).await);
     set_password(&knows, &fake).await;
-    assert!(logs_in(&world).await, "what a replica of the first step seals, one of the step before opens");
-    let seals = world.replica(keyring("ba"));
+    assert!(logs_in(&test).await, "what a replica of the first step seals, one of the step before opens");
+    let seals = test.replica(keyring("ba"));
     set_password(&seals, &fake).await;
-    assert!(logs_in(&knows).await && !logs_in(&world).await);
+    assert!(logs_in(&knows).await && !logs_in(&test).await);
     // Back to the old key, and more of it than a batch.
     set_password(&knows, &fake).await;
     for n in 0..119 {
         let more = json!({"name": format!("more {n}"), "connector_type": "dbt",
                           "credentials": {"auth_type": "token", "token": "t"}});
-        world
-            .send(Method::POST, EDITOR, &format!("/catalog/spaces/{SPACE}/connectors"), Some(more))
+        test.send(Method::POST, EDITOR, &format!("/catalog/spaces/{SPACE}/connectors"), Some(more))
             .await
             .expect(201);
     }
@@ -110,28 +111,28 @@ async fn sealing_keys_are_exchanged_under_a_running_api() {
         }
     };
     let resealed = async {
-        let said = reseal(&world, "ba").await;
+        let said = reseal(&test, "ba").await;
         stop.store(true, Ordering::Relaxed);
         said
     };
     let ((), said) = tokio::join!(used, resealed);
     assert_eq!(said, (true, r#"{"resealed":120,"unchanged":0}"#.to_owned()));
-    assert_eq!(reseal(&world, "ba").await, (true, r#"{"resealed":0,"unchanged":120}"#.to_owned()));
-    let alone = world.replica(keyring("b"));
+    assert_eq!(reseal(&test, "ba").await, (true, r#"{"resealed":0,"unchanged":120}"#.to_owned()));
+    let alone = test.replica(keyring("b"));
     assert!(logs_in(&alone).await, "the old key can go");
-    assert!(!logs_in(&world).await, "it opens nothing any more");
+    assert!(!logs_in(&test).await, "it opens nothing any more");
     let path = format!("/spaces/{SPACE}/audit?action=connector.resealed");
-    let told = world.send(Method::GET, ADMIN, &path, None).await;
+    let told = test.send(Method::GET, ADMIN, &path, None).await;
     assert_eq!(told.header("x-total-count"), "120");
 }
 
 #[tokio::test]
 async fn credentials_that_no_key_opens_are_named_and_the_others_are_resealed() {
-    let world = World::new().await;
-    let fake = FakeAirflow::start().await;
-    set_password(&world, &fake).await;
-    world.sql("update connectors set credentials_sealed = 'broken' where name = 'other airflow'").await;
-    let (good, said) = reseal(&world, "ba").await;
+    let test = TestApi::new().await;
+    let fake = FakeAirflow::start(0).await;
+    set_password(&test, &fake).await;
+    test.sql("update connectors set credentials_sealed = 'broken' where name = 'other airflow'").await;
+    let (good, said) = reseal(&test, "ba").await;
     assert!(!good && said.contains("1 resealed") && said.contains("other airflow"), "{said}");
-    assert!(logs_in(&world.replica(keyring("b"))).await);
+    assert!(logs_in(&test.replica(keyring("b"))).await);
 }

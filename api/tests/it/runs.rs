@@ -4,17 +4,19 @@ use chrono::{SecondsFormat, TimeDelta};
 use contract::ids::RunId;
 use serde_json::{Value, json};
 
-use crate::world::{World, each, hours_ago};
+use crate::app::TestApi;
+use crate::assertions::field_of_each;
+use crate::seed::hours_ago;
 
-async fn found(world: &World, path: &str) -> String {
-    each(&world.read(path).await, "external_id").join(" ")
+async fn found(test: &TestApi, path: &str) -> String {
+    field_of_each(&test.read(path).await, "external_id").join(" ")
 }
 
 #[tokio::test]
 async fn runs_are_listed_newest_first_and_filtered() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("p").await;
-    let other = world.pipeline("q").await;
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let other = test.pipeline("q").await;
     for (name, status, hours) in [
         ("a", "success", 5),
         ("b", "failed", 4),
@@ -22,11 +24,11 @@ async fn runs_are_listed_newest_first_and_filtered() {
         ("d", "running", 2),
         ("e", "queued", 1),
     ] {
-        world.run(pipeline, name, status, hours_ago(hours)).await;
+        test.run(pipeline, name, status, hours_ago(hours)).await;
     }
-    world.run(other, "x", "failed", hours_ago(6)).await;
-    world.sql("update runs set run_type = 'scheduled', duration_seconds = 100 where external_id = 'c'").await;
-    let user = world.id("update runs set triggered_by_id = (select id from users where name = 'Edith'), triggered_by_name = 'Edith' where external_id = 'd' returning triggered_by_id").await;
+    test.run(other, "x", "failed", hours_ago(6)).await;
+    test.sql("update runs set run_type = 'scheduled', duration_seconds = 100 where external_id = 'c'").await;
+    let user = test.id("update runs set triggered_by_id = (select id from users where name = 'Edith'), triggered_by_name = 'Edith' where external_id = 'd' returning triggered_by_id").await;
     let at = |hours| hours_ago(hours).to_rfc3339_opts(SecondsFormat::Secs, true);
     let ended = (hours_ago(4) + TimeDelta::seconds(10)).to_rfc3339_opts(SecondsFormat::Secs, true);
     for (query, expected) in [
@@ -52,53 +54,53 @@ async fn runs_are_listed_newest_first_and_filtered() {
         ("sort=-started_at".to_owned(), "d c b a e"),
         ("sort=-duration_seconds&status=success&status=running".to_owned(), "c a d"),
     ] {
-        assert_eq!(found(&world, &format!("/pipelines/{pipeline}/runs?{query}")).await, expected, "{query}");
+        assert_eq!(found(&test, &format!("/pipelines/{pipeline}/runs?{query}")).await, expected, "{query}");
     }
-    assert_eq!(found(&world, "/runs").await, "e d c b a x");
-    assert_eq!(found(&world, "/runs?q=Q").await, "x");
+    assert_eq!(found(&test, "/runs").await, "e d c b a x");
+    assert_eq!(found(&test, "/runs?q=Q").await, "x");
     assert_eq!(
-        found(&world, "/runs?status=failed&connector_id=00000000-0000-0000-0000-000000000000").await,
+        found(&test, "/runs?status=failed&connector_id=00000000-0000-0000-0000-000000000000").await,
         ""
     );
-    assert_eq!(found(&world, "/runs?status=failed&owner=data-eng&sort=ended_at").await, "x b");
-    let by = world.read(&format!("/pipelines/{pipeline}/runs?triggered_by={user}")).await[0]["triggered_by"]
+    assert_eq!(found(&test, "/runs?status=failed&owner=data-eng&sort=ended_at").await, "x b");
+    let by = test.read(&format!("/pipelines/{pipeline}/runs?triggered_by={user}")).await[0]["triggered_by"]
         .clone();
     assert_eq!(by, json!({"id": user, "name": "Edith"}));
 }
 
 #[tokio::test]
 async fn history_outlives_its_pipeline_and_what_is_deleted_is_shown_on_request() {
-    let world = World::new().await;
-    let pipeline = world.pipeline("p").await;
-    let kept = world.run(pipeline, "kept", "success", hours_ago(1)).await;
-    let gone = world.run(pipeline, "gone", "failed", hours_ago(2)).await;
-    world.task_run(kept, "a", -1, "success").await;
-    let ghost = world.task_run(kept, "b", -1, "pending").await;
-    world.sql(&format!("update runs set deleted_at = '2026-05-05Z' where id = '{gone}'")).await;
-    world.sql(&format!("update task_runs set deleted_at = '2026-05-05Z' where id = '{ghost}'")).await;
-    world.sql("update pipelines set is_active = false").await;
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let kept = test.run(pipeline, "kept", "success", hours_ago(1)).await;
+    let gone = test.run(pipeline, "gone", "failed", hours_ago(2)).await;
+    test.task_run(kept, "a", -1, "success").await;
+    let ghost = test.task_run(kept, "b", -1, "pending").await;
+    test.sql(&format!("update runs set deleted_at = '2026-05-05Z' where id = '{gone}'")).await;
+    test.sql(&format!("update task_runs set deleted_at = '2026-05-05Z' where id = '{ghost}'")).await;
+    test.sql("update pipelines set is_active = false").await;
     for base in [format!("/pipelines/{pipeline}/runs"), "/runs".to_owned()] {
-        assert_eq!(found(&world, &base).await, "kept");
-        assert_eq!(found(&world, &format!("{base}?include_deleted=true")).await, "kept gone");
-        assert_eq!(found(&world, &format!("{base}?include_deleted=true&status=failed")).await, "gone");
+        assert_eq!(found(&test, &base).await, "kept");
+        assert_eq!(found(&test, &format!("{base}?include_deleted=true")).await, "kept gone");
+        assert_eq!(found(&test, &format!("{base}?include_deleted=true&status=failed")).await, "gone");
     }
-    assert_eq!(found(&world, "/runs?is_active=true").await, "");
-    let shown = world.read(&format!("/runs/{gone}")).await;
+    assert_eq!(found(&test, "/runs?is_active=true").await, "");
+    let shown = test.read(&format!("/runs/{gone}")).await;
     assert_eq!((&shown["deleted_at"], &shown["status"]), (&json!("2026-05-05T00:00:00Z"), &json!("failed")));
-    let shown = world.read(&format!("/runs/{kept}")).await;
-    assert_eq!(each(&shown["tasks"], "task_id"), ["a"]);
+    let shown = test.read(&format!("/runs/{kept}")).await;
+    assert_eq!(field_of_each(&shown["tasks"], "task_id"), ["a"]);
     assert_eq!((&shown["task_counts"], &shown["deleted_at"]), (&json!({"success": 1}), &Value::Null));
-    let all = world.read(&format!("/runs/{kept}?include_deleted=true")).await;
-    assert_eq!(each(&all["tasks"], "task_id"), ["a", "b"]);
+    let all = test.read(&format!("/runs/{kept}?include_deleted=true")).await;
+    assert_eq!(field_of_each(&all["tasks"], "task_id"), ["a", "b"]);
     assert_eq!(all["task_counts"], json!({"success": 1, "pending": 1}));
-    assert_eq!(world.read(&format!("/task-runs/{ghost}")).await["deleted_at"], "2026-05-05T00:00:00Z");
+    assert_eq!(test.read(&format!("/task-runs/{ghost}")).await["deleted_at"], "2026-05-05T00:00:00Z");
 }
 
 #[tokio::test]
 async fn a_run_shows_thousands_of_mapped_tasks() {
-    let world = World::new().await;
-    let run = world.run(world.pipeline("p").await, "r", "running", hours_ago(1)).await;
-    world
+    let test = TestApi::new().await;
+    let run = test.run(test.pipeline("p").await, "r", "running", hours_ago(1)).await;
+    test
         .sql(&format!(
             "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version,
                  fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number, max_tries)
@@ -107,37 +109,37 @@ async fn a_run_shows_thousands_of_mapped_tasks() {
              from runs, generate_series(0, 5999) n where runs.id = '{run}'"
         ))
         .await;
-    let shown = world.read(&format!("/runs/{run}")).await;
+    let shown = test.read(&format!("/runs/{run}")).await;
     let indexes: Vec<_> =
         shown["tasks"].as_array().unwrap().iter().map(|task| task["map_index"].as_i64().unwrap()).collect();
     assert_eq!(indexes, (0..6000).collect::<Vec<_>>());
     assert_eq!(shown["task_counts"], json!({"failed": 2000, "success": 4000}));
-    assert_eq!(world.read("/runs").await[0]["task_counts"], shown["task_counts"]);
+    assert_eq!(test.read("/runs").await[0]["task_counts"], shown["task_counts"]);
 }
 
 #[tokio::test]
 async fn a_run_of_another_space_is_not_there() {
-    let world = World::new().await;
-    let theirs = world.pipeline_of(world.other_connector, "theirs").await;
-    let run: RunId = world.run(theirs, "r", "success", hours_ago(1)).await;
-    assert_eq!(world.read("/runs").await, json!([]));
+    let test = TestApi::new().await;
+    let theirs = test.pipeline_of(test.other_connector, "theirs").await;
+    let run: RunId = test.run(theirs, "r", "success", hours_ago(1)).await;
+    assert_eq!(test.read("/runs").await, json!([]));
     let o = "/spaces/finance/orchestration";
-    assert_eq!(world.get(&format!("{o}/runs/{run}")).await.expect(404), json!({"detail": "Run not found"}));
+    assert_eq!(test.get(&format!("{o}/runs/{run}")).await.expect(404), json!({"detail": "Run not found"}));
     assert_eq!(
-        world.get(&format!("{o}/pipelines/{theirs}/runs")).await.expect(404),
+        test.get(&format!("{o}/pipelines/{theirs}/runs")).await.expect(404),
         json!({"detail": "Pipeline not found"})
     );
 }
 
 #[tokio::test]
 async fn bad_values_are_all_told() {
-    let world = World::new().await;
-    let faults = world
+    let test = TestApi::new().await;
+    let faults = test
         .get("/spaces/finance/orchestration/runs?status=never_run&run_type=x&started_from=yesterday&started_to=&ended_from=1\
               &ended_to=2026-02-30&duration_min=-1&duration_max=NaN&triggered_by=me&run_id=%00&sort=-age&days=9999")
         .await;
     let mut places: Vec<_> =
-        faults.faults().into_iter().map(|(place, _)| place.replace("query.", "")).collect();
+        faults.field_errors().into_iter().map(|(place, _)| place.replace("query.", "")).collect();
     places.sort();
     assert_eq!(
         places.join(" "),

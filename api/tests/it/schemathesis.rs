@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use axum::http::Method;
 use sqlx::AssertSqlSafe;
+use testkit::{FakeAirflow, sealing_keys};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
-use crate::fake_airflow::FakeAirflow;
-use crate::world::{ADMIN, World, comment, hours_ago, sealing_keys};
+use crate::app::TestApi;
+use crate::seed::{ADMIN, comment, hours_ago};
 
 const LONGEST_RUN: Duration = Duration::from_secs(1800);
 
@@ -32,11 +33,11 @@ struct Served {
 }
 
 impl Served {
-    async fn start(world: &World, kafka: &str) -> Self {
+    async fn start(test: &TestApi, kafka: &str) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_orchestration-api"))
             .args(["serve", "--listen", &free.to_string()])
-            .env("DATABASE_URL", &world.database.api_url)
+            .env("DATABASE_URL", &test.database.api_url)
             .env("KAFKA_BOOTSTRAP_SERVERS", kafka)
             .env("ORCHESTRATION_SEALING_KEYS", sealing_keys("a"))
             .env("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true")
@@ -61,42 +62,41 @@ impl Served {
 }
 
 /// Some of everything, each connector leading to an Airflow that does as it is told.
-async fn populate(world: &World) {
-    let fake = FakeAirflow::start().await;
-    world.sql(&format!(r#"update connectors set config = '{{"base_url": "{}"}}'"#, fake.url)).await;
-    world
-        .sql(
-            "insert into connectors (id, space_id, name, connector_type, config, credentials_public)
+async fn populate(test: &TestApi) {
+    let fake = FakeAirflow::start(0).await;
+    test.sql(&format!(r#"update connectors set config = '{{"base_url": "{}"}}'"#, fake.url)).await;
+    test.sql(
+        "insert into connectors (id, space_id, name, connector_type, config, credentials_public)
              select gen_random_uuid(), space_id, 'airflow ' || n, connector_type, config, credentials_public
              from connectors, generate_series(1, 6) n where name = 'prod airflow'",
-        )
-        .await;
-    let connectors: Vec<_> = ids(world, "select id from connectors where name like 'airflow %'").await;
+    )
+    .await;
+    let connectors: Vec<_> = ids(test, "select id from connectors where name like 'airflow %'").await;
     for connector in connectors {
         for pipeline in ["sales", "stock"] {
-            let pipeline = world.pipeline_of(connector, pipeline).await;
+            let pipeline = test.pipeline_of(connector, pipeline).await;
             for (name, status) in [("first", "success"), ("second", "failed")] {
-                let run = world.run(pipeline, name, status, hours_ago(2)).await;
-                let task_run = world.task_run(run, "extract", -1, status).await;
+                let run = test.run(pipeline, name, status, hours_ago(2)).await;
+                let task_run = test.task_run(run, "extract", -1, status).await;
                 for path in [format!("/runs/{run}/comments"), format!("/task-runs/{task_run}/comments")] {
-                    world.ask(Method::POST, ADMIN, &path, comment("a word")).await.expect(201);
+                    test.request(Method::POST, ADMIN, &path, comment("a word")).await.expect(201);
                 }
             }
         }
     }
 }
 
-async fn ids<T: From<Uuid>>(world: &World, query: &str) -> Vec<T> {
+async fn ids<T: From<Uuid>>(test: &TestApi, query: &str) -> Vec<T> {
     let ids: Vec<Uuid> =
-        sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_all(&world.db).await.unwrap();
+        sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_all(&test.db).await.unwrap();
     ids.into_iter().map(T::from).collect()
 }
 
 /// The settings of the repository, and the ids of what there is.
-async fn settings(world: &World) -> String {
+async fn settings(test: &TestApi) -> String {
     let mut settings = std::fs::read_to_string(folder().join("schemathesis.toml")).unwrap();
     for (kind, query) in KINDS {
-        let ids: Vec<Uuid> = ids(world, query).await;
+        let ids: Vec<Uuid> = ids(test, query).await;
         let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
         write!(settings, "\n[dictionaries.{kind}]\nvalues = {ids:?}\n").unwrap();
     }
@@ -110,16 +110,16 @@ fn folder() -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_running_service_is_as_its_document_says() {
     let kafka = local::kafka().await.unwrap();
-    let world = World::new().await;
-    populate(&world).await;
-    let served = Served::start(&world, &kafka).await;
+    let test = TestApi::new().await;
+    populate(&test).await;
+    let served = Served::start(&test, &kafka).await;
     let requirements = folder().join("requirements.txt");
     let python = local::python_environment("schemathesis-venv", &["3.12", "3.13", "3.11"], &requirements)
         .await
         .unwrap();
     let place = tempfile::tempdir().unwrap();
     let config = place.path().join("schemathesis.toml");
-    std::fs::write(&config, settings(&world).await).unwrap();
+    std::fs::write(&config, settings(&test).await).unwrap();
     let run = Command::new(python.join("bin/schemathesis"))
         .arg("--config-file")
         .arg(&config)

@@ -7,10 +7,12 @@ use axum::body::Body;
 use axum::http::{Request, request};
 use contract::ids::PipelineId;
 use serde_json::{Value, json};
+use testkit::{FakeAirflow, TriggerBehavior, kafka_config};
 
 use crate::access::{self, Row, fill, ids};
-use crate::fake_airflow::{FakeAirflow, Mood};
-use crate::world::{ADMIN, Answer, SPACE, Setup, VIEWER, World, kafka};
+use crate::app::{ApiSetup, SPACE, TestApi};
+use crate::client::TestResponse;
+use crate::seed::{ADMIN, VIEWER};
 
 /// The codes that the contract names, 405 aside, which belongs to no operation.
 const NAMED: [u16; 16] = [200, 201, 202, 204, 304, 400, 401, 403, 404, 409, 413, 422, 429, 502, 503, 504];
@@ -31,18 +33,18 @@ fn declared() -> Codes {
     table().iter().map(|row| ((row.0, row.1), codes(row))).collect()
 }
 
-/// A world where an operation's codes are gathered.
+/// A test where an operation's codes are gathered.
 struct Gathering {
-    world: World,
+    test: TestApi,
     ids: BTreeMap<&'static str, String>,
     found: Codes,
 }
 
 impl Gathering {
-    async fn with(setup: Setup) -> Self {
-        let world = World::with(setup).await;
-        let ids = ids(&world, false).await;
-        Self { world, ids, found: Codes::new() }
+    async fn with(setup: ApiSetup) -> Self {
+        let test = TestApi::with(setup).await;
+        let ids = ids(&test, false).await;
+        Self { test, ids, found: Codes::new() }
     }
 
     fn request(&self, row: &Row, query: &str) -> request::Builder {
@@ -51,14 +53,14 @@ impl Gathering {
         Request::builder().method(row.0).uri(uri).header("authorization", key)
     }
 
-    async fn send(&mut self, row: &Row, request: Request<Body>) -> Answer {
-        let answer = self.world.raw(request).await;
+    async fn send(&mut self, row: &Row, request: Request<Body>) -> TestResponse {
+        let answer = self.test.raw(request).await;
         self.found.entry((row.0, row.1)).or_default().insert(answer.status.as_u16().to_string());
         answer
     }
 
     /// Asks as the route is meant to be asked, with this body.
-    async fn ask(&mut self, row: &Row, body: &Value) -> Answer {
+    async fn ask(&mut self, row: &Row, body: &Value) -> TestResponse {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let request = self.request(row, "").body(body).unwrap();
         self.send(row, request).await
@@ -99,12 +101,9 @@ async fn every_code_that_is_declared_is_answered() {
     add(in_a_good_world().await);
     add(in_special_cases().await);
     add(over_the_limit().await);
-    add(with_a_broken_database(
-        async |world| world.sql("alter table api_keys rename to hidden").await,
-        "500",
-    )
-    .await);
-    add(with_a_broken_database(async |world| world.app.db.close().await, "503").await);
+    add(with_a_broken_database(async |test| test.sql("alter table api_keys rename to hidden").await, "500")
+        .await);
+    add(with_a_broken_database(async |test| test.app.db.close().await, "503").await);
     let mut all: BTreeSet<u16> = BTreeSet::new();
     for (row, declared) in declared() {
         let found = &found[&row];
@@ -117,8 +116,8 @@ async fn every_code_that_is_declared_is_answered() {
 }
 
 async fn in_a_good_world() -> Codes {
-    let kafka = kafka(&local::kafka().await.unwrap(), "");
-    let mut gathering = Gathering::with(Setup { kafka, ..Setup::default() }).await;
+    let kafka = kafka_config(&local::kafka().await.unwrap(), "");
+    let mut gathering = Gathering::with(ApiSetup { kafka, ..ApiSetup::default() }).await;
     for row in table() {
         // The deletions come last, and would leave nothing to be wrong about.
         gathering.ask_wrongly(&row).await;
@@ -129,32 +128,32 @@ async fn in_a_good_world() -> Codes {
 
 /// The codes that depend on what is asked of what.
 async fn in_special_cases() -> Codes {
-    let mut gathering = Gathering::with(Setup::default()).await;
+    let mut gathering = Gathering::with(ApiSetup::default()).await;
     let rows = table();
     let row =
         |method: &str, end: &str| rows.iter().find(|row| row.0 == method && row.1.ends_with(end)).unwrap();
 
-    gathering.world.sql("update connectors set is_active = false").await;
+    gathering.test.sql("update connectors set is_active = false").await;
     gathering.ask(row("POST", "/sync"), &Value::Null).await.expect(409);
     let made = json!({"name": "made", "connector_type": "other"});
     gathering.ask(row("POST", "/connectors"), &made).await.expect(201);
     gathering.ask(row("POST", "/connectors"), &made).await.expect(409);
     gathering.ask(row("PATCH", "/connectors/{connector_id}"), &json!({"name": "made"})).await.expect(409);
-    gathering.world.sql("update connectors set connector_type = 'dbt'").await;
+    gathering.test.sql("update connectors set connector_type = 'dbt'").await;
     gathering.ask(row("POST", "/test"), &Value::Null).await.expect(400);
-    gathering.world.sql("update connectors set connector_type = 'airflow', is_active = true").await;
+    gathering.test.sql("update connectors set connector_type = 'airflow', is_active = true").await;
 
     let trigger = row("POST", "/trigger");
-    gathering.world.sql("update pipelines set is_active = false").await;
+    gathering.test.sql("update pipelines set is_active = false").await;
     gathering.ask(trigger, &Value::Null).await.expect(409);
-    gathering.world.sql("update pipelines set is_active = true").await;
+    gathering.test.sql("update pipelines set is_active = true").await;
     gathering.ask(trigger, &Value::Null).await.expect(502);
-    let fake = FakeAirflow::start().await;
-    gathering.world.sql(&format!(r#"update connectors set config = '{{"base_url": "{}"}}'"#, fake.url)).await;
+    let fake = FakeAirflow::start(0).await;
+    gathering.test.sql(&format!(r#"update connectors set config = '{{"base_url": "{}"}}'"#, fake.url)).await;
     gathering.ask(trigger, &Value::Null).await.expect(201);
-    fake.set_mood(Mood::Breaking);
+    fake.set_behavior(TriggerBehavior::Disconnect);
     gathering.ask(trigger, &Value::Null).await.expect(504);
-    fake.set_mood(Mood::Refusing(418));
+    fake.set_behavior(TriggerBehavior::Reject(418));
     gathering.ask(trigger, &Value::Null).await.expect(418);
     let codes = gathering.found.get_mut(&(trigger.0, trigger.1)).unwrap();
     codes.insert(DEFAULT.to_owned());
@@ -168,7 +167,7 @@ async fn in_special_cases() -> Codes {
 async fn over_the_limit() -> Codes {
     let keyed: Vec<_> = table().into_iter().filter(|row| row.1.starts_with(api::routes::BASE)).collect();
     let limits = (0, u32::try_from(keyed.len()).unwrap());
-    let mut gathering = Gathering::with(Setup { limits, ..Setup::default() }).await;
+    let mut gathering = Gathering::with(ApiSetup { limits, ..ApiSetup::default() }).await;
     // Once within the limit, once over it, and once more should a new hour have begun meanwhile.
     for _ in 0..3 {
         for row in &keyed {
@@ -181,9 +180,9 @@ async fn over_the_limit() -> Codes {
     gathering.found
 }
 
-async fn with_a_broken_database(break_it: impl AsyncFnOnce(&World), code: &str) -> Codes {
-    let mut gathering = Gathering::with(Setup::default()).await;
-    break_it(&gathering.world).await;
+async fn with_a_broken_database(break_it: impl AsyncFnOnce(&TestApi), code: &str) -> Codes {
+    let mut gathering = Gathering::with(ApiSetup::default()).await;
+    break_it(&gathering.test).await;
     for row in table().iter().filter(|row| row.1.starts_with(api::routes::BASE)) {
         let answer = gathering.ask(row, &row.4).await;
         assert_eq!(answer.status.as_str(), code, "{row:?}");
@@ -194,8 +193,8 @@ async fn with_a_broken_database(break_it: impl AsyncFnOnce(&World), code: &str) 
 
 #[tokio::test]
 async fn every_path_tells_which_methods_it_has() {
-    let world = World::new().await;
-    let ids = ids(&world, false).await;
+    let test = TestApi::new().await;
+    let ids = ids(&test, false).await;
     for (path, methods) in api::openapi::document()["paths"].as_object().unwrap() {
         let mut has: BTreeSet<_> =
             methods.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
@@ -208,7 +207,7 @@ async fn every_path_tells_which_methods_it_has() {
             }
             let request =
                 Request::builder().method(method).uri(fill(path, &ids)).body(Body::empty()).unwrap();
-            let answer = world.raw(request).await;
+            let answer = test.raw(request).await;
             assert_eq!(answer.status, 405, "{method} {path}");
             let allowed = answer.header("allow").split(',').map(|method| method.trim().to_owned()).collect();
             assert_eq!(has, allowed, "{method} {path}");
@@ -219,15 +218,15 @@ async fn every_path_tells_which_methods_it_has() {
 /// Whichever way a tag is sent back, it is recognised, on every read.
 #[tokio::test]
 async fn every_read_is_not_sent_again_when_nothing_has_changed() {
-    let kafka = kafka(&local::kafka().await.unwrap(), "");
-    let gathering = Gathering::with(Setup { kafka, ..Setup::default() }).await;
+    let kafka = kafka_config(&local::kafka().await.unwrap(), "");
+    let gathering = Gathering::with(ApiSetup { kafka, ..ApiSetup::default() }).await;
     // The metrics are never the same twice.
     for row in table().iter().filter(|row| row.0 == "GET" && row.1 != "/metrics") {
         let ask = async |method: &str, known: &[&str]| {
             let request = gathering.request(row, "").method(method);
             let request =
                 known.iter().fold(request, |request, known| request.header("if-none-match", *known));
-            gathering.world.raw(request.body(Body::empty()).unwrap()).await
+            gathering.test.raw(request.body(Body::empty()).unwrap()).await
         };
         let first = ask("GET", &[]).await;
         assert_eq!(first.status, 200, "{row:?}");
@@ -256,18 +255,18 @@ async fn every_read_is_not_sent_again_when_nothing_has_changed() {
 
 #[tokio::test]
 async fn a_sync_is_written_down_while_kafka_is_away_and_readiness_names_it() {
-    let world = World::new().await;
-    let path = format!("/connectors/{}/sync", world.connector);
-    world.ask(axum::http::Method::POST, ADMIN, &path, Value::Null).await.expect(202);
-    assert_eq!(world.number("select count(*) from outbox where topic::text like '%sync-requests%'").await, 1);
-    let ready = world.raw(Request::builder().uri("/readyz").body(Body::empty()).unwrap()).await;
+    let test = TestApi::new().await;
+    let path = format!("/connectors/{}/sync", test.connector);
+    test.request(axum::http::Method::POST, ADMIN, &path, Value::Null).await.expect(202);
+    assert_eq!(test.number("select count(*) from outbox where topic::text like '%sync-requests%'").await, 1);
+    let ready = test.raw(Request::builder().uri("/readyz").body(Body::empty()).unwrap()).await;
     assert_eq!(ready.header("retry-after"), "2");
     assert!(ready.expect(503)["detail"].as_str().unwrap().starts_with("Kafka "));
 }
 
 #[tokio::test]
 async fn every_list_has_its_bounds_and_keeps_the_query_in_its_links() {
-    let gathering = Gathering::with(Setup::default()).await;
+    let gathering = Gathering::with(ApiSetup::default()).await;
     let document = api::openapi::document();
     let is_list = |row: &&Row| {
         let parameters = document["paths"][row.1][row.0.to_lowercase()]["parameters"].as_array();
@@ -278,7 +277,7 @@ async fn every_list_has_its_bounds_and_keeps_the_query_in_its_links() {
     assert_eq!(lists.len(), 9);
     for row in lists {
         let ask = async |query: &str| {
-            gathering.world.raw(gathering.request(row, query).body(Body::empty()).unwrap()).await
+            gathering.test.raw(gathering.request(row, query).body(Body::empty()).unwrap()).await
         };
         let page = ask("?other=a%20b&page=2&size=501&q=%25").await;
         assert_eq!((page.status.as_u16(), page.header("x-page-size")), (200, "500"), "{row:?}");
@@ -289,7 +288,7 @@ async fn every_list_has_its_bounds_and_keeps_the_query_in_its_links() {
         for (query, fault) in
             [("?size=0", "query.size"), ("?page=0", "query.page"), ("?page=1&page=2", "query.page")]
         {
-            assert_eq!(ask(query).await.faults()[0].0, fault, "{row:?}");
+            assert_eq!(ask(query).await.field_errors()[0].0, fault, "{row:?}");
         }
     }
 }
@@ -297,12 +296,12 @@ async fn every_list_has_its_bounds_and_keeps_the_query_in_its_links() {
 /// An id of one thing is no id of another, though both are of this space.
 #[tokio::test]
 async fn an_id_is_looked_up_below_the_one_before_it() {
-    let world = World::new().await;
-    let own = ids(&world, false).await;
-    let other = world.id(&format!("insert into connectors (id, space_id, name, connector_type, config, credentials_public) select gen_random_uuid(), space_id, 'other', 'airflow', config, credentials_public from connectors where id = '{}' returning id", world.connector)).await;
+    let test = TestApi::new().await;
+    let own = ids(&test, false).await;
+    let other = test.id(&format!("insert into connectors (id, space_id, name, connector_type, config, credentials_public) select gen_random_uuid(), space_id, 'other', 'airflow', config, credentials_public from connectors where id = '{}' returning id", test.connector)).await;
     let path = format!("/connectors/{other}/syncs/{}", own["{sync_id}"]);
-    world.get(&format!("/spaces/{SPACE}/orchestration{path}")).await.expect(404);
+    test.get(&format!("/spaces/{SPACE}/orchestration{path}")).await.expect(404);
     // Nor does one of a pipeline that nobody has ever seen lead anywhere.
-    let unseen = PipelineId::of(world.connector, "unseen");
-    world.get(&format!("/spaces/{SPACE}/orchestration/pipelines/{unseen}/runs")).await.expect(404);
+    let unseen = PipelineId::of(test.connector, "unseen");
+    test.get(&format!("/spaces/{SPACE}/orchestration/pipelines/{unseen}/runs")).await.expect(404);
 }

@@ -6,23 +6,25 @@ use axum::http::{Method, Request, header};
 use contract::trace::TraceContext;
 use serde_json::{Value, json};
 
-use crate::world::{EDITOR, OTHER_EDITOR, SPACE, World, each};
+use crate::app::{SPACE, TestApi};
+use crate::assertions::field_of_each;
+use crate::seed::{EDITOR, OTHER_EDITOR};
 
-fn path(world: &World) -> String {
-    format!("/connectors/{}/sync", world.connector)
+fn path(test: &TestApi) -> String {
+    format!("/connectors/{}/sync", test.connector)
 }
 
 #[tokio::test]
 async fn a_request_is_written_down_and_put_out_in_one_go() {
-    let world = World::new().await;
-    let answer = world.ask(Method::POST, EDITOR, &path(&world), json!({"full": true})).await;
+    let test = TestApi::new().await;
+    let answer = test.request(Method::POST, EDITOR, &path(&test), json!({"full": true})).await;
     let location = answer.header("location").to_owned();
     let sync = answer.expect(202);
     assert_eq!(
         location,
-        format!("/api/v1.0/spaces/finance/orchestration{}s/{}", path(&world), sync["id"].as_str().unwrap())
+        format!("/api/v1.0/spaces/finance/orchestration{}s/{}", path(&test), sync["id"].as_str().unwrap())
     );
-    assert_eq!(world.read(location.split("orchestration").last().unwrap()).await, sync);
+    assert_eq!(test.read(location.split("orchestration").last().unwrap()).await, sync);
     assert_eq!(
         (&sync["status"], &sync["trigger"], &sync["full"]),
         (&json!("queued"), &json!("manual"), &json!(true))
@@ -30,7 +32,7 @@ async fn a_request_is_written_down_and_put_out_in_one_go() {
     assert_eq!(sync["requested_by"]["name"], "Edith");
     let said: Vec<(Value, Value)> =
         sqlx::query_as("select topic, convert_from(payload, 'UTF8')::jsonb from outbox order by id")
-            .fetch_all(&world.db)
+            .fetch_all(&test.db)
             .await
             .unwrap();
     let topics: Vec<_> = said.iter().map(|(topic, _)| topic.as_str().unwrap()).collect();
@@ -43,18 +45,18 @@ async fn a_request_is_written_down_and_put_out_in_one_go() {
 async fn the_callers_trace_goes_along_and_one_that_makes_no_sense_is_replaced() {
     const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     for (given, kept) in [(&[GIVEN][..], true), (&["00-nonsense-01"], false), (&[GIVEN, GIVEN], false)] {
-        let world = World::new().await;
-        let mut request = Request::post(format!("{BASE}/spaces/{SPACE}/orchestration{}", path(&world)))
+        let test = TestApi::new().await;
+        let mut request = Request::post(format!("{BASE}/spaces/{SPACE}/orchestration{}", path(&test)))
             .header(header::AUTHORIZATION, format!("Bearer {EDITOR}"));
         for traceparent in given {
             request = request.header("traceparent", *traceparent);
         }
-        world.raw(request.body(Body::empty()).unwrap()).await.expect(202);
+        test.raw(request.body(Body::empty()).unwrap()).await.expect(202);
         let traces: Vec<Option<String>> = sqlx::query_scalar(
             "select (select header->>1 from jsonb_array_elements(headers) header where header->>0 = 'traceparent')
              from outbox union all select traceparent from syncs",
         )
-        .fetch_all(&world.db)
+        .fetch_all(&test.db)
         .await
         .unwrap();
         let ids: Vec<String> = traces
@@ -69,65 +71,73 @@ async fn the_callers_trace_goes_along_and_one_that_makes_no_sense_is_replaced() 
 
 #[tokio::test]
 async fn one_that_waits_serves_every_wish_and_one_that_runs_serves_none() {
-    let world = World::new().await;
-    let first = world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(202);
-    let second = world
-        .ask(Method::POST, OTHER_EDITOR, &path(&world), json!({"full": true, "accept_mass_deletion": true}))
+    let test = TestApi::new().await;
+    let first = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
+    let second = test
+        .request(
+            Method::POST,
+            OTHER_EDITOR,
+            &path(&test),
+            json!({"full": true, "accept_mass_deletion": true}),
+        )
         .await
         .expect(202);
     assert_eq!((&second["id"], &second["full"]), (&first["id"], &json!(true)));
     assert_eq!(second["requested_by"]["name"], "Edith");
-    let third = world.ask(Method::POST, EDITOR, &path(&world), json!({"full": false})).await.expect(202);
+    let third = test.request(Method::POST, EDITOR, &path(&test), json!({"full": false})).await.expect(202);
     assert_eq!((&third["id"], &third["full"]), (&first["id"], &json!(true)));
     // What was read before the third was asked would not serve it.
-    assert_eq!(world.number("select count(*) from syncs where asked_at > requested_at").await, 1);
-    assert_eq!(world.number("select count(*) from syncs where accept_mass_deletion").await, 1);
-    world.sql("update syncs set status = 'running', started_at = now()").await;
-    let behind = world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(202);
+    assert_eq!(test.number("select count(*) from syncs where asked_at > requested_at").await, 1);
+    assert_eq!(test.number("select count(*) from syncs where accept_mass_deletion").await, 1);
+    test.sql("update syncs set status = 'running', started_at = now()").await;
+    let behind = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
     assert_ne!(behind["id"], first["id"]);
-    let list = world.read(&format!("{}s", path(&world))).await;
-    assert_eq!(each(&list, "status"), ["queued", "running"]);
-    assert_eq!(each(&world.read(&format!("{}s?size=1&page=2", path(&world))).await, "status"), ["running"]);
+    let list = test.read(&format!("{}s", path(&test))).await;
+    assert_eq!(field_of_each(&list, "status"), ["queued", "running"]);
+    assert_eq!(
+        field_of_each(&test.read(&format!("{}s?size=1&page=2", path(&test))).await, "status"),
+        ["running"]
+    );
 }
 
 #[tokio::test]
 async fn many_requests_at_once_are_one_sync() {
-    let world = World::new().await;
-    let path = path(&world);
+    let test = TestApi::new().await;
+    let path = path(&test);
     let asked =
-        futures::future::join_all((0..8).map(|_| world.ask(Method::POST, EDITOR, &path, Value::Null))).await;
+        futures::future::join_all((0..8).map(|_| test.request(Method::POST, EDITOR, &path, Value::Null)))
+            .await;
     let ids: std::collections::BTreeSet<_> =
         asked.into_iter().map(|answer| answer.expect(202)["id"].to_string()).collect();
     assert_eq!(ids.len(), 1);
-    assert_eq!(world.number("select count(*) from outbox").await, 2);
+    assert_eq!(test.number("select count(*) from outbox").await, 2);
 }
 
 #[tokio::test]
 async fn a_scheduled_sync_that_waits_is_not_the_one_asked_for() {
-    let world = World::new().await;
-    world
-        .sql(
-            "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
+    let test = TestApi::new().await;
+    test.sql(
+        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
              select gen_random_uuid(), space_id, id, 'queued', 'schedule', now() from connectors",
-        )
-        .await;
-    let asked = world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(202);
+    )
+    .await;
+    let asked = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
     assert_eq!(asked["trigger"], "manual");
 }
 
 #[tokio::test]
 async fn other_types_and_sleeping_connectors_are_refused() {
-    let world = World::new().await;
-    world.sql("update connectors set connector_type = 'dbt'").await;
-    let refused = world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await;
+    let test = TestApi::new().await;
+    test.sql("update connectors set connector_type = 'dbt'").await;
+    let refused = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await;
     assert_eq!(refused.expect(400), json!({"detail": "Only Airflow connectors are supported"}));
-    world.sql("update connectors set connector_type = 'airflow', is_active = false").await;
-    world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(409);
-    world.sql("update connectors set deleted_at = now()").await;
-    world.ask(Method::POST, EDITOR, &path(&world), Value::Null).await.expect(404);
-    let faults = world
-        .ask(Method::POST, EDITOR, &path(&world), json!({"full": "yes", "accept_mass_deletion": 1}))
+    test.sql("update connectors set connector_type = 'airflow', is_active = false").await;
+    test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(409);
+    test.sql("update connectors set deleted_at = now()").await;
+    test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(404);
+    let faults = test
+        .request(Method::POST, EDITOR, &path(&test), json!({"full": "yes", "accept_mass_deletion": 1}))
         .await;
-    assert_eq!(faults.faults().len(), 2);
-    assert_eq!(world.number("select count(*) from syncs").await, 0);
+    assert_eq!(faults.field_errors().len(), 2);
+    assert_eq!(test.number("select count(*) from syncs").await, 0);
 }

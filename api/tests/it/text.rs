@@ -5,7 +5,9 @@ use axum::http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::access::{fill, ids, table};
-use crate::world::{ADMIN, EDITOR, World, comment, each, hours_ago};
+use crate::app::TestApi;
+use crate::assertions::field_of_each;
+use crate::seed::{ADMIN, EDITOR, comment, hours_ago};
 
 const TEXTS: [&str; 10] = [
     "%_\\",
@@ -26,34 +28,34 @@ fn encoded(text: &str) -> String {
 
 #[tokio::test]
 async fn text_comes_back_as_it_was() {
-    let world = World::new().await;
-    let run = world.run(world.pipeline("p").await, "r", "success", hours_ago(1)).await;
+    let test = TestApi::new().await;
+    let run = test.run(test.pipeline("p").await, "r", "success", hours_ago(1)).await;
     let path = format!("/runs/{run}/comments");
     for text in TEXTS {
-        let made = world.ask(Method::POST, EDITOR, &path, comment(text)).await.expect(201);
+        let made = test.request(Method::POST, EDITOR, &path, comment(text)).await.expect(201);
         assert_eq!(made["content"], text);
         let body = json!({"name": text, "connector_type": "other", "config": {text: [text]}});
-        let made = world
+        let made = test
             .send(Method::POST, ADMIN, "/catalog/spaces/finance/connectors", Some(body))
             .await
             .expect(201);
         assert_eq!((&made["name"], &made["config"]), (&json!(text.trim()), &json!({text: [text]})));
     }
-    assert_eq!(each(&world.read(&path).await, "content"), TEXTS);
+    assert_eq!(field_of_each(&test.read(&path).await, "content"), TEXTS);
 }
 
 #[tokio::test]
 async fn text_is_found_as_it_is() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     for (n, text) in TEXTS.iter().enumerate() {
-        let pipeline = world.pipeline(&format!("p{n}")).await;
-        world.run(pipeline, text, "success", hours_ago(1)).await;
+        let pipeline = test.pipeline(&format!("p{n}")).await;
+        test.run(pipeline, text, "success", hours_ago(1)).await;
         sqlx::query(
             "update pipelines set description = $1, owners = array[$1], tags = array[$1] where id = $2",
         )
         .bind(text)
         .bind(pipeline)
-        .execute(&world.db)
+        .execute(&test.db)
         .await
         .unwrap();
     }
@@ -61,30 +63,30 @@ async fn text_is_found_as_it_is() {
         let text = encoded(text);
         for query in [format!("q={text}"), format!("owner={text}"), format!("tag={text}")] {
             assert_eq!(
-                each(&world.read(&format!("/pipelines?{query}")).await, "name"),
+                field_of_each(&test.read(&format!("/pipelines?{query}")).await, "name"),
                 [format!("p{n}")],
                 "{query}"
             );
         }
-        let runs = world.read(&format!("/runs?run_id={text}&q={text}&owner={text}&tag={text}")).await;
-        assert_eq!(each(&runs, "pipeline_name"), [format!("p{n}")]);
+        let runs = test.read(&format!("/runs?run_id={text}&q={text}&owner={text}&tag={text}")).await;
+        assert_eq!(field_of_each(&runs, "pipeline_name"), [format!("p{n}")]);
     }
 }
 
 #[tokio::test]
 async fn nul_is_refused_everywhere() {
-    let world = World::new().await;
+    let test = TestApi::new().await;
     for query in ["q", "owner", "tag", "provider"] {
-        let answer = world.get(&format!("/spaces/finance/orchestration/pipelines?{query}=a%00")).await;
-        assert_eq!(answer.faults()[0].0, format!("query.{query}"));
+        let answer = test.get(&format!("/spaces/finance/orchestration/pipelines?{query}=a%00")).await;
+        assert_eq!(answer.field_errors()[0].0, format!("query.{query}"));
     }
     for slug in ["%00", "%ff", "a%2fb", "%F0%9F%A6%80", "';--"] {
-        let answer = world.get(&format!("/spaces/{slug}/teams")).await;
+        let answer = test.get(&format!("/spaces/{slug}/teams")).await;
         assert_eq!(answer.expect(404), json!({"detail": "Space not found"}), "{slug}");
-        let answer = world.get(&format!("/spaces/finance/orchestration/runs/{slug}")).await;
+        let answer = test.get(&format!("/spaces/finance/orchestration/runs/{slug}")).await;
         assert!([404, 422].contains(&answer.status.as_u16()), "{slug}");
     }
-    let pipeline = world.pipeline("p").await;
+    let pipeline = test.pipeline("p").await;
     let trigger = format!("/pipelines/{pipeline}/trigger");
     for body in [
         json!({"conf": {"a": ["\u{0}"]}}),
@@ -92,12 +94,12 @@ async fn nul_is_refused_everywhere() {
         json!({"note": "\u{0}"}),
         json!({"run_id": "\u{0}"}),
     ] {
-        assert_eq!(world.ask(Method::POST, EDITOR, &trigger, body).await.status, 422);
+        assert_eq!(test.request(Method::POST, EDITOR, &trigger, body).await.status, 422);
     }
     for body in
         [json!({"name": "\u{0}", "connector_type": "x"}), json!({"name": "x", "connector_type": "x\u{0}"})]
     {
-        let answer = world.send(Method::POST, ADMIN, "/catalog/spaces/finance/connectors", Some(body)).await;
+        let answer = test.send(Method::POST, ADMIN, "/catalog/spaces/finance/connectors", Some(body)).await;
         assert_eq!(answer.status, 422);
     }
 }
@@ -105,8 +107,8 @@ async fn nul_is_refused_everywhere() {
 /// Every parameter of every query, and every text and name in every body.
 #[tokio::test]
 async fn nul_is_a_fault_wherever_the_document_allows_text() {
-    let world = World::new().await;
-    let ids = ids(&world, false).await;
+    let test = TestApi::new().await;
+    let ids = ids(&test, false).await;
     let document = api::openapi::document();
     let mut tried = 0;
     for row in table().iter().filter(|row| row.1.starts_with(api::routes::BASE)) {
@@ -121,8 +123,8 @@ async fn nul_is_a_fault_wherever_the_document_allows_text() {
         {
             let name = parameter["name"].as_str().unwrap();
             let asked = request().uri(format!("{path}?{name}=%00")).body(Body::empty()).unwrap();
-            let answer = world.raw(asked).await;
-            assert_eq!(answer.faults()[0].0, format!("query.{name}"), "{row:?}");
+            let answer = test.raw(asked).await;
+            assert_eq!(answer.field_errors()[0].0, format!("query.{name}"), "{row:?}");
             tried += 1;
         }
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
@@ -130,7 +132,7 @@ async fn nul_is_a_fault_wherever_the_document_allows_text() {
         let Some(kind) = reference.and_then(|reference| reference.rsplit('/').next()) else { continue };
         for body in with_nul(&api::openapi::examples()[kind]) {
             let asked = request().uri(&path).body(Body::from(body.to_string())).unwrap();
-            assert_eq!(world.raw(asked).await.status, 422, "{row:?} {body}");
+            assert_eq!(test.raw(asked).await.status, 422, "{row:?} {body}");
             tried += 1;
         }
     }
@@ -158,10 +160,10 @@ fn with_nul(example: &Value) -> Vec<Value> {
 
 #[tokio::test]
 async fn ten_thousand_characters_and_words_are_searched() {
-    let world = World::new().await;
-    world.pipeline("p").await;
+    let test = TestApi::new().await;
+    test.pipeline("p").await;
     for q in ["x".repeat(10_000), "p+".repeat(5_000), "%F0%9F%A6%80".repeat(5_000)] {
-        let list = world.read(&format!("/pipelines?q={q}")).await;
+        let list = test.read(&format!("/pipelines?q={q}")).await;
         assert_eq!(list == json!([]), !q.starts_with('p'));
         assert_ne!(list, Value::Null);
     }

@@ -8,51 +8,52 @@ use local::AirflowServer;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
+use crate::app::{SPACE, TestApi};
+use crate::seed::EDITOR;
 use crate::trigger::trigger;
-use crate::world::{EDITOR, SPACE, World};
 
 /// A DAG that takes a number, and only a positive one.
 const DAG: &str = "train_model";
 
-/// A world whose connector leads to our Airflow.
-async fn world() -> (World, AirflowServer) {
+/// A test whose connector leads to our Airflow.
+async fn test() -> (TestApi, Airflow) {
     let airflow = local::local_airflow().await.unwrap();
     airflow.wait_for_dag(DAG, Duration::from_secs(120)).await.unwrap();
-    let world = World::new().await;
-    connect(&world, json!({"config": {"base_url": airflow.url}})).await;
-    log_in(&world, &airflow.username, &airflow.password).await;
-    (world, airflow)
+    let test = TestApi::new().await;
+    connect(&test, json!({"config": {"base_url": airflow.url}})).await;
+    log_in(&test, &airflow.username, &airflow.password).await;
+    (test, airflow)
 }
 
-async fn connect(world: &World, change: Value) {
-    let path = format!("/catalog/spaces/{SPACE}/connectors/{}", world.connector);
-    world.send(Method::PATCH, EDITOR, &path, Some(change)).await.expect(200);
+async fn connect(test: &TestApi, change: Value) {
+    let path = format!("/catalog/spaces/{SPACE}/connectors/{}", test.connector);
+    test.send(Method::PATCH, EDITOR, &path, Some(change)).await.expect(200);
 }
 
-async fn log_in(world: &World, username: &str, password: &str) {
+async fn log_in(test: &TestApi, username: &str, password: &str) {
     let credentials = json!({"auth_type": "basic", "username": username, "password": password});
-    connect(world, json!({ "credentials": credentials })).await;
+    connect(test, json!({ "credentials": credentials })).await;
 }
 
 /// Asserts that Airflow itself refuses with this code, and gives its words.
-async fn refused(world: &World, pipeline: PipelineId, body: Value, code: u16) -> String {
-    let answer = trigger(world, pipeline, None, body).await.expect(code);
+async fn refused(test: &TestApi, pipeline: PipelineId, body: Value, code: u16) -> String {
+    let answer = trigger(test, pipeline, None, body).await.expect(code);
     assert_eq!((&answer["provider"], &answer["provider_status"]), (&json!("airflow"), &json!(code)));
     answer["detail"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_real_airflow_takes_and_refuses_is_told_as_it_is() {
-    let (world, airflow) = world().await;
-    let pipeline = world.pipeline(DAG).await;
-    let unknown = world.pipeline("nobody_has_this").await;
+    let (test, airflow) = test().await;
+    let pipeline = test.pipeline(DAG).await;
+    let unknown = test.pipeline("nobody_has_this").await;
     let was_paused = airflow.get(&format!("dags/{DAG}")).await.unwrap()["is_paused"].clone();
     pause(&airflow, json!(true)).await;
 
     let made =
-        trigger(&world, pipeline, None, json!({"conf": {"epochs": 1}, "note": "by hand"})).await.expect(201);
+        trigger(&test, pipeline, None, json!({"conf": {"epochs": 1}, "note": "by hand"})).await.expect(201);
     assert_eq!((&made["status"], &made["conf"]["epochs"]), (&json!("queued"), &json!(1)));
-    assert_eq!(world.read(&format!("/runs/{}", made["id"].as_str().unwrap())).await, made);
+    assert_eq!(test.read(&format!("/runs/{}", made["id"].as_str().unwrap())).await, made);
     let path = format!("dags/{DAG}/dagRuns/{}", made["external_id"].as_str().unwrap());
     let theirs = airflow.get(&path).await.unwrap();
     assert_eq!((&theirs["state"], &theirs["run_type"]), (&json!("queued"), &json!("manual")));
@@ -60,19 +61,19 @@ async fn what_a_real_airflow_takes_and_refuses_is_told_as_it_is() {
     assert!(note.starts_with("by hand\n\nTriggered by Edith through Orchestration, space finance"), "{note}");
 
     let again = json!({ "run_id": made["external_id"] });
-    assert!(refused(&world, pipeline, again, 409).await.contains("exists already"));
-    let told = refused(&world, pipeline, json!({"conf": {"epochs": "many"}}), 400).await;
+    assert!(refused(&test, pipeline, again, 409).await.contains("exists already"));
+    let told = refused(&test, pipeline, json!({"conf": {"epochs": "many"}}), 400).await;
     assert!(told.contains("epochs"), "{told}");
-    let told = refused(&world, unknown, json!({}), 404).await;
+    let told = refused(&test, unknown, json!({}), 404).await;
     assert!(told.contains("nobody_has_this"), "{told}");
-    let told = stale(&airflow, async || refused(&world, pipeline, json!({}), 404).await).await;
+    let told = stale(&airflow, async || refused(&test, pipeline, json!({}), 404).await).await;
     assert!(told.contains(DAG), "{told}");
 
     let (viewer, password) = airflow.viewer.clone().unwrap();
-    log_in(&world, &viewer, &password).await;
-    assert_eq!(refused(&world, pipeline, json!({}), 403).await, "Forbidden");
-    log_in(&world, &airflow.username, "wrong").await;
-    assert_eq!(refused(&world, pipeline, json!({}), 401).await, "Invalid credentials");
+    log_in(&test, &viewer, &password).await;
+    assert_eq!(refused(&test, pipeline, json!({}), 403).await, "Forbidden");
+    log_in(&test, &airflow.username, "wrong").await;
+    assert_eq!(refused(&test, pipeline, json!({}), 401).await, "Invalid credentials");
 
     airflow.delete(&path).await.unwrap();
     pause(&airflow, was_paused).await;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 use serde_json::json;
+use testkit::WorkerProcess;
 use tokio::sync::OnceCell;
 
 use crate::mirror::assert_mirrors;
-use crate::stage::Stage;
-use crate::worker_process::Worker;
+use crate::test_worker::TestWorker;
 
 /// A server that only serves what was seeded, 3,000 runs of 20 pipelines: nothing changes there by itself.
 pub async fn seeded_airflow() -> &'static AirflowServer {
@@ -29,30 +29,30 @@ pub async fn seeded_airflow() -> &'static AirflowServer {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_sync_killed_again_and_again_ends_equal_to_airflow() {
     let airflow = seeded_airflow().await;
-    let stage = Stage::empty().await;
-    stage.connect(airflow).await;
-    sqlx::query("update connector_state set next_due_at = now()").execute(&stage.pool).await.unwrap();
+    let test = TestWorker::idle().await;
+    test.connect(airflow).await;
+    test.execute("update connector_state set next_due_at = now()").await;
     for moment in [
         "select count(*) > 0 from pipelines",
         "select count(*) > 300 from runs",
         "select count(*) >= 3 from pipeline_crawls where crawled_at is not null",
     ] {
-        let mut worker = Worker::start(&stage);
-        stage.until(moment).await;
+        let mut worker = WorkerProcess::start(&test.settings, &[]).await;
+        test.wait_for(moment).await;
         worker.kill();
     }
-    let read = histories_read(&stage).await;
-    let _worker = Worker::start(&stage);
-    stage.until("select bool_or(last_success_at is not null) from connector_state").await;
-    assert_mirrors(&stage, airflow).await;
-    assert!(read.is_subset(&histories_read(&stage).await), "what was read through is not read again");
+    let read = histories_read(&test).await;
+    let _worker = WorkerProcess::start(&test.settings, &[]).await;
+    test.wait_for("select bool_or(last_success_at is not null) from connector_state").await;
+    assert_mirrors(&test, airflow).await;
+    assert!(read.is_subset(&histories_read(&test).await), "what was read through is not read again");
 }
 
 /// Which histories were read through, and when.
-async fn histories_read(stage: &Stage) -> BTreeSet<(String, DateTime<Utc>)> {
+async fn histories_read(test: &TestWorker) -> BTreeSet<(String, DateTime<Utc>)> {
     let read =
         sqlx::query_as("select external_id, crawled_at from pipeline_crawls where crawled_at is not null");
-    BTreeSet::from_iter(read.fetch_all(&stage.pool).await.unwrap())
+    BTreeSet::from_iter(read.fetch_all(&test.pool).await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,30 +61,30 @@ async fn a_run_triggered_in_airflow_shows_with_its_tasks_and_its_events() {
     let patience = Duration::from_secs(120);
     airflow.wait_for_dag("warehouse_stock", patience).await.unwrap();
     airflow.unpause("warehouse_stock").await.unwrap();
-    let stage = Stage::empty().await;
-    stage.connect(&airflow).await;
-    sqlx::query("update connector_state set next_due_at = now()").execute(&stage.pool).await.unwrap();
-    let _worker = Worker::start(&stage);
-    stage.until("select bool_or(last_success_at is not null) from connector_state").await;
+    let test = TestWorker::idle().await;
+    test.connect(&airflow).await;
+    test.execute("update connector_state set next_due_at = now()").await;
+    let _worker = WorkerProcess::start(&test.settings, &[]).await;
+    test.wait_for("select bool_or(last_success_at is not null) from connector_state").await;
     let run = airflow.trigger("warehouse_stock", &json!({"asked": "by a test"})).await.unwrap();
     assert_eq!(airflow.wait_for_run("warehouse_stock", &run, patience).await.unwrap(), "success");
     let shown = async {
         let ours = "select count(*) = 1 from runs where external_id = $1 and status = 'success' and conf->>'asked' = 'by a test'";
-        while !sqlx::query_scalar::<_, bool>(ours).bind(&run).fetch_one(&stage.pool).await.unwrap() {
+        while !sqlx::query_scalar::<_, bool>(ours).bind(&run).fetch_one(&test.pool).await.unwrap() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), shown).await.expect("the run shows");
     let id: uuid::Uuid = sqlx::query_scalar("select id from runs where external_id = $1")
         .bind(&run)
-        .fetch_one(&stage.pool)
+        .fetch_one(&test.pool)
         .await
         .unwrap();
-    let events = stage.events(contract::events::Topic::Runs, &id.to_string());
+    let events = test.events(contract::events::Topic::Runs, &id.to_string());
     let (headers, last) = events.last().unwrap();
     assert_eq!(last["status"], "success");
     assert_eq!(headers["ce_type"], "orchestration.run.observed.v1");
-    assert_eq!(headers["ce_source"], format!("/spaces/test/connectors/{}", stage.connector));
+    assert_eq!(headers["ce_source"], format!("/spaces/test/connectors/{}", test.connector));
     assert_eq!(headers["ce_subject"], id.to_string());
     assert_eq!(headers["content-type"], "application/json");
     let versions: Vec<i64> = events.iter().map(|(_, event)| event["version"].as_i64().unwrap()).collect();

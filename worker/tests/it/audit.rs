@@ -1,40 +1,38 @@
-//! Syncs that nobody asked the API for stand in the audit trail too, with the way they were asked.
+//! Syncs that were not requested over the API are in the audit trail too, with the way of the request.
 
 use contract::events::SyncRequested;
 use contract::ids::SyncId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::Stage;
-use crate::worker_process::command;
+use crate::test_worker::TestWorker;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_asked_for_over_kafka_or_at_a_terminal_is_told_once() {
-    let stage = Stage::empty().await;
-    stage.parts.start_requests();
-    let wish = SyncRequested {
+async fn sync_requests_over_kafka_and_the_command_line_are_audited_once() {
+    let test = TestWorker::idle().await;
+    test.parts.start_requests();
+    let request = SyncRequested {
         id: SyncId(Uuid::now_v7()),
-        connector_id: stage.connector,
+        connector_id: test.connector,
         full: true,
         accept_mass_deletion: true,
         space: "test".to_owned(),
         observed_at: chrono::Utc::now(),
     };
-    stage.send(&[wish.clone(), wish.clone()]).await;
-    stage.until("select count(*) = 1 from audit where via = 'kafka'").await;
-    // The connector leads nowhere: that it was asked for is told all the same.
-    let output = command(&stage).args(["sync", &stage.connector.to_string()]).output().unwrap();
-    assert!(!output.status.success());
-    let told: Vec<(String, String, Uuid, Option<Uuid>, Value)> =
+    test.send(&[request.clone(), request.clone()]).await;
+    test.wait_for("select count(*) = 1 from audit where via = 'kafka'").await;
+    // The sync fails, since nothing listens at the connector's address: its request is audited even so.
+    test.run_failing_command(&["sync", &test.connector.to_string()]).await;
+    let audit: Vec<(String, String, Uuid, Option<Uuid>, Value)> =
         sqlx::query_as("select via, action, target_id, actor_id, details - 'sync_id' from audit order by at")
-            .fetch_all(&stage.pool)
+            .fetch_all(&test.pool)
             .await
             .unwrap();
-    let entry = |via: &str, wish: Value| {
-        (via.to_owned(), "connector.sync_requested".to_owned(), stage.connector.0, None, wish)
+    let entry = |via: &str, details: Value| {
+        (via.to_owned(), "connector.sync_requested".to_owned(), test.connector.0, None, details)
     };
     assert_eq!(
-        told,
+        audit,
         [
             entry("kafka", json!({"full": true, "accept_mass_deletion": true})),
             entry("cli", json!({"full": false, "accept_mass_deletion": false})),

@@ -11,44 +11,43 @@ use contract::state::RunState;
 use sqlx::types::Json;
 use tokio::process::Command;
 
-use crate::stage::Stage;
+use crate::test_worker::TestWorker;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_in_python_rebuilds_all_runs_from_the_topic() {
-    let stage = Stage::empty().await;
+    let test = TestWorker::idle().await;
     // Without the relay: nobody sends the winner again behind a late record, so order alone would give wrong runs.
-    stage.parts.start_projecting();
+    test.parts.start_projecting();
     let mut runs: Vec<RunObserved> =
-        (0..300).map(|run| stage.run("sales", &run.to_string(), 10, RunState::Running)).collect();
-    stage.send(&[stage.pipeline("sales", 1)]).await;
-    stage.send(&runs).await;
+        (0..300).map(|run| test.run("sales", &run.to_string(), 10, RunState::Running)).collect();
+    test.send(&[test.pipeline("sales", 1)]).await;
+    test.send(&runs).await;
     for run in &mut runs[..100] {
         (run.version, run.status, run.note) = (20, RunState::Success, Some("größer".to_owned()));
     }
     for run in &mut runs[100..110] {
         (run.version, run.deleted) = (21, true);
     }
-    stage.send(&runs).await;
-    let late: Vec<_> =
-        (0..200).map(|run| stage.run("sales", &run.to_string(), 5, RunState::Queued)).collect();
-    stage.send(&late).await;
-    stage.until("select count(*) = 300 and count(*) filter (where version >= 20) = 110 from runs").await;
+    test.send(&runs).await;
+    let late: Vec<_> = (0..200).map(|run| test.run("sales", &run.to_string(), 5, RunState::Queued)).collect();
+    test.send(&late).await;
+    test.wait_for("select count(*) = 300 and count(*) filter (where version >= 20) = 110 from runs").await;
 
-    let told = consume(&stage).await;
+    let told = consume(&test).await;
     assert_eq!(told.len(), 290);
-    assert_eq!(told, read_model(&stage).await);
+    assert_eq!(told, read_model(&test).await);
 }
 
 /// What the example prints.
-async fn consume(stage: &Stage) -> BTreeMap<RunId, RunObserved> {
+async fn consume(test: &TestWorker) -> BTreeMap<RunId, RunObserved> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples");
     let requirements = examples.join("requirements.txt");
     let versions = ["3.12", "3.13", "3.11"];
     let python = local::python_environment("examples-venv", &versions, &requirements).await.unwrap();
     let output = Command::new(python.join("bin/python"))
         .arg(examples.join("consumer.py"))
-        .arg(&stage.kafka().kafka_bootstrap_servers)
-        .arg(stage.kafka().topic(Topic::Runs))
+        .arg(&test.kafka().kafka_bootstrap_servers)
+        .arg(test.kafka().topic(Topic::Runs))
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(Duration::from_secs(60), output).await.unwrap().unwrap();
@@ -59,12 +58,12 @@ async fn consume(stage: &Stage) -> BTreeMap<RunId, RunObserved> {
 }
 
 /// The same from the rows.
-async fn read_model(stage: &Stage) -> BTreeMap<RunId, RunObserved> {
+async fn read_model(test: &TestWorker) -> BTreeMap<RunId, RunObserved> {
     let runs: Vec<Json<RunObserved>> = sqlx::query_scalar(
         "select to_jsonb(r) || '{\"space\": \"test\", \"pipeline_external_id\": \"sales\"}'
          from runs r where deleted_at is null",
     )
-    .fetch_all(&stage.pool)
+    .fetch_all(&test.pool)
     .await
     .unwrap();
     runs.into_iter().map(|run| (run.id, run.0)).collect()

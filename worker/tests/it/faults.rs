@@ -8,13 +8,13 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{StatusCode, Uri};
 use serde_json::json;
+use testkit::FakeAirflow;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use worker::sync::schedule;
 
 use crate::airflow::seeded_airflow;
-use crate::light_airflow::LightAirflow;
-use crate::stage::Stage;
+use crate::test_worker::TestWorker;
 
 /// A server that answers every request with the same bytes, then closes.
 async fn answering(head: &'static str, body: Vec<u8>) -> String {
@@ -58,25 +58,25 @@ async fn an_airflow_that_was_upgraded_is_found_out_about_again() {
         }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let stage = Stage::new().await;
-    stage.point_to(&format!("http://{}", listener.local_addr().unwrap())).await;
+    let test = TestWorker::start().await;
+    test.set_base_url(&format!("http://{}", listener.local_addr().unwrap())).await;
     tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
-    stage.run_sync(false).await.unwrap();
+    test.run_sync(false).await.unwrap();
     is_new.store(true, Ordering::SeqCst);
-    let _ = stage.run_sync(false).await;
-    stage.run_sync(false).await.unwrap();
+    let _ = test.run_sync(false).await;
+    test.run_sync(false).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_misbehaving_server_is_told_of_and_touches_nothing() {
     let airflow = local::airflow().await.unwrap();
     airflow.wait_for_dag("warehouse_stock", Duration::from_secs(120)).await.unwrap();
-    let stage = Stage::new().await;
-    stage.connect(&airflow).await;
-    stage.run_sync(false).await.unwrap();
+    let test = TestWorker::start().await;
+    test.connect(&airflow).await;
+    test.run_sync(false).await.unwrap();
     let pipelines =
-        stage.number("select count(*) from pipelines where is_active and deleted_at is null").await;
-    let runs = stage.number("select count(*) from runs where deleted_at is null").await;
+        test.number("select count(*) from pipelines where is_active and deleted_at is null").await;
+    let runs = test.number("select count(*) from runs where deleted_at is null").await;
     assert!(pipelines > 0);
     let mut bomb = b"{\"dags\":[\"".to_vec();
     bomb.resize(100 << 20, b'a');
@@ -104,93 +104,92 @@ async fn a_misbehaving_server_is_told_of_and_touches_nothing() {
     ];
     for (head, body, reason) in faults {
         let shown: String = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
-        stage.point_to(&answering(head, body).await).await;
-        let error = stage.run_sync(true).await.expect_err(&shown).to_string();
+        test.set_base_url(&answering(head, body).await).await;
+        let error = test.run_sync(true).await.expect_err(&shown).to_string();
         assert!(error.contains(reason), "{head}{shown}: {error}");
     }
-    stage.point_to("http://127.0.0.1:9").await;
-    let error = stage.run_sync(true).await.unwrap_err().to_string();
+    test.set_base_url("http://127.0.0.1:9").await;
+    let error = test.run_sync(true).await.unwrap_err().to_string();
     assert!(error.contains("cannot be reached"), "{error}");
     assert_eq!(
-        stage.number("select count(*) from pipelines where is_active and deleted_at is null").await,
+        test.number("select count(*) from pipelines where is_active and deleted_at is null").await,
         pipelines
     );
-    assert_eq!(stage.number("select count(*) from runs where deleted_at is null").await, runs);
-    stage.point_to(&airflow.url).await;
-    stage.run_sync(false).await.unwrap();
+    assert_eq!(test.number("select count(*) from runs where deleted_at is null").await, runs);
+    test.set_base_url(&airflow.url).await;
+    test.run_sync(false).await.unwrap();
     let open = "select count(*) from connector_state where failures = 0 and credentials_refused_at is null";
-    assert_eq!(stage.number(open).await, 1);
+    assert_eq!(test.number(open).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_poll_of_a_real_airflow_publishes_nothing_and_hardly_writes() {
     let airflow = seeded_airflow().await;
     // A PostgreSQL of its own, so that nobody else writes there meanwhile.
-    let stage = Stage::apart("postgres-quiet", &local::kafka().await.unwrap()).await;
-    stage.parts.start_projecting();
-    stage.connect(airflow).await;
-    stage.run_sync(false).await.unwrap();
-    stage.run_sync(false).await.unwrap();
-    let published = stage.published();
-    let before = stage.read_model().await;
+    let test = TestWorker::isolated("postgres-quiet", &local::kafka().await.unwrap()).await;
+    test.parts.start_projecting();
+    test.connect(airflow).await;
+    test.run_sync(false).await.unwrap();
+    test.run_sync(false).await.unwrap();
+    let published = test.published_records();
+    let before = test.read_model().await;
     // The least of several, because PostgreSQL itself writes now and then.
     let mut least = i64::MAX;
     for _ in 0..5 {
-        let wal = stage.number("select (pg_current_wal_insert_lsn() - '0/0')::int8").await;
-        let idle = stage.run_sync(false).await.unwrap();
+        let wal = test.number("select (pg_current_wal_insert_lsn() - '0/0')::int8").await;
+        let idle = test.run_sync(false).await.unwrap();
         assert_eq!(idle.report.events_published, 0);
-        let written = stage.number("select (pg_current_wal_insert_lsn() - '0/0')::int8").await - wal;
+        let written = test.number("select (pg_current_wal_insert_lsn() - '0/0')::int8").await - wal;
         least = least.min(written);
     }
-    assert_eq!(stage.published(), published);
-    assert_eq!(stage.read_model().await, before);
+    assert_eq!(test.published_records(), published);
+    assert_eq!(test.read_model().await, before);
     assert!(least <= 8 << 10, "an idle poll wrote {least} bytes of WAL");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_stop_the_schedule_until_they_change_and_a_request_tries_once() {
-    let stage = Stage::new().await;
-    let light = LightAirflow::start(1).await;
+    let test = TestWorker::start().await;
+    let light = FakeAirflow::start(1).await;
     let refusing = b"{\"detail\":\"Not authenticated\",\"version\":\"3.3.2\"}".to_vec();
-    stage
-        .point_to(
-            &answering("HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n", refusing).await,
-        )
-        .await;
-    let error = stage.run_sync(false).await.unwrap_err().to_string();
+    test.set_base_url(
+        &answering("HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n", refusing).await,
+    )
+    .await;
+    let error = test.run_sync(false).await.unwrap_err().to_string();
     assert!(error.contains("update them in the connector"), "{error}");
     let due = "update connector_state set next_due_at = now() - interval '1 second', retry_at = null";
-    sqlx::query(due).execute(&stage.pool).await.unwrap();
-    assert_eq!(schedule::tick(&stage.pool).await.unwrap(), 0);
-    assert_eq!(stage.number("select count(*) from connector_state where next_due_at < now()").await, 1);
+    test.execute(due).await;
+    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0);
+    assert_eq!(test.number("select count(*) from connector_state where next_due_at < now()").await, 1);
     // A request is taken all the same, and fails or heals.
-    stage.run_sync(false).await.unwrap_err();
-    assert_eq!(schedule::tick(&stage.pool).await.unwrap(), 0);
-    stage.point_to(&format!("{}/healed", light.url)).await;
-    stage.run_sync(false).await.unwrap();
-    assert_eq!(schedule::tick(&stage.pool).await.unwrap(), 1, "the schedule goes on");
+    test.run_sync(false).await.unwrap_err();
+    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0);
+    test.set_base_url(&format!("{}/healed", light.url)).await;
+    test.run_sync(false).await.unwrap();
+    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 1, "the schedule goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_three_failures_the_schedule_rests_and_a_wait_that_was_asked_for_is_kept() {
-    let stage = Stage::new().await;
-    stage.point_to(&answering("HTTP/1.1 500 Oops\r\n", Vec::new()).await).await;
+    let test = TestWorker::start().await;
+    test.set_base_url(&answering("HTTP/1.1 500 Oops\r\n", Vec::new()).await).await;
     // Both are written by the same transaction.
     let rest = "select round(extract(epoch from retry_at - (select max(finished_at) from syncs)))::bigint from connector_state";
     let mut rests = Vec::new();
     for failures in [0, 5, 8, 40] {
         sqlx::query("update connector_state set failures = $1")
             .bind(failures)
-            .execute(&stage.pool)
+            .execute(&test.pool)
             .await
             .unwrap();
-        stage.run_sync(false).await.unwrap_err();
-        rests.push(stage.number(rest).await);
+        test.run_sync(false).await.unwrap_err();
+        rests.push(test.number(rest).await);
     }
     assert_eq!(rests, [0, 4, 32, 60]);
-    stage.point_to(&answering("HTTP/1.1 503 Busy\r\nretry-after: 900\r\n", Vec::new()).await).await;
-    stage.run_sync(false).await.unwrap_err();
-    assert_eq!(stage.number(rest).await, 900, "the source asked for a quarter of an hour");
-    sqlx::query("update connector_state set next_due_at = now()").execute(&stage.pool).await.unwrap();
-    assert_eq!(schedule::tick(&stage.pool).await.unwrap(), 0, "it rests");
+    test.set_base_url(&answering("HTTP/1.1 503 Busy\r\nretry-after: 900\r\n", Vec::new()).await).await;
+    test.run_sync(false).await.unwrap_err();
+    assert_eq!(test.number(rest).await, 900, "the source asked for a quarter of an hour");
+    test.execute("update connector_state set next_due_at = now()").await;
+    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0, "it rests");
 }

@@ -8,10 +8,10 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio_util::sync::CancellationToken;
 use worker::gauges;
 
-use crate::stage::Stage;
+use crate::test_worker::TestWorker;
 
 /// The gauges of one look around, as a scrape would show them.
-async fn look_around(stage: &Stage) -> String {
+async fn look_around(test: &TestWorker) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let told = async {
@@ -21,7 +21,7 @@ async fn look_around(stage: &Stage) -> String {
         }
     };
     tokio::select! {
-        () = gauges::keep(stage.pool.clone(), stage.kafka().clone(), CancellationToken::new()) => {}
+        () = gauges::keep(test.pool.clone(), test.kafka().clone(), CancellationToken::new()) => {}
         () = told => {}
         () = tokio::time::sleep(Duration::from_secs(60)) => panic!("nothing is told"),
     }
@@ -35,21 +35,20 @@ fn value(told: &str, series: &str) -> f64 {
 
 #[tokio::test]
 async fn a_projection_that_stands_still_is_behind_in_records_and_in_seconds() {
-    let stage = Stage::empty().await;
-    let topic = stage.kafka().topic(Topic::Runs);
+    let test = TestWorker::idle().await;
+    let topic = test.kafka().topic(Topic::Runs);
     sqlx::query(
         "insert into projection_offsets (topic, partition, next_offset) values ($1, 0, 0), ($1, 1, 0)",
     )
     .bind(&topic)
-    .execute(&stage.pool)
+    .execute(&test.pool)
     .await
     .unwrap();
-    let runs: Vec<_> =
-        (0..10).map(|run| stage.run("sales", &run.to_string(), 1, RunState::Success)).collect();
-    stage.send(&runs[..9]).await;
+    let runs: Vec<_> = (0..10).map(|run| test.run("sales", &run.to_string(), 1, RunState::Success)).collect();
+    test.send(&runs[..9]).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    stage.send(&runs[9..]).await;
-    let told = look_around(&stage).await;
+    test.send(&runs[9..]).await;
+    let told = look_around(&test).await;
     let (records, seconds) = ("orchestration_projector_lag_records", "orchestration_projector_lag_seconds");
     let of = |name: &str, topic: &str| value(&told, &format!("{name}{{topic=\"{topic}\"}}"));
     assert_eq!(of(records, "orchestration.runs.v1"), 10.0);
@@ -61,8 +60,8 @@ async fn a_projection_that_stands_still_is_behind_in_records_and_in_seconds() {
 
 #[tokio::test]
 async fn a_connector_is_due_by_its_own_schedule_from_its_last_good_sync_on() {
-    let stage = Stage::empty().await;
-    let id = stage.connector;
+    let test = TestWorker::idle().await;
+    let id = test.connector;
     for statement in [
         "update connectors set config = config || '{\"schedule\": \"0 0 5 * * *\"}', created_at = '2026-01-01Z',
              updated_at = '2026-01-01Z'",
@@ -70,9 +69,9 @@ async fn a_connector_is_due_by_its_own_schedule_from_its_last_good_sync_on() {
         "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
          select gen_random_uuid(), space_id, id, 'queued', 'manual', now() - interval '100 seconds' from connectors",
     ] {
-        sqlx::query(statement).execute(&stage.pool).await.unwrap();
+        test.execute(statement).await;
     }
-    let told = look_around(&stage).await;
+    let told = look_around(&test).await;
     let of = |name: &str| value(&told, &format!("orchestration_connector_{name}{{connector_id=\"{id}\"}}"));
     let at = |time: &str| time.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp() as f64;
     assert_eq!(of("last_success_timestamp_seconds"), at("2026-03-01T05:10:00Z"));
@@ -86,9 +85,9 @@ async fn a_connector_is_due_by_its_own_schedule_from_its_last_good_sync_on() {
         "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
          select gen_random_uuid(), space_id, id, 'running', 'manual', now() from connectors",
     ] {
-        sqlx::query(statement).execute(&stage.pool).await.unwrap();
+        test.execute(statement).await;
     }
-    let told = look_around(&stage).await;
+    let told = look_around(&test).await;
     assert!(!told.contains("orchestration_connector_due_timestamp_seconds"), "{told}");
     assert_eq!(value(&told, "orchestration_syncs_oldest_waiting_seconds"), 0.0);
     assert_eq!(

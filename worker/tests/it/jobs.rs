@@ -6,12 +6,12 @@ use contract::state::{RunState, SyncStatus};
 use uuid::Uuid;
 use worker::sync::schedule;
 
-use crate::stage::Stage;
+use crate::test_worker::TestWorker;
 
-fn request(stage: &Stage, id: Uuid) -> SyncRequested {
+fn request(test: &TestWorker, id: Uuid) -> SyncRequested {
     SyncRequested {
         id: SyncId(id),
-        connector_id: stage.connector,
+        connector_id: test.connector,
         full: false,
         accept_mass_deletion: false,
         space: String::new(),
@@ -21,16 +21,16 @@ fn request(stage: &Stage, id: Uuid) -> SyncRequested {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_from_anyone_becomes_one_job_and_nonsense_a_dead_letter() {
-    let stage = Stage::empty().await;
-    stage.parts.start_requests();
-    let asked = request(&stage, Uuid::now_v7());
+    let test = TestWorker::idle().await;
+    test.parts.start_requests();
+    let asked = request(&test, Uuid::now_v7());
     let mut nonsense = Record::of(&asked).unwrap();
     nonsense.payload = b"sync everything, please".to_vec();
-    let stranger = SyncRequested { connector_id: Uuid::nil().into(), ..request(&stage, Uuid::now_v7()) };
+    let stranger = SyncRequested { connector_id: Uuid::nil().into(), ..request(&test, Uuid::now_v7()) };
     let mut bare = Record::of(&asked).unwrap();
     let other = Uuid::now_v7();
     bare.payload =
-        serde_json::to_vec(&serde_json::json!({"id": other, "connector_id": stage.connector, "full": true}))
+        serde_json::to_vec(&serde_json::json!({"id": other, "connector_id": test.connector, "full": true}))
             .unwrap();
     let records = [
         Record::of(&asked).unwrap(),
@@ -40,140 +40,130 @@ async fn a_request_from_anyone_becomes_one_job_and_nonsense_a_dead_letter() {
         bare,
     ];
     assert!(records.iter().all(|record| record.topic == Topic::SyncRequests));
-    stage.producer().send(&records).await.unwrap();
-    stage.until("select count(*) = 2 from dead_letters").await;
-    stage.until("select count(*) = 2 from syncs where accepted_at is not null").await;
+    test.producer().send(&records).await.unwrap();
+    test.wait_for("select count(*) = 2 from dead_letters").await;
+    test.wait_for("select count(*) = 2 from syncs where accepted_at is not null").await;
     let (id, full): (Uuid, bool) =
-        sqlx::query_as(r#"select id, "full" from syncs where "full""#).fetch_one(&stage.pool).await.unwrap();
+        sqlx::query_as(r#"select id, "full" from syncs where "full""#).fetch_one(&test.pool).await.unwrap();
     assert_eq!((id, full), (other, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_connector_that_is_switched_off_only_what_was_asked_before_is_served() {
-    let stage = Stage::empty().await;
-    stage.parts.start_requests();
-    let before = stage.ask(false, false).await;
-    sqlx::query("update connectors set is_active = false").execute(&stage.pool).await.unwrap();
-    sqlx::query("update syncs set accepted_at = null").execute(&stage.pool).await.unwrap();
-    let requests = [request(&stage, Uuid::now_v7()), request(&stage, before)];
-    stage.producer().send(&requests.map(|request| Record::of(&request).unwrap())).await.unwrap();
-    stage.until("select count(*) = 1 from syncs where accepted_at is not null").await;
+    let test = TestWorker::idle().await;
+    test.parts.start_requests();
+    let before = test.enqueue_sync(false, false).await;
+    test.execute("update connectors set is_active = false").await;
+    test.execute("update syncs set accepted_at = null").await;
+    let requests = [request(&test, Uuid::now_v7()), request(&test, before.0)];
+    test.producer().send(&requests.map(|request| Record::of(&request).unwrap())).await.unwrap();
+    test.wait_for("select count(*) = 1 from syncs where accepted_at is not null").await;
     let told: String =
-        sqlx::query_scalar("select error from dead_letters").fetch_one(&stage.pool).await.unwrap();
+        sqlx::query_scalar("select error from dead_letters").fetch_one(&test.pool).await.unwrap();
     assert!(told.contains("is switched off; set is_active first"), "{told}");
-    assert_eq!(stage.number("select count(*) from syncs").await, 1);
+    assert_eq!(test.number("select count(*) from syncs").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_sync_serves_every_request_that_waits_and_a_lost_worker_loses_none() {
-    let stage = Stage::empty().await;
-    stage.ask(false, false).await;
-    let job = stage.lease(true).await;
+    let test = TestWorker::idle().await;
+    test.enqueue_sync(false, false).await;
+    let job = test.enqueue_and_claim(true).await;
     assert_eq!(job.syncs.len(), 2);
     assert!(job.full_since.is_some(), "one of them asked for everything");
-    let lease = worker::sync::jobs::lease(&stage.parts.runner.pool, "other", None).await.unwrap();
+    let lease = worker::sync::jobs::lease(&test.parts.runner.pool, "other", None).await.unwrap();
     assert!(lease.is_none(), "the lease is held");
-    sqlx::query("update connector_state set lease_until = now() - interval '1 second'")
-        .execute(&stage.pool)
-        .await
-        .unwrap();
-    let again = stage.lease(false).await;
+    test.execute("update connector_state set lease_until = now() - interval '1 second'").await;
+    let again = test.enqueue_and_claim(false).await;
     assert_eq!(again.syncs.len(), 3, "what the lost worker had begun is begun again");
     assert!(again.epoch > job.epoch);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_sync_reads_what_was_read_before_its_last_wish_was_asked() {
-    let stage = Stage::empty().await;
-    stage.ask(true, false).await;
-    sqlx::query("update syncs set requested_at = '2020-01-01Z', asked_at = '2021-01-01Z'")
-        .execute(&stage.pool)
-        .await
-        .unwrap();
-    let since = stage.take().await.full_since.unwrap();
+    let test = TestWorker::idle().await;
+    test.enqueue_sync(true, false).await;
+    test.execute("update syncs set requested_at = '2020-01-01Z', asked_at = '2021-01-01Z'").await;
+    let since = test.claim().await.full_since.unwrap();
     assert_eq!(since.to_rfc3339(), "2021-01-01T00:00:00+00:00");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_of_a_connector_that_is_deleted_meanwhile_ends_with_a_reason() {
-    let stage = Stage::empty().await;
-    stage.ask(false, false).await;
-    sqlx::query("update connectors set deleted_at = now()").execute(&stage.pool).await.unwrap();
-    let outcome = stage.parts.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap();
+    let test = TestWorker::idle().await;
+    test.enqueue_sync(false, false).await;
+    test.execute("update connectors set deleted_at = now()").await;
+    let outcome = test.parts.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap();
     assert_eq!(
         outcome.unwrap().unwrap_err().to_string(),
         "The connector was deleted; nothing is synced from it any more."
     );
-    assert_eq!(stage.number("select count(*) from syncs where status = 'failed'").await, 1);
+    assert_eq!(test.number("select count(*) from syncs where status = 'failed'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tick_fires_once_across_workers_and_missed_ones_become_one() {
-    let stage = Stage::empty().await;
-    sqlx::query(
+    let test = TestWorker::idle().await;
+    test.execute(
         "update connector_state set next_due_at = date_trunc('second', now()) - interval '9 seconds'",
     )
-    .execute(&stage.pool)
-    .await
-    .unwrap();
-    let ticks = futures::future::join_all((0..8).map(|_| schedule::tick(&stage.parts.runner.pool))).await;
+    .await;
+    let ticks = futures::future::join_all((0..8).map(|_| schedule::tick(&test.parts.runner.pool))).await;
     let made: usize = ticks.into_iter().map(Result::unwrap).sum();
     assert_eq!(made, 1);
-    assert_eq!(stage.number("select count(*) from syncs where trigger = 'schedule'").await, 1);
-    let missed = stage.number("select missed_ticks from connector_state").await;
+    assert_eq!(test.number("select count(*) from syncs where trigger = 'schedule'").await, 1);
+    let missed = test.number("select missed_ticks from connector_state").await;
     assert!((9..30).contains(&missed), "{missed}");
-    stage.until("select next_due_at > now() - interval '1 second' from connector_state").await;
+    test.wait_for("select next_due_at > now() - interval '1 second' from connector_state").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_triggered_run_is_followed_for_a_day_whatever_its_dates() {
-    let stage = Stage::empty().await;
-    let pool = &stage.parts.runner.pool;
+    let test = TestWorker::idle().await;
+    let pool = &test.parts.runner.pool;
     sqlx::query(
         "with ada as (insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada') returning id)
          insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
              command_sha256, attempt_until)
          select gen_random_uuid(), c.space_id, c.id, $1, ada.id, 'r1', $2, '', now() from ada, connectors c",
     )
-    .bind(PipelineId::of(stage.connector, "sales"))
-    .bind(RunId::of(stage.connector, "sales", "r1"))
-    .execute(&stage.pool)
+    .bind(PipelineId::of(test.connector, "sales"))
+    .bind(RunId::of(test.connector, "sales", "r1"))
+    .execute(&test.pool)
     .await
     .unwrap();
-    stage.parts.start_projecting();
-    let run = stage.run("sales", "r1", 1, RunState::Queued);
-    stage.send(std::slice::from_ref(&run)).await;
-    stage.until("select count(*) = 1 from runs").await;
+    test.parts.start_projecting();
+    let run = test.run("sales", "r1", 1, RunState::Queued);
+    test.send(std::slice::from_ref(&run)).await;
+    test.wait_for("select count(*) = 1 from runs").await;
     for (year, age, followed) in [("2020", "1 minute", 1), ("2099", "1 minute", 1), ("2099", "2 days", 0)] {
         let long_ago = format!(
             "update runs set logical_date = '{year}-01-01Z', run_after = null, queued_at = null, started_at = null,
                  triggered_by_id = (select id from users);
              update triggers set created_at = now() - interval '{age}'; delete from syncs"
         );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(long_ago)).execute(&stage.pool).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(long_ago)).execute(&test.pool).await.unwrap();
         assert_eq!(schedule::follow(pool).await.unwrap(), followed, "{year}, {age} ago");
     }
-    sqlx::raw_sql("update triggers set created_at = now(); update connector_state set confirmed_at = now()")
-        .execute(&stage.pool)
-        .await
-        .unwrap();
+    test.execute("update triggers set created_at = now(); update connector_state set confirmed_at = now()")
+        .await;
     assert_eq!(schedule::follow(pool).await.unwrap(), 0, "it was looked at just now");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_fails_ends_readable_with_a_reason() {
-    let stage = Stage::empty().await;
-    let sync = stage.ask(false, false).await;
+    let test = TestWorker::idle().await;
+    let sync = test.enqueue_sync(false, false).await;
     let outcome =
-        stage.parts.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap().unwrap();
+        test.parts.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap().unwrap();
     assert!(outcome.is_err(), "nothing listens there");
     let (status, error): (SyncStatus, String) =
         sqlx::query_as("select status, error from syncs where id = $1")
             .bind(sync)
-            .fetch_one(&stage.pool)
+            .fetch_one(&test.pool)
             .await
             .unwrap();
     assert_eq!(status, SyncStatus::Failed);
     assert!(!error.is_empty());
-    assert_eq!(stage.number("select count(*) from connector_state where lease_until is null").await, 1);
+    assert_eq!(test.number("select count(*) from connector_state where lease_until is null").await, 1);
 }

@@ -9,13 +9,13 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
+use local::{AirflowServer, AirflowRole, AirflowSetup, AirflowVersion, Seed};
 use sqlx::{Connection, PgConnection};
+use testkit::WorkerProcess;
 use tokio::sync::watch;
 
 use crate::mirror::assert_mirrors;
-use crate::stage::Stage;
-use crate::worker_process::Worker;
+use crate::test_worker::TestWorker;
 
 /// Rows on a page, so that every list has several.
 const PAGE: usize = 4;
@@ -127,12 +127,12 @@ async fn change(metadata: &mut PgConnection, round: i64) {
 }
 
 /// Until a statement of the worker waits for a lock.
-async fn until_stuck(stage: &Stage, statement: &str) {
+async fn until_stuck(test: &TestWorker, statement: &str) {
     let stuck = async {
         let waits = "select exists (select from pg_stat_activity where datname = current_database()
                      and wait_event_type = 'Lock' and query like '%' || $1 || '%' and pid <> pg_backend_pid())";
         // What a role does it shows to itself alone.
-        let worker = &stage.parts.runner.pool;
+        let worker = &test.parts.runner.pool;
         while !sqlx::query_scalar::<_, bool>(waits).bind(statement).fetch_one(worker).await.unwrap() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -145,10 +145,10 @@ async fn a_worker_killed_at_any_step_of_a_sync_is_made_good_by_one_more_poll() {
     let airflow = airflow().await;
     let proxy = Proxy::before(&airflow).await;
     let mut metadata = PgConnection::connect(airflow.database_url.as_deref().unwrap()).await.unwrap();
-    let stage = Stage::empty().await;
-    stage.connect(&airflow).await;
-    stage.point_to(&proxy.url).await;
-    let mut worker = Worker::start(&stage);
+    let test = TestWorker::idle().await;
+    test.connect(&airflow).await;
+    test.set_base_url(&proxy.url).await;
+    let mut worker = WorkerProcess::start(&test.settings, &[]).await;
     let steps: [(&str, bool, &'static [&'static str], usize); 9] = [
         ("at the first request", false, &["/dags?limit=1"], 0),
         ("in the middle of the list", false, &["/dags?", "offset="], 2),
@@ -160,18 +160,18 @@ async fn a_worker_killed_at_any_step_of_a_sync_is_made_good_by_one_more_poll() {
         ("between histories", true, &["/dagRuns?run_after_gte"], 9),
         ("within a history", true, &["/taskInstances?", "run_after_gte"], 14),
     ];
-    settle(&stage, &airflow, "before anything").await;
+    settle(&test, &airflow, "before anything").await;
     let mut round = 0;
     for (step, full, parts, after) in steps {
         change(&mut metadata, round).await;
         round += 1;
         proxy.hold(parts, after);
-        stage.ask(full, false).await;
+        test.enqueue_sync(full, false).await;
         proxy.until_held().await;
         worker.kill();
         proxy.release();
-        worker = restart(&stage).await;
-        settle(&stage, &airflow, step).await;
+        worker = restart(&test).await;
+        settle(&test, &airflow, step).await;
     }
     for (step, lock, statement) in [
         (
@@ -184,34 +184,34 @@ async fn a_worker_killed_at_any_step_of_a_sync_is_made_good_by_one_more_poll() {
         change(&mut metadata, round).await;
         round += 1;
         proxy.hold(&["/dagRuns?updated_at_gte"], 0);
-        stage.ask(false, false).await;
+        test.enqueue_sync(false, false).await;
         proxy.until_held().await;
-        let mut locking = stage.pool.begin().await.unwrap();
+        let mut locking = test.pool.begin().await.unwrap();
         sqlx::query(lock).execute(&mut *locking).await.unwrap();
         proxy.release();
-        until_stuck(&stage, statement).await;
+        until_stuck(&test, statement).await;
         worker.kill();
         locking.rollback().await.unwrap();
-        worker = restart(&stage).await;
-        settle(&stage, &airflow, step).await;
+        worker = restart(&test).await;
+        settle(&test, &airflow, step).await;
     }
     let lost =
         "select count(*) from syncs where status not in ('succeeded', 'failed') or started_at < requested_at
                 or status = 'failed' and error is null";
-    assert_eq!(stage.number(lost).await, 0, "every request has come to an end that can be read");
-    assert_eq!(stage.number("select count(*) from syncs where status = 'failed'").await, 0);
+    assert_eq!(test.number(lost).await, 0, "every request has come to an end that can be read");
+    assert_eq!(test.number("select count(*) from syncs where status = 'failed'").await, 0);
 }
 
 /// Another worker; the lease of the dead one is over.
-async fn restart(stage: &Stage) -> Worker {
-    sqlx::query("update connector_state set lease_until = now()").execute(&stage.pool).await.unwrap();
-    Worker::start(stage)
+async fn restart(test: &TestWorker) -> WorkerProcess {
+    test.execute("update connector_state set lease_until = now()").await;
+    WorkerProcess::start(&test.settings, &[]).await
 }
 
 /// One more poll, after which the read model is the source's.
-async fn settle(stage: &Stage, airflow: &AirflowServer, step: &str) {
+async fn settle(test: &TestWorker, airflow: &AirflowServer, step: &str) {
     eprintln!("settling: {step}");
-    stage.ask(false, false).await;
-    stage.until_within(PATIENCE, "select bool_and(status in ('succeeded', 'failed')) from syncs").await;
-    assert_mirrors(stage, airflow).await;
+    test.enqueue_sync(false, false).await;
+    test.wait_for_within(PATIENCE, "select bool_and(status in ('succeeded', 'failed')) from syncs").await;
+    assert_mirrors(test, airflow).await;
 }

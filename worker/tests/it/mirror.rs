@@ -9,30 +9,30 @@ use chrono::{DateTime, Utc};
 use local::AirflowServer;
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::test_worker::TestWorker;
 
 /// Things by their provider's name.
 pub type Rows = BTreeMap<String, Value>;
 
 /// Panics with the first differences, if there is any between Airflow and the read model.
-pub async fn assert_mirrors(stage: &Stage, airflow: &AirflowServer) {
-    let found = differences(stage, airflow).await;
+pub async fn assert_mirrors(test: &TestWorker, airflow: &AirflowServer) {
+    let found = differences(test, airflow).await;
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 /// The first differences of each kind.
-pub async fn differences(stage: &Stage, airflow: &AirflowServer) -> Vec<String> {
+pub async fn differences(test: &TestWorker, airflow: &AirflowServer) -> Vec<String> {
     let runs = theirs::runs(airflow).await;
     let tasks = theirs::task_runs(airflow, &runs).await;
     let base: String = sqlx::query_scalar("select config->>'base_url' from connectors where id = $1")
-        .bind(stage.connector)
-        .fetch_one(&stage.pool)
+        .bind(test.connector)
+        .fetch_one(&test.pool)
         .await
         .unwrap();
     let kinds = [
-        ("pipelines", shown_at(&base, airflow, theirs::pipelines(airflow).await), our_pipelines(stage).await),
-        ("runs", shown_at(&base, airflow, runs), our_runs(stage).await),
-        ("task runs", tasks, our_task_runs(stage).await),
+        ("pipelines", shown_at(&base, airflow, theirs::pipelines(airflow).await), our_pipelines(test).await),
+        ("runs", shown_at(&base, airflow, runs), our_runs(test).await),
+        ("task runs", tasks, our_task_runs(test).await),
     ];
     kinds.iter().filter_map(|(what, theirs, ours)| difference(what, theirs, ours)).collect()
 }
@@ -74,8 +74,8 @@ fn time(value: &Value) -> Value {
 }
 
 /// What a row of ours says, with times and numbers in one spelling.
-async fn rows(stage: &Stage, what: &'static str) -> Rows {
-    let rows: Vec<(String, Value)> = sqlx::query_as(what).fetch_all(&stage.pool).await.unwrap();
+async fn rows(test: &TestWorker, what: &'static str) -> Rows {
+    let rows: Vec<(String, Value)> = sqlx::query_as(what).fetch_all(&test.pool).await.unwrap();
     let count = rows.len();
     let rows: Rows = rows.into_iter().map(|(key, row)| (key, in_one_spelling(row))).collect();
     assert_eq!(rows.len(), count, "something stands there twice");
@@ -96,9 +96,9 @@ fn in_one_spelling(mut row: Value) -> Value {
 }
 
 /// The task graph of a pipeline that is gone is the last known one: there is nothing to compare it with.
-async fn our_pipelines(stage: &Stage) -> Rows {
+async fn our_pipelines(test: &TestWorker) -> Rows {
     rows(
-        stage,
+        test,
         "select external_id, jsonb_build_object('name', name, 'description', description, 'owner', owner,
              'owners', owners, 'tags', tags, 'schedule', schedule, 'is_paused', is_paused,
              'is_active', is_active, 'external_url', external_url, 'next_run_at', next_run_at,
@@ -109,9 +109,9 @@ async fn our_pipelines(stage: &Stage) -> Rows {
 }
 
 /// What belongs to a deleted pipeline stays as it was last known.
-async fn our_runs(stage: &Stage) -> Rows {
+async fn our_runs(test: &TestWorker) -> Rows {
     rows(
-        stage,
+        test,
         "select p.external_id || '/' || r.external_id, jsonb_build_object('status', r.status,
              'provider_status', r.provider_status, 'run_type', r.run_type, 'logical_date', logical_date,
              'data_interval_start', data_interval_start, 'data_interval_end', data_interval_end,
@@ -124,9 +124,9 @@ async fn our_runs(stage: &Stage) -> Rows {
     .await
 }
 
-async fn our_task_runs(stage: &Stage) -> Rows {
+async fn our_task_runs(test: &TestWorker) -> Rows {
     rows(
-        stage,
+        test,
         "select p.external_id || '/' || r.external_id || '/' || task_id || '/' || map_index,
              jsonb_build_object('name', t.name, 'operator', operator, 'status', t.status,
                  'provider_status', t.provider_status, 'try_number', try_number, 'max_tries', max_tries,

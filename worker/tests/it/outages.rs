@@ -10,38 +10,38 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use local::LocalService;
 use sqlx::PgConnection;
+use testkit::WorkerProcess;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use worker::consume::{self, Consumption, Dead, Message};
 use worker::project;
 
-use crate::stage::Stage;
-use crate::worker_process::Worker;
+use crate::test_worker::TestWorker;
 
 const POSTGRES: &str = "postgres-outages";
 const KAFKA: &str = "kafka-outages";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_and_kafka_killed_under_a_running_worker_come_back_with_nothing_lost() {
-    let stage = Stage::apart(POSTGRES, &local::kafka_instance(KAFKA).await.unwrap()).await;
-    let _worker = Worker::start(&stage);
-    stage.send(&[stage.run("sales", "before", 1, RunState::Success)]).await;
-    stage.until("select count(*) = 1 from runs").await;
+    let test = TestWorker::isolated(POSTGRES, &local::kafka_instance(KAFKA).await.unwrap()).await;
+    let _worker = WorkerProcess::start(&test.settings, &[]).await;
+    test.send(&[test.run("sales", "before", 1, RunState::Success)]).await;
+    test.wait_for("select count(*) = 1 from runs").await;
 
     LocalService::named(POSTGRES).kill().await.unwrap();
-    stage.send(&[stage.run("sales", "without postgres", 2, RunState::Success)]).await;
+    test.send(&[test.run("sales", "without postgres", 2, RunState::Success)]).await;
     local::postgres_instance(POSTGRES).await.unwrap();
-    stage.until("select count(*) = 2 from runs").await;
+    test.wait_for("select count(*) = 2 from runs").await;
 
     LocalService::named(KAFKA).kill().await.unwrap();
-    let sync = stage.ask(false, false).await;
-    stage.until("select bool_and(status = 'failed') from syncs where trigger = 'manual'").await;
+    let sync = test.enqueue_sync(false, false).await;
+    test.wait_for("select bool_and(status = 'failed') from syncs where trigger = 'manual'").await;
     local::kafka_instance(KAFKA).await.unwrap();
-    stage.send(&[stage.run("sales", "after kafka", 3, RunState::Success)]).await;
-    stage.until("select count(*) = 3 from runs").await;
+    test.send(&[test.run("sales", "after kafka", 3, RunState::Success)]).await;
+    test.wait_for("select count(*) = 3 from runs").await;
     // What the worker said while Kafka was away was kept, and is told now.
-    stage.until("select count(*) = 0 from outbox").await;
-    let told = stage.events(Topic::Syncs, &sync.to_string());
+    test.wait_for("select count(*) = 0 from outbox").await;
+    let told = test.events(Topic::Syncs, &sync.to_string());
     assert_eq!(told.last().unwrap().1["status"], "failed");
 }
 
@@ -63,10 +63,10 @@ fn apply<'a>(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_assigned_while_postgres_takes_nothing_is_not_lost() {
-    let stage = Stage::empty().await;
+    let test = TestWorker::idle().await;
     let consumption = Consumption {
-        kafka: stage.kafka().clone(),
-        pool: stage.parts.runner.pool.clone(),
+        kafka: test.kafka().clone(),
+        pool: test.parts.runner.pool.clone(),
         group: "projector",
         topics: &Topic::STATE,
         apply,
@@ -80,29 +80,29 @@ async fn what_is_assigned_while_postgres_takes_nothing_is_not_lost() {
     let _ends = [stop.clone().drop_guard(), leave.clone().drop_guard()];
     let (staying, leaving) = (consume(stop.clone()), consume(leave.clone()));
     let runs = |from: i32, to: i32| -> Vec<_> {
-        (from..to).map(|run| stage.run("sales", &format!("r{run}"), 1, RunState::Success)).collect()
+        (from..to).map(|run| test.run("sales", &format!("r{run}"), 1, RunState::Success)).collect()
     };
-    stage.send(&runs(0, 40)).await;
-    stage.until("select count(*) = 40 from runs").await;
+    test.send(&runs(0, 40)).await;
+    test.wait_for("select count(*) = 40 from runs").await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     REFUSES.store(true, Ordering::SeqCst);
-    stage.send(&runs(40, 80)).await;
+    test.send(&runs(40, 80)).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     leave.cancel();
     leaving.await.unwrap();
     tokio::time::sleep(Duration::from_secs(8)).await;
     REFUSES.store(false, Ordering::SeqCst);
-    stage.until("select count(*) = 80 from runs").await;
+    test.wait_for("select count(*) = 80 from runs").await;
     stop.cancel();
     staying.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_stopped_while_it_joins_its_group_ends() {
-    let stage = Stage::empty().await;
-    let _steady = stage.parts_again();
+    let test = TestWorker::idle().await;
+    let _steady = test.start_another();
     for step in 0..40 {
-        let parts = stage.parts_again();
+        let parts = test.start_another();
         let tasks = parts.tasks.clone();
         tokio::time::sleep(Duration::from_millis(25 * step)).await;
         parts.stop().await;

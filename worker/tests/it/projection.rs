@@ -8,95 +8,90 @@ use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::stage::Stage;
-use crate::worker_process::run_as_owner;
+use crate::test_worker::TestWorker;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_says_what_its_event_said() {
-    let stage = Stage::new().await;
-    let pipeline = stage.pipeline("sales", 7);
-    let run = stage.run("sales", "r1", 8, RunState::Success);
-    stage.send(std::slice::from_ref(&pipeline)).await;
-    stage.send(std::slice::from_ref(&run)).await;
-    stage.until("select (select count(*) from runs) + (select count(*) from pipelines) = 2").await;
+    let test = TestWorker::start().await;
+    let pipeline = test.pipeline("sales", 7);
+    let run = test.run("sales", "r1", 8, RunState::Success);
+    test.send(std::slice::from_ref(&pipeline)).await;
+    test.send(std::slice::from_ref(&run)).await;
+    test.wait_for("select (select count(*) from runs) + (select count(*) from pipelines) = 2").await;
     let pipelines: Vec<PipelineObserved> =
-        worker::project::find(&stage.parts.runner.pool, &[pipeline.id.0]).await.unwrap();
+        worker::project::find(&test.parts.runner.pool, &[pipeline.id.0]).await.unwrap();
     assert_eq!(pipelines, [pipeline]);
-    let runs: Vec<RunObserved> = worker::project::find(&stage.parts.runner.pool, &[run.id.0]).await.unwrap();
+    let runs: Vec<RunObserved> = worker::project::find(&test.parts.runner.pool, &[run.id.0]).await.unwrap();
     assert_eq!(runs, [run]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_highest_version_wins_in_any_order() {
-    let stage = Stage::new().await;
+    let test = TestWorker::start().await;
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(8));
     let orders = prop::collection::vec(1_i64..20, 1..30);
     for case in 0..8 {
         let versions = orders.new_tree(&mut runner).unwrap().current();
         let run = format!("r{case}");
         let events: Vec<_> =
-            versions.iter().map(|version| stage.run("sales", &run, *version, RunState::Running)).collect();
-        stage.send(&events).await;
-        let last = stage.run("sales", &format!("last{case}"), 1, RunState::Success);
-        stage.send(&[stage.run("sales", &run, 20, RunState::Success), last]).await;
+            versions.iter().map(|version| test.run("sales", &run, *version, RunState::Running)).collect();
+        test.send(&events).await;
+        let last = test.run("sales", &format!("last{case}"), 1, RunState::Success);
+        test.send(&[test.run("sales", &run, 20, RunState::Success), last]).await;
     }
-    stage.until("select count(*) = 8 from runs where external_id like 'last%'").await;
-    stage.until("select count(*) = 8 from runs where version = 20 and status = 'success'").await;
+    test.wait_for("select count(*) = 8 from runs where external_id like 'last%'").await;
+    test.wait_for("select count(*) = 8 from runs where version = 20 and status = 'success'").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replaying_every_topic_changes_nothing_and_a_rebuild_gives_the_same_rows() {
-    let stage = Stage::empty().await;
-    stage.send(&[stage.pipeline("sales", 1), stage.pipeline("stock", 2)]).await;
+    let test = TestWorker::idle().await;
+    test.send(&[test.pipeline("sales", 1), test.pipeline("stock", 2)]).await;
     for version in [3, 5, 4] {
         let runs: Vec<_> =
-            (0..50).map(|run| stage.run("sales", &format!("r{run}"), version, RunState::Running)).collect();
-        stage.send(&runs).await;
+            (0..50).map(|run| test.run("sales", &format!("r{run}"), version, RunState::Running)).collect();
+        test.send(&runs).await;
     }
-    let first = stage.parts_again();
-    stage.until("select (select count(*) from runs) = 50 and (select count(*) from pipelines) = 2").await;
-    stage.until("select min(version) = 5 from runs").await;
+    let first = test.start_another();
+    test.wait_for("select (select count(*) from runs) = 50 and (select count(*) from pipelines) = 2").await;
+    test.wait_for("select min(version) = 5 from runs").await;
     first.stop().await;
-    let before = stage.read_model().await;
+    let before = test.read_model().await;
 
-    sqlx::query("update projection_offsets set next_offset = 0").execute(&stage.pool).await.unwrap();
-    let replaying = stage.parts_again();
-    stage.until("select sum(next_offset) >= 152 from projection_offsets").await;
+    test.execute("update projection_offsets set next_offset = 0").await;
+    let replaying = test.start_another();
+    test.wait_for("select sum(next_offset) >= 152 from projection_offsets").await;
     replaying.stop().await;
-    assert_eq!(stage.read_model().await, before);
+    assert_eq!(test.read_model().await, before);
 
-    sqlx::query("truncate pipelines, runs, task_runs, projection_offsets")
-        .execute(&stage.pool)
-        .await
-        .unwrap();
-    let rebuilding = stage.parts_again();
-    stage.until("select coalesce(sum(next_offset), 0) >= 152 from projection_offsets").await;
+    test.execute("truncate pipelines, runs, task_runs, projection_offsets").await;
+    let rebuilding = test.start_another();
+    test.wait_for("select coalesce(sum(next_offset), 0) >= 152 from projection_offsets").await;
     rebuilding.stop().await;
-    assert_eq!(stage.read_model().await, before);
+    assert_eq!(test.read_model().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_record_behind_a_newer_one_does_not_have_the_last_word_in_the_log() {
-    let stage = Stage::new().await;
-    stage.send(&[stage.run("sales", "r1", 9, RunState::Success)]).await;
-    stage.until("select count(*) = 1 from runs").await;
-    stage.send(&[stage.run("sales", "r1", 4, RunState::Running)]).await;
-    stage.until("select sum(next_offset) = 3 from projection_offsets").await;
-    assert_eq!(stage.published(), 3, "the newer one was sent once more");
-    assert_eq!(stage.number("select version from runs").await, 9);
+    let test = TestWorker::start().await;
+    test.send(&[test.run("sales", "r1", 9, RunState::Success)]).await;
+    test.wait_for("select count(*) = 1 from runs").await;
+    test.send(&[test.run("sales", "r1", 4, RunState::Running)]).await;
+    test.wait_for("select sum(next_offset) = 3 from projection_offsets").await;
+    assert_eq!(test.published_records(), 3, "the newer one was sent once more");
+    assert_eq!(test.number("select version from runs").await, 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_winner_that_is_sent_again_has_its_names_though_their_rows_are_not_here() {
-    let stage = Stage::new().await;
+    let test = TestWorker::start().await;
     let task_run =
-        |version, state| TaskRunObserved { version, ..stage.task_run("sales", "r1", "load", -1, state) };
-    stage.send(&[task_run(9, TaskState::Success)]).await;
-    stage.until("select count(*) = 1 from task_runs").await;
-    stage.send(&[task_run(4, TaskState::Running)]).await;
-    stage.until("select sum(next_offset) = 3 from projection_offsets").await;
-    let last =
-        stage.events(Topic::TaskRuns, &task_run(9, TaskState::Success).id.to_string()).pop().unwrap().1;
+        |version, state| TaskRunObserved { version, ..test.task_run("sales", "r1", "load", -1, state) };
+    test.send(&[task_run(9, TaskState::Success)]).await;
+    test.wait_for("select count(*) = 1 from task_runs").await;
+    test.send(&[task_run(4, TaskState::Running)]).await;
+    test.wait_for("select sum(next_offset) = 3 from projection_offsets").await;
+    let last = test.events(Topic::TaskRuns, &task_run(9, TaskState::Success).id.to_string()).pop().unwrap().1;
     assert_eq!(
         (&last["version"], &last["pipeline_external_id"], &last["run_external_id"]),
         (&9.into(), &"sales".into(), &"r1".into())
@@ -105,68 +100,68 @@ async fn a_winner_that_is_sent_again_has_its_names_though_their_rows_are_not_her
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_too_long_for_its_index_is_kept_apart() {
-    let stage = Stage::new().await;
+    let test = TestWorker::start().await;
     let mut rng = StdRng::seed_from_u64(1);
     let name = (0..4_000).map(|_| char::from(rng.sample(Alphanumeric))).collect();
-    stage.send(&[PipelineObserved { name, ..stage.pipeline("long", 1) }, stage.pipeline("sales", 1)]).await;
-    stage.until("select count(*) = 1 from dead_letters").await;
-    stage.until("select count(*) = 1 from pipelines").await;
+    test.send(&[PipelineObserved { name, ..test.pipeline("long", 1) }, test.pipeline("sales", 1)]).await;
+    test.wait_for("select count(*) = 1 from dead_letters").await;
+    test.wait_for("select count(*) = 1 from pipelines").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_kept_as_a_dead_letter_and_the_next_record_goes_on() {
-    let stage = Stage::new().await;
-    let good = stage.run("sales", "r1", 1, RunState::Success);
+    let test = TestWorker::start().await;
+    let good = test.run("sales", "r1", 1, RunState::Success);
     let mut broken = Record::of(&good).unwrap();
     broken.payload = b"{\"id\": 12".to_vec();
     // Text that PostgreSQL cannot hold: found only when it is written.
-    let mut poison = Record::of(&stage.run("sales", "r2", 1, RunState::Success)).unwrap();
+    let mut poison = Record::of(&test.run("sales", "r2", 1, RunState::Success)).unwrap();
     poison.payload =
         String::from_utf8(poison.payload).unwrap().replace("\"r2\"", "\"r\\u0000\"").into_bytes();
     let stranger =
         Record::of(&RunObserved { connector_id: uuid::Uuid::nil().into(), ..good.clone() }).unwrap();
     let records = [broken, poison, stranger, Record::of(&good).unwrap()];
     assert!(records.iter().all(|record| record.topic == Topic::Runs));
-    stage.producer().send(&records).await.unwrap();
-    stage.until("select count(*) = 3 from dead_letters").await;
-    stage.until("select count(*) = 1 from runs where external_id = 'r1'").await;
+    test.producer().send(&records).await.unwrap();
+    test.wait_for("select count(*) = 3 from dead_letters").await;
+    test.wait_for("select count(*) = 1 from runs where external_id = 'r1'").await;
     // What was passed over once is passed over by a rebuild, too.
-    run_as_owner(&stage, &["rebuild"]);
-    assert_eq!(stage.number("select count(*) from runs where external_id = 'r1'").await, 1);
+    test.run_command_as_owner(&["rebuild"]).await;
+    assert_eq!(test.number("select count(*) from runs where external_id = 'r1'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_record_is_applied_or_superseded_or_dead() {
-    let stage = Stage::empty().await;
-    stage.parts.start_projecting();
+    let test = TestWorker::idle().await;
+    test.parts.start_projecting();
     let mut records = Vec::new();
     for run in 0..20 {
         let name = format!("r{run}");
-        let newer = Record::of(&stage.run("sales", &name, 9, RunState::Success)).unwrap();
-        let older = Record::of(&stage.run("sales", &name, 4, RunState::Running)).unwrap();
+        let newer = Record::of(&test.run("sales", &name, 9, RunState::Success)).unwrap();
+        let older = Record::of(&test.run("sales", &name, 4, RunState::Running)).unwrap();
         let mut broken = newer.clone();
         broken.payload.truncate(10);
         records.extend([newer, broken, older]);
     }
-    stage.producer().send(&records).await.unwrap();
-    stage.until("select sum(next_offset) = 60 from projection_offsets").await;
+    test.producer().send(&records).await.unwrap();
+    test.wait_for("select sum(next_offset) = 60 from projection_offsets").await;
     // None was taken twice either, or the offsets would not be where the log ends.
     let (applied, dead): (Vec<i64>, Vec<i64>) = (
         sqlx::query_scalar("select count(*) from runs where version = 9 and status = 'success'")
-            .fetch_all(&stage.pool)
+            .fetch_all(&test.pool)
             .await
             .unwrap(),
         sqlx::query_scalar("select count(*) from dead_letters group by topic order by topic")
-            .fetch_all(&stage.pool)
+            .fetch_all(&test.pool)
             .await
             .unwrap(),
     );
     assert_eq!((applied, dead), (vec![20], vec![20]));
     let buried_where_they_stood = "select count(*) from dead_letters d join projection_offsets o
         on o.topic = d.topic and o.partition = d.partition and d.\"offset\" < o.next_offset";
-    assert_eq!(stage.number(buried_where_they_stood).await, 20);
+    assert_eq!(test.number(buried_where_they_stood).await, 20);
     assert_eq!(
-        stage.number("select count(*) from outbox").await,
+        test.number("select count(*) from outbox").await,
         20,
         "what was superseded is outranked in the log too"
     );

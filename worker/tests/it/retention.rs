@@ -5,13 +5,12 @@ use clap::Parser;
 use contract::events::{RunObserved, TaskRunObserved};
 use contract::state::{RunState, TaskState};
 use sqlx::PgPool;
+use testkit::{FakeProvider, WorkerProcess};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::retention::{self, RetentionConfig};
 
-use crate::stage::Stage;
-use crate::worker_process::{Worker, run_as_owner};
-use crate::world::World;
+use crate::test_worker::TestWorker;
 
 #[derive(Parser)]
 struct Settings {
@@ -36,7 +35,7 @@ async fn look(pool: &PgPool) {
 }
 
 /// A run that was due, began and ended so many days ago.
-fn run(stage: &Stage, pipeline: &str, name: &str, days: i64, status: RunState) -> RunObserved {
+fn run(test: &TestWorker, pipeline: &str, name: &str, days: i64, status: RunState) -> RunObserved {
     let at = (Utc::now() - TimeDelta::days(days)).trunc_subsecs(6);
     let ended_at = status.is_finished().then_some(at);
     RunObserved {
@@ -44,14 +43,14 @@ fn run(stage: &Stage, pipeline: &str, name: &str, days: i64, status: RunState) -
         started_at: Some(at),
         ended_at,
         observed_at: at,
-        ..stage.run(pipeline, name, 1, status)
+        ..test.run(pipeline, name, 1, status)
     }
 }
 
-fn task_of(stage: &Stage, run: &RunObserved, task: &str) -> TaskRunObserved {
+fn task_of(test: &TestWorker, run: &RunObserved, task: &str) -> TaskRunObserved {
     let state = if run.status.is_finished() { TaskState::Success } else { TaskState::Running };
     let observed_at = run.observed_at;
-    let task_run = stage.task_run(&run.pipeline_external_id, &run.external_id, task, -1, state);
+    let task_run = test.task_run(&run.pipeline_external_id, &run.external_id, task, -1, state);
     TaskRunObserved { started_at: run.started_at, ended_at: run.ended_at, observed_at, ..task_run }
 }
 
@@ -62,45 +61,39 @@ struct History {
 }
 
 impl History {
-    fn of(stage: &Stage) -> Self {
-        let gone = RunObserved { deleted: true, ..run(stage, "sales", "gone", 200, RunState::Running) };
+    fn of(test: &TestWorker) -> Self {
+        let gone = RunObserved { deleted: true, ..run(test, "sales", "gone", 200, RunState::Running) };
         let runs = vec![
-            run(stage, "sales", "old", 100, RunState::Success),
-            run(stage, "sales", "older", 300, RunState::Failed),
+            run(test, "sales", "old", 100, RunState::Success),
+            run(test, "sales", "older", 300, RunState::Failed),
             gone,
-            run(stage, "sales", "commented", 100, RunState::Success),
-            run(stage, "sales", "commented task", 100, RunState::Success),
-            run(stage, "sales", "goes on", 100, RunState::Running),
+            run(test, "sales", "commented", 100, RunState::Success),
+            run(test, "sales", "commented task", 100, RunState::Success),
+            run(test, "sales", "goes on", 100, RunState::Running),
             // Due long ago, but made up for lately.
             RunObserved {
                 ended_at: Some(Utc::now().trunc_subsecs(6)),
-                ..run(stage, "sales", "caught up", 100, RunState::Success)
+                ..run(test, "sales", "caught up", 100, RunState::Success)
             },
-            run(stage, "sales", "fresh", 5, RunState::Success),
-            run(stage, "yearly", "once", 300, RunState::Success),
+            run(test, "sales", "fresh", 5, RunState::Success),
+            run(test, "yearly", "once", 300, RunState::Success),
         ];
-        let task_runs =
-            runs.iter().flat_map(|run| ["a", "b"].map(|task| task_of(stage, run, task))).collect();
+        let task_runs = runs.iter().flat_map(|run| ["a", "b"].map(|task| task_of(test, run, task))).collect();
         Self { runs, task_runs }
     }
 
-    async fn project(&self, stage: &Stage) {
-        stage.send(&["sales", "yearly"].map(|name| stage.pipeline(name, 1))).await;
-        stage.send(&self.runs).await;
-        stage.send(&self.task_runs).await;
-        stage.until("select count(*) = 9 from runs").await;
-        stage.until("select count(*) = 18 from task_runs").await;
+    async fn project(&self, test: &TestWorker) {
+        test.send(&["sales", "yearly"].map(|name| test.pipeline(name, 1))).await;
+        test.send(&self.runs).await;
+        test.send(&self.task_runs).await;
+        test.wait_for("select count(*) = 9 from runs").await;
+        test.wait_for("select count(*) = 18 from task_runs").await;
         let user = "insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada')";
-        sqlx::query(user).execute(&stage.pool).await.unwrap();
-        sqlx::query(
-            "insert into comments (id, space_id, run_id, task_run_id, author_id, content)
+        test.execute(user).await;
+        test.execute("insert into comments (id, space_id, run_id, task_run_id, author_id, content)
              select gen_random_uuid(), r.space_id, r.id, case when r.external_id = 'commented task' then t.id end, u.id, 'why?'
              from users u, runs r join task_runs t on t.run_id = r.id and t.task_id = 'a'
-             where r.external_id like 'commented%'",
-        )
-        .execute(&stage.pool)
-        .await
-        .unwrap();
+             where r.external_id like 'commented%'").await;
     }
 }
 
@@ -112,110 +105,110 @@ const STAY: [&str; 6] = ["caught up", "commented", "commented task", "fresh", "g
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ended_runs_go_with_their_task_runs_and_what_is_needed_stays() {
-    let stage = Stage::new().await;
-    History::of(&stage).project(&stage).await;
-    keep(&stage.pool, &["--keep-runs", "30"]).await;
-    assert_eq!(names(&stage.pool).await, STAY);
-    assert_eq!(stage.number("select count(*) from task_runs").await, 12);
+    let test = TestWorker::start().await;
+    History::of(&test).project(&test).await;
+    keep(&test.pool, &["--keep-runs", "30"]).await;
+    assert_eq!(names(&test.pool).await, STAY);
+    assert_eq!(test.number("select count(*) from task_runs").await, 12);
     assert_eq!(
-        stage.number("select count(*) from task_runs t where run_id not in (select id from runs)").await,
+        test.number("select count(*) from task_runs t where run_id not in (select id from runs)").await,
         0
     );
     // Totals and metrics have followed.
-    assert_eq!(stage.number("select sum(n)::bigint from run_counts").await, 6);
+    assert_eq!(test.number("select sum(n)::bigint from run_counts").await, 6);
     assert_eq!(
-        stage.number("select sum(n)::bigint from run_counts where status = 'failed' or is_deleted").await,
+        test.number("select sum(n)::bigint from run_counts where status = 'failed' or is_deleted").await,
         0
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_removed_unless_a_time_is_set() {
-    let stage = Stage::new().await;
-    History::of(&stage).project(&stage).await;
-    keep(&stage.pool, &[]).await;
-    assert_eq!(stage.number("select count(*) from runs").await, 9);
-    assert_eq!(stage.number("select count(*) from task_runs").await, 18);
+    let test = TestWorker::start().await;
+    History::of(&test).project(&test).await;
+    keep(&test.pool, &[]).await;
+    assert_eq!(test.number("select count(*) from runs").await, 9);
+    assert_eq!(test.number("select count(*) from task_runs").await, 18);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn task_runs_may_go_before_their_runs() {
-    let stage = Stage::new().await;
-    History::of(&stage).project(&stage).await;
-    keep(&stage.pool, &["--keep-task-runs", "30", "--keep-runs", "250"]).await;
+    let test = TestWorker::start().await;
+    History::of(&test).project(&test).await;
+    keep(&test.pool, &["--keep-task-runs", "30", "--keep-runs", "250"]).await;
     let stay = ["caught up", "commented", "commented task", "fresh", "goes on", "gone", "old", "once"];
-    assert_eq!(names(&stage.pool).await, stay);
-    assert_eq!(stage.number("select count(*) from task_runs").await, 12);
-    assert_eq!(stage.number("select count(*) from task_runs t join runs r on r.id = t.run_id where r.external_id in ('old', 'gone')").await, 0);
+    assert_eq!(names(&test.pool).await, stay);
+    assert_eq!(test.number("select count(*) from task_runs").await, 12);
+    assert_eq!(test.number("select count(*) from task_runs t join runs r on r.id = t.run_id where r.external_id in ('old', 'gone')").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_went_comes_back_with_no_sync_replay_or_rebuild() {
-    let stage = Stage::empty().await;
-    let projecting = stage.parts_again();
-    stage.parts.start_relay();
-    let history = History::of(&stage);
-    history.project(&stage).await;
-    keep(&stage.pool, &["--keep-runs", "30"]).await;
-    let before = stage.read_model().await;
-    let published = stage.published();
+    let test = TestWorker::idle().await;
+    let projecting = test.start_another();
+    test.parts.start_relay();
+    let history = History::of(&test);
+    history.project(&test).await;
+    keep(&test.pool, &["--keep-runs", "30"]).await;
+    let before = test.read_model().await;
+    let published = test.published_records();
 
     // The provider still has and lists all of it.
-    let world = World::default();
-    *world.pipelines.lock().unwrap() = vec![stage.pipeline("sales", 1), stage.pipeline("yearly", 1)];
-    *world.changed.lock().unwrap() = true;
-    *world.runs.lock().unwrap() = history.runs.iter().filter(|run| !run.deleted).cloned().collect();
-    *world.task_runs.lock().unwrap() =
+    let provider = FakeProvider::default();
+    *provider.pipelines.lock().unwrap() = vec![test.pipeline("sales", 1), test.pipeline("yearly", 1)];
+    *provider.changed.lock().unwrap() = true;
+    *provider.runs.lock().unwrap() = history.runs.iter().filter(|run| !run.deleted).cloned().collect();
+    *provider.task_runs.lock().unwrap() =
         history.task_runs.iter().filter(|task| !task.external_id.contains("gone")).cloned().collect();
     for full in [false, true, false] {
-        stage.sync(&world, full).await.unwrap();
+        test.sync(&provider, full).await.unwrap();
     }
-    assert_eq!(stage.published(), published, "nothing was told again");
-    assert_eq!(stage.read_model().await, before);
+    assert_eq!(test.published_records(), published, "nothing was told again");
+    assert_eq!(test.read_model().await, before);
 
     projecting.stop().await;
-    sqlx::query("update projection_offsets set next_offset = 0").execute(&stage.pool).await.unwrap();
-    let replaying = stage.parts_again();
-    stage.until("select sum(next_offset) >= 29 from projection_offsets").await;
+    test.execute("update projection_offsets set next_offset = 0").await;
+    let replaying = test.start_another();
+    test.wait_for("select sum(next_offset) >= 29 from projection_offsets").await;
     replaying.stop().await;
-    assert_eq!(stage.read_model().await, before);
+    assert_eq!(test.read_model().await, before);
 
-    run_as_owner(&stage, &["rebuild"]);
-    assert_eq!(stage.read_model().await, before);
+    test.run_command_as_owner(&["rebuild"]).await;
+    assert_eq!(test.read_model().await, before);
 
     // Begun again at the provider it is news.
-    let again = run(&stage, "sales", "older", 0, RunState::Running);
-    world.runs.lock().unwrap().push(again);
-    let projecting = stage.parts_again();
-    stage.sync(&world, false).await.unwrap();
-    assert!(names(&stage.pool).await.contains(&"older".to_owned()));
+    let again = run(&test, "sales", "older", 0, RunState::Running);
+    provider.runs.lock().unwrap().push(again);
+    let projecting = test.start_another();
+    test.sync(&provider, false).await.unwrap();
+    assert!(names(&test.pool).await.contains(&"older".to_owned()));
     projecting.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_is_read_no_further_back_than_its_runs_are_kept() {
-    let stage = Stage::new().await;
-    let world = World::default();
-    *world.pipelines.lock().unwrap() = vec![stage.pipeline("sales", 1)];
-    keep(&stage.pool, &["--keep-runs", "20", "--keep-task-runs", "10"]).await;
-    stage.sync(&world, false).await.unwrap();
+    let test = TestWorker::start().await;
+    let provider = FakeProvider::default();
+    *provider.pipelines.lock().unwrap() = vec![test.pipeline("sales", 1)];
+    keep(&test.pool, &["--keep-runs", "20", "--keep-task-runs", "10"]).await;
+    test.sync(&provider, false).await.unwrap();
     let days = |since: chrono::DateTime<Utc>| (Utc::now() - since).num_days();
-    let asked: Vec<i64> = world.asked_since.lock().unwrap().drain(..).map(days).collect();
+    let asked: Vec<i64> = provider.requested_since.lock().unwrap().drain(..).map(days).collect();
     assert_eq!(asked, [20, 10], "of runs and of task runs, though history_days is 30");
     // Kept for longer, it is read again.
-    keep(&stage.pool, &["--keep-runs", "25"]).await;
-    stage.sync(&world, false).await.unwrap();
-    let asked: Vec<i64> = world.asked_since.lock().unwrap().drain(..).map(days).collect();
+    keep(&test.pool, &["--keep-runs", "25"]).await;
+    test.sync(&provider, false).await.unwrap();
+    let asked: Vec<i64> = provider.requested_since.lock().unwrap().drain(..).map(days).collect();
     assert_eq!(asked, [25, 25]);
-    stage.sync(&world, false).await.unwrap();
-    assert!(world.asked_since.lock().unwrap().is_empty(), "once");
+    test.sync(&provider, false).await.unwrap();
+    assert!(provider.requested_since.lock().unwrap().is_empty(), "once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_being_commented_on_is_passed_over_and_kept() {
-    let stage = Stage::new().await;
-    History::of(&stage).project(&stage).await;
-    let mut writing = stage.pool.begin().await.unwrap();
+    let test = TestWorker::start().await;
+    History::of(&test).project(&test).await;
+    let mut writing = test.pool.begin().await.unwrap();
     sqlx::query(
         "insert into comments (id, space_id, run_id, author_id, content)
          select gen_random_uuid(), r.space_id, r.id, u.id, 'just now' from users u, runs r where r.external_id = 'old'",
@@ -224,21 +217,21 @@ async fn a_run_that_is_being_commented_on_is_passed_over_and_kept() {
     .await
     .unwrap();
     // It would wait for ever, were it to wait for the writer.
-    tokio::time::timeout(std::time::Duration::from_secs(60), keep(&stage.pool, &["--keep-runs", "30"]))
+    tokio::time::timeout(std::time::Duration::from_secs(60), keep(&test.pool, &["--keep-runs", "30"]))
         .await
         .unwrap();
     writing.commit().await.unwrap();
-    assert!(names(&stage.pool).await.contains(&"old".to_owned()));
-    sqlx::query("update retention set next_pass_at = now()").execute(&stage.pool).await.unwrap();
-    look(&stage.pool).await;
-    assert!(names(&stage.pool).await.contains(&"old".to_owned()));
+    assert!(names(&test.pool).await.contains(&"old".to_owned()));
+    test.execute("update retention set next_pass_at = now()").await;
+    look(&test.pool).await;
+    assert!(names(&test.pool).await.contains(&"old".to_owned()));
     // And what is gone takes no comment.
     let late = sqlx::query(
         "insert into comments (id, space_id, run_id, author_id, content)
          select gen_random_uuid(), s.id, $1, u.id, 'too late' from users u, spaces s",
     )
     .bind(Uuid::new_v4())
-    .execute(&stage.pool)
+    .execute(&test.pool)
     .await
     .unwrap();
     assert_eq!(late.rows_affected(), 0);
@@ -246,50 +239,43 @@ async fn a_run_that_is_being_commented_on_is_passed_over_and_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_go_in_batches_and_one_worker_is_at_it() {
-    let stage = Stage::new().await;
-    sqlx::query(
-        "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
+    let test = TestWorker::start().await;
+    test.execute("insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
              log_offset, observed_at, status, run_type, run_after, ended_at, conf)
          select gen_random_uuid(), c.space_id, c.id, md5('p' || n % 3)::uuid, 'airflow', 'r' || n, 1, '', 0, at,
              case when n % 100 = 0 then 'running' else 'success' end, 'scheduled', at, at, '{}'
-         from connectors c, generate_series(1, 2600) n, lateral (select now() - (40 + n / 200) * interval '1 day' as at) x",
-    )
-    .execute(&stage.pool)
-    .await
-    .unwrap();
+         from connectors c, generate_series(1, 2600) n, lateral (select now() - (40 + n / 200) * interval '1 day' as at) x").await;
     // 1,200 task runs of one run: more than a batch.
-    sqlx::query(
-        "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version,
+    test.execute("insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version,
              fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number, max_tries, deleted_at)
          select gen_random_uuid(), r.space_id, r.connector_id, r.pipeline_id, r.id, 'airflow', 't' || n, 1, '', 0,
              r.observed_at, 't', n, 't', 'success', 1, 0, case when n % 2 = 0 then r.observed_at end
-         from runs r, generate_series(1, 1200) n where r.external_id = 'r7'",
-    )
-    .execute(&stage.pool)
-    .await
-    .unwrap();
-    retention::agree(&stage.pool, &settings(&["--keep-runs", "30"]).unwrap()).await.unwrap();
-    let mut elsewhere = stage.pool.begin().await.unwrap();
+         from runs r, generate_series(1, 1200) n where r.external_id = 'r7'").await;
+    retention::agree(&test.pool, &settings(&["--keep-runs", "30"]).unwrap()).await.unwrap();
+    let mut elsewhere = test.pool.begin().await.unwrap();
     sqlx::query("update retention set next_pass_at = now() + interval '1 minute'")
         .execute(&mut *elsewhere)
         .await
         .unwrap();
     elsewhere.commit().await.unwrap();
-    look(&stage.pool).await;
-    assert_eq!(stage.number("select count(*) from runs").await, 2_600, "another worker is at it");
-    sqlx::query("update retention set next_pass_at = now()").execute(&stage.pool).await.unwrap();
-    look(&stage.pool).await;
-    assert_eq!(stage.number("select count(*) from task_runs").await, 0);
+    look(&test.pool).await;
+    assert_eq!(test.number("select count(*) from runs").await, 2_600, "another worker is at it");
+    test.execute("update retention set next_pass_at = now()").await;
+    look(&test.pool).await;
+    assert_eq!(test.number("select count(*) from task_runs").await, 0);
     // Those that go on, and the latest of each of the three pipelines.
-    let left = stage.number("select count(*) from runs").await;
-    assert_eq!(left, stage.number("select count(*) from runs where status = 'running'").await + 3);
-    assert_eq!(stage.number("select sum(n)::bigint from run_counts").await, left);
-    stage.until("select bool_and(next_pass_at > now() + interval '5 hours') from retention where days is not null").await;
+    let left = test.number("select count(*) from runs").await;
+    assert_eq!(left, test.number("select count(*) from runs where status = 'running'").await + 3);
+    assert_eq!(test.number("select sum(n)::bigint from run_counts").await, left);
+    test.wait_for(
+        "select bool_and(next_pass_at > now() + interval '5 hours') from retention where days is not null",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn syncs_commands_and_sent_dead_letters_go_when_their_time_has_come() {
-    let stage = Stage::new().await;
+    let test = TestWorker::start().await;
     for statement in [
         "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
          select gen_random_uuid(), c.space_id, c.id, status, 'schedule', now() - days * interval '1 day'
@@ -303,32 +289,32 @@ async fn syncs_commands_and_sent_dead_letters_go_when_their_time_has_come() {
          select gen_random_uuid(), 't', 0, n, '{}', 'e', now() - interval '200 days', now() - days * interval '1 day'
          from unnest(array[1, 31, null]) with ordinality letters(days, n)",
     ] {
-        sqlx::raw_sql(statement).execute(&stage.pool).await.unwrap();
+        test.execute(statement).await;
     }
-    keep(&stage.pool, &[]).await;
+    keep(&test.pool, &[]).await;
     // The latest that ended stays, and so does one that waits.
     let syncs = "select string_agg(status, ' ' order by requested_at) from syncs";
-    let syncs: String = sqlx::query_scalar(syncs).fetch_one(&stage.pool).await.unwrap();
+    let syncs: String = sqlx::query_scalar(syncs).fetch_one(&test.pool).await.unwrap();
     assert_eq!(syncs, "queued succeeded");
     let keys = "select string_agg(idempotency_key, ' ' order by created_at desc) from triggers";
-    let keys: String = sqlx::query_scalar(keys).fetch_one(&stage.pool).await.unwrap();
+    let keys: String = sqlx::query_scalar(keys).fetch_one(&test.pool).await.unwrap();
     assert_eq!(keys, "1 29");
-    assert_eq!(stage.number("select count(*) from dead_letters").await, 2);
+    assert_eq!(test.number("select count(*) from dead_letters").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_run_keep_to_what_they_were_told_last() {
-    let stage = Stage::new().await;
-    sqlx::query("update connectors set is_active = false").execute(&stage.pool).await.unwrap();
-    History::of(&stage).project(&stage).await;
+    let test = TestWorker::start().await;
+    test.execute("update connectors set is_active = false").await;
+    History::of(&test).project(&test).await;
     {
-        let _first = Worker::start_with(&stage, &["--keep-runs", "250"]);
-        stage.until("select count(*) = 8 from runs").await;
+        let _first = WorkerProcess::start(&test.settings, &["--keep-runs", "250"]).await;
+        test.wait_for("select count(*) = 8 from runs").await;
     }
-    let _second = Worker::start_with(&stage, &["--keep-runs", "30"]);
-    let _third = Worker::start_with(&stage, &["--keep-runs", "30"]);
-    stage.until("select count(*) = 6 from runs").await;
-    assert_eq!(names(&stage.pool).await, STAY);
+    let _second = WorkerProcess::start(&test.settings, &["--keep-runs", "30"]).await;
+    let _third = WorkerProcess::start(&test.settings, &["--keep-runs", "30"]).await;
+    test.wait_for("select count(*) = 6 from runs").await;
+    assert_eq!(names(&test.pool).await, STAY);
 }
 
 #[test]

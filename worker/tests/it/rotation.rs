@@ -1,79 +1,58 @@
-//! The sealing keys are exchanged under running workers, step by step as the operator's text says, and no sync fails
-//! for it.
+//! Sealing keys are rotated under running workers, step by step as `deploy/README.md` describes it, and no sync fails.
 
-use api::cli::Cli;
-use clap::Parser;
+use contract::ids::SyncId;
 use local::AirflowServer;
+use testkit::{FakeAirflow, ProgramSettings, WorkerProcess, sealing_keys};
 
-use crate::faults::empty_airflow;
-use crate::stage::{SEALING_KEY, Stage};
-use crate::worker_process::Worker;
+use crate::test_worker::TestWorker;
 
-const NEW_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
-
-/// Asks for a sync and waits until the worker that runs has made it.
-async fn assert_syncs(stage: &Stage) {
-    let sync = stage.ask(false, false).await;
-    let ended = async {
-        loop {
-            let (status, error): (String, Option<String>) =
-                sqlx::query_as("select status, error from syncs where id = $1")
-                    .bind(sync)
-                    .fetch_one(&stage.pool)
-                    .await
-                    .unwrap();
-            match status.as_str() {
-                "succeeded" => return,
-                "failed" => panic!("{error:?}"),
-                _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-            }
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), ended).await.expect("the sync ends");
+/// Enqueues a sync and waits until a running worker has finished it.
+async fn assert_syncs(test: &TestWorker) {
+    let sync = test.enqueue_sync(false, false).await;
+    test.wait_for(&format!("select finished_at is not null from syncs where id = '{sync}'")).await;
+    assert_eq!(error_of(test, sync).await, None);
 }
 
-async fn reseal(stage: &Stage, keys: &str) {
-    let arguments = [
-        "orchestration-api",
-        "credentials",
-        "--database-url",
-        stage.owner_url(),
-        "reseal",
-        "--sealing-keys",
-        keys,
-    ];
-    api::run(Cli::parse_from(arguments)).await.unwrap();
+async fn error_of(test: &TestWorker, sync: SyncId) -> Option<String> {
+    let error = sqlx::query_scalar("select error from syncs where id = $1").bind(sync);
+    error.fetch_one(&test.pool).await.unwrap()
+}
+
+/// Starts a worker with these sealing keys.
+async fn start_worker(test: &TestWorker, letters: &str) -> WorkerProcess {
+    let settings = ProgramSettings { sealing_keys: sealing_keys(letters), ..test.settings.clone() };
+    WorkerProcess::start(&settings, &[]).await
+}
+
+async fn reseal(test: &TestWorker, letters: &str) {
+    let settings = ProgramSettings { sealing_keys: sealing_keys(letters), ..test.owner_settings() };
+    testkit::stdout_of(settings.api(&["credentials", "reseal"]).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sealing_keys_are_exchanged_under_running_workers_without_a_failed_sync() {
-    let stage = Stage::empty().await;
-    stage.connect(&AirflowServer::at(empty_airflow().await, "svc".to_owned(), "right".to_owned())).await;
-    let [old_first, new_first] = [format!("{SEALING_KEY},{NEW_KEY}"), format!("{NEW_KEY},{SEALING_KEY}")];
-    let old = Worker::start(&stage);
-    assert_syncs(&stage).await;
+async fn sealing_keys_are_rotated_under_running_workers_without_a_failed_sync() {
+    let test = TestWorker::idle().await;
+    let fake = FakeAirflow::start(0).await;
+    test.connect(&AirflowServer::at(fake.url, "svc".to_owned(), "right".to_owned())).await;
+    let old = start_worker(&test, "a").await;
+    assert_syncs(&test).await;
     // Each step starts the next worker before it stops the one before.
-    let knows = Worker::with_sealing_keys(&stage, &old_first);
+    let opens_both = start_worker(&test, "ab").await;
     drop(old);
-    assert_syncs(&stage).await;
-    let seals = Worker::with_sealing_keys(&stage, &new_first);
-    drop(knows);
-    assert_syncs(&stage).await;
-    reseal(&stage, &new_first).await;
-    assert_syncs(&stage).await;
-    let new = Worker::with_sealing_keys(&stage, NEW_KEY);
-    drop(seals);
-    assert_syncs(&stage).await;
+    assert_syncs(&test).await;
+    let seals_with_new = start_worker(&test, "ba").await;
+    drop(opens_both);
+    assert_syncs(&test).await;
+    reseal(&test, "ba").await;
+    assert_syncs(&test).await;
+    let new = start_worker(&test, "b").await;
+    drop(seals_with_new);
+    assert_syncs(&test).await;
     drop(new);
-    assert_eq!(stage.number("select count(*) from syncs where status = 'failed'").await, 0);
-    // And the old key is good for nothing any more.
-    let _old = Worker::start(&stage);
-    let failed = stage.ask(false, false).await;
-    stage.until("select count(*) = 1 from syncs where status = 'failed'").await;
-    let reason: String = sqlx::query_scalar("select error from syncs where id = $1")
-        .bind(failed)
-        .fetch_one(&stage.pool)
-        .await
-        .unwrap();
-    assert!(reason.contains("open with none of the sealing keys"), "{reason}");
+    // The old key opens nothing any more.
+    let _old = start_worker(&test, "a").await;
+    let failed = test.enqueue_sync(false, false).await;
+    test.wait_for("select count(*) = 1 from syncs where status = 'failed'").await;
+    let error = error_of(&test, failed).await.unwrap();
+    assert!(error.contains("open with none of the sealing keys"), "{error}");
 }

@@ -4,17 +4,17 @@ use contract::events::{Record, SyncRequested, Topic};
 use contract::state::RunState;
 use contract::trace::{TRACEPARENT, TraceContext};
 use platform::trace;
+use testkit::FakeProvider;
 use tokio::sync::watch;
 use uuid::Uuid;
 use worker::sync::sync_connector;
 
-use crate::stage::Stage;
-use crate::world::World;
+use crate::test_worker::TestWorker;
 
-fn request(stage: &Stage) -> SyncRequested {
+fn request(test: &TestWorker) -> SyncRequested {
     SyncRequested {
         id: Uuid::now_v7().into(),
-        connector_id: stage.connector,
+        connector_id: test.connector,
         full: false,
         accept_mass_deletion: false,
         space: "test".to_owned(),
@@ -24,26 +24,26 @@ fn request(stage: &Stage) -> SyncRequested {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_leads_from_a_request_on_the_topic_to_what_its_sync_publishes() {
-    let stage = Stage::new().await;
-    stage.parts.start_requests();
+    let test = TestWorker::start().await;
+    test.parts.start_requests();
     let trace = TraceContext::child(None);
-    let request = request(&stage);
-    stage.producer().send(&[Record::of(&request).unwrap().with_traceparent(Some(trace))]).await.unwrap();
-    stage.until("select count(*) = 1 from syncs where accepted_at is not null").await;
+    let request = request(&test);
+    test.producer().send(&[Record::of(&request).unwrap().with_traceparent(Some(trace))]).await.unwrap();
+    test.wait_for("select count(*) = 1 from syncs where accepted_at is not null").await;
 
-    let job = stage.take().await;
+    let job = test.claim().await;
     let step = TraceContext::child(job.trace);
     assert_eq!(step.trace_id(), trace.trace_id());
-    let world = World::default();
-    world.pipelines.lock().unwrap().push(stage.pipeline("sales", 0));
-    world.runs.lock().unwrap().push(stage.run("sales", "r1", 0, RunState::Success));
+    let provider = FakeProvider::default();
+    provider.pipelines.lock().unwrap().push(test.pipeline("sales", 0));
+    provider.runs.lock().unwrap().push(test.run("sales", "r1", 0, RunState::Success));
     let progress = watch::Sender::default();
-    let sync = sync_connector(&stage.pool, stage.producer(), &job, &world, &progress);
+    let sync = sync_connector(&test.pool, test.producer(), &job, &provider, &progress);
     trace::scope(Some(step), sync).await.unwrap();
 
-    let run = stage.run("sales", "r1", 0, RunState::Success).id.to_string();
+    let run = test.run("sales", "r1", 0, RunState::Success).id.to_string();
     for (topic, key) in [(Topic::Runs, run), (Topic::Syncs, request.id.to_string())] {
-        let events = stage.events(topic, &key);
+        let events = test.events(topic, &key);
         assert!(!events.is_empty(), "{topic}");
         for (headers, _) in events {
             assert_eq!(
@@ -57,12 +57,12 @@ async fn a_trace_leads_from_a_request_on_the_topic_to_what_its_sync_publishes() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_a_trace_or_with_nonsense_for_one_begins_its_own() {
-    let stage = Stage::new().await;
-    stage.parts.start_requests();
-    let mut nonsense = Record::of(&request(&stage)).unwrap();
+    let test = TestWorker::start().await;
+    test.parts.start_requests();
+    let mut nonsense = Record::of(&request(&test)).unwrap();
     nonsense.headers.push((TRACEPARENT.to_owned(), "00-once upon a time-01".to_owned()));
-    stage.producer().send(&[Record::of(&request(&stage)).unwrap(), nonsense]).await.unwrap();
-    stage.until("select count(distinct traceparent) = 2 from syncs").await;
-    assert_eq!(stage.number("select count(*) from dead_letters").await, 0);
-    assert!(stage.take().await.trace.is_some());
+    test.producer().send(&[Record::of(&request(&test)).unwrap(), nonsense]).await.unwrap();
+    test.wait_for("select count(distinct traceparent) = 2 from syncs").await;
+    assert_eq!(test.number("select count(*) from dead_letters").await, 0);
+    assert!(test.claim().await.trace.is_some());
 }

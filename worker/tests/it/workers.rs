@@ -3,19 +3,18 @@
 use std::time::Duration;
 
 use serde_json::json;
+use testkit::{FakeAirflow, WorkerProcess};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::light_airflow::LightAirflow;
-use crate::stage::Stage;
-use crate::worker_process::Worker;
+use crate::test_worker::TestWorker;
 
 const CONNECTORS: i32 = 1_000;
 /// However slow the machine is.
 const LONG: Duration = Duration::from_secs(600);
 
 /// Makes connectors, each with a server of its own below this address and no tick to come by itself.
-async fn make_connectors(stage: &Stage, url: &str, many: i32) {
+async fn make_connectors(test: &TestWorker, url: &str, many: i32) {
     sqlx::query(
         "with made as (
              insert into connectors (id, space_id, name, connector_type, config, credentials_public)
@@ -27,15 +26,14 @@ async fn make_connectors(stage: &Stage, url: &str, many: i32) {
     .bind(json!({"schedule": "0 0 0 1 1 *", "history_days": 1}))
     .bind(url)
     .bind(many)
-    .execute(&stage.pool)
+    .execute(&test.pool)
     .await
     .unwrap();
 }
 
 /// Notes every step back of an epoch or a cursor.
-async fn watch_steps_back(stage: &Stage) {
-    sqlx::raw_sql(
-        "create table steps_back (connector_id uuid);
+async fn watch_steps_back(test: &TestWorker) {
+    test.execute("create table steps_back (connector_id uuid);
          create function note_step_back() returns trigger language plpgsql as $$
          begin
              if new.lease_epoch < old.lease_epoch or new.cursor_at < old.cursor_at then
@@ -43,21 +41,17 @@ async fn watch_steps_back(stage: &Stage) {
              end if;
              return new;
          end $$;
-         create trigger steps_back before update on connector_state for each row execute function note_step_back()",
-    )
-    .execute(&stage.pool)
-    .await
-    .unwrap();
+         create trigger steps_back before update on connector_state for each row execute function note_step_back()").await;
 }
 
 /// A slow machine fails no test: what this says is for the benchmark to judge.
-async fn tell_lateness(stage: &Stage) {
+async fn tell_lateness(test: &TestWorker) {
     let (claimed, begun): (f64, f64) = sqlx::query_as(
         "select percentile_cont(0.99) within group (order by extract(epoch from requested_at - tick_at)),
              percentile_cont(0.99) within group (order by extract(epoch from started_at - tick_at))
          from syncs where tick_at is not null",
     )
-    .fetch_one(&stage.pool)
+    .fetch_one(&test.pool)
     .await
     .unwrap();
     println!("99 of 100 ticks were taken within {claimed:.2} s, and their syncs began within {begun:.2} s");
@@ -65,31 +59,32 @@ async fn tell_lateness(stage: &Stage) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_workers_take_every_tick_of_a_thousand_connectors_once() {
-    let stage = Stage::empty().await;
-    let light = LightAirflow::start(0).await;
-    make_connectors(&stage, &light.url, CONNECTORS).await;
-    watch_steps_back(&stage).await;
-    let _workers = [Worker::start(&stage), Worker::start(&stage), Worker::start(&stage)];
+    let test = TestWorker::idle().await;
+    let light = FakeAirflow::start(0).await;
+    make_connectors(&test, &light.url, CONNECTORS).await;
+    watch_steps_back(&test).await;
+    let _workers = [
+        WorkerProcess::start(&test.settings, &[]).await,
+        WorkerProcess::start(&test.settings, &[]).await,
+        WorkerProcess::start(&test.settings, &[]).await,
+    ];
     for round in 1..=2 {
-        sqlx::query(
+        test.execute(
             "update connector_state set next_due_at = date_trunc('second', now()) + interval '2 seconds'
              from connectors c where c.id = connector_id and c.name like 'light %'",
         )
-        .execute(&stage.pool)
-        .await
-        .unwrap();
+        .await;
         let all_due =
             "select count(*) = 0 from connector_state where next_due_at < now() + interval '1 hour'";
-        stage.until_within(LONG, all_due).await;
-        stage
-            .until_within(LONG, "select count(*) = 0 from syncs where status in ('queued', 'running')")
+        test.wait_for_within(LONG, all_due).await;
+        test.wait_for_within(LONG, "select count(*) = 0 from syncs where status in ('queued', 'running')")
             .await;
         let made: Vec<(String, i64, i64)> = sqlx::query_as(
             "select substring(name from 7), count(*), sum(attempts)
              from syncs s join connectors c on c.id = connector_id
              where s.trigger = 'schedule' group by name",
         )
-        .fetch_all(&stage.pool)
+        .fetch_all(&test.pool)
         .await
         .unwrap();
         assert_eq!(made.len(), CONNECTORS as usize, "no tick is lost");
@@ -99,40 +94,34 @@ async fn three_workers_take_every_tick_of_a_thousand_connectors_once() {
             assert!(polls.get(&server).is_none_or(|polls| *polls as i64 <= begun), "nor polled twice");
         }
     }
-    tell_lateness(&stage).await;
-    assert_eq!(stage.number("select sum(missed_ticks)::bigint from connector_state").await, 0);
-    assert_eq!(stage.number("select count(*) from steps_back").await, 0);
+    tell_lateness(&test).await;
+    assert_eq!(test.number("select sum(missed_ticks)::bigint from connector_state").await, 0);
+    assert_eq!(test.number("select count(*) from steps_back").await, 0);
     let takers = "select count(distinct lease_owner) from connector_state where lease_owner is not null";
-    assert!(stage.number(takers).await > 1, "they share the work");
+    assert!(test.number(takers).await > 1, "they share the work");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poll_every_two_seconds_loses_no_tick_uncounted() {
-    let stage = Stage::empty().await;
-    let light = LightAirflow::start(1).await;
-    make_connectors(&stage, &light.url, 5).await;
-    sqlx::query(
-        "update connectors set config = config || '{\"schedule\": \"*/2 * * * * *\"}' where name like 'light %'",
-    )
-    .execute(&stage.pool)
-    .await
-    .unwrap();
-    let _workers = [Worker::start(&stage), Worker::start(&stage)];
-    sqlx::query(
+    let test = TestWorker::idle().await;
+    let light = FakeAirflow::start(1).await;
+    make_connectors(&test, &light.url, 5).await;
+    test.execute("update connectors set config = config || '{\"schedule\": \"*/2 * * * * *\"}' where name like 'light %'").await;
+    let _workers =
+        [WorkerProcess::start(&test.settings, &[]).await, WorkerProcess::start(&test.settings, &[]).await];
+    test.execute(
         "update connector_state set next_due_at = to_timestamp(ceil(extract(epoch from now()) / 2) * 2)
          from connectors c where c.id = connector_id and c.name like 'light %'",
     )
-    .execute(&stage.pool)
-    .await
-    .unwrap();
-    stage.until("select count(*) = 5 from (select from syncs where status = 'succeeded' group by connector_id having count(*) >= 4) often").await;
+    .await;
+    test.wait_for("select count(*) = 5 from (select from syncs where status = 'succeeded' group by connector_id having count(*) >= 4) often").await;
     let ticks: Vec<(i64, i64, f64)> = sqlx::query_as(
         "select made, missed_ticks, (extract(epoch from next_due_at - first) / 2)::float8
          from connector_state state join lateral (
              select count(*) as made, min(tick_at) as first from syncs s
              where s.connector_id = state.connector_id) ticks on made > 0",
     )
-    .fetch_all(&stage.pool)
+    .fetch_all(&test.pool)
     .await
     .unwrap();
     assert_eq!(ticks.len(), 5);
@@ -160,25 +149,25 @@ async fn mute() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_sources_that_hang_than_there_are_places_keep_nobody_waiting() {
-    let stage = Stage::empty().await;
-    let light = LightAirflow::start(1).await;
-    make_connectors(&stage, &mute().await, 8).await;
-    let _worker = Worker::start_with(&stage, &["--syncs-at-once", "2"]);
+    let test = TestWorker::idle().await;
+    let light = FakeAirflow::start(1).await;
+    make_connectors(&test, &mute().await, 8).await;
+    let _worker = WorkerProcess::start(&test.settings, &["--syncs-at-once", "2"]).await;
     let hang = "update connector_state set next_due_at = now(), retry_at = null
                 from connectors c where c.id = connector_id and c.config->>'schedule' like '0 0%'";
     let all_hang = async {
         // Each gives up after half a minute, so that on a slow machine they may not hang at once the first time.
-        while stage.number("select count(*) from syncs where status = 'running'").await < 8 {
-            sqlx::query(hang).execute(&stage.pool).await.unwrap();
+        while test.number("select count(*) from syncs where status = 'running'").await < 8 {
+            test.execute(hang).await;
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(120), all_hang).await.expect("all of them hang at once");
-    stage.point_to(&format!("{}/healthy", light.url)).await;
-    let asked: Uuid = stage.ask(false, false).await;
+    test.set_base_url(&format!("{}/healthy", light.url)).await;
+    let asked = test.enqueue_sync(false, false).await;
     let served = async {
         let status = "select status from syncs where id = $1";
-        while sqlx::query_scalar::<_, String>(status).bind(asked).fetch_one(&stage.pool).await.unwrap()
+        while sqlx::query_scalar::<_, String>(status).bind(asked).fetch_one(&test.pool).await.unwrap()
             != "succeeded"
         {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -189,23 +178,20 @@ async fn more_sources_that_hang_than_there_are_places_keep_nobody_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_poll_of_five_hundred_pipelines_asks_nine_times_and_leaves_everything_as_it_is() {
-    let stage = Stage::new().await;
-    let light = LightAirflow::start(500).await;
-    stage.point_to(&format!("{}/large", light.url)).await;
-    sqlx::query("update connectors set config = config || '{\"max_requests_per_second\": 1000}'")
-        .execute(&stage.pool)
-        .await
-        .unwrap();
-    let first = stage.run_sync(false).await.unwrap();
+    let test = TestWorker::start().await;
+    let light = FakeAirflow::start(500).await;
+    test.set_base_url(&format!("{}/large", light.url)).await;
+    test.execute("update connectors set config = config || '{\"max_requests_per_second\": 1000}'").await;
+    let first = test.run_sync(false).await.unwrap();
     assert_eq!(first.report.events_published, 500 + 500 + 500);
     let written = "select max(xmin::text::bigint) from (
         select xmin from pipelines union all select xmin from runs union all select xmin from task_runs) rows";
-    let (published, last_write) = (stage.published(), stage.number(written).await);
+    let (published, last_write) = (test.published_records(), test.number(written).await);
     for _ in 0..2 {
-        let idle = stage.run_sync(false).await.unwrap();
+        let idle = test.run_sync(false).await.unwrap();
         assert!(idle.report.requests <= 9, "{:?}", idle.report);
         assert_eq!((idle.report.pipelines_seen, idle.report.events_published), (500, 0));
     }
-    assert_eq!(stage.published(), published);
-    assert_eq!(stage.number(written).await, last_write, "no row is rewritten");
+    assert_eq!(test.published_records(), published);
+    assert_eq!(test.number(written).await, last_write, "no row is rewritten");
 }

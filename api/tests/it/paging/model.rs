@@ -11,7 +11,8 @@ use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::world::{World, hours_ago};
+use crate::app::TestApi;
+use crate::seed::hours_ago;
 
 const STATUSES: [&str; 4] = ["success", "failed", "running", "queued"];
 const RUN_TYPES: [&str; 3] = ["scheduled", "manual", "backfill"];
@@ -132,20 +133,19 @@ pub fn asked() -> impl Strategy<Value = Asked> {
 }
 
 /// Puts these pipelines in the place of all that were there.
-pub async fn store(world: &World, pipelines: &[Pipeline]) {
+pub async fn store(test: &TestApi, pipelines: &[Pipeline]) {
     // The tables first, in the order of the writer: rows alone would be met in any order, and block each other.
-    world
-        .sql(
-            "lock table runs, pipelines in exclusive mode;
+    test.sql(
+        "lock table runs, pipelines in exclusive mode;
              delete from runs; delete from pipeline_governance; delete from pipelines",
-        )
-        .await;
+    )
+    .await;
     let rows = pipelines.iter().map(|pipeline| {
         json!({"id": pipeline.id, "name": pipeline.name, "owners": pipeline.owners, "criticality": pipeline.criticality,
                "is_paused": pipeline.is_paused})
     });
     execute(
-        world,
+        test,
         r#"insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset,
                observed_at, first_seen_at, name, owners, tags, is_paused, is_active, provider_metadata, tasks)
            select p.id, c.space_id, c.id, 'airflow', p.id, 1, '', 0, now(), now(), p.name, p.owners, '{}', p.is_paused,
@@ -156,7 +156,7 @@ pub async fn store(world: &World, pipelines: &[Pipeline]) {
     )
     .await;
     execute(
-        world,
+        test,
         "insert into pipeline_governance (pipeline_id, space_id, criticality)
          select p.id, s.id, p.criticality from jsonb_to_recordset($1) as p(id uuid, criticality text)
          join spaces s on s.slug = 'finance' where p.criticality is not null",
@@ -165,7 +165,7 @@ pub async fn store(world: &World, pipelines: &[Pipeline]) {
     .await;
     let runs = pipelines.iter().flat_map(|pipeline| pipeline.runs.iter().map(|run| run.row(pipeline.id)));
     execute(
-        world,
+        test,
         "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
              log_offset, observed_at, deleted_at, status, run_type, run_after, started_at, ended_at, duration_seconds, conf)
          select r.id, p.space_id, p.connector_id, p.id, 'airflow', r.id, 1, '', 0, now(),
@@ -178,8 +178,8 @@ pub async fn store(world: &World, pipelines: &[Pipeline]) {
     .await;
 }
 
-async fn execute(world: &World, statement: &'static str, rows: Value) {
-    sqlx::query(statement).bind(rows).execute(&world.db).await.unwrap();
+async fn execute(test: &TestApi, statement: &'static str, rows: Value) {
+    sqlx::query(statement).bind(rows).execute(&test.db).await.unwrap();
 }
 
 impl Run {

@@ -1,8 +1,8 @@
-//! A stage beside an Airflow of one release that nobody else uses, with the scenarios' DAGs in it.
+//! A test beside an Airflow of one release that nobody else uses, with the scenarios' DAGs in it.
 
 use std::time::{Duration, Instant};
 
-use local::{AirflowApi, AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, LocalService};
+use local::{AirflowServer, AirflowApi, AirflowRole, AirflowSetup, AirflowVersion, LocalService};
 use provider::ProviderError;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use sqlx::postgres::PgPoolOptions;
 use worker::sync::SyncError;
 
 use crate::mirror::{assert_mirrors, differences};
-use crate::stage::Stage;
+use crate::test_worker::TestWorker;
 
 /// How long one wave may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -33,7 +33,7 @@ const COUNT: i64 = 14;
 pub struct Scene {
     pub airflow: AirflowServer,
     pub setup: AirflowSetup,
-    pub stage: Stage,
+    pub test: TestWorker,
     /// Airflow's own database: it tells what goes on there without burdening its API.
     pub metadata: PgPool,
     began: Instant,
@@ -49,8 +49,8 @@ impl Scene {
         let airflow = local::airflow_instance(&setup).await.unwrap();
         let metadata = airflow.database_url.as_deref().unwrap();
         let metadata = PgPoolOptions::new().max_connections(4).connect(metadata).await.unwrap();
-        let stage = Scene::stage(&airflow).await;
-        let scene = Scene { airflow, setup, stage, metadata, began };
+        let test = Scene::test(&airflow).await;
+        let scene = Scene { airflow, setup, test, metadata, began };
         for (name, text) in DAGS {
             scene.write_dag(name, text);
         }
@@ -58,15 +58,12 @@ impl Scene {
         scene
     }
 
-    /// A stage with a connector that looks back over all that the scenarios make.
-    async fn stage(airflow: &AirflowServer) -> Stage {
-        let stage = Stage::new().await;
-        stage.connect(airflow).await;
-        sqlx::query("update connectors set config = config || '{\"history_days\": 3650}'")
-            .execute(&stage.pool)
-            .await
-            .unwrap();
-        stage
+    /// A test with a connector that looks back over all that the scenarios make.
+    async fn test(airflow: &AirflowServer) -> TestWorker {
+        let test = TestWorker::start().await;
+        test.connect(airflow).await;
+        test.execute("update connectors set config = config || '{\"history_days\": 3650}'").await;
+        test
     }
 
     pub async fn close(&self) {
@@ -143,11 +140,11 @@ impl Scene {
     }
 
     pub async fn poll(&self) {
-        sync(&self.stage, false).await;
+        sync(&self.test, false).await;
     }
 
     pub async fn reconcile(&self) {
-        sync(&self.stage, true).await;
+        sync(&self.test, true).await;
     }
 
     /// Polls while anything goes on in Airflow, and once more when nothing does.
@@ -200,7 +197,7 @@ impl Scene {
     pub async fn assert_mirrored(&self, when: &str) {
         for _ in 0..5 {
             let before = self.state_of_airflow().await;
-            let found = differences(&self.stage, &self.airflow).await;
+            let found = differences(&self.test, &self.airflow).await;
             if found.is_empty() {
                 return;
             }
@@ -213,23 +210,23 @@ impl Scene {
 
     /// A read model that starts now is as good as one that followed everything.
     pub async fn assert_first_sync_mirrors(&self) {
-        let stage = Scene::stage(&self.airflow).await;
-        sync(&stage, false).await;
-        assert_mirrors(&stage, &self.airflow).await;
+        let test = Scene::test(&self.airflow).await;
+        sync(&test, false).await;
+        assert_mirrors(&test, &self.airflow).await;
     }
 
     /// Asserts that the read model counts so many rows.
     pub async fn assert_count(&self, count: i64, what: &'static str) {
-        let found = self.stage.number(what).await;
+        let found = self.test.number(what).await;
         assert_eq!(found, count, "{:?}: {what}", self.setup.version);
     }
 }
 
 /// One sync; again when Airflow, on a machine where much else goes on, took longer than a sync waits.
-async fn sync(stage: &Stage, full: bool) {
+async fn sync(test: &TestWorker, full: bool) {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
-        match stage.run_sync(full).await {
+        match test.run_sync(full).await {
             Ok(_) => return,
             Err(SyncError::Provider(ProviderError::Unreachable { reason, .. })) => eprintln!("{reason}"),
             Err(other) => panic!("{other}"),

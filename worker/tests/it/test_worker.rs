@@ -1,4 +1,4 @@
-//! A stage for one test: a database, topics, a connector, and a worker's parts on them.
+//! One worker under test: a database, topics and a connector of its own, and the worker's parts, run in this process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,50 +8,53 @@ use clap::Parser;
 use contract::events::{
     Event, Observation, PipelineObserved, Record, RunObserved, Source, TaskRunObserved, Topic,
 };
-use contract::ids::ConnectorId;
+use contract::ids::{ConnectorId, SyncId};
 use contract::state::{RunState, TaskState};
 use platform::kafka::{KafkaConfig, Producer};
 use provider::connector::Credentials;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{Message, TopicPartitionList};
-use secrecy::ExposeSecret;
 use sqlx::PgPool;
+use testkit::{FakeProvider, NewSync, ProgramSettings, sealing_keys};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::config::{Cli, Command, RunArgs};
+use worker::config::{Cli, Command, Settings};
 use worker::process::Parts;
 use worker::sync::jobs::Job;
 use worker::sync::{SyncError, Synced, jobs, sync_connector};
 
-use crate::made_events;
-use crate::test_topics::test_prefix;
-use crate::world::World;
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-pub const SEALING_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-const PATIENCE: Duration = Duration::from_secs(120);
-
-pub struct Stage {
-    /// The worker's, with the worker's role.
-    pub args: RunArgs,
-    /// The owner's, who sets up and looks on.
+pub struct TestWorker {
+    /// What a worker's process is started with; the database URL has the worker's role.
+    pub settings: ProgramSettings,
+    /// Connections with the owner's role, to set up and to look at rows.
     pub pool: PgPool,
     owner_url: String,
     pub connector: ConnectorId,
     pub parts: Parts,
 }
 
-impl Stage {
-    /// A stage with nobody on it: topics exist, nothing is consumed.
-    pub async fn empty() -> Self {
+impl TestWorker {
+    /// A worker whose topics exist, and which consumes nothing yet.
+    pub async fn idle() -> Self {
         let database = local::test_database().await.unwrap();
         let kafka = local::kafka().await.unwrap();
         Self::on(database.url, &database.worker_url, database.pool, &kafka).await
     }
 
-    /// A stage on a PostgreSQL of its own, to be killed or measured, and on the Kafka given.
-    pub async fn apart(postgres: &str, kafka: &str) -> Self {
+    /// A worker that projects events and relays the outbox.
+    pub async fn start() -> Self {
+        let test = Self::idle().await;
+        test.parts.start_projecting();
+        test.parts.start_relay();
+        test
+    }
+
+    /// An idle worker on a PostgreSQL server of its own, to be killed or measured, and on this Kafka.
+    pub async fn isolated(postgres: &str, kafka: &str) -> Self {
         let admin = local::postgres_instance(postgres).await.unwrap();
         let database = format!("test_{}", Uuid::new_v4().simple());
         let url = local::ensure_database(&admin, &database).await.unwrap();
@@ -61,12 +64,17 @@ impl Stage {
     }
 
     async fn on(owner_url: String, worker_url: &str, pool: PgPool, kafka: &str) -> Self {
-        let prefix = test_prefix(kafka).await;
-        let args = run_args(worker_url, kafka, &prefix);
-        let connector = make_connector(&pool).await;
-        let parts = Parts::open(&args.settings, CancellationToken::new()).unwrap();
+        let settings = ProgramSettings {
+            database_url: worker_url.to_owned(),
+            kafka: testkit::test_topics(kafka).await,
+            sealing_keys: sealing_keys("a"),
+        };
+        testkit::create_space(&pool, "test").await;
+        let config = serde_json::json!({"base_url": "http://127.0.0.1:1/", "schedule": "* * * * * *"});
+        let connector = testkit::create_connector(&pool, "test", "airflow", config).await;
+        let parts = Parts::open(&parse(&settings), CancellationToken::new()).unwrap();
         parts.await_topics().await.unwrap();
-        Self { args, pool, owner_url, connector, parts }
+        Self { settings, pool, owner_url, connector, parts }
     }
 
     /// Points the connector at a real Airflow.
@@ -75,20 +83,13 @@ impl Stage {
             username: airflow.username.clone(),
             password: airflow.password.clone().into(),
         };
-        let place = provider::connector::credentials_aad(self.connector);
-        let sealed =
-            self.parts.runner.keyring.seal(&place, &serde_json::to_vec(&credentials).unwrap()).unwrap();
-        sqlx::query("update connectors set credentials_sealed = $2 where id = $1")
-            .bind(self.connector)
-            .bind(sealed)
-            .execute(&self.pool)
-            .await
-            .unwrap();
-        self.point_to(&airflow.url).await;
+        let keyring = &self.parts.runner.keyring;
+        testkit::store_credentials(&self.pool, self.connector, keyring, &credentials).await;
+        self.set_base_url(&airflow.url).await;
     }
 
     /// Gives the connector another address.
-    pub async fn point_to(&self, url: &str) {
+    pub async fn set_base_url(&self, url: &str) {
         sqlx::query(
             "update connectors set config = config || jsonb_build_object('base_url', $2) where id = $1",
         )
@@ -99,24 +100,9 @@ impl Stage {
         .unwrap();
     }
 
-    /// Asks for a sync and runs it, as the worker would.
-    pub async fn run_sync(&self, full: bool) -> Result<Synced, SyncError> {
-        self.ask(full, false).await;
-        let progress = watch::Sender::default();
-        self.parts.runner.run_next(Some(self.connector), &progress).await.unwrap().unwrap()
-    }
-
-    /// A stage where events are projected and the outbox is relayed.
-    pub async fn new() -> Self {
-        let stage = Self::empty().await;
-        stage.parts.start_projecting();
-        stage.parts.start_relay();
-        stage
-    }
-
-    /// Another worker's parts on the same stage, projecting.
-    pub fn parts_again(&self) -> Parts {
-        let parts = Parts::open(&self.args.settings, CancellationToken::new()).unwrap();
+    /// The parts of another worker with the same settings, projecting.
+    pub fn start_another(&self) -> Parts {
+        let parts = Parts::open(&parse(&self.settings), CancellationToken::new()).unwrap();
         parts.start_projecting();
         parts
     }
@@ -126,7 +112,7 @@ impl Stage {
     }
 
     pub fn kafka(&self) -> &KafkaConfig {
-        &self.args.settings.kafka
+        &self.settings.kafka
     }
 
     pub async fn send<E: Event>(&self, events: &[E]) {
@@ -134,47 +120,43 @@ impl Stage {
         self.producer().send(&records).await.unwrap();
     }
 
-    /// Asks for a sync and leases it, as a runner would.
-    pub async fn lease(&self, full: bool) -> Job {
-        self.ask(full, false).await;
-        self.take().await
+    /// Inserts a manual sync that waits for a worker.
+    pub async fn enqueue_sync(&self, full: bool, accept_mass_deletion: bool) -> SyncId {
+        let sync = NewSync { full, accept_mass_deletion, ..NewSync::default() };
+        testkit::insert_sync(&self.pool, self.connector, sync).await
     }
 
-    /// Leases what waits, as a runner would.
-    pub async fn take(&self) -> Job {
+    /// Claims the connector's waiting syncs, as a runner does.
+    pub async fn claim(&self) -> Job {
         let runner = &self.parts.runner;
         let lease = jobs::lease(&runner.pool, "test", Some(self.connector)).await.unwrap().unwrap();
         let mut db = runner.pool.acquire().await.unwrap();
         jobs::take(&mut db, lease, &runner.keyring).await.unwrap().unwrap().job.unwrap()
     }
 
-    pub async fn ask(&self, full: bool, accept_mass_deletion: bool) -> Uuid {
-        sqlx::query_scalar(
-            r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
-                   requested_at, accepted_at)
-               select $1, space_id, id, 'queued', 'manual', $3, $4, now(), now() from connectors where id = $2
-               returning id"#,
-        )
-        .bind(Uuid::now_v7())
-        .bind(self.connector)
-        .bind(full)
-        .bind(accept_mass_deletion)
-        .fetch_one(&self.pool)
-        .await
-        .unwrap()
+    pub async fn enqueue_and_claim(&self, full: bool) -> Job {
+        self.enqueue_sync(full, false).await;
+        self.claim().await
     }
 
-    /// Runs one sync of a world to its end, the way a runner does.
-    pub async fn sync(&self, world: &World, full: bool) -> Result<Synced, SyncError> {
-        let job = self.lease(full).await;
-        self.sync_job(world, &job).await
+    /// Enqueues a sync and lets the runner execute it, with the connector's own provider.
+    pub async fn run_sync(&self, full: bool) -> Result<Synced, SyncError> {
+        self.enqueue_sync(full, false).await;
+        let progress = watch::Sender::default();
+        self.parts.runner.run_next(Some(self.connector), &progress).await.unwrap().unwrap()
     }
 
-    pub async fn sync_job(&self, world: &World, job: &Job) -> Result<Synced, SyncError> {
+    /// Enqueues a sync and executes it with a fake provider.
+    pub async fn sync(&self, provider: &FakeProvider, full: bool) -> Result<Synced, SyncError> {
+        let job = self.enqueue_and_claim(full).await;
+        self.sync_job(provider, &job).await
+    }
+
+    pub async fn sync_job(&self, provider: &FakeProvider, job: &Job) -> Result<Synced, SyncError> {
         let progress = watch::Sender::default();
         let lease = jobs::Lease { connector_id: job.connector_id, epoch: job.epoch };
         let pool = &self.parts.runner.pool;
-        let outcome = sync_connector(pool, self.producer(), job, world, &progress).await;
+        let outcome = sync_connector(pool, self.producer(), job, provider, &progress).await;
         let outcome = match outcome {
             Ok(synced) => jobs::succeed(pool, job, &synced).await.map(|()| synced),
             Err(error) => Err(error),
@@ -185,27 +167,51 @@ impl Stage {
         outcome
     }
 
-    /// Waits until a query answers true.
-    pub async fn until(&self, what: &'static str) {
-        self.until_within(PATIENCE, what).await;
+    /// Runs one of the worker's commands to its end; what it printed.
+    pub async fn run_command(&self, arguments: &[&str]) -> String {
+        testkit::stdout_of(self.settings.worker(arguments).await).await
     }
 
-    pub async fn until_within(&self, patience: Duration, what: &'static str) {
-        let wait = async {
-            // A server may be away just now: that is part of some tests.
-            while !sqlx::query_scalar::<_, bool>(what).fetch_one(&self.pool).await.unwrap_or(false) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(patience, wait).await.unwrap_or_else(|_| panic!("never true: {what}"));
+    /// The same as the owner of the schema.
+    pub async fn run_command_as_owner(&self, arguments: &[&str]) -> String {
+        testkit::stdout_of(self.owner_settings().worker(arguments).await).await
+    }
+
+    /// Runs a command that must fail, with the worker's role: what it printed to stderr.
+    pub async fn run_failing_command(&self, arguments: &[&str]) -> String {
+        stderr_of_failure(self.settings.worker(arguments).await).await
+    }
+
+    /// The same as the owner of the schema.
+    pub async fn run_failing_command_as_owner(&self, arguments: &[&str]) -> String {
+        stderr_of_failure(self.owner_settings().worker(arguments).await).await
+    }
+
+    /// The settings with the owner's role.
+    pub fn owner_settings(&self) -> ProgramSettings {
+        ProgramSettings { database_url: self.owner_url.clone(), ..self.settings.clone() }
+    }
+
+    /// Waits until a query returns true.
+    pub async fn wait_for(&self, query: &str) {
+        self.wait_for_within(TIMEOUT, query).await;
+    }
+
+    pub async fn wait_for_within(&self, timeout: Duration, query: &str) {
+        testkit::eventually_true(&self.pool, timeout, query).await;
     }
 
     /// A number from the database.
-    pub async fn number(&self, what: &'static str) -> i64 {
-        sqlx::query_scalar(what).fetch_one(&self.pool).await.unwrap()
+    pub async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// Every row of the read model, as text, in order: what must be the same after a replay.
+    /// Executes a statement as the owner.
+    pub async fn execute(&self, statement: &'static str) {
+        sqlx::raw_sql(statement).execute(&self.pool).await.unwrap();
+    }
+
+    /// Every row of the read model as text, in order. Offsets are left out, so that a replay gives the same text.
     pub async fn read_model(&self) -> Vec<String> {
         sqlx::query_scalar(
             "select row::text from (
@@ -219,17 +225,7 @@ impl Stage {
         .unwrap()
     }
 
-    /// The worker's way into the database.
-    pub fn database_url(&self) -> &str {
-        self.args.settings.database.database_url.expose_secret()
-    }
-
-    /// The owner's.
-    pub fn owner_url(&self) -> &str {
-        &self.owner_url
-    }
-
-    /// Every event of one entity on a topic, oldest first: headers and data.
+    /// Every event of one entity on a topic, oldest first: its headers and its data.
     pub fn events(&self, topic: Topic, key: &str) -> Vec<(BTreeMap<String, String>, serde_json::Value)> {
         let consumer: BaseConsumer = self.kafka().client().set("group.id", "reader").create().unwrap();
         let mut partitions = TopicPartitionList::new();
@@ -254,15 +250,15 @@ impl Stage {
         events
     }
 
-    /// How many records the state topics hold.
-    pub fn published(&self) -> i64 {
+    /// The number of records in the state topics.
+    pub fn published_records(&self) -> i64 {
         let consumer: BaseConsumer = self.kafka().client().create().unwrap();
         let ends = Topic::STATE.iter().flat_map(|topic| {
             let name = self.kafka().topic(*topic);
             (0..self.kafka().kafka_partitions).map(move |partition| (name.clone(), partition))
         });
         ends.map(|(topic, partition)| {
-            let (low, high) = consumer.fetch_watermarks(&topic, partition, PATIENCE).unwrap();
+            let (low, high) = consumer.fetch_watermarks(&topic, partition, TIMEOUT).unwrap();
             high - low
         })
         .sum()
@@ -277,7 +273,7 @@ impl Stage {
             schedule: Some("0 5 * * *".to_owned()),
             provider_metadata: serde_json::json!({"a": [1, 2.5, "x"], "b": null}),
             first_seen_at: chrono::DateTime::UNIX_EPOCH,
-            ..made_events::pipeline(&self.source(), name, seen(version))
+            ..testkit::events::pipeline(&self.source(), name, observation(version))
         }
     }
 
@@ -286,7 +282,7 @@ impl Stage {
             run_after: Some((chrono::Utc::now() - chrono::TimeDelta::minutes(5)).trunc_subsecs(6)),
             duration_seconds: status.is_finished().then_some(12.5),
             conf: serde_json::json!({"k": "v"}),
-            ..made_events::run(&self.source(), pipeline, name, status, seen(version))
+            ..testkit::events::run(&self.source(), pipeline, name, status, observation(version))
         }
     }
 
@@ -301,7 +297,7 @@ impl Stage {
         let now = Observation { version: 1, at: chrono::Utc::now() };
         TaskRunObserved {
             operator: Some("PythonOperator".to_owned()),
-            ..made_events::task_run(&self.source(), (pipeline, run, task, map_index), status, now)
+            ..testkit::events::task_run(&self.source(), (pipeline, run, task, map_index), status, now)
         }
     }
 
@@ -310,48 +306,42 @@ impl Stage {
     }
 }
 
-/// An observation as old as its version.
-fn seen(version: i64) -> Observation {
+/// An observation so many seconds after the epoch as its version says.
+fn observation(version: i64) -> Observation {
     Observation { version, at: chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(version) }
 }
 
-impl Drop for Stage {
+impl Drop for TestWorker {
     fn drop(&mut self) {
         self.parts.runner.stop.cancel();
     }
 }
 
-pub fn run_args(database: &str, kafka: &str, prefix: &str) -> RunArgs {
+async fn stderr_of_failure(command: std::process::Command) -> String {
+    let description = format!("{command:?}");
+    let output = testkit::output_of(command).await;
+    assert!(!output.status.success(), "{description}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The settings as the worker's command line parses them.
+fn parse(settings: &ProgramSettings) -> Settings {
+    let kafka = &settings.kafka;
     let cli = Cli::try_parse_from([
         "orchestration-worker",
         "run",
         "--database-url",
-        database,
+        &settings.database_url,
         "--kafka-bootstrap-servers",
-        kafka,
+        &kafka.kafka_bootstrap_servers,
         "--kafka-prefix",
-        prefix,
+        &kafka.kafka_prefix,
         "--kafka-partitions",
-        "2",
+        &kafka.kafka_partitions.to_string(),
         "--sealing-keys",
-        SEALING_KEY,
+        &settings.sealing_keys,
         "--allow-private-networks",
     ]);
-    let Command::Run(args) = cli.unwrap().command else { unreachable!("asked for `run`") };
-    args
-}
-
-async fn make_connector(pool: &PgPool) -> ConnectorId {
-    let config = serde_json::json!({"base_url": "http://127.0.0.1:1/", "schedule": "* * * * * *"});
-    sqlx::query_scalar(
-        "with space as (insert into spaces (id, slug, name) values (gen_random_uuid(), 'test', 'Test') returning id),
-              made as (insert into connectors (id, space_id, name, connector_type, config, credentials_public)
-                       select gen_random_uuid(), id, 'airflow', 'airflow', $1, $2 from space returning id)
-         insert into connector_state (connector_id) select id from made returning connector_id",
-    )
-    .bind(config)
-    .bind(Credentials::None.public())
-    .fetch_one(pool)
-    .await
-    .unwrap()
+    let Command::Run(args) = cli.unwrap().command else { unreachable!("the command is `run`") };
+    args.settings
 }

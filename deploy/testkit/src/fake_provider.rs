@@ -1,5 +1,4 @@
-//! A provider whose world a test can change, and that can fail at any request: for faults that a real one will not
-//! show on demand.
+//! A provider in memory: a test changes its content, and makes any request fail, which a real one does not on demand.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -14,111 +13,114 @@ use provider::{
 };
 use tokio::sync::watch;
 
-/// What the provider holds. `changed` are the runs and tasks that its list of changes names.
+/// The content of the provider, and which requests fail.
 #[derive(Default)]
-pub struct World {
+pub struct FakeProvider {
     pub pipelines: Mutex<Vec<PipelineObserved>>,
     pub runs: Mutex<Vec<RunObserved>>,
     pub task_runs: Mutex<Vec<TaskRunObserved>>,
+    /// Whether the lists of changes contain all runs and task runs, or none.
     pub changed: Mutex<bool>,
-    /// Whether the list of changed runs keeps silent about those whose tasks changed.
+    /// Whether the list of changed runs is empty even so, as where only their tasks changed.
     pub hides_runs: Mutex<bool>,
-    /// Whether the list of changed task runs is empty.
+    /// Whether the list of changed task runs is empty even so.
     pub hides_tasks: Mutex<bool>,
     /// The tasks of every pipeline.
     pub tasks: Mutex<Vec<&'static str>>,
-    /// The pipelines that the connector's user may not see any more.
-    pub withheld: Mutex<BTreeSet<String>>,
-    /// The pipelines whose history is answered with an error.
+    /// Pipelines that the connector's user has no permission to see any more.
+    pub forbidden: Mutex<BTreeSet<String>>,
+    /// Pipelines whose history fails with an error.
     pub unreadable: Mutex<BTreeSet<String>>,
-    /// How many histories may be read; the next one waits.
-    pub histories: watch::Sender<usize>,
+    /// The `since` of every history that was requested, in order.
+    pub requested_since: Mutex<Vec<DateTime<Utc>>>,
+    /// How many histories may be read before the next one blocks; 0 is no limit.
+    allowed_histories: watch::Sender<usize>,
     histories_read: AtomicU64,
-    /// How often a single run was asked for.
-    singles: AtomicU64,
-    /// The request, counted from 1, from which on every one fails.
-    pub fails_from: Mutex<Option<u64>>,
-    /// Since when histories were asked for, in order.
-    pub asked_since: Mutex<Vec<DateTime<Utc>>>,
+    single_run_requests: AtomicU64,
+    /// The request, counted from 1, from which on every request fails.
+    failing_from: Mutex<Option<u64>>,
     requests: AtomicU64,
 }
 
-impl World {
+impl FakeProvider {
+    /// Makes every request fail from the given one on, counted from now on and from 1.
     pub fn fail_from(&self, request: Option<u64>) {
-        *self.fails_from.lock().unwrap() = request;
+        *self.failing_from.lock().unwrap() = request;
         self.requests.store(0, Ordering::SeqCst);
     }
 
-    /// A world whose histories cannot be read to their end: so many, then all wait until more are allowed.
+    /// Blocks histories after so many, counted from now on, until more are allowed; 0 is no limit.
     pub fn allow_histories(&self, allowed: usize) {
         self.histories_read.store(0, Ordering::SeqCst);
-        self.histories.send_replace(allowed);
+        self.allowed_histories.send_replace(allowed);
     }
 
     pub fn histories_read(&self) -> u64 {
         self.histories_read.load(Ordering::SeqCst)
     }
 
-    pub fn take_singles(&self) -> u64 {
-        self.singles.swap(0, Ordering::SeqCst)
+    /// How many single runs were requested since the last call.
+    pub fn take_single_run_requests(&self) -> u64 {
+        self.single_run_requests.swap(0, Ordering::SeqCst)
     }
 
-    async fn ask_history(&self, pipeline: &str) -> Result<(), ProviderError> {
-        let place = self.histories_read.fetch_add(1, Ordering::SeqCst) as usize;
+    async fn begin_history(&self, pipeline: &str) -> Result<(), ProviderError> {
+        let index = self.histories_read.fetch_add(1, Ordering::SeqCst) as usize;
         if self.unreadable.lock().unwrap().contains(pipeline) {
-            return Err(ProviderError::Failing { host: "test".to_owned(), status: 500, retry_after: None });
+            return Err(internal_error());
         }
-        let mut allowed = self.histories.subscribe();
-        let allowed = allowed.wait_for(|allowed| *allowed == 0 || place < *allowed).await;
+        let mut allowed = self.allowed_histories.subscribe();
+        let allowed = allowed.wait_for(|allowed| *allowed == 0 || index < *allowed).await;
         allowed.map(drop).map_err(|error| ProviderError::Malformed { reason: error.to_string() })
     }
 
-    fn ask(&self) -> Result<(), ProviderError> {
+    fn count_request(&self) -> Result<(), ProviderError> {
         let request = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
-        match *self.fails_from.lock().unwrap() {
-            Some(from) if request >= from => {
-                Err(ProviderError::Failing { host: "test".to_owned(), status: 500, retry_after: None })
-            }
-            _ => Ok(()),
-        }
+        let failing = self.failing_from.lock().unwrap().is_some_and(|from| request >= from);
+        if failing { Err(internal_error()) } else { Ok(()) }
     }
 }
 
+fn internal_error() -> ProviderError {
+    ProviderError::Failing { host: "test".to_owned(), status: 500, retry_after: None }
+}
+
 #[async_trait]
-impl Provider for World {
+impl Provider for FakeProvider {
     async fn probe(&self) -> Result<ProviderInfo, ProviderError> {
         Ok(ProviderInfo { version: "test".to_owned(), clock: self.clock().await? })
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
-        self.ask()?;
+        self.count_request()?;
         Ok(Utc::now())
     }
 
     async fn pipelines(
         &self,
-        seen: Observation,
+        observation: Observation,
         _: Option<&PageToken>,
     ) -> Result<Page<PipelineObserved>, ProviderError> {
-        self.ask()?;
+        self.count_request()?;
         let mut items = self.pipelines.lock().unwrap().clone();
-        items.retain(|pipeline| !self.withheld.lock().unwrap().contains(&pipeline.external_id));
+        items.retain(|pipeline| !self.forbidden.lock().unwrap().contains(&pipeline.external_id));
         for item in &mut items {
-            (item.version, item.observed_at, item.first_seen_at) = (seen.version, seen.at, seen.at);
+            (item.version, item.observed_at, item.first_seen_at) =
+                (observation.version, observation.at, observation.at);
         }
         Ok(Page { items, next: None })
     }
 
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
-        self.ask()?;
-        if self.withheld.lock().unwrap().contains(pipeline) {
+        self.count_request()?;
+        if self.forbidden.lock().unwrap().contains(pipeline) {
             return Err(ProviderError::Forbidden { status: 403, message: "Forbidden".to_owned() });
         }
-        Ok(self.pipelines.lock().unwrap().iter().any(|held| held.external_id == pipeline))
+        Ok(self.pipelines.lock().unwrap().iter().any(|known| known.external_id == pipeline))
     }
 
     async fn tasks(&self, _: &str) -> Result<Vec<TaskNode>, ProviderError> {
-        self.ask()?;
+        self.count_request()?;
         let tasks = self.tasks.lock().unwrap();
         let node = |task: &&str| TaskNode {
             task_id: (*task).to_owned(),
@@ -132,13 +134,13 @@ impl Provider for World {
     async fn runs(
         &self,
         scope: &RunScope,
-        seen: Observation,
+        observation: Observation,
         _: Option<&PageToken>,
     ) -> Result<Page<RunObserved>, ProviderError> {
-        self.ask()?;
+        self.count_request()?;
         if let RunScope::Pipeline { pipeline, since } = scope {
-            self.asked_since.lock().unwrap().push(*since);
-            self.ask_history(pipeline).await?;
+            self.requested_since.lock().unwrap().push(*since);
+            self.begin_history(pipeline).await?;
         }
         let changed = *self.changed.lock().unwrap() && !*self.hides_runs.lock().unwrap();
         let mut items = self.runs.lock().unwrap().clone();
@@ -150,7 +152,7 @@ impl Provider for World {
             }
         });
         for item in &mut items {
-            (item.version, item.observed_at) = (seen.version, seen.at);
+            (item.version, item.observed_at) = (observation.version, observation.at);
         }
         Ok(Page { items, next: None })
     }
@@ -159,25 +161,30 @@ impl Provider for World {
         &self,
         pipeline: &str,
         run: &str,
-        seen: Observation,
+        observation: Observation,
     ) -> Result<Option<RunObserved>, ProviderError> {
-        self.ask()?;
-        self.singles.fetch_add(1, Ordering::SeqCst);
+        self.count_request()?;
+        self.single_run_requests.fetch_add(1, Ordering::SeqCst);
         let runs = self.runs.lock().unwrap();
-        let found = runs.iter().find(|held| held.pipeline_external_id == pipeline && held.external_id == run);
-        Ok(found.map(|found| RunObserved { version: seen.version, observed_at: seen.at, ..found.clone() }))
+        let found =
+            runs.iter().find(|known| known.pipeline_external_id == pipeline && known.external_id == run);
+        Ok(found.map(|found| RunObserved {
+            version: observation.version,
+            observed_at: observation.at,
+            ..found.clone()
+        }))
     }
 
     async fn task_runs(
         &self,
         scope: &TaskRunScope,
-        seen: Observation,
+        observation: Observation,
         _: Option<&PageToken>,
     ) -> Result<Page<TaskRunObserved>, ProviderError> {
-        self.ask()?;
+        self.count_request()?;
         let changed = *self.changed.lock().unwrap();
         if let TaskRunScope::Pipeline { since, .. } = scope {
-            self.asked_since.lock().unwrap().push(*since);
+            self.requested_since.lock().unwrap().push(*since);
         }
         let mut items = self.task_runs.lock().unwrap().clone();
         let hides_tasks = *self.hides_tasks.lock().unwrap();
@@ -196,7 +203,7 @@ impl Provider for World {
             }
         });
         for item in &mut items {
-            (item.version, item.observed_at) = (seen.version, seen.at);
+            (item.version, item.observed_at) = (observation.version, observation.at);
         }
         Ok(Page { items, next: None })
     }

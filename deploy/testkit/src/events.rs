@@ -1,18 +1,18 @@
-//! Events as a provider's answers become, with as little in them as may be; a test adds what it is about.
+//! Builders of events with as few values as possible; a test sets the fields that it is about.
 
 use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskRunObserved};
 use contract::ids::{PipelineId, RunId, TaskRunId};
 use contract::state::{RunState, RunType, TaskState};
 
-pub fn pipeline(source: &Source, name: &str, seen: Observation) -> PipelineObserved {
+pub fn pipeline(source: &Source, name: &str, observation: Observation) -> PipelineObserved {
     PipelineObserved {
         id: PipelineId::of(source.connector_id, name),
         space: source.space.clone(),
         connector_id: source.connector_id,
         provider: "airflow".to_owned(),
         external_id: name.to_owned(),
-        version: seen.version,
-        observed_at: seen.at,
+        version: observation.version,
+        observed_at: observation.at,
         deleted: false,
         provider_status: None,
         name: name.to_owned(),
@@ -27,19 +27,25 @@ pub fn pipeline(source: &Source, name: &str, seen: Observation) -> PipelineObser
         next_run_at: None,
         provider_metadata: serde_json::json!({}),
         tasks: Vec::new(),
-        first_seen_at: seen.at,
+        first_seen_at: observation.at,
     }
 }
 
-pub fn run(source: &Source, pipeline: &str, name: &str, status: RunState, seen: Observation) -> RunObserved {
+pub fn run(
+    source: &Source,
+    pipeline: &str,
+    name: &str,
+    status: RunState,
+    observation: Observation,
+) -> RunObserved {
     RunObserved {
         id: RunId::of(source.connector_id, pipeline, name),
         space: source.space.clone(),
         connector_id: source.connector_id,
         provider: "airflow".to_owned(),
         external_id: name.to_owned(),
-        version: seen.version,
-        observed_at: seen.at,
+        version: observation.version,
+        observed_at: observation.at,
         deleted: false,
         pipeline_id: PipelineId::of(source.connector_id, pipeline),
         pipeline_external_id: pipeline.to_owned(),
@@ -61,12 +67,12 @@ pub fn run(source: &Source, pipeline: &str, name: &str, status: RunState, seen: 
     }
 }
 
-/// A task run by the pipeline, the run, the task and its map index.
+/// A task run, given by its pipeline, run, task and map index.
 pub fn task_run(
     source: &Source,
     (pipeline, run, task, map_index): (&str, &str, &str, i32),
     status: TaskState,
-    seen: Observation,
+    observation: Observation,
 ) -> TaskRunObserved {
     TaskRunObserved {
         id: TaskRunId::of(source.connector_id, pipeline, run, task, map_index),
@@ -74,8 +80,8 @@ pub fn task_run(
         connector_id: source.connector_id,
         provider: "airflow".to_owned(),
         external_id: format!("{pipeline}/{run}/{task}/{map_index}"),
-        version: seen.version,
-        observed_at: seen.at,
+        version: observation.version,
+        observed_at: observation.at,
         deleted: false,
         pipeline_id: PipelineId::of(source.connector_id, pipeline),
         pipeline_external_id: pipeline.to_owned(),

@@ -1,0 +1,138 @@
+//! The API under test: a router of its own in this process, on a database with two spaces, their members and a
+//! connector each.
+
+use std::time::Duration;
+
+use api::auth::access_cache::AccessMemory;
+use api::auth::rate_limit::Limiter;
+use api::stream::{Live, LiveConfig};
+use api::routes;
+use api::state::{App, Parts};
+use axum::Router;
+use contract::ids::ConnectorId;
+use local::TestDatabase;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use platform::kafka::{KafkaConfig, KafkaProbe};
+use platform::secrets::Keyring;
+use provider::NetworkPolicy;
+use sqlx::{AssertSqlSafe, PgPool};
+use testkit::{kafka_config, keyring};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// The space that the tests use.
+pub const SPACE: &str = "finance";
+pub const OTHER_SPACE: &str = "other";
+
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+pub struct TestApi {
+    /// Connections with the owner's role, to set up and to look at rows. The service has the API's role.
+    pub db: PgPool,
+    pub database: TestDatabase,
+    pub app: App,
+    pub router: Router,
+    pub connector: ConnectorId,
+    pub other_connector: ConnectorId,
+    pub team: Uuid,
+    pub other_team: Uuid,
+}
+
+/// The settings of a [`TestApi`].
+pub struct ApiSetup {
+    /// Requests a minute and an hour; 0 is no limit.
+    pub limits: (u32, u32),
+    pub request_timeout: Duration,
+    pub allow_private_networks: bool,
+    pub origins: Vec<&'static str>,
+    /// By default an address at which no server listens.
+    pub kafka: KafkaConfig,
+}
+
+impl Default for ApiSetup {
+    fn default() -> Self {
+        Self {
+            limits: (0, 0),
+            request_timeout: Duration::from_secs(30),
+            allow_private_networks: true,
+            origins: vec![],
+            kafka: kafka_config("127.0.0.1:9", ""),
+        }
+    }
+}
+
+impl TestApi {
+    pub async fn new() -> Self {
+        Self::with(ApiSetup::default()).await
+    }
+
+    pub async fn with(setup: ApiSetup) -> Self {
+        let database = local::test_database().await.expect("a database");
+        let app = open_app(&database, keyring("a"), setup);
+        let mut test = Self {
+            db: database.pool.clone(),
+            database,
+            router: routes::router(app.clone()),
+            app,
+            connector: ConnectorId(Uuid::nil()),
+            other_connector: ConnectorId(Uuid::nil()),
+            team: Uuid::nil(),
+            other_team: Uuid::nil(),
+        };
+        test.populate().await;
+        test
+    }
+
+    /// Another replica on the same database, with sealing keys of its own.
+    pub fn replica(&self, keyring: Keyring) -> Self {
+        let app = open_app(&self.database, keyring, ApiSetup::default());
+        Self {
+            db: self.db.clone(),
+            database: self.database.clone(),
+            router: routes::router(app.clone()),
+            app,
+            ..*self
+        }
+    }
+
+    pub async fn sql(&self, statement: &str) {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&self.db).await.unwrap();
+    }
+
+    /// An id from the database.
+    pub async fn id(&self, query: &str) -> Uuid {
+        sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.db).await.unwrap()
+    }
+
+    /// A number from the database.
+    pub async fn number(&self, query: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.db).await.unwrap()
+    }
+
+    /// Waits until a query returns true.
+    pub async fn wait_for(&self, query: &str) {
+        testkit::eventually_true(&self.db, TIMEOUT, query).await;
+    }
+}
+
+fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
+    App::new(Parts {
+        db: local::test_pool(&database.api_url).unwrap(),
+        kafka: KafkaProbe::new(&setup.kafka).unwrap(),
+        access: AccessMemory::default(),
+        keyring,
+        network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
+        limiter: Limiter::new(setup.limits.0, setup.limits.1),
+        live: Live::new(
+            setup.kafka,
+            LiveConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 },
+        ),
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        time_out: setup.request_timeout,
+        origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+        body_limit: 100_000,
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    })
+}

@@ -1,0 +1,223 @@
+//! A fake Airflow with the REST API v2, for tests of triggers, schedules and scale: it answers at once, never runs
+//! anything, and misbehaves when a trigger is to fail. Besides `/api/v2`, every path `/{server}/api/v2` is a server
+//! of its own; all of them have the same content, and polls are counted for each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+type Parameters = BTreeMap<String, String>;
+
+/// How the server reacts to a trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerBehavior {
+    /// Creates the run and returns it.
+    Create,
+    /// Creates the run after two seconds.
+    CreateSlowly,
+    /// Creates the run, and breaks the connection instead of a response.
+    CreateAndDisconnect,
+    /// Creates the run, and responds with 500.
+    CreateAndFail,
+    /// Breaks the connection without creating a run.
+    Disconnect,
+    /// The same, and for reads of single runs too.
+    DisconnectAlways,
+    /// Responds with this status and a usual error body.
+    Reject(u16),
+    /// Responds with this status and body.
+    RejectWith(u16, &'static str),
+}
+
+impl TriggerBehavior {
+    fn creates_run(self) -> bool {
+        matches!(self, Self::Create | Self::CreateSlowly | Self::CreateAndDisconnect | Self::CreateAndFail)
+    }
+}
+
+/// The running server. The password `right` logs in, for any user.
+#[derive(Clone)]
+pub struct FakeAirflow {
+    pub url: String,
+    dags: usize,
+    page_delay: Duration,
+    state: Arc<Mutex<FakeAirflowState>>,
+}
+
+struct FakeAirflowState {
+    behavior: TriggerBehavior,
+    triggered_runs: BTreeMap<String, Value>,
+    trigger_requests: usize,
+    polls: BTreeMap<String, usize>,
+}
+
+impl FakeAirflow {
+    /// A server with so many DAGs, each with one finished run of one task, none of which ever changes.
+    pub async fn start(dags: usize) -> Self {
+        Self::start_slow(dags, Duration::ZERO).await
+    }
+
+    /// The same, and every page of DAGs takes this long.
+    pub async fn start_slow(dags: usize, page_delay: Duration) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = FakeAirflowState {
+            behavior: TriggerBehavior::Create,
+            triggered_runs: BTreeMap::new(),
+            trigger_requests: 0,
+            polls: BTreeMap::new(),
+        };
+        let fake = Self { url, dags, page_delay, state: Arc::new(Mutex::new(state)) };
+        let api = Router::new()
+            .route("/version", get(async || Json(json!({"version": "3.1.8"}))))
+            .route("/dags", get(list_dags))
+            .route("/dags/{dag}/tasks", get(async || Json(json!({"tasks": []}))))
+            .route("/dags/{dag}/dagRuns", get(list_runs).post(trigger))
+            .route("/dags/{dag}/dagRuns/~/taskInstances", get(list_task_instances))
+            .route("/dags/{dag}/dagRuns/{run}", get(get_run));
+        let router = Router::new()
+            .route("/auth/token", post(log_in))
+            .nest("/api/v2", api.clone())
+            .nest("/{server}/api/v2", api)
+            .with_state(fake.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        fake
+    }
+
+    pub fn set_behavior(&self, behavior: TriggerBehavior) {
+        self.state.lock().unwrap().behavior = behavior;
+    }
+
+    pub fn triggered_runs(&self) -> Vec<Value> {
+        self.state.lock().unwrap().triggered_runs.values().cloned().collect()
+    }
+
+    pub fn trigger_requests(&self) -> usize {
+        self.state.lock().unwrap().trigger_requests
+    }
+
+    /// Adds a run that was triggered by other means.
+    pub fn add_run(&self, run: &str, note: &str) {
+        let body = run_body("p", &json!({"dag_run_id": run, "note": note, "conf": {}}));
+        self.state.lock().unwrap().triggered_runs.insert(run.to_owned(), body);
+    }
+
+    /// How often each server was polled.
+    pub fn polls(&self) -> BTreeMap<String, usize> {
+        self.state.lock().unwrap().polls.clone()
+    }
+}
+
+async fn log_in(Json(login): Json<Value>) -> Response {
+    match login["password"].as_str() {
+        Some("right") => (StatusCode::CREATED, Json(json!({"access_token": "x.y.z"}))).into_response(),
+        _ => (StatusCode::UNAUTHORIZED, Json(json!({"detail": "Invalid credentials"}))).into_response(),
+    }
+}
+
+async fn list_dags(
+    State(fake): State<FakeAirflow>,
+    Path(path): Path<Parameters>,
+    Query(query): Query<Parameters>,
+) -> Json<Value> {
+    let number = |name: &str, default| query.get(name).map_or(default, |value| value.parse().unwrap());
+    let (limit, offset): (usize, usize) = (number("limit", 100), number("offset", 0));
+    tokio::time::sleep(fake.page_delay).await;
+    // Every poll begins with a page of one DAG, for the server's clock.
+    if limit == 1 {
+        let server = path.get("server").cloned().unwrap_or_default();
+        *fake.state.lock().unwrap().polls.entry(server).or_default() += 1;
+    }
+    let dags: Vec<Value> = (offset..fake.dags.min(offset + limit))
+        .map(|number| json!({"dag_id": format!("dag_{number:04}"), "owners": ["ada"], "tags": []}))
+        .collect();
+    Json(json!({"dags": dags, "total_entries": fake.dags}))
+}
+
+async fn list_runs(Path(path): Path<Parameters>) -> Json<Value> {
+    let yesterday = chrono::Utc::now() - chrono::TimeDelta::days(1);
+    let run = json!({
+        "dag_id": path["dag"], "dag_run_id": "r", "state": "success", "run_type": "manual", "conf": {},
+        "run_after": yesterday.format("%Y-%m-%dT00:00:00Z").to_string(),
+    });
+    let runs = if path["dag"] == "~" { Vec::new() } else { vec![run] };
+    Json(json!({"dag_runs": runs, "total_entries": runs.len()}))
+}
+
+async fn list_task_instances(Path(path): Path<Parameters>) -> Json<Value> {
+    let task = json!({"dag_id": path["dag"], "dag_run_id": "r", "task_id": "t", "state": "success"});
+    let tasks = if path["dag"] == "~" { Vec::new() } else { vec![task] };
+    Json(json!({"task_instances": tasks, "total_entries": tasks.len()}))
+}
+
+/// A run as the request asked for it.
+fn run_body(dag: &str, request: &Value) -> Value {
+    json!({
+        "dag_id": dag, "dag_run_id": request["dag_run_id"], "state": "queued", "run_type": "manual",
+        "logical_date": request["logical_date"], "run_after": "2026-01-01T05:00:00Z",
+        "queued_at": "2026-01-01T05:00:00Z", "conf": request["conf"], "note": request["note"],
+    })
+}
+
+async fn trigger(
+    State(fake): State<FakeAirflow>,
+    Path(path): Path<Parameters>,
+    Json(request): Json<Value>,
+) -> Response {
+    let behavior = fake.state.lock().unwrap().behavior;
+    if behavior == TriggerBehavior::CreateSlowly {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let run = run_body(&path["dag"], &request);
+    if !fake.record_trigger(behavior, &run) {
+        let detail = json!({"reason": "Unique constraint violation", "statement": "INSERT INTO dag_run"});
+        return (StatusCode::CONFLICT, Json(json!({ "detail": detail }))).into_response();
+    }
+    match behavior {
+        TriggerBehavior::Create | TriggerBehavior::CreateSlowly => Json(run).into_response(),
+        TriggerBehavior::Reject(code) => {
+            (StatusCode::from_u16(code).unwrap(), Json(json!({"detail": "Not like this"}))).into_response()
+        }
+        TriggerBehavior::RejectWith(code, body) => {
+            (StatusCode::from_u16(code).unwrap(), body).into_response()
+        }
+        TriggerBehavior::CreateAndFail => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        TriggerBehavior::CreateAndDisconnect
+        | TriggerBehavior::Disconnect
+        | TriggerBehavior::DisconnectAlways => panic!("the connection breaks"),
+    }
+}
+
+impl FakeAirflow {
+    /// Counts the request and stores the run if it is to be created. False if a run of this id exists.
+    fn record_trigger(&self, behavior: TriggerBehavior, run: &Value) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.trigger_requests += 1;
+        let id = run["dag_run_id"].as_str().unwrap();
+        if !behavior.creates_run() {
+            return true;
+        }
+        let is_new = !state.triggered_runs.contains_key(id);
+        state.triggered_runs.entry(id.to_owned()).or_insert_with(|| run.clone());
+        is_new
+    }
+}
+
+async fn get_run(State(fake): State<FakeAirflow>, Path(path): Path<Parameters>) -> Response {
+    let (behavior, run) = {
+        let state = fake.state.lock().unwrap();
+        (state.behavior, state.triggered_runs.get(&path["run"]).cloned())
+    };
+    assert!(behavior != TriggerBehavior::DisconnectAlways, "the connection breaks");
+    match run {
+        Some(run) => Json(run).into_response(),
+        None => (StatusCode::NOT_FOUND, Json(json!({"detail": "The DagRun was not found"}))).into_response(),
+    }
+}

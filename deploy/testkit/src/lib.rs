@@ -1,0 +1,25 @@
+//! Fixtures that the tests and the benchmarks of several crates share. Nothing of the product depends on this crate, and
+//! it depends on neither program: it starts their binaries. A fixture panics where it fails, as a test does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a fixture panics where it fails, as a test does"
+)]
+
+pub mod events;
+mod eventually;
+mod fake_airflow;
+mod fake_provider;
+mod keys;
+mod program;
+mod seed;
+mod topics;
+
+pub use eventually::{eventually, eventually_true};
+pub use fake_airflow::{FakeAirflow, TriggerBehavior};
+pub use fake_provider::FakeProvider;
+pub use keys::{keyring, sealing_keys};
+pub use program::{ApiProcess, ProgramSettings, WorkerProcess, output_of, stdout_of};
+pub use seed::{NewSync, create_connector, create_connectors, create_space, insert_sync, store_credentials};
+pub use topics::{create_topics, kafka_config, test_topics};
