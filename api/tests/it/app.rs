@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use api::auth::access_cache::AccessMemory;
 use api::auth::rate_limit::Limiter;
-use api::stream::{Live, LiveConfig};
 use api::routes;
 use api::state::{App, Parts};
+use api::stream::{Live, LiveConfig};
 use axum::Router;
 use contract::ids::ConnectorId;
 use local::TestDatabase;

@@ -1,6 +1,10 @@
+<<<<<<< HEAD
 //! Runs benchmarks by name. Each is a `cargo bench` target of the crate that it measures.
+=======
+//! Benchmarks by name: each is a program of `deploy/bench`.
+>>>>>>> d33d2b4 (shared: benchmarks as programs of deploy/bench)
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::product;
@@ -17,6 +21,7 @@ pub enum Benchmark {
     Sync,
 }
 
+<<<<<<< HEAD
 impl Benchmark {
     fn target(self) -> (&'static str, &'static str) {
         match self {
@@ -29,10 +34,14 @@ impl Benchmark {
 }
 
 /// Builds a benchmark in release mode and runs it. `seconds` is the duration of each measurement.
+=======
+/// Builds a benchmark for release and runs it to its end; each of its measurements takes this many seconds.
+>>>>>>> d33d2b4 (shared: benchmarks as programs of deploy/bench)
 pub async fn bench(benchmark: Benchmark, seconds: u64) -> Result<()> {
-    let (package, target) = benchmark.target();
+    let name = benchmark.to_possible_value().context("a benchmark has no name")?;
     let mut cargo = product::cargo();
-    cargo.args(["bench", "-p", package, "--bench", target, "--", &seconds.to_string()]);
+    cargo.args(["run", "--release", "-p", "orchestration-bench", "--bin", name.get_name()]);
+    cargo.args(["--", &seconds.to_string()]);
     let status = tokio::task::spawn_blocking(move || cargo.status()).await??;
     if !status.success() {
         bail!("the benchmark failed: see above");

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use local::{AirflowServer, AirflowRole, AirflowSetup, AirflowVersion, Seed};
+use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 use sqlx::{Connection, PgConnection};
 use testkit::WorkerProcess;
 use tokio::sync::watch;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use local::{AirflowServer, AirflowApi, AirflowRole, AirflowSetup, AirflowVersion, LocalService};
+use local::{AirflowApi, AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, LocalService};
 use provider::ProviderError;
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -11,8 +11,7 @@ use axum::Router;
 use contract::ids::SpaceId;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use platform::db::DatabaseConfig;
-use platform::kafka::{KafkaConfig, KafkaOptions, KafkaProbe};
-use platform::secrets::{Keyring, SealingConfig};
+use platform::kafka::KafkaProbe;
 use provider::NetworkPolicy;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -56,20 +55,12 @@ fn pool(data: &Data) -> anyhow::Result<PgPool> {
 }
 
 fn app(db: PgPool) -> anyhow::Result<App> {
-    let kafka = KafkaConfig {
-        kafka_bootstrap_servers: "127.0.0.1:9".to_owned(),
-        kafka_prefix: String::new(),
-        kafka_partitions: 1,
-        kafka_replication: 1,
-        kafka_options: KafkaOptions::default(),
-    };
-    let sealing =
-        SealingConfig { sealing_keys: "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=".to_owned().into() };
+    let kafka = testkit::kafka_config("127.0.0.1:9", "");
     Ok(App::new(Parts {
         db,
         kafka: KafkaProbe::new(&kafka)?,
         access: AccessMemory::default(),
-        keyring: Keyring::new(&sealing)?,
+        keyring: testkit::keyring("a"),
         network: NetworkPolicy { allow_private_networks: false },
         limiter: Limiter::new(u32::MAX, u32::MAX),
         live: Live::new(

@@ -1,24 +1,18 @@
-//! How late the schedules of a thousand connectors are that are all due at the same second, with three workers.
+//! How late the syncs of a thousand connectors start that are all due at the same second, with three workers.
 //! `cargo local bench schedule` runs it and prints a table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
 
-#[path = "../../tests/it/light_airflow.rs"]
-mod light_airflow;
-#[path = "../process.rs"]
-mod process;
-
 use std::time::Duration;
 
-use light_airflow::LightAirflow;
-use process::Worker;
 use serde_json::json;
 use sqlx::PgPool;
+use testkit::{FakeAirflow, ProgramSettings, WorkerProcess};
 use uuid::Uuid;
 
 const CONNECTORS: i32 = 1_000;
 const WORKERS: usize = 3;
-/// The first round opens every provider; what is told is how the later ones went.
+/// The first round opens every provider, and is left out of the table.
 const ROUNDS: usize = 4;
 
 #[tokio::main]
@@ -28,13 +22,19 @@ async fn main() -> anyhow::Result<()> {
     let url = local::ensure_database(&admin, &format!("bench_{name}")).await?;
     let db = PgPool::connect(&url).await?;
     platform::db::migrate(&db).await?;
-    // With nothing in it, so that only the schedule is measured.
-    let light = LightAirflow::start(0).await;
-    make_connectors(&db, &light.url).await?;
-    let kafka = local::kafka().await?;
-    let prefix = format!("bench-{name}.");
-    let start = || Worker::start(&["run", "--metrics-listen", "127.0.0.1:0"], &url, &kafka, &prefix);
-    let workers: Vec<Worker> = (0..WORKERS).map(|_| start()).collect::<Result<_, _>>()?;
+    // An Airflow without DAGs, so that only the schedule is measured.
+    let airflow = FakeAirflow::start(0).await;
+    create_connectors(&db, &airflow.url).await;
+    let settings = ProgramSettings {
+        database_url: url,
+        kafka: testkit::kafka_config(&local::kafka().await?, &format!("bench-{name}.")),
+        sealing_keys: testkit::sealing_keys("a"),
+    };
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        let mut worker = settings.worker(&["run", "--metrics-listen", "127.0.0.1:0"]).await;
+        workers.push(WorkerProcess::spawn(worker.env("ORCHESTRATION_LOG", "warn")));
+    }
     let mut table = format!(
         "\n{CONNECTORS} connectors due at one second, {WORKERS} workers, {} cores, everything on one machine.\n\
          Seconds after the tick until so many of 100 …\n\n\
@@ -43,9 +43,9 @@ async fn main() -> anyhow::Result<()> {
         std::thread::available_parallelism().map_or(0, std::num::NonZero::get)
     );
     for round in 0..ROUNDS {
-        let told = run_round(&db, &light, round).await?;
+        let row = run_round(&db, &airflow, round).await?;
         if round > 0 {
-            table += &told;
+            table += &row;
         }
     }
     drop(workers);
@@ -53,28 +53,21 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn make_connectors(db: &PgPool, url: &str) -> sqlx::Result<()> {
-    sqlx::query(
-        "with space as (insert into spaces (id, slug, name) values (gen_random_uuid(), 'bench', 'Bench') returning id),
-              made as (insert into connectors (id, space_id, name, connector_type, config, credentials_public)
-                       select gen_random_uuid(), space.id, 'light ' || number, 'airflow',
-                           $1 || jsonb_build_object('base_url', $2 || '/' || number), '{\"auth_type\": \"none\"}'
-                       from space, generate_series(1, $3) number returning id)
-         insert into connector_state (connector_id) select id from made",
-    )
-    .bind(json!({"schedule": "0 0 0 1 1 *"}))
-    .bind(url)
-    .bind(CONNECTORS)
-    .execute(db)
-    .await
-    .map(drop)
+async fn create_connectors(db: &PgPool, url: &str) {
+    testkit::create_space(db, "bench").await;
+    let connector = |number| {
+        let config = json!({"base_url": format!("{url}/{number}"), "schedule": "0 0 0 1 1 *"});
+        (format!("fake {number}"), config)
+    };
+    let connectors: Vec<_> = (1..=CONNECTORS).map(connector).collect();
+    testkit::create_connectors(db, "bench", &connectors).await;
 }
 
-/// Lets all be due at one second and tells, when every sync has ended, how it went: a row of the table.
-async fn run_round(db: &PgPool, light: &LightAirflow, round: usize) -> anyhow::Result<String> {
-    let polls = || light.polls().into_values().sum::<usize>();
+/// Makes all connectors due at one second, waits until every sync has finished, and returns a row of the table.
+async fn run_round(db: &PgPool, airflow: &FakeAirflow, round: usize) -> anyhow::Result<String> {
+    let polls = || airflow.polls().into_values().sum::<usize>();
     let before = polls();
-    // Long enough for the workers to be there, and for those of the round before to be quiet.
+    // Five seconds: the workers have started, and the syncs of the last round have finished.
     let tick: chrono::DateTime<chrono::Utc> = sqlx::query_scalar(
         "with due as (update connector_state
              set next_due_at = date_trunc('second', now()) + interval '5 seconds' returning next_due_at)

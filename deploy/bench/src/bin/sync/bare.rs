@@ -12,7 +12,7 @@ use provider::connector::{ConnectorConfig, Credentials};
 use provider::{self, NetworkPolicy, Page, PageToken, Provider, ProviderError, RunScope, TaskRunScope};
 use uuid::Uuid;
 
-use crate::stage;
+use crate::installation;
 
 /// As many pipelines at a time as a sync reads.
 const AT_ONCE: usize = 4;
@@ -27,7 +27,7 @@ pub async fn crawl(airflow: &AirflowServer) -> anyhow::Result<Crawl> {
     let provider = open(airflow)?;
     let provider = provider.as_ref();
     let began = Instant::now();
-    let since = Utc::now() - TimeDelta::days(i64::from(stage::HISTORY_DAYS));
+    let since = Utc::now() - TimeDelta::days(i64::from(installation::HISTORY_DAYS));
     let pipelines = all(async |page| provider.pipelines(seen(), page).await).await?;
     let names: Vec<String> = pipelines.into_iter().map(|pipeline| pipeline.external_id).collect();
     let rows = stream::iter(&names)
@@ -68,7 +68,7 @@ fn seen() -> Observation {
 }
 
 fn open(airflow: &AirflowServer) -> anyhow::Result<Box<dyn Provider>> {
-    let config: ConnectorConfig = serde_json::from_value(stage::config(airflow))?;
+    let config: ConnectorConfig = serde_json::from_value(installation::config(airflow))?;
     let credentials =
         Credentials::Basic { username: airflow.username.clone(), password: airflow.password.clone().into() };
     let source = Source { space: "bench".to_owned(), connector_id: ConnectorId(Uuid::nil()) };

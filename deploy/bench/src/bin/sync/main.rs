@@ -4,14 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
 
 mod bare;
-#[path = "../process.rs"]
-mod process;
-mod stage;
+mod installation;
 
 use std::time::Duration;
 
+use installation::{BenchInstallation, SyncCost};
 use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
-use stage::{Stage, Synced};
 
 const DAGS: u32 = 500;
 const RUNS: u32 = 100;
@@ -31,12 +29,12 @@ async fn main() -> anyhow::Result<()> {
         if turn % 2 == 0 {
             crawls.push(bare::crawl(&airflow).await?);
         }
-        let stage = Stage::new(&airflow).await?;
-        firsts.push(stage.sync().await?);
+        let installation = BenchInstallation::new(&airflow).await?;
+        firsts.push(installation.sync().await?);
         if turn % 2 == 1 {
             crawls.push(bare::crawl(&airflow).await?);
         }
-        idles.push(stage.poll(IDLE_POLLS).await?);
+        idles.push(installation.poll(IDLE_POLLS).await?);
     }
     print(&crawls, &firsts, &idles);
     Ok(())
@@ -51,7 +49,7 @@ async fn seeded() -> anyhow::Result<AirflowServer> {
     Ok(airflow)
 }
 
-fn print(crawls: &[bare::Crawl], firsts: &[Synced], idles: &[Synced]) {
+fn print(crawls: &[bare::Crawl], firsts: &[SyncCost], idles: &[SyncCost]) {
     let crawl = median(crawls.iter().map(|crawl| crawl.took));
     let first = median(firsts.iter().map(|sync| sync.took));
     let memory = firsts.iter().map(|sync| sync.memory).max().unwrap_or(0);
@@ -75,7 +73,7 @@ fn print(crawls: &[bare::Crawl], firsts: &[Synced], idles: &[Synced]) {
     local::print(&table);
 }
 
-fn row(name: &str, sync: &Synced, took: Duration) -> String {
+fn row(name: &str, sync: &SyncCost, took: Duration) -> String {
     format!(
         "| {name} | {} | {} | {} | {} | {} KiB | {:.1} s |\n",
         sync.report.requests,
