@@ -107,22 +107,16 @@ async fn secrets_are_sealed_and_shown_nowhere() {
 #[tokio::test]
 async fn faults_of_a_new_connector_are_all_told() {
     let test = TestApi::new().await;
-    let faulty = json!({
+    let invalid = json!({
         "name": " ", "connector_type": "airflow", "is_active": "yes",
         "config": {"base_url": "ftp://x", "api_version": "v3", "schedule": "* * * * *", "history_days": 0,
                    "verify_tls": null, "histroy_days": 3, "max_requests_in_flight": 33,
                    "max_requests_per_second": 0.5},
         "credentials": {"auth_type": "basic", "username": "", "headers": {"Host": "x"}},
     });
-    let mut places: Vec<_> = ask(&test, Method::POST, "", faulty)
-        .await
-        .field_errors()
-        .into_iter()
-        .map(|(place, _)| place)
-        .collect();
-    places.sort();
+    let response = ask(&test, Method::POST, "", invalid).await;
     assert_eq!(
-        places,
+        response.invalid_fields(),
         [
             "body.config.api_version",
             "body.config.base_url",

@@ -16,7 +16,7 @@ use crate::trigger::trigger;
 const DAG: &str = "train_model";
 
 /// A test whose connector leads to our Airflow.
-async fn test() -> (TestApi, Airflow) {
+async fn test() -> (TestApi, AirflowServer) {
     let airflow = local::local_airflow().await.unwrap();
     airflow.wait_for_dag(DAG, Duration::from_secs(120)).await.unwrap();
     let test = TestApi::new().await;

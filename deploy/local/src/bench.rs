@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-//! Runs benchmarks by name. Each is a `cargo bench` target of the crate that it measures.
-=======
-//! Benchmarks by name: each is a program of `deploy/bench`.
->>>>>>> d33d2b4 (shared: benchmarks as programs of deploy/bench)
+//! Runs benchmarks by name. Each is a program of the crate `deploy/bench`.
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -21,22 +17,7 @@ pub enum Benchmark {
     Sync,
 }
 
-<<<<<<< HEAD
-impl Benchmark {
-    fn target(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Reads => ("orchestration-api", "reads"),
-            Self::Schedule => ("orchestration-worker", "schedule"),
-            Self::Size => ("orchestration-api", "size"),
-            Self::Sync => ("orchestration-worker", "sync"),
-        }
-    }
-}
-
-/// Builds a benchmark in release mode and runs it. `seconds` is the duration of each measurement.
-=======
 /// Builds a benchmark for release and runs it to its end; each of its measurements takes this many seconds.
->>>>>>> d33d2b4 (shared: benchmarks as programs of deploy/bench)
 pub async fn bench(benchmark: Benchmark, seconds: u64) -> Result<()> {
     let name = benchmark.to_possible_value().context("a benchmark has no name")?;
     let mut cargo = product::cargo();

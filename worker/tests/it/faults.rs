@@ -35,12 +35,6 @@ async fn answering(head: &'static str, body: Vec<u8>) -> String {
     url
 }
 
-/// An Airflow that lets everybody in and has nothing: one list serves for all that are asked for.
-pub async fn empty_airflow() -> String {
-    let body = br#"{"version": "3.3.2", "access_token": "t", "dags": [], "total_entries": 0}"#;
-    answering(JSON, body.to_vec()).await
-}
-
 const JSON: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Tue, 24 Nov 2026 00:00:00 GMT\r\n";
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::json;
 use testkit::{FakeAirflow, WorkerProcess};
 use tokio::net::TcpListener;
-use uuid::Uuid;
 
 use crate::test_worker::TestWorker;
 
