@@ -1,6 +1,6 @@
-//! Real Apache Airflow servers on loopback, each in its own virtual environment with its metadata in our
-//! PostgreSQL. How one is set up is in `programs`, what differs between releases in `release`, the way to talk to one
-//! in `client`, made-up history in `seed`.
+//! Real Apache Airflow servers on loopback, each with its metadata database in the local PostgreSQL.
+//! `programs` sets a server up, `release` holds the differences between releases, `client` sends requests,
+//! and `seed` writes synthetic history.
 
 mod client;
 mod programs;
@@ -17,60 +17,60 @@ pub use self::release::AirflowVersion;
 pub use self::seed::{Seed, seed_airflow};
 use crate::process::Stop;
 use crate::service::{Launch, LocalService};
+use crate::settings::setting;
 use crate::{paths, tools};
 
 const DEFAULT_PORT: u16 = 18080;
 
-/// Which of Airflow's processes run.
+/// Which processes and data a server has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AirflowRole {
-    /// All of them, with our example DAGs.
+    /// All processes, with our example DAGs.
     Full,
-    /// All of them, with no DAGs and no history at every start: for a test that brings its own.
+    /// All processes. Every start begins without DAGs and history, for a test that adds its own DAGs.
     Blank,
-    /// Only the API server, over whatever its database holds: light, and nothing changes by itself.
+    /// Only the API server. It needs little memory, and the data in its database does not change by itself.
     ApiOnly,
 }
 
-/// One Airflow server to be had.
+/// The configuration of an Airflow server.
 #[derive(Clone, Debug)]
 pub struct AirflowSetup {
-    /// Names the service, its folder and its database: letters, digits and `-`.
+    /// The name of the service, its folder and its database: letters, digits and `-`.
     pub name: String,
     /// The release.
     pub version: AirflowVersion,
-    /// The processes.
+    /// The processes and data.
     pub role: AirflowRole,
 }
 
-/// Makes sure that an Airflow 3 with a scheduler and the example DAGs runs: the one of `AIRFLOW_URL`,
-/// `AIRFLOW_USERNAME` and `AIRFLOW_PASSWORD` when the first is set, else our own, started if it does not run yet.
+/// Makes sure that an Airflow 3 with a scheduler and the example DAGs runs: the server of `AIRFLOW_URL`,
+/// `AIRFLOW_USERNAME` and `AIRFLOW_PASSWORD` if the first is set, else the local one, which is started if
+/// necessary.
 pub async fn airflow() -> Result<AirflowServer> {
     let Some(url) = external_airflow() else {
         return local_airflow().await;
     };
-    let needed = |name| {
-        crate::settings::setting(name).with_context(|| format!("AIRFLOW_URL is set, so set {name} too"))
-    };
-    let airflow = AirflowServer::at(url, needed("AIRFLOW_USERNAME")?, needed("AIRFLOW_PASSWORD")?);
+    let required = |name| setting(name).with_context(|| format!("AIRFLOW_URL is set, so set {name} too"));
+    let airflow = AirflowServer::at(url, required("AIRFLOW_USERNAME")?, required("AIRFLOW_PASSWORD")?);
     airflow.check_login().await.context("the Airflow of AIRFLOW_URL cannot be used")?;
     Ok(airflow)
 }
 
-/// `AIRFLOW_URL`, unless it names our own server (as it does where `.local/demo.env` was read in).
+/// Returns `AIRFLOW_URL`, unless it names the server that was started here (as in `.local/demo.env`).
 pub(crate) fn external_airflow() -> Option<String> {
     let ours =
         LocalService::named("airflow").record().map(|record| format!("http://127.0.0.1:{}", record.port));
-    crate::settings::setting("AIRFLOW_URL").filter(|url| Some(url.trim_end_matches('/')) != ours.as_deref())
+    setting("AIRFLOW_URL").filter(|url| Some(url.trim_end_matches('/')) != ours.as_deref())
 }
 
-/// Our own shared server, whatever `AIRFLOW_URL` says.
+/// Makes sure that the shared local server runs, regardless of `AIRFLOW_URL`.
 pub async fn local_airflow() -> Result<AirflowServer> {
     let name = "airflow".to_owned();
     airflow_instance(&AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::Full }).await
 }
 
-/// A server of its own, apart from the one that everybody shares. The database it uses is kept when it stops.
+/// Makes sure that a separate server runs. Its database is kept when it stops.
 pub async fn airflow_instance(setup: &AirflowSetup) -> Result<AirflowServer> {
     let healthy =
         async |port| is_healthy(&format!("http://127.0.0.1:{port}"), setup.version, setup.role).await;
@@ -86,7 +86,7 @@ pub async fn airflow_instance(setup: &AirflowSetup) -> Result<AirflowServer> {
     Ok(airflow)
 }
 
-/// Runs a command of Airflow's own command line on a server that was started here; its output.
+/// Runs a command of Airflow's command line on a server that was started here, and returns its output.
 pub async fn airflow_command(setup: &AirflowSetup, arguments: &[&str]) -> Result<String> {
     let record = LocalService::named(&setup.name).running();
     let record = record.with_context(|| format!("{} does not run", setup.name))?;
@@ -95,17 +95,18 @@ pub async fn airflow_command(setup: &AirflowSetup, arguments: &[&str]) -> Result
     tools::run(command).await
 }
 
-/// Whether a server answers there and says that the parts of this role are well.
+/// Returns whether a server answers at this URL and reports all processes of this role as healthy.
 pub(crate) async fn is_healthy(url: &str, version: AirflowVersion, role: AirflowRole) -> bool {
     let Some(health) = client::health(url, version.api()).await else { return false };
-    let well = |part: &str| health[part]["status"] == "healthy";
-    well("metadatabase") && (role == AirflowRole::ApiOnly || version.parts().iter().all(|part| well(part)))
+    let is_healthy = |process: &str| health[process]["status"] == "healthy";
+    is_healthy("metadatabase")
+        && (role == AirflowRole::ApiOnly || version.reporting_processes().iter().all(|name| is_healthy(name)))
 }
 
 async fn launch(setup: &AirflowSetup) -> Result<Launch> {
     let port = LocalService::named(&setup.name).choose_port(DEFAULT_PORT)?;
     let programs = AirflowPrograms::of(setup, port).await?;
-    lay_out_dags(setup.role, &programs.dags_folder())?;
+    prepare_dags(setup.role, &programs.dags_folder())?;
     if setup.version.api() == AirflowApi::V2 {
         programs.write_passwords()?;
     }
@@ -118,11 +119,11 @@ async fn launch(setup: &AirflowSetup) -> Result<Launch> {
     Ok(Launch { command, port, timeout: START_TIMEOUT, stop: Stop::Group })
 }
 
-fn lay_out_dags(role: AirflowRole, dags: &Path) -> Result<()> {
+fn prepare_dags(role: AirflowRole, dags: &Path) -> Result<()> {
     if role == AirflowRole::Blank && dags.exists() {
         std::fs::remove_dir_all(dags).with_context(|| format!("cannot empty {}", dags.display()))?;
     }
-    std::fs::create_dir_all(dags).with_context(|| format!("cannot make {}", dags.display()))?;
+    std::fs::create_dir_all(dags).with_context(|| format!("cannot create {}", dags.display()))?;
     match role {
         AirflowRole::Full => copy_examples(dags),
         AirflowRole::Blank | AirflowRole::ApiOnly => Ok(()),

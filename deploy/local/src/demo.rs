@@ -1,5 +1,5 @@
-//! `cargo demo`: starts everything and creates two spaces with users, keys and a connector. A second run reuses what
-//! already exists.
+//! `cargo demo`: starts everything and creates two spaces with users, keys and a connector. A second run
+//! reuses what already exists.
 
 use std::time::{Duration, Instant};
 

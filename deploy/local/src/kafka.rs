@@ -1,5 +1,5 @@
-//! A real Apache Kafka broker (KRaft, one node) on loopback, from Maven's artifacts. Topics are made by those
-//! who use them.
+//! A real Apache Kafka broker (KRaft, one node) on loopback, from Maven artifacts. Its users create their
+//! topics themselves.
 
 mod secure;
 
@@ -20,27 +20,30 @@ use crate::{paths, ports, progress, tools};
 
 const DEFAULT_PORT: u16 = 19092;
 const DEFAULT_CONTROLLER_PORT: u16 = 19392;
-const OLDEST_JAVA: u32 = 17;
+const MIN_JAVA_VERSION: u32 = 17;
 
-/// Makes sure that a Kafka runs and returns its bootstrap servers: `KAFKA_BOOTSTRAP_SERVERS` when that is set,
-/// else our own broker on loopback, started if it does not run yet.
+/// Makes sure that a Kafka runs and returns its bootstrap servers: `KAFKA_BOOTSTRAP_SERVERS` if it is set,
+/// else the broker on loopback, which is started if necessary.
 pub async fn kafka() -> Result<String> {
     match external_kafka() {
         Some(servers) if any_answers(&servers).await => Ok(servers),
         Some(servers) => bail!(
-            "no Kafka answers at {servers}: check KAFKA_BOOTSTRAP_SERVERS, or unset it to have one started here"
+            "no Kafka answers at {servers}: check KAFKA_BOOTSTRAP_SERVERS, or unset it to have one started \
+             here"
         ),
         None => kafka_instance("kafka").await,
     }
 }
 
-/// `KAFKA_BOOTSTRAP_SERVERS`, unless it names our own broker (as it does where `.local/demo.env` was read in).
+/// Returns `KAFKA_BOOTSTRAP_SERVERS`, unless it names the broker that was started here (as in
+/// `.local/demo.env`).
 pub(crate) fn external_kafka() -> Option<String> {
     let ours = LocalService::named("kafka").record().map(|record| format!("127.0.0.1:{}", record.port));
     setting("KAFKA_BOOTSTRAP_SERVERS").filter(|servers| Some(servers) != ours.as_ref())
 }
 
-/// A broker of its own by name, apart from the one that everybody shares: for tests that stop or kill it.
+/// Makes sure that a separate broker of this name runs, for tests that stop or kill it. Returns its bootstrap
+/// servers.
 pub async fn kafka_instance(name: &str) -> Result<String> {
     let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
     let record = LocalService::named(name)
@@ -49,23 +52,24 @@ pub async fn kafka_instance(name: &str) -> Result<String> {
     Ok(format!("127.0.0.1:{}", record.port))
 }
 
-/// Whether a broker processes requests there: a bound port alone says little while it starts.
+/// Returns whether a broker processes requests at this address. During its start a broker accepts connections
+/// before it processes requests.
 pub(crate) async fn answers(address: &str) -> bool {
-    // ApiVersions, version 0: length, key 18, version 0, correlation 7, client id "local".
+    // ApiVersions, version 0: length, key 18, version 0, correlation ID 7, client ID "local".
     let request = [0, 0, 0, 15, 0, 18, 0, 0, 0, 0, 0, 7, 0, 5, b'l', b'o', b'c', b'a', b'l'];
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
         stream.write_all(&request).await?;
-        let mut answer = [0_u8; 10];
-        stream.read_exact(&mut answer).await?;
-        std::io::Result::Ok(answer)
+        let mut response = [0_u8; 10];
+        stream.read_exact(&mut response).await?;
+        std::io::Result::Ok(response)
     };
-    let answer = tokio::time::timeout(Duration::from_secs(3), exchange).await;
-    // After the length: our correlation, then error code 0.
-    matches!(answer, Ok(Ok([_, _, _, _, 0, 0, 0, 7, 0, 0])))
+    let response = tokio::time::timeout(Duration::from_secs(3), exchange).await;
+    // After the length: the correlation ID of the request, then error code 0.
+    matches!(response, Ok(Ok([_, _, _, _, 0, 0, 0, 7, 0, 0])))
 }
 
-/// Whether one of these servers, separated by commas, is there.
+/// Returns whether at least one of these servers, separated by commas, answers.
 pub(crate) async fn any_answers(servers: &str) -> bool {
     for server in servers.split(',') {
         if answers(server.trim()).await {
@@ -75,14 +79,14 @@ pub(crate) async fn any_answers(servers: &str) -> bool {
     false
 }
 
-async fn launch(name: &str, more: SecureListener) -> Result<Launch> {
+async fn launch(name: &str, secure: SecureListener) -> Result<Launch> {
     let java = java().await?;
     let classes = jars(&java).await?.join("*");
     let folder = paths::local_folder(name)?;
     let port = LocalService::named(name).choose_port(DEFAULT_PORT)?;
     let settings = folder.join("server.properties");
     let controller = ports::choose(&format!("{name}-controller"), None, DEFAULT_CONTROLLER_PORT)?;
-    let text = server_properties(port, controller, &folder.join("data"), &more);
+    let text = server_properties(port, controller, &folder.join("data"), &secure);
     paths::write_file(&settings, &text, 0o600)?;
     let logging = folder.join("log4j2.properties");
     paths::write_file(&logging, LOGGING, 0o644)?;
@@ -99,7 +103,7 @@ async fn launch(name: &str, more: SecureListener) -> Result<Launch> {
         progress::note("formatting Kafka's storage");
         let id = cluster_id();
         let mut format = kafka("kafka.tools.StorageTool");
-        format.args(["format", "--ignore-formatted", "-t", &id, "-c"]).arg(&settings).args(&more.format);
+        format.args(["format", "--ignore-formatted", "-t", &id, "-c"]).arg(&settings).args(&secure.format);
         tools::run(format).await?;
     }
     let mut command = kafka("kafka.Kafka");
@@ -107,11 +111,11 @@ async fn launch(name: &str, more: SecureListener) -> Result<Launch> {
     Ok(Launch { command, port, timeout: Duration::from_secs(60), stop: Stop::Leader })
 }
 
-/// Everything else is Kafka's default, except what would ask for three brokers, waste a small machine, or wait long
-/// for a broker that was killed.
-fn server_properties(port: u16, controller: u16, data: &Path, more: &SecureListener) -> String {
-    let secure = more.port.map(|port| format!(",SECURE://127.0.0.1:{port}")).unwrap_or_default();
-    let settings = &more.settings;
+/// Returns the broker's configuration. It overrides only defaults that require three brokers, need too much
+/// memory for a small machine, or wait long for a broker that was killed.
+fn server_properties(port: u16, controller: u16, data: &Path, listener: &SecureListener) -> String {
+    let secure = listener.port.map(|port| format!(",SECURE://127.0.0.1:{port}")).unwrap_or_default();
+    let settings = &listener.settings;
     format!(
         "process.roles=broker,controller
 node.id=1
@@ -152,7 +156,7 @@ rootLogger.level=info
 rootLogger.appenderRef.console.ref=console
 ";
 
-/// The broker's jars, copied by Maven once for every version of our pom.
+/// Returns the folder with the broker's jars. Maven fetches them once per version of our `pom.xml`.
 async fn jars(java: &Path) -> Result<PathBuf> {
     let pom = paths::asset("kafka/pom.xml");
     let text = std::fs::read_to_string(&pom).with_context(|| format!("cannot read {}", pom.display()))?;
@@ -161,7 +165,7 @@ async fn jars(java: &Path) -> Result<PathBuf> {
     if library.exists() {
         return Ok(library);
     }
-    progress::note("fetching Apache Kafka's jars with Maven (45 MB)");
+    progress::note("downloading Apache Kafka's jars with Maven (45 MB)");
     let fresh = library.with_added_extension("tmp");
     let mut command = Command::new(maven().await?);
     command.args(["-q", "-B", "-f"]).arg(&pom);
@@ -170,8 +174,8 @@ async fn jars(java: &Path) -> Result<PathBuf> {
     if let Some(home) = java_home(java) {
         command.env("JAVA_HOME", home);
     }
-    tools::run(command).await.context("cannot fetch Apache Kafka")?;
-    std::fs::rename(&fresh, &library).with_context(|| format!("cannot make {}", library.display()))?;
+    tools::run(command).await.context("cannot download Apache Kafka")?;
+    std::fs::rename(&fresh, &library).with_context(|| format!("cannot create {}", library.display()))?;
     Ok(library)
 }
 
@@ -179,18 +183,18 @@ async fn maven() -> Result<PathBuf> {
     if let Some(maven) = tools::on_path("mvn") {
         return Ok(maven);
     }
-    tools::install_package("maven", "Maven (mvn), which fetches Apache Kafka,").await?;
-    tools::on_path("mvn").context("the package maven brought no mvn")
+    tools::install_package("maven", "Maven (mvn), which downloads Apache Kafka,").await?;
+    tools::on_path("mvn").context("the package maven contains no mvn")
 }
 
-/// A Java that is new enough: `JAVA_HOME`'s, the one on `PATH`, or one that the system's packages put in place.
+/// Returns a Java of at least [`MIN_JAVA_VERSION`]: from `PATH`, from `JAVA_HOME`, or from a system package.
 async fn java() -> Result<PathBuf> {
     if let Some(java) = find_java().await {
         return Ok(java);
     }
-    let purpose = format!("Java {OLDEST_JAVA} or later, which runs Apache Kafka,");
+    let purpose = format!("Java {MIN_JAVA_VERSION} or later, which runs Apache Kafka,");
     tools::install_package("default-jre-headless", &purpose).await?;
-    find_java().await.with_context(|| format!("default-jre-headless is older than Java {OLDEST_JAVA}"))
+    find_java().await.with_context(|| format!("default-jre-headless is older than Java {MIN_JAVA_VERSION}"))
 }
 
 async fn find_java() -> Option<PathBuf> {
@@ -200,10 +204,10 @@ async fn find_java() -> Option<PathBuf> {
     let home_programs = homes.map(|home| home.join("bin/java")).filter(|java| tools::is_executable(java));
     for java in tools::on_path("java").into_iter().chain(home_programs) {
         let mut command = Command::new(&java);
-        // To standard output, unlike -version.
+        // Unlike `-version`, this prints to standard output.
         command.arg("--version");
-        let version = tools::run(command).await.ok().and_then(|said| parse_java_version(&said));
-        if version.is_some_and(|version| version >= OLDEST_JAVA) {
+        let version = tools::run(command).await.ok().and_then(|output| parse_java_version(&output));
+        if version.is_some_and(|version| version >= MIN_JAVA_VERSION) {
             return Some(java);
         }
     }
@@ -214,11 +218,11 @@ fn java_home(java: &Path) -> Option<PathBuf> {
     Some(java.canonicalize().ok()?.parent()?.parent()?.to_path_buf())
 }
 
-fn parse_java_version(said: &str) -> Option<u32> {
-    said.split_whitespace().nth(1)?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+fn parse_java_version(output: &str) -> Option<u32> {
+    output.split_whitespace().nth(1)?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// 22 characters, of which the first is never the `-` that would make it look like a flag.
+/// Returns a random ID of 22 characters. The first is never `-`, so that the ID is not parsed as a flag.
 fn cluster_id() -> String {
     let mut bytes = *uuid::Uuid::new_v4().as_bytes();
     bytes[0] &= 0x7f;
@@ -230,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn java_versions_are_read_as_vendors_print_them() {
+    fn java_versions_of_different_vendors_are_parsed() {
         assert_eq!(parse_java_version("openjdk 17.0.15 2025-04-15\nOpenJDK Runtime…"), Some(17));
         assert_eq!(parse_java_version("java 21 2023-09-19 LTS"), Some(21));
         assert_eq!(parse_java_version("openjdk 25-ea 2025-09-16"), Some(25));
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_says_something_else_is_no_broker() {
+    async fn a_server_with_another_protocol_is_not_a_broker() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let web = tokio::spawn(async move {

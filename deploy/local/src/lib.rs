@@ -1,8 +1,8 @@
 //! Finds or starts a real PostgreSQL, Kafka and Airflow on this machine, for `cargo demo`, the tests and the
 //! benchmarks. The crate holds no product logic.
 //!
-//! Many processes may call this crate at the same time. The services that it starts run until `cargo local down`.
-//! All state is kept in the git-ignored `.local/`.
+//! Many processes may call this crate at the same time. The services that it starts run until `cargo local
+//! down`. All state is kept in the git-ignored `.local/`.
 
 mod airflow;
 mod bench;

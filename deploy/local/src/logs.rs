@@ -18,7 +18,8 @@ struct LogFollower {
     position: u64,
 }
 
-/// Prints the last `lines` lines of each log. With `follow` it then prints appended lines and does not return.
+/// Prints the last `lines` lines of each log. With `follow` it then prints appended lines and does not
+/// return.
 pub async fn show(services: &[LocalService], lines: usize, follow: bool) -> Result<()> {
     let mut followers: Vec<LogFollower> =
         services.iter().filter(|service| service.log().exists()).map(LogFollower::new).collect();

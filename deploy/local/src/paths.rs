@@ -1,10 +1,12 @@
-//! Paths on disk: the workspace, the git-ignored `.local/` folder and the files in it. The contents of the files are
-//! left to other modules.
+//! Paths on disk: the workspace, the git-ignored `.local/` folder and the files in it. The contents of the
+//! files are left to other modules.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+
+use crate::settings::setting;
 
 /// Returns the root of the workspace that this crate was compiled in.
 pub(crate) fn workspace() -> PathBuf {
@@ -19,7 +21,7 @@ pub(crate) fn asset(relative: &str) -> PathBuf {
 
 /// Returns the folder that holds all state: `ORCHESTRATION_LOCAL_DIR`, or `.local/` in the workspace.
 pub(crate) fn local_dir() -> PathBuf {
-    match crate::settings::setting("ORCHESTRATION_LOCAL_DIR") {
+    match setting("ORCHESTRATION_LOCAL_DIR") {
         Some(dir) => std::path::absolute(&dir).unwrap_or_else(|_| dir.into()),
         None => workspace().join(".local"),
     }
@@ -35,7 +37,7 @@ pub(crate) fn local_path(relative: &str) -> Result<PathBuf> {
 /// Creates a folder under [`local_dir`] and returns its path.
 pub(crate) fn local_folder(relative: &str) -> Result<PathBuf> {
     let path = local_dir().join(relative);
-    std::fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+    std::fs::create_dir_all(&path).with_context(|| format!("cannot create the folder {}", path.display()))?;
     Ok(path)
 }
 
@@ -78,7 +80,7 @@ pub(crate) fn path_hash(path: &Path) -> String {
 
 fn create_parent(path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    std::fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))
+    std::fs::create_dir_all(parent).with_context(|| format!("cannot create the folder {}", parent.display()))
 }
 
 #[cfg(test)]

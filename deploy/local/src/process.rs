@@ -1,5 +1,6 @@
-//! Detached processes, which outlive the program that starts them. Each runs in its own process group, is identified
-//! by its PID and start time, and is stopped together with its descendants. What a process is for is left to others.
+//! Detached processes, which outlive the program that starts them. Each runs in its own process group, is
+//! identified by its PID and start time, and is stopped together with its descendants. What a process is for
+//! is left to others.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -31,7 +32,8 @@ pub struct ProcessIdentity {
 pub enum Stop {
     /// SIGTERM to the group leader alone, which stops its children itself.
     Leader,
-    /// SIGINT to the group leader alone. PostgreSQL then does a fast shutdown, which ends sessions without data loss.
+    /// SIGINT to the group leader alone. PostgreSQL then does a fast shutdown, which ends sessions without
+    /// data loss.
     Fast,
     /// SIGTERM to every process.
     Group,
@@ -118,9 +120,9 @@ impl ProcessIdentity {
         }
     }
 
-    /// Returns the running processes among the leader, its group and their descendants (PostgreSQL's children have
-    /// their own groups). The kernel does not reuse a group ID while a process of the group runs, so another process
-    /// with the leader's PID means that the whole group has ended.
+    /// Returns the running processes among the leader, its group and their descendants (PostgreSQL's children
+    /// have their own groups). The kernel does not reuse a group ID while a process of the group runs, so
+    /// another process with the leader's PID means that the whole group has ended.
     fn family(&self) -> Vec<Self> {
         if Self::of(self.pid).is_some_and(|now| now != *self) {
             return Vec::new();
@@ -185,7 +187,8 @@ fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The name in parentheses may contain spaces and parentheses, so fields are counted from the last parenthesis.
+/// The name in parentheses may contain spaces and parentheses, so fields are counted from the last
+/// parenthesis.
 fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Our own worker and API as services beside the real parts: built, given their settings, started.
+//! Builds, configures and starts our own worker and API as local services.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,16 +20,16 @@ use crate::{paths, ports, tools};
 const DEFAULT_API_PORT: u16 = 8080;
 const DEFAULT_METRICS_PORT: u16 = 9464;
 
-/// Where the worker's and the API's own way into the database stands, where they have roles of their own.
+/// Settings with the database URLs of the worker's and the API's own roles, where such roles exist.
 const WORKER_DATABASE_URL: &str = "ORCHESTRATION_WORKER_DATABASE_URL";
 const API_DATABASE_URL: &str = "ORCHESTRATION_API_DATABASE_URL";
 
-/// Writes `.local/demo.env` with what the worker and the API need; what else it holds stays.
+/// Writes the settings of the worker and the API to `.local/demo.env`. Other settings in the file are kept.
 pub(crate) async fn prepare_settings(kafka: &str, airflow: &AirflowServer) -> Result<DemoSettings> {
     let admin_url = postgres().await?;
     let mut settings = env_file::read()?;
     let database_url = match external_postgres() {
-        // Which roles a server of somebody else's has is theirs to say.
+        // The roles of an external server are managed by its operator.
         Some(url) => {
             settings.retain(|name, _| name != WORKER_DATABASE_URL && name != API_DATABASE_URL);
             url
@@ -61,9 +61,10 @@ pub(crate) async fn prepare_settings(kafka: &str, airflow: &AirflowServer) -> Re
     Ok(settings)
 }
 
-/// Everything that a binary of ours needs to be started: the real parts, the settings, the build, the schema.
-pub(crate) async fn ready() -> Result<DemoSettings> {
-    // First, since nothing else takes so little time to find missing.
+/// Prepares everything that our binaries need: PostgreSQL, Kafka, Airflow, the settings, the build and the
+/// schema.
+pub(crate) async fn prepare() -> Result<DemoSettings> {
+    // PostgreSQL comes first, because a missing PostgreSQL is detected fastest.
     postgres().await?;
     let settings = prepare_settings(&kafka().await?, &airflow().await?).await?;
     build().await?;
@@ -71,12 +72,12 @@ pub(crate) async fn ready() -> Result<DemoSettings> {
     Ok(settings)
 }
 
-/// Brings the database's schema up to date.
+/// Migrates the database's schema.
 pub(crate) async fn migrate(settings: &DemoSettings) -> Result<()> {
     administer(settings, &["migrate"]).await.context("the database cannot be migrated").map(drop)
 }
 
-/// Builds both binaries, cargo's own output shown; with the features that this very program was built with.
+/// Builds both binaries in the profile that this program was built with. Cargo's output is shown.
 pub(crate) async fn build() -> Result<()> {
     let mut command = cargo();
     command.args(["build", "--bin", "orchestration-api", "--bin", "orchestration-worker"]);
@@ -90,13 +91,14 @@ pub(crate) async fn build() -> Result<()> {
     Ok(())
 }
 
-/// The folder with both binaries, built if they are older than their sources. Where all tests are run, cargo has just
-/// built them, and asked for them alone it would build them again with fewer features.
+/// Returns the folder with both binaries, which are built if they are older than their sources. When all
+/// tests are run, cargo has already built them; an unconditional build of the two alone would rebuild them
+/// with fewer features.
 pub async fn tested_binaries() -> Result<PathBuf> {
     let _lock = service::lock("programs").await?;
     let folder = binary_folder()?;
     let sources = ["Cargo.lock", "migrations", "shared", "worker/src", "api/src"];
-    let changed = last_change(&sources.map(|source| paths::workspace().join(source)));
+    let changed = newest_change(&sources.map(|source| paths::workspace().join(source)));
     let is_fresh = |name: &str| modified(&folder.join(name)).is_some_and(|built| built > changed);
     if !["orchestration-api", "orchestration-worker"].into_iter().all(is_fresh) {
         build().await?;
@@ -104,50 +106,50 @@ pub async fn tested_binaries() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// When the youngest of all files below these places was written.
-fn last_change(places: &[PathBuf]) -> SystemTime {
-    let below = |place: &PathBuf| -> Vec<PathBuf> {
-        std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+/// Returns when the newest file at or below these paths was modified.
+fn newest_change(paths: &[PathBuf]) -> SystemTime {
+    let entries = |folder: &PathBuf| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     };
-    let youngest = places.iter().map(|place| {
-        if place.is_dir() {
-            last_change(&below(place))
+    let changes = paths.iter().map(|path| {
+        if path.is_dir() {
+            newest_change(&entries(path))
         } else {
-            modified(place).unwrap_or(SystemTime::UNIX_EPOCH)
+            modified(path).unwrap_or(SystemTime::UNIX_EPOCH)
         }
     });
-    youngest.max().unwrap_or(SystemTime::UNIX_EPOCH)
+    changes.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn modified(file: &Path) -> Option<SystemTime> {
     std::fs::metadata(file).ok()?.modified().ok()
 }
 
-/// Cargo, on this workspace.
+/// Returns a cargo command that works on this workspace.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::workspace()).stdin(Stdio::null());
-    // What cargo told this program about itself would look to build scripts like a change, and cost minutes.
+    // Build scripts would treat the package variables of this program as a change, and rebuild for minutes.
     for (name, _) in std::env::vars_os() {
-        if is_about_a_package(&name.to_string_lossy()) {
+        if is_package_variable(&name.to_string_lossy()) {
             command.env_remove(name);
         }
     }
     command
 }
 
-/// Whether cargo sets this variable for each package it builds or runs, unlike the settings of cargo itself.
-fn is_about_a_package(name: &str) -> bool {
+/// Returns whether cargo sets this variable for each package that it builds or runs, unlike its own settings.
+fn is_package_variable(name: &str) -> bool {
     ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix))
         || ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"].contains(&name)
 }
 
-/// Runs the API's binary with these arguments; the JSON it prints.
+/// Runs the API's binary with these arguments and returns the JSON that it prints.
 pub(crate) async fn command_line(settings: &DemoSettings, arguments: &[&str]) -> Result<Value> {
     let arguments: Vec<&str> = std::iter::once("--json").chain(arguments.iter().copied()).collect();
-    let said = administer(settings, &arguments).await?;
-    serde_json::from_str(&said)
-        .with_context(|| format!("`orchestration-api {}` said no JSON", arguments.join(" ")))
+    let output = administer(settings, &arguments).await?;
+    serde_json::from_str(&output)
+        .with_context(|| format!("`orchestration-api {}` printed no JSON", arguments.join(" ")))
 }
 
 async fn administer(settings: &DemoSettings, arguments: &[&str]) -> Result<String> {
@@ -156,15 +158,15 @@ async fn administer(settings: &DemoSettings, arguments: &[&str]) -> Result<Strin
     tools::run(command).await
 }
 
-/// Starts the API unless it runs; its port. A port that is asked for is the one or none.
-pub(crate) async fn start_api(settings: &DemoSettings, wanted: Option<u16>) -> Result<u16> {
+/// Starts the API unless it runs, and returns its port. A requested port that is in use is an error.
+pub(crate) async fn start_api(settings: &DemoSettings, requested: Option<u16>) -> Result<u16> {
     let service = LocalService::named("api");
     let elsewhere = |port: u16| service.running().is_some_and(|record| record.port != port);
-    if is_outdated(&service) || wanted.is_some_and(elsewhere) {
+    if is_outdated(&service) || requested.is_some_and(elsewhere) {
         service.stop().await?;
     }
     let prepare = async || {
-        let port = match wanted {
+        let port = match requested {
             Some(port) if !ports::is_free(port) => {
                 bail!("port {port} is taken by another program: choose another with --port, or leave it out")
             }
@@ -179,7 +181,7 @@ pub(crate) async fn start_api(settings: &DemoSettings, wanted: Option<u16>) -> R
     Ok(service.ensure(prepare, api_is_healthy).await?.port)
 }
 
-/// Starts the worker unless it runs; the port of its metrics.
+/// Starts the worker unless it runs, and returns the port of its metrics.
 pub(crate) async fn start_worker(settings: &DemoSettings) -> Result<u16> {
     let service = LocalService::named("worker");
     if is_outdated(&service) {
@@ -195,12 +197,12 @@ pub(crate) async fn start_worker(settings: &DemoSettings) -> Result<u16> {
     Ok(service.ensure(prepare, worker_is_healthy).await?.port)
 }
 
-/// Whether the API and what it rests on answer.
+/// Returns whether the API and its dependencies answer.
 pub(crate) async fn api_is_healthy(port: u16) -> bool {
     answers_ok(&format!("http://127.0.0.1:{port}/readyz")).await
 }
 
-/// Whether the worker and its database answer.
+/// Returns whether the worker and its database answer.
 pub(crate) async fn worker_is_healthy(port: u16) -> bool {
     answers_ok(&format!("http://127.0.0.1:{port}/readyz")).await
 }
@@ -212,7 +214,7 @@ async fn answers_ok(url: &str) -> bool {
     client.get(url).send().await.is_ok_and(|response| response.status().is_success())
 }
 
-/// Whether it runs a binary that has been built anew since.
+/// Returns whether the service runs a binary that has been rebuilt since its start.
 fn is_outdated(service: &LocalService) -> bool {
     let Some(record) = service.running() else { return false };
     let binary = std::fs::read_link(format!("/proc/{}/exe", record.process.pid));
@@ -225,7 +227,7 @@ fn command(binary: &Path, settings: &DemoSettings) -> Result<Command> {
     Ok(command)
 }
 
-/// The same with the role whose URL this setting holds, if there is one.
+/// Like [`command`], with the database URL from the setting `database_url` if that is present.
 fn command_as(database_url: &str, binary: &Path, settings: &DemoSettings) -> Result<Command> {
     let mut command = command(binary, settings)?;
     if let Some(url) = settings.get(database_url) {
@@ -234,10 +236,10 @@ fn command_as(database_url: &str, binary: &Path, settings: &DemoSettings) -> Res
     Ok(command)
 }
 
-/// Where cargo put this program it puts the others; a test's own lies one folder further in.
+/// Returns the folder into which cargo puts the binaries. Test programs are in its subfolder `deps`.
 fn binary_folder() -> Result<PathBuf> {
-    let program = std::env::current_exe().context("cannot tell where this program lies")?;
-    let folder = program.parent().context("this program lies nowhere")?;
+    let program = std::env::current_exe().context("the path of this program is unknown")?;
+    let folder = program.parent().context("this program has no folder")?;
     let outer = folder.parent().filter(|_| folder.ends_with("deps"));
     Ok(outer.unwrap_or(folder).to_path_buf())
 }
@@ -247,12 +249,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_of_cargo_itself_reach_a_build_and_those_of_a_package_do_not() {
+    fn cargo_settings_are_kept_and_package_variables_are_removed() {
         for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "CARGO_NET_OFFLINE", "PATH"] {
-            assert!(!is_about_a_package(name), "{name}");
+            assert!(!is_package_variable(name), "{name}");
         }
         for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_LINKS", "CARGO_CRATE_NAME"] {
-            assert!(is_about_a_package(name), "{name}");
+            assert!(is_package_variable(name), "{name}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Progress output: numbered steps with the seconds since the start, and notes below them. On a terminal the current
-//! step shows a spinner; otherwise only lines are printed.
+//! Progress output: numbered steps with the seconds since the start, and notes below them. On a terminal the
+//! current step shows a spinner; otherwise only lines are printed.
 
 use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
@@ -14,8 +14,8 @@ pub(crate) fn note(text: &str) {
     line(&format!("        {text}"));
 }
 
-/// Prints a result to standard output. If the reader has closed the pipe (as `head` does), the program exits with
-/// success.
+/// Prints a result to standard output. If the reader has closed the pipe (as `head` does), the program exits
+/// with success.
 pub fn print(text: &str) {
     let written = writeln!(std::io::stdout(), "{text}");
     if written.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use crate::settings::setting;
 use crate::{paths, progress, service, tools};
 
-/// Installs a virtual environment under `.local/` with exactly the packages of a requirements file, on the first of
-/// these CPython versions (such as `3.12`) that runs here. Returns its folder.
+/// Installs a virtual environment under `.local/` with exactly the packages of a requirements file, on the
+/// first of these CPython versions (such as `3.12`) that runs here. Returns its folder.
 ///
 /// It is installed again only when the requirements change.
 pub async fn environment(name: &str, versions: &[&str], requirements: &Path) -> Result<PathBuf> {
@@ -44,8 +44,8 @@ fn missing(versions: &[&str]) -> String {
     )
 }
 
-/// Searches `ORCHESTRATION_PYTHON`, then `PATH`, then pyenv. Each candidate is run, because pyenv's shims on `PATH`
-/// may fail.
+/// Searches `ORCHESTRATION_PYTHON`, then `PATH`, then pyenv. Each candidate is run, because pyenv's shims on
+/// `PATH` may fail.
 async fn find(versions: &[&str]) -> Option<String> {
     let configured = setting("ORCHESTRATION_PYTHON");
     let on_path = versions.iter().filter_map(|version| tools::on_path(&format!("python{version}")));

@@ -1,5 +1,5 @@
-//! The PostgreSQL roles of an installation. As an operator would, it creates them with `deploy/roles.sql`; their
-//! privileges are in `migrations/grants.sql`.
+//! The PostgreSQL roles of an installation. As an operator would, it creates them with `deploy/roles.sql`;
+//! their privileges are in `migrations/grants.sql`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,8 +24,8 @@ pub struct RoleUrls {
 }
 
 impl RoleUrls {
-    /// Returns the URLs of a database's roles, whose names begin with `prefix`. Their passwords are derived from the
-    /// password in `url`, so that every process on this machine computes the same ones.
+    /// Returns the URLs of a database's roles, whose names begin with `prefix`. Their passwords are derived
+    /// from the password in `url`, so that every process on this machine computes the same ones.
     pub fn of(url: &str, prefix: &str) -> Result<Self> {
         let role = |part: &str| {
             let name = format!("{prefix}_{part}");
@@ -36,7 +36,7 @@ impl RoleUrls {
             let set = url.set_username(&name).and_then(|()| url.set_password(Some(&password)));
             match set {
                 Ok(()) => Ok(url.to_string()),
-                Err(()) => bail!("DATABASE_URL names no server to make roles on"),
+                Err(()) => bail!("DATABASE_URL does not name a server on which roles can be created"),
             }
         };
         Ok(Self { owner: role("owner")?, worker: role("worker")?, api: role("api")? })

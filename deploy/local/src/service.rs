@@ -1,5 +1,5 @@
-//! A service on this machine: it is found running or started, and only once, even when many processes need it at the
-//! same time. The command of a service and its preparation are in the service's own module.
+//! A service on this machine: it is found running or started, and only once, even when many processes need it
+//! at the same time. The command of a service and its preparation are in the service's own module.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,8 @@ impl LocalService {
         Self { name: name.into() }
     }
 
-    /// Returns every service that was ever started here. PostgreSQL and Kafka come last, because others depend on them.
+    /// Returns every service that was ever started here. PostgreSQL and Kafka come last, because others
+    /// depend on them.
     pub fn all() -> Vec<Self> {
         let entries = std::fs::read_dir(paths::local_dir().join("run")).into_iter().flatten().flatten();
         let files = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -141,7 +142,8 @@ impl LocalService {
         let mut record = self.spawn(&mut launch, &log)?;
         let mut is_healthy = wait_healthy(&record, launch.timeout, &healthy).await;
         if !is_healthy && !record.process.is_running() {
-            // Resources of a killed process (memory, a lock) may be released with a delay, so it is tried once more.
+            // Resources of a killed process (memory, a lock) may be released with a delay, so it is tried
+            // once more.
             tokio::time::sleep(Duration::from_secs(1)).await;
             record = self.spawn(&mut launch, &log)?;
             is_healthy = wait_healthy(&record, launch.timeout, &healthy).await;

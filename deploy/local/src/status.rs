@@ -1,4 +1,4 @@
-//! How the parts are: what runs, where, and whether it is well.
+//! Status of the components: which ones run, their addresses and their health.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -8,41 +8,41 @@ use crate::airflow::{self, AirflowRole, AirflowVersion};
 use crate::service::LocalService;
 use crate::{kafka, postgres, product};
 
-/// What `cargo local` can start and stop.
+/// A component that `cargo local` can start and stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Component {
-    /// The database.
+    /// The database
     Postgres,
-    /// The event log.
+    /// The event log
     Kafka,
-    /// The source that is mirrored.
+    /// The source of the pipelines
     Airflow,
-    /// Our worker.
+    /// Our worker
     Worker,
-    /// Our API.
+    /// Our API
     Api,
 }
 
 /// One line of `cargo local status`.
 #[derive(Debug, Serialize)]
 pub struct ComponentStatus {
-    /// The part, or the service for one that a test started besides.
+    /// The name of the component, or of a service that a test started.
     pub name: String,
-    /// The process, if it is ours and runs.
+    /// The process ID, if the component was started here and runs.
     pub pid: Option<u32>,
     /// Host and port.
     pub address: Option<String>,
-    /// The log file, if the part is ours.
+    /// The log file, if the component was started here.
     pub log: Option<String>,
-    /// Whether it answers.
+    /// Whether the component answers.
     pub healthy: bool,
 }
 
 impl Component {
-    /// In the order they are started.
+    /// All components, in the order in which they are started.
     pub const ALL: [Self; 5] = [Self::Postgres, Self::Kafka, Self::Airflow, Self::Worker, Self::Api];
 
-    /// The service that plays this part.
+    /// Returns the service of this component.
     pub fn service(self) -> LocalService {
         LocalService::named(match self {
             Self::Postgres => "postgres",
@@ -53,18 +53,18 @@ impl Component {
         })
     }
 
-    /// Makes sure that it runs, and what it rests on.
+    /// Makes sure that the component and its dependencies run.
     pub async fn start(self) -> Result<()> {
         match self {
             Self::Postgres => postgres::postgres().await.map(drop),
             Self::Kafka => kafka::kafka().await.map(drop),
             Self::Airflow => airflow::airflow().await.map(drop),
-            Self::Worker => product::start_worker(&product::ready().await?).await.map(drop),
-            Self::Api => product::start_api(&product::ready().await?, None).await.map(drop),
+            Self::Worker => product::start_worker(&product::prepare().await?).await.map(drop),
+            Self::Api => product::start_api(&product::prepare().await?, None).await.map(drop),
         }
     }
 
-    /// Where it is, if somebody else runs it.
+    /// Returns the configured address if the component is not run by this crate.
     fn external(self) -> Option<String> {
         match self {
             Self::Postgres => postgres::external_postgres(),
@@ -75,15 +75,15 @@ impl Component {
     }
 
     async fn is_healthy(self, external: Option<&str>, port: u16) -> bool {
-        let here = format!("127.0.0.1:{port}");
+        let local = format!("127.0.0.1:{port}");
         match self {
             Self::Postgres => match external {
                 Some(url) => postgres::answers(url.to_owned()).await,
                 None => postgres::is_healthy("postgres", port).await,
             },
-            Self::Kafka => kafka::any_answers(external.unwrap_or(&here)).await,
+            Self::Kafka => kafka::any_answers(external.unwrap_or(&local)).await,
             Self::Airflow => {
-                let url = external.map_or_else(|| format!("http://{here}"), str::to_owned);
+                let url = external.map_or_else(|| format!("http://{local}"), str::to_owned);
                 airflow::is_healthy(&url, AirflowVersion::V3_3, AirflowRole::Full).await
             }
             Self::Worker => product::worker_is_healthy(port).await,
@@ -107,7 +107,7 @@ impl Component {
     }
 }
 
-/// How every part is, and every service that a test started besides.
+/// Returns the status of every component and of every service that a test started.
 pub async fn status() -> Result<Vec<ComponentStatus>> {
     let [postgres, kafka, airflow, worker, api] = Component::ALL.map(Component::status);
     let (postgres, kafka, airflow, worker, api) = tokio::join!(postgres, kafka, airflow, worker, api);
@@ -122,7 +122,7 @@ pub async fn status() -> Result<Vec<ComponentStatus>> {
     Ok(all)
 }
 
-/// The same for people.
+/// Formats the status as a table.
 pub fn table(all: &[ComponentStatus]) -> String {
     let row = |cells: [&str; 5]| {
         let [name, state, pid, address, log] = cells;
@@ -153,7 +153,7 @@ fn absent(service: LocalService) -> ComponentStatus {
     ComponentStatus { name: service.name, pid: None, address: None, log, healthy: false }
 }
 
-/// Of a URL or of a plain list of addresses, without anything secret.
+/// Returns the host and port of a URL, without credentials. A plain list of addresses is returned as it is.
 fn host_and_port(external: &str) -> String {
     match url::Url::parse(external) {
         Ok(url) if url.has_host() => {
@@ -169,14 +169,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_shows_no_password() {
+    fn addresses_contain_no_password() {
         assert_eq!(host_and_port("postgres://me:secret@db.example:6432/x"), "db.example:6432");
         assert_eq!(host_and_port("https://airflow.example/base"), "airflow.example:443");
         assert_eq!(host_and_port("kafka-1:9092,kafka-2:9092"), "kafka-1:9092,kafka-2:9092");
     }
 
     #[test]
-    fn the_table_tells_unwell_from_stopped() {
+    fn table_distinguishes_unwell_from_stopped() {
         let part =
             |pid, healthy| ComponentStatus { name: "api".into(), pid, address: None, log: None, healthy };
         let table = table(&[part(Some(7), false), part(None, false), part(None, true)]);

@@ -1,4 +1,5 @@
-//! Programs that must be on the machine: found, or installed where that is possible, or asked for in one sentence.
+//! Programs that this crate needs on the machine. Each is found, or installed where that is possible;
+//! otherwise an error says how to install it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,40 +8,42 @@ use anyhow::{Context, Result, bail};
 
 use crate::{paths, progress, service};
 
-/// The first executable of this name on `PATH`.
+/// Returns the first executable of this name on `PATH`.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| is_executable(path))
 }
 
-/// Whether there is a file here that may be run.
+/// Returns whether the path is an executable file.
 pub(crate) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether we may do everything here.
+/// Returns whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Runs a command to its end without blocking the runtime; its output, or a sentence with the end of what it said.
+/// Runs a command without blocking the runtime and returns its standard output. The error of a failed command
+/// holds the last lines of its output.
 pub(crate) async fn run(mut command: Command) -> Result<String> {
     let shown = show(&command);
     command.stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output()).await?;
     let output = output.with_context(|| format!("cannot run `{shown}`"))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
-        return Ok(said);
+        return Ok(stdout);
     }
-    let complaint = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
-    let lines: Vec<&str> = complaint.trim().lines().collect();
+    let all = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = all.trim().lines().collect();
     let end = lines[lines.len().saturating_sub(10)..].join("\n");
     bail!("`{shown}` failed ({}):\n{end}", output.status)
 }
 
-/// A package of the system's, by `apt-get` when we are root; else a sentence that asks for it.
+/// Installs a system package with `apt-get`. Unless this process runs as root, it fails and names the
+/// package.
 pub(crate) async fn install_package(package: &str, purpose: &str) -> Result<()> {
     let Some(apt) = on_path("apt-get").filter(|_| is_root()) else {
         bail!("{purpose} is missing: install it (on Debian or Ubuntu: sudo apt-get install {package})");
@@ -57,20 +60,20 @@ pub(crate) async fn install_package(package: &str, purpose: &str) -> Result<()> 
     Ok(())
 }
 
-/// A program from `PATH`, or from the system's package of this name when it is missing there.
+/// Returns a program from `PATH`, after installing the system package of the same name if it is missing.
 pub async fn program(name: &str) -> Result<PathBuf> {
     program_of(name, name).await
 }
 
-/// A program from `PATH`, or from the system's package that brings it when it is missing there.
+/// Returns a program from `PATH`, after installing the system package that provides it if it is missing.
 pub async fn program_of(name: &str, package: &str) -> Result<PathBuf> {
     if on_path(name).is_none() {
         install_package(package, name).await?;
     }
-    on_path(name).with_context(|| format!("the package {package} brought no {name}"))
+    on_path(name).with_context(|| format!("the package {package} contains no {name}"))
 }
 
-/// `uv`, from `PATH` or installed into a virtual environment of its own under `.local/`.
+/// Returns `uv`, from `PATH` or installed into its own virtual environment under `.local/`.
 pub(crate) async fn uv() -> Result<PathBuf> {
     if let Some(uv) = on_path("uv") {
         return Ok(uv);
@@ -103,15 +106,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_failed_command_is_quoted_with_what_it_said() {
+    async fn error_of_a_failed_command_contains_the_command_and_its_output() {
         let mut command = Command::new("sh");
-        command.args(["-c", "echo no such luck >&2; exit 3"]);
+        command.args(["-c", "echo disk full >&2; exit 3"]);
         let error = run(command).await.unwrap_err().to_string();
-        assert!(error.contains("sh -c") && error.contains("no such luck") && error.contains('3'), "{error}");
+        assert!(error.contains("sh -c") && error.contains("disk full") && error.contains('3'), "{error}");
     }
 
     #[test]
-    fn only_executables_are_found_on_path() {
+    fn programs_are_found_on_path_only_if_executable() {
         assert!(on_path("sh").is_some());
         assert!(on_path("no-such-program-anywhere").is_none());
     }

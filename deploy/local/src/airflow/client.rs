@@ -1,4 +1,5 @@
-//! Talking to an Airflow as a test or the demo does: logged in, JSON in and out. The product has its own client.
+//! An Airflow client for the tests and the demo: it logs in, and sends and receives JSON. The product has its
+//! own client.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,44 +10,44 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// How long one answer may take where much else goes on.
+/// Timeout of one request. It is long because tests may load the machine heavily.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A REST API of Airflow's, and with it the way to log in.
+/// A REST API of Airflow, which determines the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AirflowApi {
-    /// Airflow 2's, with a password at every request.
+    /// The API of Airflow 2, with a password in every request.
     V1,
-    /// Airflow 3's, with a token.
+    /// The API of Airflow 3, with a token.
     V2,
 }
 
-/// An Airflow server and how to log in to it.
+/// An Airflow server and its accounts.
 #[derive(Clone, Debug)]
 pub struct AirflowServer {
-    /// Where it is, without a path of the API.
+    /// The base URL, without the path of the API.
     pub url: String,
-    /// What it speaks.
+    /// The REST API of its release.
     pub api: AirflowApi,
-    /// An account that may do everything.
+    /// The user name of an administrator.
     pub username: String,
-    /// Its password.
+    /// The administrator's password.
     pub password: String,
-    /// An account that may only read, and its password; known of our own servers.
+    /// User name and password of an account that may only read. Set only for servers that were started here.
     pub viewer: Option<(String, String)>,
-    /// The metadata database, as a PostgreSQL URL; known of our own servers.
+    /// The PostgreSQL URL of the metadata database. Set only for servers that were started here.
     pub database_url: Option<String>,
-    /// Where DAG files are put; known of our own servers.
+    /// The folder of DAG files. Set only for servers that were started here.
     pub dags_folder: Option<PathBuf>,
     session: Arc<OnceCell<AirflowSession>>,
 }
 
-/// One login, shared by the copies of an [`Airflow`]. Made when first used, since connections do not survive the
-/// runtime they were made in and every test has its own.
+/// One login, shared by the copies of an [`AirflowServer`]. It is created at the first request, because
+/// connections cannot be used in another runtime, and every test has its own.
 #[derive(Debug)]
 struct AirflowSession {
     client: Client,
-    /// None where every request carries the password.
+    /// `None` if every request carries the password.
     token: Option<String>,
 }
 
@@ -60,14 +61,14 @@ impl AirflowApi {
 }
 
 impl AirflowServer {
-    /// An Airflow 3 that somebody else runs.
+    /// Returns an Airflow 3 that was not started by this crate.
     pub fn at(url: String, username: String, password: String) -> Self {
         let (url, api) = (url.trim_end_matches('/').to_owned(), AirflowApi::V2);
         let session = Arc::default();
         Self { url, api, username, password, viewer: None, database_url: None, dags_folder: None, session }
     }
 
-    /// Makes sure that the server lets us in.
+    /// Checks that the server accepts the credentials.
     pub async fn check_login(&self) -> Result<()> {
         self.get("dags?limit=1").await.map(drop)
     }
@@ -90,7 +91,7 @@ impl AirflowServer {
         }
     }
 
-    /// One request to a path of the API, whatever the answer.
+    /// Sends a request to a path of the API and returns the response, whatever its status.
     pub async fn request(
         &self,
         method: Method,
@@ -111,27 +112,27 @@ impl AirflowServer {
         .await
     }
 
-    /// Reads a path of the API, such as `dags/x/dagRuns`.
+    /// Sends a GET request to a path of the API, such as `dags/x/dagRuns`.
     pub async fn get(&self, path: &str) -> Result<Value> {
-        self.succeed(Method::GET, path, None).await
+        self.request_ok(Method::GET, path, None).await
     }
 
-    /// Sends a new thing.
+    /// Sends a POST request.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        self.succeed(Method::POST, path, Some(body)).await
+        self.request_ok(Method::POST, path, Some(body)).await
     }
 
-    /// Changes a thing.
+    /// Sends a PATCH request.
     pub async fn patch(&self, path: &str, body: &Value) -> Result<Value> {
-        self.succeed(Method::PATCH, path, Some(body)).await
+        self.request_ok(Method::PATCH, path, Some(body)).await
     }
 
-    /// Deletes a thing.
+    /// Sends a DELETE request.
     pub async fn delete(&self, path: &str) -> Result<()> {
-        self.succeed(Method::DELETE, path, None).await.map(drop)
+        self.request_ok(Method::DELETE, path, None).await.map(drop)
     }
 
-    /// Starts a run and returns its id; the DAG must be unpaused for it to get anywhere.
+    /// Triggers a run and returns its id. The run is scheduled only if the DAG is not paused.
     pub async fn trigger(&self, dag_id: &str, conf: &Value) -> Result<String> {
         let body = match self.api {
             AirflowApi::V1 => json!({"conf": conf}),
@@ -141,12 +142,12 @@ impl AirflowServer {
         Ok(run["dag_run_id"].as_str().context("Airflow started a run without an id")?.to_owned())
     }
 
-    /// Lets a DAG run.
+    /// Unpauses a DAG.
     pub async fn unpause(&self, dag_id: &str) -> Result<()> {
         self.patch(&format!("dags/{dag_id}"), &json!({"is_paused": false})).await.map(drop)
     }
 
-    /// Waits until Airflow has read a DAG's file.
+    /// Waits until Airflow has parsed a DAG's file.
     pub async fn wait_for_dag(&self, dag_id: &str, timeout: Duration) -> Result<()> {
         let path = format!("dags/{dag_id}");
         wait(timeout, &format!("the DAG {dag_id} to appear"), async || {
@@ -156,7 +157,7 @@ impl AirflowServer {
         .await
     }
 
-    /// Waits until a run has ended; returns its state, `success` or `failed`.
+    /// Waits until a run has ended, and returns its state, `success` or `failed`.
     pub async fn wait_for_run(&self, dag_id: &str, run_id: &str, timeout: Duration) -> Result<String> {
         let path = format!("dags/{dag_id}/dagRuns/{run_id}");
         wait(timeout, &format!("the run {run_id} of {dag_id} to end"), async || {
@@ -167,34 +168,35 @@ impl AirflowServer {
         .await
     }
 
-    async fn succeed(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
-        let (status, answer) = self.request(method.clone(), path, body).await?;
+    /// Sends a request and returns the response body. Any status but 2xx is an error.
+    async fn request_ok(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let (status, response) = self.request(method.clone(), path, body).await?;
         if !status.is_success() {
-            bail!("Airflow answers {status} to {method} {path}: {answer}");
+            bail!("Airflow answers {status} to {method} {path}: {response}");
         }
-        Ok(answer)
+        Ok(response)
     }
 }
 
-/// What a server says of its parts, without a login.
+/// Returns the health report of a server, which needs no login.
 pub(super) async fn health(url: &str, api: AirflowApi) -> Option<Value> {
-    let place = match api {
+    let endpoint = match api {
         AirflowApi::V1 => "health",
         AirflowApi::V2 => "monitor/health",
     };
-    let request = client().ok()?.get(format!("{url}/{}/{place}", api.path()));
+    let request = client().ok()?.get(format!("{url}/{}/{endpoint}", api.path()));
     let (status, body) = send(request).await.ok()?;
     status.is_success().then_some(body)
 }
 
-async fn wait<T>(timeout: Duration, what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
+async fn wait<T>(timeout: Duration, what: &str, poll: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + timeout;
     loop {
-        if let Some(found) = look().await? {
+        if let Some(found) = poll().await? {
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            bail!("waited {} s in vain for {what}", timeout.as_secs());
+            bail!("timed out after {} s waiting for {what}", timeout.as_secs());
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -203,7 +205,7 @@ async fn wait<T>(timeout: Duration, what: &str, look: impl AsyncFn() -> Result<O
 async fn send(request: RequestBuilder) -> Result<(StatusCode, Value)> {
     let response = request.send().await.context("cannot reach Airflow")?;
     let status = response.status();
-    let text = response.text().await.context("cannot read what Airflow answers")?;
+    let text = response.text().await.context("cannot read Airflow's response")?;
     Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }
 

@@ -1,4 +1,4 @@
-//! The programs of one release as one server runs them: with its settings, its users and its migrated database.
+//! Runs the programs of an Airflow release for one server, with its settings, users and migrated database.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,10 +13,10 @@ use super::{AirflowApi, AirflowSetup, AirflowVersion};
 use crate::postgres::{connect, copy_database, ensure_database, local_postgres};
 use crate::{paths, progress, tools};
 
-/// How long a start may take on a busy machine.
+/// Maximum time of a start on a busy machine.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(1200);
 
-/// The programs of a server.
+/// The programs of one server.
 pub(super) struct AirflowPrograms {
     name: String,
     version: AirflowVersion,
@@ -26,7 +26,7 @@ pub(super) struct AirflowPrograms {
     secrets: AirflowSecrets,
 }
 
-/// What an instance was given when it was first made, and keeps.
+/// Passwords and keys of a server, generated once and stored in its folder.
 #[derive(Serialize, Deserialize)]
 pub(super) struct AirflowSecrets {
     pub admin: String,
@@ -37,7 +37,7 @@ pub(super) struct AirflowSecrets {
 }
 
 impl AirflowPrograms {
-    /// Those of the server that listens on this port, or will.
+    /// Returns the programs of the server that listens, or will listen, on this port.
     pub(super) async fn of(setup: &AirflowSetup, port: u16) -> Result<Self> {
         let name = setup.name.clone();
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
@@ -53,12 +53,13 @@ impl AirflowPrograms {
         self.folder.join("dags")
     }
 
-    /// Airflow's own command line.
+    /// Returns a command for Airflow's command line.
     pub(super) fn airflow(&self, database: &str) -> Command {
         self.command(&self.environment.join("bin/airflow"), database)
     }
 
-    /// Any program among Airflow's; nobody's settings of another Airflow, nor our own database, reach it.
+    /// Returns a command for a program of the environment. Its environment variables are cleared first, so
+    /// that it sees neither the settings of another Airflow nor our own `DATABASE_URL`.
     pub(super) fn command(&self, program: &Path, database: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.folder).env_clear().envs(inherited());
@@ -70,22 +71,22 @@ impl AirflowPrograms {
         command
     }
 
-    /// The database of this server, with what was ever in it.
+    /// Migrates the database of this server, keeps its data, and returns its URL.
     pub(super) async fn kept_database(&self) -> Result<String> {
         let database = database(&self.name).await?;
         self.migrate(&database).await?;
         Ok(database)
     }
 
-    /// The same without any history: a copy of one that is kept for it.
+    /// Replaces the database of this server with a copy of an empty, migrated one, and returns its URL.
     pub(super) async fn blank_database(&self) -> Result<String> {
         let template = format!("{}-blank", self.name);
         self.migrate(&database(&template).await?).await?;
         copy_database(&local_postgres().await?, &in_sql(&template), &in_sql(&self.name)).await
     }
 
-    /// Airflow's own migration takes some ten seconds even when there is nothing to do, so it is asked for only when
-    /// the database is not at the revision that this release left it at.
+    /// Runs Airflow's migration. It takes about ten seconds even without changes, so it is skipped if the
+    /// database still has the revision to which this release migrated it.
     async fn migrate(&self, database: &str) -> Result<()> {
         let stamp = self.folder.join(format!("migrated-{}", self.version.number()));
         let revision = revision(database).await?;
@@ -97,15 +98,15 @@ impl AirflowPrograms {
         migrate.args(["db", "migrate"]);
         tools::run(migrate).await?;
         if self.version.api() == AirflowApi::V1 {
-            self.make_users(database).await?;
+            self.create_users(database).await?;
         }
-        let reached = self::revision(database).await?.context("airflow db migrate left no revision")?;
+        let reached = self::revision(database).await?.context("airflow db migrate stored no revision")?;
         paths::write_file(&stamp, &reached, 0o644)
     }
 
-    /// Airflow 2 keeps its users in the database. It checks the password at every request, which takes it 90 ms of
-    /// work with the hash it makes itself.
-    async fn make_users(&self, database: &str) -> Result<()> {
+    /// Creates the users of Airflow 2, which are stored in the database. The default password hash costs 90
+    /// ms of CPU time per request, so it is replaced by a cheaper one.
+    async fn create_users(&self, database: &str) -> Result<()> {
         let mut roles = self.airflow(database);
         roles.arg("sync-perm");
         tools::run(roles).await?;
@@ -116,7 +117,7 @@ impl AirflowPrograms {
             create.args(["--firstname", name, "--lastname", name, "--email", &format!("{name}@localhost")]);
             tools::run(create).await?;
             let mut connection = connect(database).await?;
-            sqlx::query("UPDATE ab_user SET password = $2 WHERE username = $1")
+            sqlx::query("update ab_user set password = $2 where username = $1")
                 .bind(name)
                 .bind(self.cheap_hash(password).await?)
                 .execute(&mut connection)
@@ -134,7 +135,7 @@ impl AirflowPrograms {
         Ok(tools::run(python).await?.trim().to_owned())
     }
 
-    /// Airflow 3 reads them from a file.
+    /// Writes the file from which Airflow 3 reads the users' passwords.
     pub(super) fn write_passwords(&self) -> Result<()> {
         let users = serde_json::json!({"admin": self.secrets.admin, "viewer": self.secrets.viewer});
         paths::write_file(&self.passwords(), &users.to_string(), 0o600)
@@ -144,7 +145,8 @@ impl AirflowPrograms {
         self.folder.join("passwords.json")
     }
 
-    /// Light and quick: four task slots, one server process, and changes of DAG files seen within seconds.
+    /// Returns Airflow's settings for little memory and quick reactions: four task slots, one server process,
+    /// and DAG files parsed within seconds.
     fn settings(&self, database: &str) -> Vec<(&'static str, String)> {
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let mut settings = vec![
@@ -160,14 +162,16 @@ impl AirflowPrograms {
             ("USAGE_DATA_COLLECTION__ENABLED", "False".to_owned()),
         ];
         settings.extend(match self.version.api() {
-            AirflowApi::V1 => self.server_2(),
-            AirflowApi::V2 => self.server_3(),
+            AirflowApi::V1 => self.airflow_2_settings(),
+            AirflowApi::V2 => self.airflow_3_settings(),
         });
-        settings.extend(self.version.pace().iter().map(|(name, value)| (*name, (*value).to_owned())));
+        settings.extend(
+            self.version.intervals_and_timeouts().iter().map(|(name, value)| (*name, (*value).to_owned())),
+        );
         settings
     }
 
-    fn server_2(&self) -> Vec<(&'static str, String)> {
+    fn airflow_2_settings(&self) -> Vec<(&'static str, String)> {
         vec![
             ("API__AUTH_BACKENDS", "airflow.api.auth.backend.basic_auth".to_owned()),
             ("WEBSERVER__WEB_SERVER_HOST", "127.0.0.1".to_owned()),
@@ -179,7 +183,7 @@ impl AirflowPrograms {
         ]
     }
 
-    fn server_3(&self) -> Vec<(&'static str, String)> {
+    fn airflow_3_settings(&self) -> Vec<(&'static str, String)> {
         vec![
             ("CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,viewer:viewer".to_owned()),
             ("CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", self.passwords().to_string_lossy().into_owned()),
@@ -199,14 +203,13 @@ impl AirflowPrograms {
 }
 
 impl AirflowSecrets {
-    /// Those of the server that keeps its files here, made at the first time.
+    /// Reads the secrets from a server's folder. They are generated at the first call.
     pub(super) fn of(folder: &Path) -> Result<Self> {
         let file = folder.join("secrets.json");
         if let Ok(text) = std::fs::read_to_string(&file) {
-            return serde_json::from_str(&text)
-                .with_context(|| format!("cannot understand {}", file.display()));
+            return serde_json::from_str(&text).with_context(|| format!("cannot parse {}", file.display()));
         }
-        // Fernet wants its 32 bytes with padding.
+        // Fernet requires base64 with padding.
         let encoding = base64::engine::general_purpose::URL_SAFE;
         let random = |bytes: usize| encoding.encode(&rand::random::<[u8; 64]>()[..bytes]);
         let secrets = Self {
@@ -221,7 +224,7 @@ impl AirflowSecrets {
     }
 }
 
-/// The database of the server of this name, made unless it is there.
+/// Creates the database of the server of this name unless it exists, and returns its URL.
 pub(super) async fn database(name: &str) -> Result<String> {
     ensure_database(&local_postgres().await?, &in_sql(name)).await
 }
@@ -232,11 +235,11 @@ fn in_sql(name: &str) -> String {
 
 async fn revision(database: &str) -> Result<Option<String>> {
     let mut connection = connect(database).await?;
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('alembic_version') IS NOT NULL")
+    let exists: bool = sqlx::query_scalar("select to_regclass('alembic_version') is not null")
         .fetch_one(&mut connection)
         .await?;
     let revision = if exists {
-        sqlx::query_scalar("SELECT version_num FROM alembic_version").fetch_optional(&mut connection).await?
+        sqlx::query_scalar("select version_num from alembic_version").fetch_optional(&mut connection).await?
     } else {
         None
     };

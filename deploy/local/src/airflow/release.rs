@@ -1,5 +1,5 @@
-//! What differs from one release of Airflow to the next: how it is installed, which processes it is made of, and how
-//! it is told to be light and quick. What all of them are told alike is in `airflow`.
+//! Differences between releases of Airflow: installation, processes, and settings of intervals and timeouts.
+//! The settings that all releases share are in `programs`.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,11 @@ use crate::{paths, python};
 /// A release of Airflow that can be started here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AirflowVersion {
-    /// 2.11.2, the last of Airflow 2.
+    /// 2.11.2, the last release of Airflow 2.
     V2_11,
     /// 3.1.8, whose lists have no cursor.
     V3_1,
-    /// 3.3.2, the newest one tried.
+    /// 3.3.2, the newest release that is tested.
     V3_3,
 }
 
@@ -28,7 +28,7 @@ impl AirflowVersion {
         }
     }
 
-    /// The REST API it speaks.
+    /// Returns the REST API of the release.
     pub(super) fn api(self) -> AirflowApi {
         match self {
             Self::V2_11 => AirflowApi::V1,
@@ -41,7 +41,8 @@ impl AirflowVersion {
         python::environment(&format!("airflow-venv-{}", self.number()), self.pythons(), &requirements).await
     }
 
-    /// Airflow 3's API server crashes on CPython 3.11 under repeated list requests, Airflow 2 does not start on 3.13.
+    /// Returns the supported CPython versions. On CPython 3.11 the API server of Airflow 3 crashes under
+    /// repeated list requests; on 3.13 Airflow 2 does not start.
     fn pythons(self) -> &'static [&'static str] {
         match self {
             Self::V2_11 => &["3.11", "3.12"],
@@ -49,7 +50,7 @@ impl AirflowVersion {
         }
     }
 
-    /// As a shell runs them: when one of the processes ends, all do, for half an Airflow is no Airflow.
+    /// Returns a shell script that runs the processes. When one of them ends, the script ends them all.
     pub(super) fn processes(self, role: AirflowRole) -> &'static str {
         match (self.api(), role) {
             (AirflowApi::V1, AirflowRole::ApiOnly) => "exec airflow webserver",
@@ -70,17 +71,17 @@ impl AirflowVersion {
         }
     }
 
-    /// The parts that say of themselves whether they are well.
-    pub(super) fn parts(self) -> &'static [&'static str] {
+    /// Returns the processes that the health report covers, apart from the API server.
+    pub(super) fn reporting_processes(self) -> &'static [&'static str] {
         match self.api() {
             AirflowApi::V1 => &["scheduler"],
             AirflowApi::V2 => &["scheduler", "dag_processor"],
         }
     }
 
-    /// Changes of DAG files are seen within seconds, by one parser; and where much else goes on, nothing is given up
-    /// because it was slow.
-    pub(super) fn pace(self) -> &'static [(&'static str, &'static str)] {
+    /// Returns settings with which one parser detects changes of DAG files within seconds, and with timeouts
+    /// that are long enough for a busy machine.
+    pub(super) fn intervals_and_timeouts(self) -> &'static [(&'static str, &'static str)] {
         match self.api() {
             AirflowApi::V1 => &[
                 ("SCHEDULER__PARSING_PROCESSES", "1"),

@@ -1,4 +1,4 @@
-//! A broker that asks for TLS and a password, as managed ones do, beside the plain listener that everybody here uses.
+//! A broker with a second listener that requires TLS and a password, as managed Kafka services do.
 
 use std::path::{Path, PathBuf};
 
@@ -12,21 +12,24 @@ use crate::service::LocalService;
 use crate::{paths, ports};
 
 const DEFAULT_PORT: u16 = 19592;
+/// The Java package of Kafka's login modules.
+const SECURITY: &str = "org.apache.kafka.common.security";
 
-/// Where it is, and how a client gets in. The user and the password do for SCRAM-SHA-512 and for PLAIN.
+/// How a client connects to the secure listener. The credentials are valid for SCRAM-SHA-512 and for PLAIN.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SecureKafka {
-    /// The listener that asks.
+    /// The address of the secure listener.
     pub bootstrap_servers: String,
-    /// Whom to trust, as PEM.
+    /// The certificate of the authority that clients must trust, as a PEM file.
     pub authority: PathBuf,
-    /// Who may enter.
+    /// The user name.
     pub user: String,
-    /// With what.
+    /// The password.
     pub password: String,
 }
 
-/// A listener as the broker's settings have it, and what its storage is formatted with.
+/// Broker settings of the secure listener, and arguments for formatting the broker's storage. Empty without
+/// one.
 #[derive(Default)]
 pub(super) struct SecureListener {
     pub settings: String,
@@ -34,18 +37,18 @@ pub(super) struct SecureListener {
     pub port: Option<u16>,
 }
 
-/// A broker of its own by name, with a listener that asks for TLS and a password.
+/// Makes sure that a separate broker of this name runs, with a listener that requires TLS and a password.
 pub async fn secure_kafka_instance(name: &str) -> Result<SecureKafka> {
     let folder = paths::local_folder(name)?;
     let file = folder.join("secure.json");
     let secure = match std::fs::read_to_string(&file) {
-        Ok(known) => {
-            serde_json::from_str(&known).with_context(|| format!("cannot understand {}", file.display()))?
+        Ok(stored) => {
+            serde_json::from_str(&stored).with_context(|| format!("cannot parse {}", file.display()))?
         }
         Err(_) => {
-            let made = make(name, &folder).await?;
-            paths::write_file(&file, &serde_json::to_string(&made)?, 0o600)?;
-            made
+            let created = create(name, &folder).await?;
+            paths::write_file(&file, &serde_json::to_string(&created)?, 0o600)?;
+            created
         }
     };
     let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
@@ -55,12 +58,13 @@ pub async fn secure_kafka_instance(name: &str) -> Result<SecureKafka> {
     Ok(secure)
 }
 
-async fn make(name: &str, folder: &Path) -> Result<SecureKafka> {
+/// Creates the certificates, the keystore and the credentials.
+async fn create(name: &str, folder: &Path) -> Result<SecureKafka> {
     let Certificates { authority, certificate, key } = certificates(folder).await?;
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
     };
-    // Kafka reads key and certificate from one file.
+    // Kafka reads the key and the certificate from one file.
     paths::write_file(&keystore(folder), &format!("{}{}", read(&key)?, read(&certificate)?), 0o600)?;
     let port = ports::choose(&format!("{name}-secure"), None, DEFAULT_PORT)?;
     Ok(SecureKafka {
@@ -82,8 +86,9 @@ fn listener(secure: &SecureKafka, folder: &Path) -> Result<SecureListener> {
         "ssl.keystore.type=PEM
 ssl.keystore.location={}
 sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
-listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}=\"{password}\";
+listener.name.secure.scram-sha-512.sasl.jaas.config={SECURITY}.scram.ScramLoginModule required;
+listener.name.secure.plain.sasl.jaas.config={SECURITY}.plain.PlainLoginModule required \
+         user_{user}=\"{password}\";
 ",
         keystore(folder).display()
     );
