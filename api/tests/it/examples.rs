@@ -10,6 +10,7 @@ use testkit::{FakeAirflow, TriggerBehavior};
 
 use crate::app::{SPACE, TestApi};
 use crate::assertions::assert_same_shape;
+use crate::breaking_changes::breaking_changes;
 use crate::seed::{ADMIN, EDITOR, comment, hours_ago};
 
 #[tokio::test]
@@ -129,7 +130,13 @@ fn every_field_of_an_answer_is_documented() {
 fn the_committed_document_is_what_the_code_says() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
     let said = format!("{}\n", serde_json::to_string_pretty(api::openapi::document()).unwrap());
-    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    let old = serde_json::from_str(&committed).unwrap_or_default();
+    let breaks = breaking_changes(&old, api::openapi::document());
+    let update = std::env::var("UPDATE_OPENAPI").ok();
+    let accepts_breaks = update.as_deref() == Some("breaking");
+    assert!(breaks.is_empty() || accepts_breaks, "clients of api/openapi.json break:\n{}", breaks.join("\n"));
+    if update.is_some() {
         std::fs::write(path, &said).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();

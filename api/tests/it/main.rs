@@ -6,6 +6,7 @@ mod access;
 mod app;
 mod assertions;
 mod audit;
+mod breaking_changes;
 mod client;
 mod command_line;
 mod comments;

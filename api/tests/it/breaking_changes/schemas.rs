@@ -1,0 +1,191 @@
+//! Two schemas of the same place: whether what one side sends is still what the other understands.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+/// Who sends what the schema describes.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Direction {
+    /// The client sends it: whatever was accepted must be accepted.
+    Request,
+    /// The client reads it: whatever is sent must have been announced.
+    Response,
+}
+
+/// Keywords whose value may not change.
+const FIXED: [&str; 5] = ["const", "format", "pattern", "propertyNames", "default"];
+/// Keywords that accept less when they grow, in requests.
+const LOWER_BOUNDS: [&str; 4] = ["minimum", "minLength", "minItems", "minProperties"];
+/// Keywords that accept less when they shrink, in requests.
+const UPPER_BOUNDS: [&str; 4] = ["maximum", "maxLength", "maxItems", "maxProperties"];
+
+/// Follows references to the document's components.
+pub fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(target) => {
+            let target = document.pointer(target.trim_start_matches('#'));
+            resolve(document, target.expect("a reference leads to a component"))
+        }
+        None => value,
+    }
+}
+
+/// The comparison of two documents' schemas in one direction.
+pub struct Comparison<'a> {
+    pub old: &'a Value,
+    pub new: &'a Value,
+    pub direction: Direction,
+    /// References that are being compared: a schema may contain itself.
+    pub open: Vec<(Value, Value)>,
+}
+
+impl Comparison<'_> {
+    /// Adds what breaks a client when the schema `was` becomes `is`.
+    pub fn compare(&mut self, was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
+        let references = (was["$ref"].clone(), is["$ref"].clone());
+        if references.0.is_string() && self.open.contains(&references) {
+            return;
+        }
+        self.open.push(references);
+        self.keywords(&merged(self.old, was), &merged(self.new, is), place, found);
+        self.open.pop();
+    }
+
+    fn keywords(&mut self, was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
+        self.properties(was, is, place, found);
+        required(was, is, self.direction, place, found);
+        sets(was, is, self.direction, place, found);
+        bounds(was, is, self.direction, place, found);
+        for keyword in FIXED.into_iter().filter(|keyword| was[*keyword] != is[*keyword]) {
+            found.push(format!("{place}: `{keyword}` was {} and is {}", was[keyword], is[keyword]));
+        }
+        for keyword in ["items", "additionalProperties"] {
+            match (&was[keyword], &is[keyword]) {
+                (was @ Value::Object(_), is @ Value::Object(_)) => {
+                    self.compare(was, is, &format!("{place}/*"), found);
+                }
+                (was, is) if was != is => found.push(format!("{place}: `{keyword}` was {was} and is {is}")),
+                _ => {}
+            }
+        }
+        for keyword in ["oneOf", "anyOf"] {
+            self.alternatives(list(&was[keyword]), list(&is[keyword]), place, found);
+        }
+    }
+
+    fn properties(&mut self, was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
+        for (name, property) in was["properties"].as_object().into_iter().flatten() {
+            let place = format!("{place}/{name}");
+            match is["properties"].get(name) {
+                Some(changed) => self.compare(property, changed, &place, found),
+                None => found.push(format!("{place}: is removed")),
+            }
+        }
+    }
+
+    /// In a request every old alternative needs a new one that takes it; in a response every new one needs an old one.
+    fn alternatives(&mut self, was: &[Value], is: &[Value], place: &str, found: &mut Vec<String>) {
+        let direction = self.direction;
+        let mut fits = |was: &Value, is: &Value| {
+            let mut breaks = Vec::new();
+            self.compare(was, is, place, &mut breaks);
+            breaks.is_empty()
+        };
+        let unmatched = match direction {
+            _ if was.is_empty() && is.is_empty() => None,
+            Direction::Request => was.iter().find(|was| !is.iter().any(|is| fits(was, is))),
+            Direction::Response => is.iter().find(|is| !was.iter().any(|was| fits(was, is))),
+        };
+        if let Some(unmatched) = unmatched {
+            found.push(format!("{place}: no alternative fits {unmatched}"));
+        }
+    }
+}
+
+/// A schema with its reference resolved and the parts of `allOf` put together.
+fn merged(document: &Value, schema: &Value) -> Value {
+    let mut whole = resolve(document, schema).as_object().cloned().unwrap_or_default();
+    for part in whole.remove("allOf").as_ref().and_then(Value::as_array).into_iter().flatten() {
+        let part = merged(document, part);
+        for (keyword, value) in part.as_object().into_iter().flatten() {
+            add(&mut whole, keyword, value);
+        }
+    }
+    whole.into()
+}
+
+fn add(whole: &mut Map<String, Value>, keyword: &str, value: &Value) {
+    match (whole.get_mut(keyword), value) {
+        (Some(Value::Object(before)), Value::Object(more)) => before.extend(more.clone()),
+        (Some(Value::Array(before)), Value::Array(more)) => before.extend(more.iter().cloned()),
+        _ => {
+            whole.insert(keyword.to_owned(), value.clone());
+        }
+    }
+}
+
+fn required(was: &Value, is: &Value, direction: Direction, place: &str, found: &mut Vec<String>) {
+    let (was, is) = (values(&was["required"]), values(&is["required"]));
+    let name = |name: &String| name.trim_matches('"').to_owned();
+    match direction {
+        Direction::Request => {
+            found.extend(
+                is.difference(&was).map(|it| format!("{place}/{}: is required, and was not", name(it))),
+            );
+        }
+        Direction::Response => {
+            let gone = was
+                .difference(&is)
+                .filter(|it| !found.contains(&format!("{place}/{}: is removed", name(it))));
+            let gone: Vec<String> =
+                gone.map(|it| format!("{place}/{}: is not required, and was", name(it))).collect();
+            found.extend(gone);
+        }
+    }
+}
+
+/// `type` and `enum`: requests may say more than before, responses may not have another type. A word that is gone breaks
+/// both; readers take an unknown word as any other.
+fn sets(was: &Value, is: &Value, direction: Direction, place: &str, found: &mut Vec<String>) {
+    let (types, words) = (values(&was["type"]), values(&was["enum"]));
+    let (new_types, new_words) = (values(&is["type"]), values(&is["enum"]));
+    let (missing, keyword): (Vec<&String>, &str) = match direction {
+        Direction::Request => (types.difference(&new_types).collect(), "lacks"),
+        Direction::Response => (new_types.difference(&types).collect(), "has"),
+    };
+    found.extend(missing.into_iter().map(|it| format!("{place}: `type` {keyword} {it}")));
+    if new_words.is_empty() != words.is_empty() {
+        found.push(format!("{place}: `enum` was {} and is {}", was["enum"], is["enum"]));
+    } else {
+        found.extend(words.difference(&new_words).map(|it| format!("{place}: `enum` lacks {it}")));
+    }
+}
+
+fn bounds(was: &Value, is: &Value, direction: Direction, place: &str, found: &mut Vec<String>) {
+    if direction == Direction::Response {
+        return;
+    }
+    let number = |schema: &Value, keyword: &str, none: f64| schema[keyword].as_f64().unwrap_or(none);
+    let lower = LOWER_BOUNDS
+        .into_iter()
+        .filter(|it| number(is, it, f64::NEG_INFINITY) > number(was, it, f64::NEG_INFINITY));
+    let upper =
+        UPPER_BOUNDS.into_iter().filter(|it| number(is, it, f64::INFINITY) < number(was, it, f64::INFINITY));
+    for keyword in lower.chain(upper) {
+        found.push(format!("{place}: `{keyword}` was {} and is {}", was[keyword], is[keyword]));
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// One value or a list of them, as JSON.
+fn values(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Null => BTreeSet::new(),
+        Value::Array(list) => list.iter().map(Value::to_string).collect(),
+        one => BTreeSet::from([one.to_string()]),
+    }
+}
