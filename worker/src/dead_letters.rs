@@ -113,7 +113,7 @@ async fn replay_some(
     let ids: Vec<Uuid> = stored.iter().map(|letter| letter.id).collect();
     let records =
         stored.into_iter().map(|letter| letter.into_record(kafka)).collect::<Result<Vec<_>, _>>()?;
-    let left_out = producer.send(&records).await?.left_out;
+    let left_out = producer.send(&records).await?.oversized;
     let ids: Vec<Uuid> = ids
         .into_iter()
         .enumerate()

@@ -100,7 +100,7 @@ impl Parts {
         loop {
             match ensure_topics(&self.settings.kafka).await {
                 Ok(()) => return Ok(()),
-                Err(error @ TopicError::Unsettled { .. }) if !self.runner.stop.is_cancelled() => {
+                Err(error @ TopicError::NotVisible { .. }) if !self.runner.stop.is_cancelled() => {
                     tracing::info!(%error, "the topics are being made");
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }

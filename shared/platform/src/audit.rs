@@ -1,5 +1,4 @@
-//! The audit trail: who did what, written in the transaction of the act itself, so that neither is there without the
-//! other. Secrets have no place in it. Showing it to people is for the API.
+//! The audit trail: who did what. An entry is inserted in the transaction of the action itself, and contains no secret.
 
 use derive_more::Display;
 use serde_json::{Value, json};
@@ -9,14 +8,14 @@ use uuid::Uuid;
 
 use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
 
-/// Who acts.
+/// Who performs an action.
 #[derive(Clone, Copy, Debug)]
 pub enum Actor {
-    /// Somebody with a key, over HTTP.
+    /// A user with an API key, over HTTP.
     User(UserId),
-    /// Whoever sits at a command line, with the database's password.
+    /// An operator at the command line, with the database's password.
     CommandLine,
-    /// Whoever may write to the topic of sync requests.
+    /// A producer on the topic of sync requests.
     Kafka,
 }
 
@@ -37,7 +36,7 @@ impl Actor {
     }
 }
 
-/// What is done. The kind of thing that it is done to stands before the dot.
+/// An audited action, displayed as `target_type.verb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
 pub enum Action {
     #[display("comment.deleted")]
@@ -76,7 +75,7 @@ pub enum Action {
     UserRoleChanged,
 }
 
-/// What somebody does, and what there is to know of it besides.
+/// An entry of the audit trail, to be recorded.
 #[derive(Debug)]
 pub struct AuditEvent {
     actor: Actor,
@@ -86,12 +85,12 @@ pub struct AuditEvent {
 }
 
 impl AuditEvent {
-    /// `details` is an object, and holds no secret.
+    /// `details` is an object without secrets.
     pub fn new(actor: Actor, action: Action, target: impl Into<Uuid>, details: Value) -> Self {
         Self { actor, action, target: target.into(), details }
     }
 
-    /// Somebody asks for a sync of a connector; one that waits may serve several who ask.
+    /// A request for a sync. One queued sync may satisfy several requests.
     pub fn request_sync(
         actor: Actor,
         connector: ConnectorId,
@@ -104,29 +103,23 @@ impl AuditEvent {
     }
 }
 
-/// Writes down what is done in a space, within the transaction that does it.
-///
-/// # Errors
-/// When PostgreSQL is away.
-pub async fn record(db: &mut PgConnection, space: SpaceId, act: &AuditEvent) -> sqlx::Result<()> {
-    write(db, &[Some(space)], act).await
+/// Inserts the entry of an action in a space, within the transaction of the action.
+pub async fn record(db: &mut PgConnection, space: SpaceId, event: &AuditEvent) -> sqlx::Result<()> {
+    insert(db, &[Some(space)], event).await
 }
 
-/// Writes down what is done to a person, in each of their spaces; in none, when they belong to none.
-///
-/// # Errors
-/// When PostgreSQL is away.
-pub async fn record_for_user(db: &mut PgConnection, person: UserId, act: &AuditEvent) -> sqlx::Result<()> {
+/// Inserts the entry of an action on a user: one for each of the user's spaces, or one without a space if there are none.
+pub async fn record_for_user(db: &mut PgConnection, user: UserId, event: &AuditEvent) -> sqlx::Result<()> {
     let spaces: Vec<Option<SpaceId>> =
         sqlx::query_scalar("select space_id from memberships where user_id = $1 order by space_id")
-            .bind(person)
+            .bind(user)
             .fetch_all(&mut *db)
             .await?;
-    write(db, if spaces.is_empty() { &[None] } else { &spaces }, act).await
+    insert(db, if spaces.is_empty() { &[None] } else { &spaces }, event).await
 }
 
-async fn write(db: &mut PgConnection, spaces: &[Option<SpaceId>], act: &AuditEvent) -> sqlx::Result<()> {
-    let action = act.action.to_string();
+async fn insert(db: &mut PgConnection, spaces: &[Option<SpaceId>], event: &AuditEvent) -> sqlx::Result<()> {
+    let action = event.action.to_string();
     for space in spaces {
         sqlx::query(
             "insert into audit (id, space_id, actor_id, via, action, target_type, target_id, details)
@@ -134,18 +127,18 @@ async fn write(db: &mut PgConnection, spaces: &[Option<SpaceId>], act: &AuditEve
         )
         .bind(Uuid::now_v7())
         .bind(space)
-        .bind(act.actor.id())
-        .bind(act.actor.via())
+        .bind(event.actor.id())
+        .bind(event.actor.via())
         .bind(&action)
-        .bind(act.target)
-        .bind(&act.details)
+        .bind(event.target)
+        .bind(&event.details)
         .execute(&mut *db)
         .await?;
     }
     Ok(())
 }
 
-/// The schema of the API's document.
+/// The OpenAPI schema of [`Action`].
 #[cfg(feature = "openapi")]
 mod schema {
     use std::borrow::Cow;

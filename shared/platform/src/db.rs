@@ -1,5 +1,4 @@
-//! The way to PostgreSQL: the pool, the migrations, and the rights of the roles. What is asked over it is for the
-//! stores and projections.
+//! PostgreSQL: the connection pool, the migrations and the privileges of the roles. Queries belong to the stores.
 
 use std::error::Error;
 use std::iter::successors;
@@ -21,15 +20,25 @@ pub struct DatabaseConfig {
     pub database_url: SecretString,
 
     /// Most connections held open to PostgreSQL
-    #[arg(long, env = "ORCHESTRATION_DATABASE_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    #[arg(
+        long,
+        env = "ORCHESTRATION_DATABASE_CONNECTIONS",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u32).range(2..=1000)
+    )]
     pub database_connections: u32,
 
     /// Seconds that one SQL statement may take before it is given up
-    #[arg(long, env = "ORCHESTRATION_STATEMENT_TIMEOUT", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(
+        long,
+        env = "ORCHESTRATION_STATEMENT_TIMEOUT",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..=3600)
+    )]
     pub statement_timeout: u32,
 }
 
-/// The roles that the worker and the API connect with, where they have roles of their own (`deploy/roles.sql`).
+/// The PostgreSQL roles of the worker and the API, if they have roles of their own (`deploy/roles.sql`).
 #[derive(Args, Clone, Debug)]
 pub struct Roles {
     /// PostgreSQL role of the worker, granted what it needs if it exists
@@ -41,13 +50,13 @@ pub struct Roles {
     pub api_role: String,
 }
 
-/// How long a connection that answered is taken to be alive.
-const TRUSTED: Duration = Duration::from_secs(1);
+/// A connection that was idle for longer is pinged before use.
+const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_secs(1);
 
-/// Opens a pool without waiting for the server: a database that is away at start-up is a state, not an end.
+/// Opens a pool without waiting for the server, so that a process starts while the database is down.
 ///
 /// # Errors
-/// When the URL cannot be read.
+/// When the URL is invalid.
 pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::Error> {
     let seconds = config.statement_timeout;
     let options: PgConnectOptions = config.database_url.expose_secret().parse()?;
@@ -60,11 +69,11 @@ pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::
         .max_connections(config.database_connections)
         .acquire_timeout(Duration::from_secs(5))
         .idle_timeout(Duration::from_secs(300))
-        // A round trip before every statement would cost as much as most statements do.
+        // A ping before every statement would cost as much as most statements.
         .test_before_acquire(false)
         .before_acquire(|connection, state| {
             Box::pin(async move {
-                if state.idle_for > TRUSTED {
+                if state.idle_for > MAX_IDLE_WITHOUT_PING {
                     connection.ping().await?;
                 }
                 Ok(true)
@@ -73,85 +82,79 @@ pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::
         .connect_lazy_with(options))
 }
 
-/// How long a migration waits for a lock. Whoever comes behind it in the queue waits as long; then it steps back, lets
-/// them pass, and tries again.
-const LOCK_WAIT: &str = "2s";
-const LOCK_TRIES: usize = 60;
-const BETWEEN_TRIES: Duration = Duration::from_secs(1);
-/// Whoever holds it migrates ("migrate" in ASCII).
+/// How long a migration waits for a table lock. Statements queued behind it wait as long; then the migration gives up its
+/// place in the queue and retries.
+const LOCK_TIMEOUT: &str = "2s";
+const MAX_LOCK_RETRIES: usize = 60;
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Advisory lock of the migrating process ("migrate" in ASCII).
 const MIGRATION_LOCK: i64 = 0x006d_6967_7261_7465;
 
-/// Brings the schema up to date, while the version before goes on working. Safe to call from many processes at once.
-///
-/// # Errors
-/// When the server is away, or a migration does not apply.
+/// Applies all pending migrations, while the previous version keeps running. Safe to call from many processes at once.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
-    migrate_by(&sqlx::migrate!("../../migrations"), pool).await
+    apply_migrations(&sqlx::migrate!("../../migrations"), pool).await
 }
 
-/// Applies what of these migrations has not been applied.
-///
-/// # Errors
-/// When the server is away, or a migration does not apply.
-pub async fn migrate_by(migrations: &Migrator, pool: &PgPool) -> Result<(), MigrateError> {
-    // Its settings and its lock end with it.
+/// Applies the pending ones of these migrations.
+pub async fn apply_migrations(migrations: &Migrator, pool: &PgPool) -> Result<(), MigrateError> {
+    // The settings and the advisory lock end with this connection.
     let mut db = pool.acquire().await?.detach();
     sqlx::raw_sql("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
         .execute(&mut db)
         .await?;
-    // Who waited within a statement would hold up an index that is made concurrently.
+    // Waiting inside a statement would block `create index concurrently`.
     while !sqlx::query_scalar("select pg_try_advisory_lock($1)")
         .bind(MIGRATION_LOCK)
         .fetch_one(&mut db)
         .await?
     {
-        tokio::time::sleep(BETWEEN_TRIES).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
     for migration in migrations.iter() {
-        step(migrations, migration, &mut db).await?;
+        apply_with_retry(migrations, migration, &mut db).await?;
     }
     db.close().await?;
     Ok(())
 }
 
-async fn step(
+async fn apply_with_retry(
     migrations: &Migrator,
     migration: &Migration,
     db: &mut PgConnection,
 ) -> Result<(), MigrateError> {
-    let mut tries = 0;
+    let mut retries = 0;
     loop {
         prepare(migration, db).await?;
         match migrations.run_direct(Some(migration.version), db, false).await {
             Err(MigrateError::ExecuteMigration(error, version))
-                if is_lock_timeout(&error) && tries < LOCK_TRIES =>
+                if is_lock_timeout(&error) && retries < MAX_LOCK_RETRIES =>
             {
-                tries += 1;
-                tracing::info!(version, tries, "a migration waits for others to end their work");
-                tokio::time::sleep(BETWEEN_TRIES).await;
+                retries += 1;
+                tracing::info!(version, retries, "migration waits for a table lock");
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
             outcome => return outcome,
         }
     }
 }
 
-/// A migration outside of a transaction makes an index concurrently: it waits for others without being in their way, and
-/// one that was interrupted has left half an index.
+/// A migration outside of a transaction creates an index concurrently. It waits for other transactions without blocking
+/// them, so it has no lock timeout; an invalid index that an interrupted attempt left behind is dropped first.
 async fn prepare(migration: &Migration, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let wait = if migration.no_tx { "0" } else { LOCK_WAIT };
-    sqlx::query("select set_config('lock_timeout', $1, false)").bind(wait).execute(&mut *db).await?;
+    let lock_timeout = if migration.no_tx { "0" } else { LOCK_TIMEOUT };
+    sqlx::query("select set_config('lock_timeout', $1, false)").bind(lock_timeout).execute(&mut *db).await?;
     if !migration.no_tx {
         return Ok(());
     }
-    let halves: Vec<String> = sqlx::query_scalar(
+    let invalid_indexes: Vec<String> = sqlx::query_scalar(
         "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indexrelid
          where not i.indisvalid and c.relnamespace = 'public'::regnamespace and strpos($1, c.relname) > 0",
     )
     .bind(migration.sql.as_str())
     .fetch_all(&mut *db)
     .await?;
-    for half in halves {
-        let statement = format!("drop index concurrently {half}");
+    for index in invalid_indexes {
+        let statement = format!("drop index concurrently {index}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *db).await?;
     }
     Ok(())
@@ -161,11 +164,10 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
 }
 
-/// Grants the roles what they need in the schema and takes everything else from them; tells which of them exist.
-/// Nobody who is at work notices: it is one transaction.
+/// Grants the roles the privileges that they need and revokes all others, in one transaction; returns the roles that exist.
 ///
 /// # Errors
-/// When the server is away, or the schema belongs to somebody else.
+/// Also when the connected role does not own the schema.
 pub async fn grant(pool: &PgPool, roles: &Roles) -> Result<Vec<String>, sqlx::Error> {
     let mut tx = pool.begin().await?;
     for (setting, role) in
@@ -184,12 +186,12 @@ pub async fn grant(pool: &PgPool, roles: &Roles) -> Result<Vec<String>, sqlx::Er
     Ok(found)
 }
 
-/// Whether an error means that the role may not do what was asked.
+/// Whether the role lacks a privilege.
 pub fn is_denied(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "42501")
 }
 
-/// What who typed a command can do about its error, where the database is behind it.
+/// Advice for an operator whose command failed because of the database.
 pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut causes = successors(Some(error), |&error| error.source());
     match causes.find_map(|cause| cause.downcast_ref::<sqlx::Error>())? {
@@ -197,7 +199,7 @@ pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
         sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => {
             Some("PostgreSQL does not answer; check DATABASE_URL and that it is up")
         }
-        sqlx::Error::Database(fault) if fault.code().as_deref() == Some("42P01") => {
+        sqlx::Error::Database(error) if error.code().as_deref() == Some("42P01") => {
             Some("The schema is missing; run `orchestration-api migrate` first")
         }
         denied if is_denied(denied) => {
@@ -207,11 +209,8 @@ pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     }
 }
 
-/// Marks the moment before a page is asked for. The version comes from a sequence, so that it orders observations of
-/// all workers without their clocks; the time is PostgreSQL's, to the microsecond that it can keep.
-///
-/// # Errors
-/// When PostgreSQL is away.
+/// Draws the observation for a request that is about to be sent to a provider. The version comes from a sequence, which
+/// orders the observations of all workers independently of their clocks. The time is PostgreSQL's, in microseconds.
 pub async fn observe(pool: &PgPool) -> Result<Observation, sqlx::Error> {
     let (version, at) =
         sqlx::query_as("select nextval('observation_version'), clock_timestamp()").fetch_one(pool).await?;

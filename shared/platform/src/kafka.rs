@@ -1,4 +1,4 @@
-//! The way to Kafka: settings, topics and the producer. What is said there is for `events`; reading is the worker's.
+//! Kafka: settings, topics and the producer. The messages are defined by `contract::events`; consumers belong to the binaries.
 
 mod producer;
 mod topics;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-pub use producer::{Positions, Producer, SendError, Sent};
+pub use producer::{Producer, SendError, SendReport};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use secrecy::{ExposeSecret, SecretString};
@@ -15,7 +15,9 @@ pub use topics::{TopicError, ensure_topics};
 
 use contract::events::Topic;
 
-/// How to reach Kafka, and how its topics are to be made.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How to reach Kafka, and how to create its topics.
 #[derive(Args, Clone, Debug)]
 pub struct KafkaConfig {
     /// Kafka bootstrap servers, host:port pairs separated by commas
@@ -27,19 +29,37 @@ pub struct KafkaConfig {
     pub kafka_prefix: String,
 
     /// Partitions of a topic that is made
-    #[arg(long, env = "ORCHESTRATION_KAFKA_PARTITIONS", default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    #[arg(
+        long,
+        env = "ORCHESTRATION_KAFKA_PARTITIONS",
+        default_value_t = 6,
+        value_parser = clap::value_parser!(i32).range(1..=1000)
+    )]
     pub kafka_partitions: i32,
 
     /// Replicas of a topic that is made
-    #[arg(long, env = "ORCHESTRATION_KAFKA_REPLICATION", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=10))]
+    #[arg(
+        long,
+        env = "ORCHESTRATION_KAFKA_REPLICATION",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(i32).range(1..=10)
+    )]
     pub kafka_replication: i32,
 
-    /// Further librdkafka settings for every client, name=value pairs separated by commas (security.protocol, sasl.username, …)
-    #[arg(long, env = "ORCHESTRATION_KAFKA_OPTIONS", hide_env_values = true, default_value = "", hide_default_value = true, value_parser = parse_options)]
+    /// Further librdkafka settings for every client, name=value pairs separated by commas
+    /// (security.protocol, sasl.username, …)
+    #[arg(
+        long,
+        env = "ORCHESTRATION_KAFKA_OPTIONS",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_parser = parse_options
+    )]
     pub kafka_options: KafkaOptions,
 }
 
-/// Settings that go to librdkafka as they are. They may hold a password.
+/// Settings that are passed to librdkafka unchanged. They may contain a password.
 #[derive(Clone, Debug, Default)]
 pub struct KafkaOptions(BTreeMap<String, SecretString>);
 
@@ -55,7 +75,7 @@ fn parse_options(text: &str) -> Result<KafkaOptions, String> {
 }
 
 impl KafkaConfig {
-    /// What every client starts from.
+    /// The client configuration common to producers and consumers.
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.kafka_bootstrap_servers).set("client.id", "orchestration");
@@ -65,37 +85,37 @@ impl KafkaConfig {
         client
     }
 
-    /// A topic's name on this cluster.
+    /// The name of a topic on this cluster.
     pub fn topic(&self, topic: Topic) -> String {
         format!("{}{topic}", self.kafka_prefix)
     }
 
-    /// A consumer group's name on this cluster.
+    /// The name of a consumer group on this cluster.
     pub fn group(&self, group: &str) -> String {
         format!("{}orchestration-{group}", self.kafka_prefix)
     }
 }
 
-/// A connection that only asks whether Kafka answers.
+/// A connection for readiness checks.
 #[derive(Clone)]
 pub struct KafkaProbe(std::sync::Arc<BaseConsumer>);
 
 impl KafkaProbe {
-    /// Opens it without waiting for Kafka.
+    /// Opens the connection without waiting for Kafka.
     ///
     /// # Errors
-    /// When a setting is not one of librdkafka's.
+    /// When librdkafka rejects a setting.
     pub fn new(config: &KafkaConfig) -> Result<Self, rdkafka::error::KafkaError> {
         Ok(Self(std::sync::Arc::new(config.client().create()?)))
     }
 
-    /// Whether a broker answers within two seconds.
+    /// Whether a broker responds within two seconds.
     pub async fn answers(&self) -> bool {
         let consumer = self.0.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            // A name that no topic has keeps the answer small.
-            consumer.fetch_metadata(Some("__orchestration_probe"), Duration::from_secs(2)).is_ok()
+        let responds = tokio::task::spawn_blocking(move || {
+            // Metadata of a topic that does not exist keeps the response small.
+            consumer.fetch_metadata(Some("__orchestration_probe"), PROBE_TIMEOUT).is_ok()
         });
-        asked.await.unwrap_or(false)
+        responds.await.unwrap_or(false)
     }
 }

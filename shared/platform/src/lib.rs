@@ -1,9 +1,9 @@
-//! What the worker and the API share beside the contract: the ways to PostgreSQL and Kafka, the outbox, the audit trail,
-//! sealed secrets, telemetry and shutdown.
+#![doc = include_str!("../README.md")]
 
 pub mod audit;
 pub mod db;
 pub mod kafka;
+pub mod offsets;
 pub mod outbox;
 pub mod pipeline_metrics;
 pub mod secrets;

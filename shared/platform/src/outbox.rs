@@ -1,7 +1,6 @@
-//! The outbox: records that were decided in a PostgreSQL transaction and wait to be sent to Kafka.
+//! The transactional outbox: events are inserted in the transaction that changes their entity, and relayed to Kafka later.
 //!
-//! Whoever changes a sync writes its event here in the same transaction; one relay at a time sends them in order and
-//! removes what Kafka has acknowledged. Sending twice is harmless, losing one is not possible.
+//! One relay at a time sends the records in order and deletes those that Kafka has acknowledged: at-least-once delivery.
 
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
@@ -10,10 +9,7 @@ use crate::kafka::{Producer, SendError};
 use crate::trace;
 use contract::events::{Event, Record, Topic};
 
-/// Puts an event into the outbox, within the caller's transaction.
-///
-/// # Errors
-/// When PostgreSQL is away.
+/// Inserts an event into the outbox, within the caller's transaction.
 pub async fn enqueue<E: Event>(db: &mut PgConnection, event: &E) -> Result<(), sqlx::Error> {
     let record = Record::of(event).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let record = record.with_traceparent(trace::current());
@@ -27,11 +23,11 @@ pub async fn enqueue<E: Event>(db: &mut PgConnection, event: &E) -> Result<(), s
     Ok(())
 }
 
-/// One relay at a time, so that the events of one sync keep their order.
+/// Advisory lock of the relay: one at a time, so that the events of one sync keep their order ("outbox" in ASCII).
 const RELAY_LOCK: i64 = 0x6f75_7462_6f78;
-const BATCH: i64 = 500;
+const BATCH_SIZE: i64 = 500;
 
-/// Why a batch of the outbox stayed where it was.
+/// A batch of the outbox was not relayed.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     #[error(transparent)]
@@ -40,25 +36,25 @@ pub enum RelayError {
     Kafka(#[from] SendError),
 }
 
-/// Sends the oldest waiting records and removes them; tells how many there were. Zero too while another relay works.
+/// Sends the oldest records and deletes them; returns how many there were. Also zero while another relay is running.
 ///
 /// # Errors
-/// When PostgreSQL or Kafka is away; the records stay and are sent next time.
+/// When PostgreSQL or Kafka fails: the records stay in the outbox for the next call.
 pub async fn relay(pool: &PgPool, producer: &Producer) -> Result<usize, RelayError> {
     let mut tx = pool.begin().await?;
-    let waiting: Vec<Waiting> = sqlx::query_as(
-        "with turn as materialized (select pg_try_advisory_xact_lock($1) as mine)
-         select id, topic, key, headers, payload from turn, outbox where mine order by id limit $2",
+    let rows: Vec<OutboxRow> = sqlx::query_as(
+        "with lock as materialized (select pg_try_advisory_xact_lock($1) as acquired)
+         select id, topic, key, headers, payload from lock, outbox where acquired order by id limit $2",
     )
     .bind(RELAY_LOCK)
-    .bind(BATCH)
+    .bind(BATCH_SIZE)
     .fetch_all(&mut *tx)
     .await?;
-    if waiting.is_empty() {
+    if rows.is_empty() {
         return Ok(0);
     }
-    let ids: Vec<i64> = waiting.iter().map(|waiting| waiting.id).collect();
-    let records: Vec<Record> = waiting.into_iter().map(Waiting::into_record).collect();
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let records: Vec<Record> = rows.into_iter().map(OutboxRow::into_record).collect();
     producer.send(&records).await?;
     sqlx::query("delete from outbox where id = any($1)").bind(ids).execute(&mut *tx).await?;
     tx.commit().await?;
@@ -66,7 +62,7 @@ pub async fn relay(pool: &PgPool, producer: &Producer) -> Result<usize, RelayErr
 }
 
 #[derive(sqlx::FromRow)]
-struct Waiting {
+struct OutboxRow {
     id: i64,
     topic: Json<Topic>,
     key: String,
@@ -74,7 +70,7 @@ struct Waiting {
     payload: Vec<u8>,
 }
 
-impl Waiting {
+impl OutboxRow {
     fn into_record(self) -> Record {
         Record { topic: self.topic.0, key: self.key, headers: self.headers.0, payload: self.payload }
     }

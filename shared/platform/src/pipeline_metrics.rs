@@ -1,37 +1,34 @@
-//! The metrics of pipelines: how they are counted (`run_metrics` in the migrations), and kept for the usual window.
-//! Which rows are still right is told by the rows themselves, so that a reader never waits for the keeper.
+//! Metrics of pipelines: a materialized cache of the SQL function `run_metrics` for the default window.
+//! Each row carries its validity, so that a reader recognises a stale row and never waits for a refresh.
 
 use sqlx::PgPool;
 
-/// The window whose metrics are kept, in days; those of any other are counted when somebody asks.
+/// The window of the cached metrics, in days. Metrics of any other window are computed on request.
 pub const WINDOW_DAYS: i32 = 30;
 
-/// One keeper at a time: two would only count the same twice.
-const KEEPER_LOCK: i64 = 0x6d65_7472_6963;
-/// Few enough that a statement holds no row for long.
-const BATCH: i64 = 200;
+/// Advisory lock of the refresh: one at a time, since two would compute the same rows ("metric" in ASCII).
+const REFRESH_LOCK: i64 = 0x6d65_7472_6963;
+/// A small batch, so that a statement locks no row for long.
+const BATCH_SIZE: i64 = 200;
 
-/// Counts anew what a change of runs, or time alone, has made wrong; tells how many pipelines there were. Zero too
-/// while another keeper is at it.
+/// Recomputes a batch of rows that are stale because runs changed or the window moved; returns how many there were. Also
+/// zero while another refresh is running.
 ///
-/// A row that changes meanwhile gets the revision that was counted, and so stays due.
-///
-/// # Errors
-/// When PostgreSQL is away.
+/// A row that changes meanwhile gets the revision that was counted, and therefore stays due.
 pub async fn refresh(pool: &PgPool) -> Result<u64, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    let mine: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
-        .bind(KEEPER_LOCK)
+    let acquired: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
+        .bind(REFRESH_LOCK)
         .fetch_one(&mut *tx)
         .await?;
-    if !mine {
+    if !acquired {
         return Ok(0);
     }
     let counted = sqlx::query(
         "with due as materialized (
              select pipeline_id, revision from pipeline_metrics
              where counted_revision is distinct from revision or valid_until < now() limit $2)
-         update pipeline_metrics kept set
+         update pipeline_metrics cached set
              counted_revision = due.revision,
              valid_until = coalesce(m.oldest_at + $1 * interval '24 hours', 'infinity'),
              run_count = m.run_count, success_count = m.success_count, failed_count = m.failed_count,
@@ -39,10 +36,10 @@ pub async fn refresh(pool: &PgPool) -> Result<u64, sqlx::Error> {
              avg_duration_seconds = m.avg_duration_seconds, percentiles = m.percentiles,
              last_success_at = m.last_success_at, last_failure_at = m.last_failure_at
          from due cross join lateral run_metrics(due.pipeline_id, now() - $1 * interval '24 hours', false) m
-         where kept.pipeline_id = due.pipeline_id",
+         where cached.pipeline_id = due.pipeline_id",
     )
     .bind(WINDOW_DAYS)
-    .bind(BATCH)
+    .bind(BATCH_SIZE)
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;

@@ -1,4 +1,4 @@
-//! Secrets at rest: sealed with XChaCha20-Poly1305 under a list of keys, of which the first seals and all open.
+//! Secrets at rest: sealed with XChaCha20-Poly1305. The first key of a list seals; all keys open.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chacha20poly1305::aead::{Aead, Payload};
@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 const NONCE_BYTES: usize = 24;
 
-/// Where the sealing keys come from.
+/// The sealing keys, as settings.
 #[derive(Args, Clone, Debug)]
 pub struct SealingConfig {
     /// Keys that seal credentials at rest: 32 random bytes in base64 each, separated by commas; the first seals, all open
@@ -17,21 +17,23 @@ pub struct SealingConfig {
     pub sealing_keys: SecretString,
 }
 
-/// The keys, ready for use.
+/// The sealing keys, ready for use.
 #[derive(Clone)]
 pub struct Keyring {
     ciphers: Vec<XChaCha20Poly1305>,
 }
 
-/// What can be wrong with a key or a sealed value.
+/// A key or a sealed value cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     #[error(
-        "ORCHESTRATION_SEALING_KEYS must be keys of 32 bytes in base64, separated by commas; `openssl rand -base64 32` makes one"
+        "ORCHESTRATION_SEALING_KEYS must be keys of 32 bytes in base64, separated by commas; \
+         `openssl rand -base64 32` makes one"
     )]
     BadKey,
     #[error(
-        "the stored credentials open with none of the sealing keys; add the key they were sealed with, or enter them again"
+        "the stored credentials open with none of the sealing keys; add the key they were sealed with, or enter \
+         them again"
     )]
     Unopenable,
     #[error("the credentials could not be sealed")]
@@ -39,10 +41,10 @@ pub enum SecretError {
 }
 
 impl Keyring {
-    /// Reads the keys.
+    /// Decodes the keys.
     ///
     /// # Errors
-    /// When one is not 32 bytes in base64, or there is none.
+    /// When a key is not 32 bytes in base64.
     pub fn new(config: &SealingConfig) -> Result<Self, SecretError> {
         let ciphers = config
             .sealing_keys
@@ -56,42 +58,43 @@ impl Keyring {
         Ok(Self { ciphers })
     }
 
-    /// Seals a value to its place (table, row and column), so that it opens nowhere else.
+    /// Seals a value. `aad` is the additional authenticated data: table, row and column, so that the sealed value cannot be
+    /// moved elsewhere.
     ///
     /// # Errors
     /// When there is no key.
-    pub fn seal(&self, place: &str, secret: &[u8]) -> Result<Vec<u8>, SecretError> {
+    pub fn seal(&self, aad: &str, secret: &[u8]) -> Result<Vec<u8>, SecretError> {
         let cipher = self.ciphers.first().ok_or(SecretError::Unsealable)?;
         let mut sealed = vec![0; NONCE_BYTES];
         rand::rng().fill_bytes(&mut sealed);
         let nonce = XNonce::try_from(sealed.as_slice()).map_err(|_| SecretError::Unsealable)?;
-        let payload = Payload { msg: secret, aad: place.as_bytes() };
+        let payload = Payload { msg: secret, aad: aad.as_bytes() };
         sealed.extend(cipher.encrypt(&nonce, payload).map_err(|_| SecretError::Unsealable)?);
         Ok(sealed)
     }
 
-    /// Seals under the first key what another key sealed; none when the first key did.
+    /// Seals a value again with the first key. None when the first key sealed it already.
     ///
     /// # Errors
-    /// When none of the keys fits.
-    pub fn reseal(&self, place: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, SecretError> {
+    /// When none of the keys opens it.
+    pub fn reseal(&self, aad: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, SecretError> {
         let first = Self { ciphers: self.ciphers.iter().take(1).cloned().collect() };
-        match first.open(place, sealed) {
+        match first.open(aad, sealed) {
             Ok(_) => Ok(None),
-            Err(_) => self.seal(place, &self.open(place, sealed)?).map(Some),
+            Err(_) => self.seal(aad, &self.open(aad, sealed)?).map(Some),
         }
     }
 
-    /// Opens what was sealed to this place.
+    /// Opens a sealed value.
     ///
     /// # Errors
-    /// When none of the keys fits, or it was sealed for another place.
-    pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, SecretError> {
+    /// When none of the keys opens it, or it was sealed with other additional data.
+    pub fn open(&self, aad: &str, sealed: &[u8]) -> Result<Vec<u8>, SecretError> {
         let (nonce, secret) = sealed.split_at_checked(NONCE_BYTES).ok_or(SecretError::Unopenable)?;
         let nonce = XNonce::try_from(nonce).map_err(|_| SecretError::Unopenable)?;
         self.ciphers
             .iter()
-            .find_map(|cipher| cipher.decrypt(&nonce, Payload { msg: secret, aad: place.as_bytes() }).ok())
+            .find_map(|cipher| cipher.decrypt(&nonce, Payload { msg: secret, aad: aad.as_bytes() }).ok())
             .ok_or(SecretError::Unopenable)
     }
 }
@@ -106,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_in_its_place_only() {
+    fn a_value_opens_with_its_own_aad_only() {
         let keys = keyring(&[[1; 32]]);
         let sealed = keys.seal("connectors/1", b"hunter2").unwrap();
         assert_eq!(keys.open("connectors/1", &sealed).unwrap(), b"hunter2");
@@ -114,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn an_old_key_still_opens_after_a_new_one_was_put_first() {
+    fn an_old_key_opens_after_a_new_key_was_prepended() {
         let sealed = keyring(&[[1; 32]]).seal("here", b"hunter2").unwrap();
         assert_eq!(keyring(&[[2; 32], [1; 32]]).open("here", &sealed).unwrap(), b"hunter2");
         assert_eq!(keyring(&[[2; 32]]).open("here", &sealed), Err(SecretError::Unopenable));
     }
 
     #[test]
-    fn resealing_makes_the_old_key_needless_and_is_done_once() {
+    fn resealing_uses_the_first_key_and_happens_once() {
         let sealed = keyring(&[[1; 32]]).seal("here", b"hunter2").unwrap();
         let both = keyring(&[[2; 32], [1; 32]]);
         let resealed = both.reseal("here", &sealed).unwrap().expect("sealed under the old key");
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_short_key() {
+    fn a_short_key_is_rejected() {
         let config = SealingConfig { sealing_keys: STANDARD.encode([1; 31]).into() };
         assert_eq!(Keyring::new(&config).err(), Some(SecretError::BadKey));
     }

@@ -1,9 +1,9 @@
-//! How a process is asked to stop: one token, cancelled by SIGTERM or Ctrl-C.
+//! Graceful shutdown: one token per process, cancelled by SIGTERM or SIGINT.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled when the process is asked to stop.
+/// Returns a token that is cancelled by SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When the signal handlers cannot be installed.
@@ -17,7 +17,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("asked to stop");
+        tracing::info!("shutdown requested");
         stop.cancel();
     });
     Ok(token)

@@ -1,4 +1,4 @@
-//! A connector's settings as its row holds them, read back to speak to the provider.
+//! Decodes a connector's configuration and credentials from its row.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::secrets::{Keyring, SecretError};
 use contract::ids::ConnectorId;
 use provider::connector::{ConnectorConfig, Secrets, credentials_aad};
 
-/// Why stored settings are of no use, and what to do about it.
+/// A row of a connector cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredConnectorError {
     #[error("The connector's configuration cannot be read ({0}); enter it again.")]
@@ -17,10 +17,10 @@ pub enum StoredConnectorError {
     Credentials,
 }
 
-/// Reads the configuration of a row, and opens the credentials beside it; there are none where nothing is sealed.
+/// Parses the configuration and opens the credentials. Without sealed credentials the connector has none.
 ///
 /// # Errors
-/// When the configuration makes no sense, or the credentials open with none of the keys.
+/// When the configuration is invalid, or none of the keys opens the credentials.
 pub fn open_stored_connector(
     connector: ConnectorId,
     config: Value,
@@ -30,7 +30,7 @@ pub fn open_stored_connector(
     let config = serde_json::from_value(config).map_err(StoredConnectorError::Config)?;
     let Some(sealed) = sealed else { return Ok((config, Secrets::default())) };
     let opened = keyring.open(&credentials_aad(connector), sealed)?;
-    // What serde says of it would tell what it holds.
+    // The error of serde would quote the secret.
     let secrets = serde_json::from_slice(&opened).map_err(|_| StoredConnectorError::Credentials)?;
     Ok((config, secrets))
 }

@@ -1,4 +1,4 @@
-//! A sync's event, made from its row: the one way in which the API and the worker tell what became of a sync.
+//! Syncs as the API and the worker share them: the event of a sync is built from its row, in one place.
 
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -7,10 +7,7 @@ use crate::{outbox, trace};
 use contract::events::SyncChanged;
 use contract::ids::SyncId;
 
-/// Puts the present state of these syncs into the outbox, within the transaction that changed them.
-///
-/// # Errors
-/// When PostgreSQL is away.
+/// Inserts the current state of these syncs into the outbox, within the transaction that changed them.
 pub async fn enqueue_sync_events(db: &mut PgConnection, syncs: &[SyncId]) -> Result<(), sqlx::Error> {
     if syncs.is_empty() {
         return Ok(());
@@ -27,8 +24,8 @@ pub async fn enqueue_sync_events(db: &mut PgConnection, syncs: &[SyncId]) -> Res
     .bind(syncs)
     .fetch_all(&mut *db)
     .await?;
-    for (sync, asked) in changed {
-        let trace = trace::current().or_else(|| asked?.parse().ok());
+    for (sync, traceparent) in changed {
+        let trace = trace::current().or_else(|| traceparent?.parse().ok());
         trace::scope(trace, outbox::enqueue(db, &sync.0)).await?;
     }
     Ok(())

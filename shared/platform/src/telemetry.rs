@@ -1,4 +1,4 @@
-//! Logs, metrics and traces: how they leave the process. What they say is for those who say it.
+//! Set-up of logs, metrics and traces: formats, filters and exporters.
 
 #[cfg(feature = "otlp")]
 pub(crate) mod otlp;
@@ -43,17 +43,17 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logging, until it is dropped: what was not sent yet is sent then.
+/// Keeps logging alive. Dropping it sends the spans that are still in the buffer.
 #[must_use]
 pub struct Logging {
     #[cfg(feature = "otlp")]
     _exporter: Option<otlp::Exporter>,
 }
 
-/// Starts logging to standard error, and sending traces where a collector is named.
+/// Starts logging to standard error, and the export of traces if a collector is configured.
 ///
 /// # Errors
-/// When a setting cannot work, in one sentence.
+/// When a setting is invalid; the text names it.
 pub fn start_logging(config: &LogConfig, program: &'static str) -> Result<Logging, String> {
     let filter = EnvFilter::try_new(&config.log)
         .map_err(|error| format!("--log (ORCHESTRATION_LOG) is not a log filter: {error}"))?;

@@ -1,5 +1,5 @@
-//! The trace context of the current task: set while a request or a sync is worked on, read where a message is sent, and
-//! carried into spawned tasks. Its wire form belongs to `contract::trace`.
+//! The trace context of the current task: set for the duration of a request or a sync, read when a message is sent, and
+//! propagated to spawned tasks. `contract::trace` defines its wire format.
 
 use contract::trace::TraceContext;
 use tracing::{Instrument, Span};
@@ -8,8 +8,8 @@ tokio::task_local! {
     static CURRENT: TraceContext;
 }
 
-/// Starts a span of the parent's trace, or of a new trace where there is no parent, and records its `trace_id` in the
-/// log span. Where spans are exported to a collector, it is the exported one.
+/// Starts a span in the parent's trace, or in a new trace if there is no parent, and records its `trace_id` in the log
+/// span. If spans are exported to a collector, the ids are those of the exported span.
 pub fn start(span: &Span, parent: Option<TraceContext>) -> TraceContext {
     let trace = exported(span, parent).unwrap_or_else(|| TraceContext::child(parent));
     span.record("trace_id", trace.trace_id());
@@ -26,12 +26,12 @@ fn exported(_: &Span, _: Option<TraceContext>) -> Option<TraceContext> {
     None
 }
 
-/// The trace context of the current task, if it has one.
+/// Returns the trace context of the current task, if it has one.
 pub fn current() -> Option<TraceContext> {
     CURRENT.try_with(|trace| *trace).ok()
 }
 
-/// Runs a future with this trace context; without one, runs it as it is.
+/// Runs a future with this trace context. Without one, the future runs in the current context.
 pub async fn scope<F: Future>(trace: Option<TraceContext>, future: F) -> F::Output {
     match trace {
         Some(trace) => CURRENT.scope(trace, future).await,
@@ -39,7 +39,7 @@ pub async fn scope<F: Future>(trace: Option<TraceContext>, future: F) -> F::Outp
     }
 }
 
-/// Carries the current trace context and log span into a future that is spawned as its own task.
+/// Wraps a future that is spawned as its own task in the current trace context and log span.
 pub fn propagate<F: Future>(future: F) -> impl Future<Output = F::Output> {
     scope(current(), future).instrument(Span::current())
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_scope_holds_its_trace_for_the_future_alone() {
+    async fn a_scope_sets_the_context_for_its_future_only() {
         let trace = TraceContext::child(None);
         assert_eq!(scope(Some(trace), async { current() }).await, Some(trace));
         assert_eq!(current(), None);

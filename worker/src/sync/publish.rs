@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use contract::events::{Record, SyncReport, Topic};
 use metrics::Counter;
-use platform::kafka::{Positions, Producer};
+use platform::kafka::Producer;
+use platform::offsets::Offsets;
 use platform::trace;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -34,7 +35,7 @@ pub struct Publisher {
 #[derive(Default)]
 struct Sent {
     report: SyncReport,
-    positions: Positions,
+    positions: Offsets,
 }
 
 impl Publisher {
@@ -64,11 +65,11 @@ impl Publisher {
             return Ok(());
         }
         let published = self.producer.send(&records).await?;
-        let count = (records.len() - published.left_out.len()) as u64;
+        let count = (records.len() - published.oversized.len()) as u64;
         changes(E::TOPIC).increment(count);
         let mut sent = self.sent();
         sent.report.events_published += count;
-        for (partition, next) in published.positions {
+        for (partition, next) in published.offsets {
             let position = sent.positions.entry(partition).or_default();
             *position = (*position).max(next);
         }
@@ -86,12 +87,12 @@ impl Publisher {
     }
 
     /// How far the log has come with what was sent.
-    pub fn positions(&self) -> Positions {
+    pub fn positions(&self) -> Offsets {
         self.sent().positions.clone()
     }
 
     /// How many records the read model still has to take before it has come so far.
-    pub async fn behind(&self, wanted: &Positions) -> Result<i64, SyncError> {
+    pub async fn behind(&self, wanted: &Offsets) -> Result<i64, SyncError> {
         let topics: HashSet<String> = wanted.keys().map(|(topic, _)| topic.clone()).collect();
         let reached: Vec<(String, i32, i64)> = sqlx::query_as(
             "select topic, partition, next_offset from projection_offsets where topic = any($1)",
@@ -99,7 +100,7 @@ impl Publisher {
         .bind(Vec::from_iter(topics))
         .fetch_all(&self.pool)
         .await?;
-        let reached: Positions =
+        let reached: Offsets =
             reached.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect();
         let behind = |(place, wanted): (&_, &i64)| (wanted - reached.get(place).unwrap_or(&0)).max(0);
         Ok(wanted.iter().map(behind).sum())

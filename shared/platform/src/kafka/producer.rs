@@ -1,6 +1,6 @@
-//! The producer: sends a batch in order and answers when Kafka has all of it.
+//! The producer: sends a batch in order and returns when Kafka has acknowledged all of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -9,13 +9,14 @@ use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 
 use super::KafkaConfig;
+use crate::offsets::Offsets;
 use contract::events::{Record, Topic};
 
-/// Where a batch ended: topic and partition, and the offset after the last record.
-pub type Positions = BTreeMap<(String, i32), i64>;
-
-/// The largest record before it is compressed, in bytes: no answer of a provider may be larger.
-const LARGEST: usize = 16 << 20;
+/// The largest record before compression, in bytes: the limit on a provider's response is the same.
+const MAX_RECORD_BYTES: usize = 16 << 20;
+/// How long to wait for queue space that other calls occupy.
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(20);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Sends records to Kafka, each acknowledged by all in-sync replicas.
 #[derive(Clone)]
@@ -24,36 +25,44 @@ pub struct Producer {
     config: KafkaConfig,
 }
 
-/// What came of a batch.
+/// The outcome of a batch that Kafka acknowledged.
 #[derive(Debug, Default)]
-pub struct Sent {
-    pub positions: Positions,
-    /// By their places in the batch, the records that are larger than Kafka takes. It has all others.
-    pub left_out: BTreeSet<usize>,
+pub struct SendReport {
+    /// The offsets after the last records of the batch.
+    pub offsets: Offsets,
+    /// The indices of the records that exceed the topic's size limit. All others were acknowledged.
+    pub oversized: BTreeSet<usize>,
 }
 
-/// Why a batch did not go out. Some of it may have: send the whole batch again.
+/// A batch was not acknowledged, or only in part: send the whole batch again.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "Kafka did not acknowledge the events ({0}); check that it is up and that this service may write to its topics"
 )]
 pub struct SendError(String);
 
+/// A record in the producer's queue.
+struct PendingDelivery<'a> {
+    index: usize,
+    record: &'a Record,
+    future: DeliveryFuture,
+}
+
 impl Producer {
     /// Opens a producer without waiting for Kafka.
     ///
     /// # Errors
-    /// When a setting is not one of librdkafka's.
+    /// When librdkafka rejects a setting.
     pub fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
         let inner = config
             .client()
             .set("enable.idempotence", "true")
             .set("linger.ms", "20")
             .set("compression.type", "lz4")
-            // The partitioner of the Java client, so that every language finds a key on the same partition.
+            // The partitioner of the Java client, so that clients in every language find a key on the same partition.
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", "30000")
-            .set("message.max.bytes", LARGEST.to_string())
+            .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
             .set("queue.buffering.max.messages", "20000")
             .set("queue.buffering.max.kbytes", "32768")
             .create()?;
@@ -62,57 +71,56 @@ impl Producer {
         Ok(Self { inner, config: config.clone() })
     }
 
-    /// Sends all records in order, awaiting the acknowledgements together. One that is larger than Kafka takes is told of
-    /// in the log and left out: it would be in the way of all that come after it for ever.
+    /// Sends all records in order and awaits the acknowledgements together. A record above the topic's size limit is logged
+    /// and left out, because it would block all later records forever.
     ///
     /// # Errors
-    /// When any other record was not acknowledged within 30 seconds.
-    pub async fn send(&self, records: &[Record]) -> Result<Sent, SendError> {
-        let mut waiting = VecDeque::new();
-        let mut sent = Sent::default();
-        for (place, record) in records.iter().enumerate() {
+    /// When any other record is not acknowledged within 30 seconds.
+    pub async fn send(&self, records: &[Record]) -> Result<SendReport, SendError> {
+        let mut pending = VecDeque::new();
+        let mut report = SendReport::default();
+        for (index, record) in records.iter().enumerate() {
             loop {
                 match self.enqueue(record) {
-                    Ok(future) => waiting.push_back((place, record, future)),
+                    Ok(future) => pending.push_back(PendingDelivery { index, record, future }),
                     Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => {
-                        self.settle(waiting.pop_front(), &mut sent).await?;
+                        match pending.pop_front() {
+                            Some(oldest) => self.await_delivery(oldest, &mut report).await?,
+                            None => tokio::time::sleep(QUEUE_FULL_PAUSE).await,
+                        }
                         continue;
                     }
-                    Err(error) if is_too_large(&error) => sent.leave_out(place, record),
+                    Err(error) if is_too_large(&error) => report.add_oversized(index, record),
                     Err(error) => return Err(SendError(error.to_string())),
                 }
                 break;
             }
         }
-        while !waiting.is_empty() {
-            self.settle(waiting.pop_front(), &mut sent).await?;
+        for delivery in pending {
+            self.await_delivery(delivery, &mut report).await?;
         }
-        Ok(sent)
+        Ok(report)
     }
 
-    /// Waits for the oldest record; where another producer call holds the queue, a short while for its room.
-    async fn settle(
+    async fn await_delivery(
         &self,
-        oldest: Option<(usize, &Record, DeliveryFuture)>,
-        sent: &mut Sent,
+        pending: PendingDelivery<'_>,
+        report: &mut SendReport,
     ) -> Result<(), SendError> {
-        let Some((place, record, future)) = oldest else {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            return Ok(());
-        };
-        let mut delivery = delivered(future).await?;
+        let PendingDelivery { index, record, future } = pending;
+        let mut delivery = acknowledged(future).await?;
         if delivery.is_none() {
-            // All that were sent with one that is too large are refused with it.
+            // Kafka rejects a whole produce request if one record in it is too large.
             let alone = self.enqueue(record).map_err(|error| SendError(error.to_string()))?;
-            delivery = delivered(alone).await?;
+            delivery = acknowledged(alone).await?;
         }
         let Some(delivery) = delivery else {
-            sent.leave_out(place, record);
+            report.add_oversized(index, record);
             return Ok(());
         };
-        let position =
-            sent.positions.entry((self.config.topic(record.topic), delivery.partition)).or_default();
-        *position = (*position).max(delivery.offset + 1);
+        let partition = (self.config.topic(record.topic), delivery.partition);
+        let offset = report.offsets.entry(partition).or_default();
+        *offset = (*offset).max(delivery.offset + 1);
         published(record.topic).increment(1);
         Ok(())
     }
@@ -126,14 +134,14 @@ impl Producer {
         self.inner.send_result(record).map_err(|(error, _)| error)
     }
 
-    /// Waits, up to four seconds, until nothing is under way: a dropped producer loses what it holds.
+    /// Waits up to four seconds until the queue is empty: a dropped producer loses what is still in it.
     pub async fn flush(&self) {
         let inner = self.inner.clone();
-        let flushed = tokio::task::spawn_blocking(move || inner.flush(Duration::from_secs(4)));
+        let flushed = tokio::task::spawn_blocking(move || inner.flush(FLUSH_TIMEOUT));
         if !matches!(flushed.await, Ok(Ok(()))) {
             tracing::warn!(
-                under_way = self.inner.in_flight_count(),
-                "Kafka did not take everything before the stop"
+                in_flight = self.inner.in_flight_count(),
+                "Kafka producer stopped with unsent records"
             );
         }
     }
@@ -151,8 +159,8 @@ fn is_too_large(error: &KafkaError) -> bool {
     *error == KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
-/// Waits until Kafka has a record; none when it is too large.
-async fn delivered(future: DeliveryFuture) -> Result<Option<Delivery>, SendError> {
+/// Waits until Kafka acknowledges a record. None when the record is too large.
+async fn acknowledged(future: DeliveryFuture) -> Result<Option<Delivery>, SendError> {
     match future.await.map_err(|_| SendError("the producer was closed".to_owned()))? {
         Ok(delivery) => Ok(Some(delivery)),
         Err((error, _)) if is_too_large(&error) => Ok(None),
@@ -160,12 +168,15 @@ async fn delivered(future: DeliveryFuture) -> Result<Option<Delivery>, SendError
     }
 }
 
-impl Sent {
-    fn leave_out(&mut self, place: usize, record: &Record) {
+impl SendReport {
+    fn add_oversized(&mut self, index: usize, record: &Record) {
         let Record { topic, key, payload, .. } = record;
         let bytes = payload.len();
-        tracing::error!(%topic, key, bytes, "an event is larger than Kafka takes and is left out; raise its topic's max.message.bytes (16 MiB are the most)");
+        tracing::error!(
+            %topic, key, bytes,
+            "event larger than Kafka accepts, left out; raise its topic's max.message.bytes (at most 16 MiB)"
+        );
         too_large(*topic).increment(1);
-        self.left_out.insert(place);
+        self.oversized.insert(index);
     }
 }

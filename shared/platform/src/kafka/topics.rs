@@ -1,4 +1,4 @@
-//! Makes the topics of the contract, and refuses to work on ones that contradict it.
+//! Creates the topics of the contract, and rejects existing topics whose configuration contradicts it.
 
 use std::time::Duration;
 
@@ -11,67 +11,70 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::KafkaConfig;
 use contract::events::Topic;
 
-/// Why the topics are not as they must be.
+/// Why the topics cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     #[error("Kafka does not answer: {0}")]
     Kafka(#[from] KafkaError),
     #[error(
-        "Kafka tells nothing of topic {topic} yet; if this goes on, allow the user to describe it and its configuration"
+        "Kafka tells nothing of topic {topic} yet; if this goes on, allow the user to describe it and its \
+         configuration"
     )]
-    Unsettled { topic: String },
+    NotVisible { topic: String },
     #[error(
-        "Topic {topic} cannot be made ({code}); allow the user to create it, or ask for no more replicas than there are brokers with --kafka-replication"
+        "Topic {topic} cannot be made ({code}); allow the user to create it, or ask for no more replicas than \
+         there are brokers with --kafka-replication"
     )]
-    NotMade { topic: String, code: RDKafkaErrorCode },
+    CreateFailed { topic: String, code: RDKafkaErrorCode },
     #[error("Topic {topic} cannot be checked ({code}); allow the user to describe its configuration")]
-    NotDescribed { topic: String, code: RDKafkaErrorCode },
+    DescribeFailed { topic: String, code: RDKafkaErrorCode },
     #[error(
-        "Topic {topic} has {name}={found}, but the event contract needs {name}={wanted}; change it with kafka-configs, or point to another cluster"
+        "Topic {topic} has {name}={found}, but the event contract needs {name}={wanted}; change it with \
+         kafka-configs, or point to another cluster"
     )]
-    Contradicts { topic: String, name: &'static str, found: String, wanted: &'static str },
+    ConfigMismatch { topic: String, name: &'static str, found: String, wanted: &'static str },
 }
 
 impl TopicError {
-    /// Whether asking again may help without anyone changing anything.
+    /// Whether a retry may succeed without an operator's intervention.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Kafka(_) | Self::Unsettled { .. })
+        matches!(self, Self::Kafka(_) | Self::NotVisible { .. })
     }
 }
 
-/// Makes the missing topics and checks the others.
+/// Creates missing topics and checks the configuration of the others.
 ///
 /// # Errors
-/// When Kafka does not answer within ten seconds, or an existing topic's configuration contradicts the contract.
+/// When Kafka does not respond within ten seconds, or an existing topic's configuration contradicts the contract.
 pub async fn ensure_topics(config: &KafkaConfig) -> Result<(), TopicError> {
-    let topics = Topics {
+    let topics = TopicAdmin {
         config,
         admin: config.client().create()?,
-        options: AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE)),
+        options: AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT)),
     };
     let missing = topics.check().await?;
     if missing.is_empty() {
         return Ok(());
     }
-    topics.make(&missing).await?;
+    topics.create(&missing).await?;
     match topics.check().await?.first() {
         None => Ok(()),
-        Some(topic) => Err(TopicError::Unsettled { topic: config.topic(*topic) }),
+        Some(topic) => Err(TopicError::NotVisible { topic: config.topic(*topic) }),
     }
 }
 
-/// Of a compressed event, in bytes. Brokers take a mebibyte unless told otherwise, and a run may be given more.
-const LARGEST: &str = "8388608";
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Of a compressed event, in bytes. The brokers' default of one mebibyte is too small for a run with a large `conf`.
+const MAX_MESSAGE_BYTES: &str = "8388608";
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-struct Topics<'a> {
+struct TopicAdmin<'a> {
     config: &'a KafkaConfig,
     admin: AdminClient<DefaultClientContext>,
     options: AdminOptions,
 }
 
-impl Topics<'_> {
-    /// Compares the topics with the contract; tells which are missing.
+impl TopicAdmin<'_> {
+    /// Compares the topics with the contract; returns the missing ones.
     async fn check(&self) -> Result<Vec<Topic>, TopicError> {
         let names = Topic::ALL.map(|topic| self.config.topic(topic));
         let resources: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
@@ -79,10 +82,12 @@ impl Topics<'_> {
         let mut missing = Vec::new();
         for (topic, described) in Topic::ALL.into_iter().zip(described) {
             match described {
-                // One that is not there is described, too: as nothing.
+                // A topic that does not exist is described, too, without entries.
                 Ok(described) if described.entries.is_empty() => missing.push(topic),
                 Ok(described) => self.compare(topic, &described)?,
-                Err(code) => return Err(TopicError::NotDescribed { topic: self.config.topic(topic), code }),
+                Err(code) => {
+                    return Err(TopicError::DescribeFailed { topic: self.config.topic(topic), code });
+                }
             }
         }
         Ok(missing)
@@ -91,16 +96,21 @@ impl Topics<'_> {
     fn compare(&self, topic: Topic, described: &ConfigResource) -> Result<(), TopicError> {
         for &(name, wanted) in topic.config() {
             let Some(found) = described.get(name).and_then(|entry| entry.value.clone()) else {
-                return Err(TopicError::Unsettled { topic: self.config.topic(topic) });
+                return Err(TopicError::NotVisible { topic: self.config.topic(topic) });
             };
             if found != wanted {
-                return Err(TopicError::Contradicts { topic: self.config.topic(topic), name, found, wanted });
+                return Err(TopicError::ConfigMismatch {
+                    topic: self.config.topic(topic),
+                    name,
+                    found,
+                    wanted,
+                });
             }
         }
         Ok(())
     }
 
-    async fn make(&self, missing: &[Topic]) -> Result<(), TopicError> {
+    async fn create(&self, missing: &[Topic]) -> Result<(), TopicError> {
         let names: Vec<String> = missing.iter().map(|topic| self.config.topic(*topic)).collect();
         let topics: Vec<_> = missing
             .iter()
@@ -111,14 +121,14 @@ impl Topics<'_> {
                     self.config.kafka_partitions,
                     TopicReplication::Fixed(self.config.kafka_replication),
                 );
-                let new = new.set("max.message.bytes", LARGEST);
+                let new = new.set("max.message.bytes", MAX_MESSAGE_BYTES);
                 topic.config().iter().fold(new, |new, (name, value)| new.set(name, value))
             })
             .collect();
         for outcome in self.admin.create_topics(&topics, &self.options).await? {
             match outcome {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((topic, code)) => return Err(TopicError::NotMade { topic, code }),
+                Err((topic, code)) => return Err(TopicError::CreateFailed { topic, code }),
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Spans on their way to an OpenTelemetry collector, over HTTP. Which trace a span belongs to is for `trace`.
+//! The export of spans to an OpenTelemetry collector, over HTTP. `crate::trace` decides which trace a span belongs to.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{
@@ -14,7 +14,7 @@ use url::Url;
 
 use contract::trace::TraceContext;
 
-/// Sends spans in batches, and the last of them when it is dropped.
+/// Sends spans in batches, and flushes the buffer when it is dropped.
 pub struct Exporter(SdkTracerProvider);
 
 impl Exporter {
@@ -39,7 +39,7 @@ impl Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         if let Err(error) = self.0.shutdown() {
-            tracing::warn!(%error, "the last spans did not reach the collector");
+            tracing::warn!(%error, "OTLP flush failed");
         }
     }
 }
@@ -73,56 +73,60 @@ mod tests {
 
     use super::*;
 
-    /// A collector that takes one request, and tells its head and body.
+    /// A collector that accepts one request and passes on its head and body.
     fn collector() -> (Url, mpsc::Receiver<Vec<u8>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let (told, hear) = mpsc::channel();
+        let (sender, received) = mpsc::channel();
         std::thread::spawn(move || {
             let (mut client, _) = listener.accept().unwrap();
             client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-            let mut taken = Vec::new();
-            let mut piece = [0; 4096];
-            while let Ok(read @ 1..) = client.read(&mut piece) {
-                taken.extend_from_slice(&piece[..read]);
+            let mut request = Vec::new();
+            let mut chunk = [0; 4096];
+            while let Ok(read @ 1..) = client.read(&mut chunk) {
+                request.extend_from_slice(&chunk[..read]);
             }
             client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
-            told.send(taken).unwrap();
+            sender.send(request).unwrap();
         });
-        (url, hear)
+        (url, received)
     }
 
-    fn holds(taken: &[u8], what: &[u8]) -> bool {
-        taken.windows(what.len()).any(|window| window == what)
+    fn contains(request: &[u8], bytes: &[u8]) -> bool {
+        request.windows(bytes.len()).any(|window| window == bytes)
     }
 
     #[test]
-    fn a_span_reaches_the_collector_as_the_step_of_its_trace() {
-        let (url, hear) = collector();
+    fn an_exported_span_is_a_child_in_its_trace() {
+        let (url, received) = collector();
         let (exporter, layer) = Exporter::start(&url, "orchestration-test").unwrap();
-        let from: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
-        let step = tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let parent: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+        let child = tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let span = tracing::error_span!("request", trace_id = tracing::field::Empty);
-            start(&span, Some(from)).unwrap()
+            start(&span, Some(parent)).unwrap()
         });
-        assert_eq!(step.trace_id(), from.trace_id());
-        assert_ne!(step.span_id, from.span_id);
+        assert_eq!(child.trace_id(), parent.trace_id());
+        assert_ne!(child.span_id, parent.span_id);
         drop(exporter);
-        let taken = hear.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert!(taken.starts_with(b"POST /v1/traces HTTP/1.1\r\n"), "{}", String::from_utf8_lossy(&taken));
+        let request = received.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(
+            request.starts_with(b"POST /v1/traces HTTP/1.1\r\n"),
+            "{}",
+            String::from_utf8_lossy(&request)
+        );
         for part in [
-            &step.trace_id.to_be_bytes()[..],
-            &step.span_id.to_be_bytes(),
-            &from.span_id.to_be_bytes(),
+            &child.trace_id.to_be_bytes()[..],
+            &child.span_id.to_be_bytes(),
+            &parent.span_id.to_be_bytes(),
             b"request",
             b"orchestration-test",
         ] {
-            assert!(holds(&taken, part), "{part:?}");
+            assert!(contains(&request, part), "{part:?}");
         }
     }
 
     #[test]
-    fn where_nothing_is_sent_a_step_is_made_here() {
+    fn without_an_exporter_there_is_no_exported_span() {
         assert_eq!(start(&Span::none(), None), None);
     }
 }

@@ -1,16 +1,16 @@
-//! What the system says of this process, under the names that every Prometheus client uses.
+//! Metrics of the process from `/proc`, with the names that Prometheus clients use.
 
 use std::fs::{read_dir, read_to_string};
 
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
-/// As Prometheus text; what the system does not tell is left out.
+/// Renders Prometheus text. A value that the system does not report is left out.
 pub fn metrics() -> String {
     let stat = read_to_string("/proc/self/stat").unwrap_or_default();
     let system = read_to_string("/proc/stat").unwrap_or_default();
     let open = read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);
-    let most = getrlimit(Resource::Nofile).current.map(|most| most as f64);
+    let limit = getrlimit(Resource::Nofile).current.map(|limit| limit as f64);
     let ticks = clock_ticks_per_second() as f64;
     let seconds = |field| Some(number(&stat, field)? / ticks);
     let cpu = seconds(UTIME).zip(seconds(STIME)).map(|(user, system)| user + system);
@@ -23,12 +23,12 @@ pub fn metrics() -> String {
         text("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes", number(&stat, VSIZE)),
         text("process_threads", "gauge", "Threads", number(&stat, THREADS)),
         text("process_open_fds", "gauge", "Open file descriptors", open),
-        text("process_max_fds", "gauge", "File descriptors that may be open", most),
+        text("process_max_fds", "gauge", "File descriptors that may be open", limit),
     ]
     .concat()
 }
 
-// Places in /proc/self/stat, counted from the field behind the name in parentheses.
+// Field indices in /proc/self/stat, counted from the field after the process name in parentheses.
 const UTIME: usize = 11;
 const STIME: usize = 12;
 const THREADS: usize = 17;
@@ -36,7 +36,7 @@ const STARTTIME: usize = 19;
 const VSIZE: usize = 20;
 const RSS: usize = 21;
 
-/// The name may itself hold spaces and parentheses, so fields count from the last one.
+/// The process name may contain spaces and parentheses, so fields are counted from the last parenthesis.
 fn number(stat: &str, field: usize) -> Option<f64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(field)?.parse().ok()
 }
@@ -46,8 +46,8 @@ fn booted(system: &str) -> Option<f64> {
 }
 
 fn text(name: &str, kind: &str, help: &str, value: Option<f64>) -> String {
-    let tell = |value| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n");
-    value.map(tell).unwrap_or_default()
+    let render = |value| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n");
+    value.map(render).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -55,12 +55,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_tells_of_itself() {
-        let told = metrics();
+    fn process_metrics_are_plausible() {
+        let text = metrics();
         let value = |name: &str| -> f64 {
-            let line = told.lines().find(|line| line.starts_with(&format!("{name} ")));
+            let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
             line.and_then(|line| line.split_once(' ')?.1.parse().ok())
-                .unwrap_or_else(|| panic!("no {name} in {told}"))
+                .unwrap_or_else(|| panic!("no {name} in {text}"))
         };
         let now = chrono::Utc::now().timestamp() as f64;
         let age = now - value("process_start_time_seconds");
@@ -71,14 +71,14 @@ mod tests {
         assert!(value("process_max_fds") >= value("process_open_fds"));
         assert!(value("process_threads") >= 1.0);
         let before = value("process_cpu_seconds_total");
-        let began = std::time::Instant::now();
-        while began.elapsed().as_millis() < 100
+        let start = std::time::Instant::now();
+        while start.elapsed().as_millis() < 100
             || metrics().contains(&format!("process_cpu_seconds_total {before}\n"))
         {}
     }
 
     #[test]
-    fn a_hostile_name_moves_no_field() {
+    fn a_process_name_with_parentheses_shifts_no_field() {
         assert_eq!(number("7 (a) 1 2) S 1 2 3", 3), Some(3.0));
     }
 }

@@ -1,4 +1,4 @@
-//! Metrics as Prometheus text: the recorder, and what both binaries tell of themselves.
+//! The Prometheus recorder, and the metrics that both binaries have.
 
 use std::time::Duration;
 
@@ -9,41 +9,42 @@ use sqlx::PgPool;
 
 use super::process;
 
-/// The upper bounds of every histogram's buckets: all of them measure seconds.
-const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
-/// How often samples are folded into buckets: whatever nobody asks for must not pile up.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// The upper bounds of the buckets of all histograms, in seconds.
+const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
+/// How often samples are folded into buckets, so that they do not accumulate between scrapes.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What becomes of a gauge that nobody sets any more.
+/// What happens to a gauge that is no longer set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GaugeTtl {
+    /// It keeps its last value.
     Never,
-    /// It goes, as the connector has that it told of: for a process that sets all its gauges more often than this.
+    /// It is dropped after this idle time. Use this only if every gauge is set more often.
     After(Duration),
 }
 
-/// Starts collecting metrics, within a runtime; [`render_metrics`] tells them.
+/// Installs the recorder and starts its upkeep task. [`render_metrics`] reads it.
 ///
 /// # Errors
 /// When a recorder is already installed in this process.
-pub fn start_metrics(binary: &'static str, forget: GaugeTtl) -> Result<PrometheusHandle, BuildError> {
-    let builder = PrometheusBuilder::new().set_buckets(&SECONDS)?;
-    let builder = match forget {
+pub fn start_metrics(binary: &'static str, gauge_ttl: GaugeTtl) -> Result<PrometheusHandle, BuildError> {
+    let builder = PrometheusBuilder::new().set_buckets(&BUCKETS)?;
+    let builder = match gauge_ttl {
         GaugeTtl::Never => builder,
         GaugeTtl::After(idle) => builder.idle_timeout(MetricKindMask::GAUGE, Some(idle)),
     };
     let recorder = builder.install_recorder()?;
     describe();
-    tokio::spawn(keep(recorder.clone(), binary));
+    tokio::spawn(run_upkeep(recorder.clone(), binary));
     Ok(recorder)
 }
 
-async fn keep(recorder: PrometheusHandle, binary: &'static str) {
+async fn run_upkeep(recorder: PrometheusHandle, binary: &'static str) {
     loop {
         metrics::gauge!("orchestration_build_info", "binary" => binary, "version" => env!("CARGO_PKG_VERSION"))
             .set(1);
         recorder.run_upkeep();
-        tokio::time::sleep(UPKEEP).await;
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
     }
 }
 
@@ -59,7 +60,7 @@ fn describe() {
     );
 }
 
-/// Everything that was measured, as Prometheus text.
+/// Renders all metrics as Prometheus text.
 pub fn render_metrics(recorder: &PrometheusHandle, pool: &PgPool) -> String {
     metrics::gauge!("orchestration_database_connections").set(pool.size());
     metrics::gauge!("orchestration_database_connections_idle").set(pool.num_idle() as f64);

@@ -87,7 +87,7 @@ async fn apply(pool: &PgPool, sql: &'static str) -> Result<(), sqlx::migrate::Mi
     );
     let mut migrations = Migrator::with_migrations(vec![more]);
     migrations.set_ignore_missing(true);
-    platform::db::migrate_by(&migrations, pool).await
+    platform::db::apply_migrations(&migrations, pool).await
 }
 
 async fn until_waiting(pool: &PgPool) {
