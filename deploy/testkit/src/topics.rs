@@ -38,7 +38,7 @@ pub fn kafka_config(servers: &str, prefix: &str) -> KafkaConfig {
 pub async fn create_topics(config: &KafkaConfig) {
     let are_created = async || match ensure_topics(config).await {
         Ok(()) => true,
-        Err(TopicError::Unsettled { .. }) => false,
+        Err(TopicError::NotVisible { .. }) => false,
         Err(error) => panic!("{error}"),
     };
     eventually("the topics are created", TIMEOUT, are_created).await;
