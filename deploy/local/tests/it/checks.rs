@@ -38,6 +38,12 @@ pub(crate) fn files() -> Vec<String> {
     files
 }
 
+/// All Rust files of the repository, with their text.
+pub fn rust_sources() -> Vec<(String, String)> {
+    let rust = files().into_iter().filter(|file| Path::new(file).extension().is_some_and(|it| it == "rs"));
+    rust.map(|file| (file.clone(), text(&file))).collect()
+}
+
 /// The text of a file of the repository.
 pub(crate) fn text(file: &str) -> String {
     std::fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))

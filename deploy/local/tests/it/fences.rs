@@ -9,10 +9,6 @@ mod source_tree;
 mod type_names;
 mod vocabulary;
 
-use std::path::Path;
-
-use crate::checks::{files, text};
-
 /// The folders of the workspace's crates.
 const CRATES: [&str; 8] = [
     "shared/contract",
@@ -24,9 +20,3 @@ const CRATES: [&str; 8] = [
     "deploy/testkit",
     "deploy/bench",
 ];
-
-/// All Rust files of the repository that still exist, with their text.
-fn rust_files() -> Vec<(String, String)> {
-    let rust = files().into_iter().filter(|file| Path::new(file).extension().is_some_and(|it| it == "rs"));
-    rust.map(|file| (file.clone(), text(&file))).collect()
-}

@@ -5,6 +5,7 @@
 mod chart;
 mod checks;
 mod compose;
+mod configuration;
 mod documents;
 mod fences;
 mod image;

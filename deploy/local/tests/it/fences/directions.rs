@@ -1,8 +1,8 @@
 //! The direction of flow inside a crate: which rooms (the folders and files right below `src`) a room must not import.
 
 use super::imports::{ImportGraph, import_graph, planted};
-use super::rust_files;
 use super::source_tree::SourceTree;
+use crate::checks::rust_sources;
 
 /// A room of a crate, and the rooms of the same crate that it may import.
 struct Room {
@@ -55,7 +55,7 @@ fn backward_imports(graph: &ImportGraph, rooms: &[Room]) -> Vec<String> {
 
 #[test]
 fn no_room_imports_against_the_direction_of_flow() {
-    let files = rust_files();
+    let files = rust_sources();
     let mut found = Vec::new();
     for (folder, rooms) in [("api", API.as_slice()), ("worker", WORKER.as_slice())] {
         for tree in SourceTree::of_crate(folder, &files) {

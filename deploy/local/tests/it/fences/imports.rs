@@ -7,8 +7,9 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Item, ItemMod, ItemUse, Macro, UseTree};
 
+use super::CRATES;
 use super::source_tree::{ModulePath, SourceTree, is_for_tests};
-use super::{CRATES, rust_files};
+use crate::checks::rust_sources;
 
 /// Re-exports of re-exports are followed this far.
 const MAX_REEXPORTS: usize = 8;
@@ -225,7 +226,7 @@ impl<'ast> Visit<'ast> for NamedPaths {
 
 #[test]
 fn no_files_of_a_crate_import_each_other_in_a_circle() {
-    let files = rust_files();
+    let files = rust_sources();
     let mut found = Vec::new();
     for folder in CRATES {
         for tree in SourceTree::of_crate(folder, &files) {

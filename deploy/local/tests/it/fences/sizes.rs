@@ -1,13 +1,13 @@
 //! How long files and lines of Rust may be. Clippy's `too_many_lines` holds the length of functions.
 
-use super::rust_files;
+use crate::checks::rust_sources;
 
 const MAX_FILE_LINES: usize = 400;
 const MAX_LINE_COLUMNS: usize = 110;
 
 #[test]
 fn no_file_has_more_than_400_lines() {
-    let files = rust_files();
+    let files = rust_sources();
     let long: Vec<String> = files
         .iter()
         .map(|(path, text)| (path, text.lines().count()))
@@ -20,7 +20,7 @@ fn no_file_has_more_than_400_lines() {
 #[test]
 fn no_line_has_more_than_110_columns() {
     let mut long = Vec::new();
-    for (path, text) in rust_files() {
+    for (path, text) in rust_sources() {
         for (number, line) in text.lines().enumerate() {
             let columns = line.chars().count();
             if columns > MAX_LINE_COLUMNS {

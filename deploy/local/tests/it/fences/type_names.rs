@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use syn::Item;
 
-use super::rust_files;
+use crate::checks::rust_sources;
 
 /// Names that stand for the same thing everywhere.
 const SAME_THING: [(&str, &str); 1] = [("Cli", "the command line of a program")];
@@ -49,7 +49,7 @@ fn clashes(files: &[(String, String)]) -> Vec<String> {
 
 #[test]
 fn a_type_name_is_unique_in_the_workspace() {
-    let found = clashes(&rust_files());
+    let found = clashes(&rust_sources());
     assert!(found.is_empty(), "{} type names\n{}", found.len(), found.join("\n"));
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
-use super::rust_files;
 use super::type_names::defined;
+use crate::checks::rust_sources;
 
 const WORDS: [&str; 9] =
     ["wish", "told", "whoever", "somebody", "nobody", "bury", "lend", "bell", "patience"];
@@ -153,7 +153,7 @@ impl<'ast> Visit<'ast> for InternalMessages {
 #[test]
 fn the_code_speaks_plain_technical_english() {
     let mut found = Vec::new();
-    for (path, text) in rust_files().into_iter().filter(|(path, _)| path != SELF) {
+    for (path, text) in rust_sources().into_iter().filter(|(path, _)| path != SELF) {
         for (number, line) in without_strings(&text).lines().enumerate() {
             let faults = faults(line).into_iter();
             found.extend(faults.map(|fault| format!("{path}:{}: {fault}", number + 1)));
