@@ -22,11 +22,6 @@ fn no_migration_after_the_release_is_in_anybodys_way() {
     assert!(wrong.is_empty(), "see migrations/README.md\n{}", wrong.join("\n"));
 }
 
-#[test]
-fn the_mark_of_the_release_names_a_migration() {
-    assert!(MIGRATIONS.version_exists(released()), "migrations/RELEASED");
-}
-
 /// What is wrong with a migration, a sentence each.
 fn faults(sql: &str) -> Vec<String> {
     let found = statements(sql);
