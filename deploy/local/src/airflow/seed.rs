@@ -123,7 +123,8 @@ fn serialized(dag_id: &str, tasks: u32) -> Value {
 const DAG: &str = "
     insert into dag (dag_id, is_paused, is_stale, exceeds_max_non_backfill, last_parsed_time,
                      last_parse_duration, fileloc, relative_fileloc, bundle_name, owners, description,
-                     timetable_type, timetable_summary, timetable_description, timetable_periodic, partition_mapper_info,
+                     timetable_type, timetable_summary, timetable_description, timetable_periodic,
+                     partition_mapper_info,
                      max_active_tasks, max_active_runs, max_consecutive_failed_dag_runs,
                      has_task_concurrency_limits, has_import_errors)
     select id, ordinal % 10 = 0, false, false, now(), 0.1, '/seeded.py', 'seeded.py', 'seeded', 'seeder',
@@ -171,7 +172,8 @@ const TASK_INSTANCE: &str = "
                                priority_weight, operator, queued_dttm, scheduled_dttm, executor_config,
                                updated_at, task_display_name, dag_version_id)
     select gen_random_uuid(), task_id, dag_run.dag_id, dag_run.run_id, -1, started_at, ended_at,
-           extract(epoch from ended_at - started_at), task_state, tries, 1, 'seeded', 'seeder', 'default_pool',
+           extract(epoch from ended_at - started_at), task_state, tries, 1,
+           'seeded', 'seeder', 'default_pool',
            1, 'default', $2 - number, 'EmptyOperator', started_at, started_at, '\\x80057d942e'::bytea,
            coalesce(ended_at, dag_run.end_date), task_id, dag_run.created_dag_version_id
     from dag_run, generate_series(0, $2 - 1) as number,
