@@ -1,5 +1,5 @@
-//! The Helm chart: linted, rendered for several value sets, held against Kubernetes' schemas and against what was
-//! rendered before.
+//! Tests of the Helm chart: it is linted, rendered with several value sets, validated against Kubernetes'
+//! schemas, and compared with snapshots.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,8 +14,8 @@ type Manifests = BTreeMap<String, Value>;
 
 async fn render(values: &Path) -> Result<Manifests, String> {
     let mut command = Command::new(checker("python").await);
-    let said = run(command.arg(asset("chart.py")).arg(repository().join("deploy/chart")).arg(values))?;
-    let manifests: Vec<Value> = serde_json::from_str(&said).map_err(|error| error.to_string())?;
+    let output = run(command.arg(asset("chart.py")).arg(repository().join("deploy/chart")).arg(values))?;
+    let manifests: Vec<Value> = serde_json::from_str(&output).map_err(|error| error.to_string())?;
     let name = |manifest: &Value| {
         let of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         format!("{} {}", of(&manifest["kind"]), of(&manifest["metadata"]["name"]))
@@ -25,7 +25,7 @@ async fn render(values: &Path) -> Result<Manifests, String> {
 
 async fn example(name: &str) -> Manifests {
     let values = repository().join(format!("deploy/chart/ci/{name}-values.yaml"));
-    render(&values).await.unwrap_or_else(|complaint| panic!("{complaint}"))
+    render(&values).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn yaml<'a>(manifests: impl IntoIterator<Item = &'a Value>) -> String {
@@ -36,21 +36,21 @@ fn yaml<'a>(manifests: impl IntoIterator<Item = &'a Value>) -> String {
 }
 
 #[tokio::test]
-async fn the_chart_renders_as_it_did() {
-    let usual = example("default").await;
-    insta::assert_snapshot!("default", yaml(usual.values()));
-    // Of the others, what is not as usual.
+async fn rendered_chart_matches_the_snapshots() {
+    let default = example("default").await;
+    insta::assert_snapshot!("default", yaml(default.values()));
+    // The other snapshots hold only the differences from the default.
     for name in ["managed", "small"] {
         let manifests = example(name).await;
-        let other = manifests.iter().filter(|(key, manifest)| usual.get(*key) != Some(manifest));
-        let missing: Vec<&String> = usual.keys().filter(|key| !manifests.contains_key(*key)).collect();
+        let other = manifests.iter().filter(|(key, manifest)| default.get(*key) != Some(manifest));
+        let missing: Vec<&String> = default.keys().filter(|key| !manifests.contains_key(*key)).collect();
         let other = yaml(other.map(|(_, manifest)| manifest));
         insta::assert_snapshot!(name, format!("# without {missing:?}\n{other}"));
     }
 }
 
 #[tokio::test]
-async fn every_pod_runs_without_rights_and_knows_its_secrets_by_name_only() {
+async fn pods_run_unprivileged_and_reference_secrets_by_name() {
     for name in ["default", "managed", "small"] {
         let manifests = example(name).await;
         let pods: Vec<&Value> = manifests
@@ -84,7 +84,7 @@ fn is_secret(entry: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn the_migration_runs_before_anything_new_starts_and_knows_no_sealing_key() {
+async fn migration_job_runs_before_an_upgrade_and_gets_no_sealing_key() {
     let manifests = example("managed").await;
     let job = &manifests["Job orchestration-migration"];
     assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade");
@@ -94,22 +94,22 @@ async fn the_migration_runs_before_anything_new_starts_and_knows_no_sealing_key(
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_refused_with_its_place() {
-    let good = "settings: {KAFKA_BOOTSTRAP_SERVERS: 'kafka:9092'}";
+async fn invalid_values_are_rejected_with_their_path() {
+    let valid = "settings: {KAFKA_BOOTSTRAP_SERVERS: 'kafka:9092'}";
     let cases = [
         ("api: {replicas: 1}", "/settings/KAFKA_BOOTSTRAP_SERVERS"),
         ("settings: {KAFKA_BOOTSTRAP_SERVERS: kafka}", "/settings/KAFKA_BOOTSTRAP_SERVERS"),
-        (&format!("{good}\napi: {{replica: 3}}"), "/api/replica"),
-        (&format!("{good}\nworker: {{replicas: 0}}"), "/worker/replicas"),
-        (&format!("{good}\nimage: {{digest: latest}}"), "/image/digest"),
-        (&format!("{good}\nworker: {{settings: {{DATABASE_URL: here}}}}"), "'DATABASE_URL'"),
-        (&format!("{good}\ntls: {{configMap: a, secret: b}}"), "/tls"),
+        (&format!("{valid}\napi: {{replica: 3}}"), "/api/replica"),
+        (&format!("{valid}\nworker: {{replicas: 0}}"), "/worker/replicas"),
+        (&format!("{valid}\nimage: {{digest: latest}}"), "/image/digest"),
+        (&format!("{valid}\nworker: {{settings: {{DATABASE_URL: here}}}}"), "'DATABASE_URL'"),
+        (&format!("{valid}\ntls: {{configMap: a, secret: b}}"), "/tls"),
     ];
     let folder = tempfile::tempdir().unwrap();
-    for (values, place) in cases {
+    for (values, path) in cases {
         let file = folder.path().join("values.yaml");
         std::fs::write(&file, values).unwrap();
-        let refusal = render(&file).await.expect_err(values);
-        assert!(refusal.contains(place), "{values}: {refusal}");
+        let error = render(&file).await.expect_err(values);
+        assert!(error.contains(path), "{values}: {error}");
     }
 }

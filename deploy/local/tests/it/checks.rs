@@ -1,33 +1,33 @@
-//! Programs that check what others deploy with, installed from PyPI, and the way to run them.
+//! Runs programs from PyPI that check deployment files, and reads files of the repository.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// A file of `deploy/local/checks`.
+/// Returns the path of a file in `deploy/local/checks`.
 pub(crate) fn asset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("checks").join(name)
 }
 
-/// One of the programs that `checks/requirements.txt` brings.
+/// Returns the path of a program that `checks/requirements.txt` installs.
 pub(crate) async fn checker(name: &str) -> PathBuf {
     let requirements = asset("requirements.txt");
     let environment = local::python_environment("checks", &["3.12", "3.13", "3.11"], &requirements).await;
     environment.unwrap().join("bin").join(name)
 }
 
-/// Runs a command to its end: what it printed, or what it complained of.
+/// Runs a command and returns its standard output. The error holds all its output.
 pub(crate) fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() { Ok(said) } else { Err(said + &String::from_utf8_lossy(&output.stderr)) }
 }
 
-/// The files that git knows, new ones included, by their path in the repository.
+/// Returns the paths of all files in the repository that git does not ignore, new ones included.
 pub(crate) fn files() -> Vec<String> {
     let mut git = Command::new("git");
     git.current_dir(repository()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
@@ -38,13 +38,13 @@ pub(crate) fn files() -> Vec<String> {
     files
 }
 
-/// All Rust files of the repository, with their text.
-pub fn rust_sources() -> Vec<(String, String)> {
+/// Returns the paths and texts of all Rust files in the repository.
+pub(crate) fn rust_sources() -> Vec<(String, String)> {
     let rust = files().into_iter().filter(|file| Path::new(file).extension().is_some_and(|it| it == "rs"));
     rust.map(|file| (file.clone(), text(&file))).collect()
 }
 
-/// The text of a file of the repository.
+/// Returns the text of a file in the repository.
 pub(crate) fn text(file: &str) -> String {
     std::fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }

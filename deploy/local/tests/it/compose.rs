@@ -1,4 +1,5 @@
-//! `compose.yaml`, read and resolved by Docker Compose itself. Nothing is started: that needs an engine.
+//! Tests of `compose.yaml`, which Docker Compose itself reads and resolves. No container is started, because
+//! that needs a container engine.
 
 use std::process::Command;
 
@@ -16,22 +17,19 @@ async fn compose(env_file: &str, arguments: &[&str]) -> Result<String, String> {
 }
 
 async fn resolved() -> Value {
-    let secrets = "POSTGRES_PASSWORD=hush\nORCHESTRATION_SEALING_KEYS=keys\nORCHESTRATION_PORT=9000\n";
-    let said = compose(secrets, &["config", "--format", "json"]).await;
-    serde_json::from_str(&said.unwrap_or_else(|complaint| panic!("{complaint}"))).unwrap()
+    let secrets = "POSTGRES_PASSWORD=secret\nORCHESTRATION_SEALING_KEYS=keys\nORCHESTRATION_PORT=9000\n";
+    let output = compose(secrets, &["config", "--format", "json"]).await;
+    serde_json::from_str(&output.unwrap_or_else(|error| panic!("{error}"))).unwrap()
 }
 
 #[tokio::test]
-async fn compose_starts_nothing_without_the_secrets_and_says_what_to_do() {
-    let refusal = compose("POSTGRES_PASSWORD=hush\n", &["config", "--quiet"]).await.unwrap_err();
-    assert!(
-        refusal.contains("ORCHESTRATION_SEALING_KEYS") && refusal.contains("deploy/README.md"),
-        "{refusal}"
-    );
+async fn compose_without_secrets_fails_and_names_the_document() {
+    let error = compose("POSTGRES_PASSWORD=secret\n", &["config", "--quiet"]).await.unwrap_err();
+    assert!(error.contains("ORCHESTRATION_SEALING_KEYS") && error.contains("deploy/README.md"), "{error}");
 }
 
 #[tokio::test]
-async fn everything_in_compose_waits_for_what_it_needs_and_says_whether_it_is_well() {
+async fn compose_services_have_health_checks_and_wait_for_their_dependencies() {
     let resolved = resolved().await;
     let services = resolved["services"].as_object().unwrap();
     let names: Vec<&String> = services.keys().collect();
@@ -41,27 +39,33 @@ async fn everything_in_compose_waits_for_what_it_needs_and_says_whether_it_is_we
     }
     assert_eq!(services["migrate"]["depends_on"]["postgres"]["condition"], "service_healthy");
     for ours in ["api", "worker"] {
-        let needs = &services[ours]["depends_on"];
-        assert_eq!(needs["migrate"]["condition"], "service_completed_successfully");
-        assert_eq!(needs["kafka"]["condition"], "service_healthy");
+        let dependencies = &services[ours]["depends_on"];
+        assert_eq!(dependencies["migrate"]["condition"], "service_completed_successfully");
+        assert_eq!(dependencies["kafka"]["condition"], "service_healthy");
         assert_eq!(
             services[ours]["environment"]["DATABASE_URL"],
-            "postgres://orchestration:hush@postgres:5432/orchestration"
+            "postgres://orchestration:secret@postgres:5432/orchestration"
         );
     }
+}
+
+#[tokio::test]
+async fn compose_services_are_unprivileged_durable_and_bound_to_loopback() {
+    let resolved = resolved().await;
+    let services = resolved["services"].as_object().unwrap();
     for ours in ["api", "worker", "migrate"] {
         assert_eq!(services[ours]["read_only"], true);
         assert_eq!(services[ours]["cap_drop"], json!(["ALL"]));
         assert_eq!(services[ours]["build"]["dockerfile"], "deploy/Dockerfile");
     }
     assert_eq!(services["airflow"]["profiles"], json!(["airflow"]));
-    for kept in ["postgres", "kafka"] {
-        assert_eq!(services[kept]["volumes"][0]["type"], "volume");
+    for stateful in ["postgres", "kafka"] {
+        assert_eq!(services[stateful]["volumes"][0]["type"], "volume");
     }
     assert_eq!(services["api"]["ports"][0]["published"], "9000");
     for (name, service) in services {
         for port in service["ports"].as_array().into_iter().flatten() {
-            assert_eq!(port["host_ip"], "127.0.0.1", "{name} is open to the world");
+            assert_eq!(port["host_ip"], "127.0.0.1", "{name} is reachable from other machines");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The documents as a reader takes them: shell blocks, which of them may be run, and the commands named in passing. What
-//! the blocks do is tried by `walk`.
+//! Reads the documents: shell blocks, which of them are run, links, and commands in the text. `walkthrough`
+//! runs the blocks.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,34 +8,34 @@ use std::process::Command;
 use crate::checks::{files, repository, run, text};
 
 const PROGRAMS: [&str; 2] = ["orchestration-api", "orchestration-worker"];
-/// What a fence may call a block of shell commands; we write `sh`.
-const SHELLS: [&str; 5] = ["sh", "bash", "shell", "console", "zsh"];
+/// Languages of fenced blocks with shell commands. Our documents use `sh`.
+const SHELL_LANGUAGES: [&str; 5] = ["sh", "bash", "shell", "console", "zsh"];
 
 /// A fenced block of shell commands.
 #[derive(Clone, Debug)]
-pub(crate) struct Block {
+pub(crate) struct ShellBlock {
     pub document: String,
     pub heading: String,
     pub line: usize,
     pub commands: String,
 }
 
-/// Every fenced block: what its fence says, and itself.
-fn fenced() -> Vec<(String, Block)> {
+/// Returns the info string and the content of every fenced block in the documents.
+fn fenced_blocks() -> Vec<(String, ShellBlock)> {
     let documents = files().into_iter().filter(|file| file.ends_with(".md"));
-    documents.flat_map(|document| fenced_in(&document, &text(&document))).collect()
+    documents.flat_map(|document| parse_blocks(&document, &text(&document))).collect()
 }
 
-fn fenced_in(document: &str, text: &str) -> Vec<(String, Block)> {
+fn parse_blocks(document: &str, text: &str) -> Vec<(String, ShellBlock)> {
     let mut blocks = Vec::new();
     let mut heading = String::new();
-    let mut open: Option<(String, Block)> = None;
+    let mut open: Option<(String, ShellBlock)> = None;
     for (number, line) in text.lines().enumerate() {
         match (&mut open, line.strip_prefix("```")) {
-            (None, Some(says)) => {
+            (None, Some(info)) => {
                 let (document, heading) = (document.to_owned(), heading.clone());
-                let block = Block { document, heading, line: number + 2, commands: String::new() };
-                open = Some((says.trim().to_owned(), block));
+                let block = ShellBlock { document, heading, line: number + 2, commands: String::new() };
+                open = Some((info.trim().to_owned(), block));
             }
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (Some((_, block)), None) => block.commands.extend([line, "\n"]),
@@ -50,78 +50,75 @@ fn fenced_in(document: &str, text: &str) -> Vec<(String, Block)> {
     blocks
 }
 
-/// The blocks that may be run, in the order in which they stand.
-pub(crate) fn runnable() -> Vec<Block> {
-    fenced().into_iter().filter(|(says, _)| says == "sh").map(|(_, block)| block).collect()
+/// Returns the blocks that are run, in document order.
+pub(crate) fn runnable() -> Vec<ShellBlock> {
+    fenced_blocks().into_iter().filter(|(info, _)| info == "sh").map(|(_, block)| block).collect()
 }
 
 #[test]
-fn every_shell_block_says_whether_it_is_run() {
-    for (says, Block { document, line, .. }) in fenced() {
-        let is_shell = says.split(' ').next().is_some_and(|it| SHELLS.contains(&it));
-        let is_clear = !is_shell || says == "sh" || says == "sh not-run";
-        assert!(is_clear, "{document}:{line}: write `sh` or `sh not-run` instead of `{says}`");
+fn shell_blocks_are_marked_as_run_or_not_run() {
+    for (info, ShellBlock { document, line, .. }) in fenced_blocks() {
+        let is_shell = info.split(' ').next().is_some_and(|it| SHELL_LANGUAGES.contains(&it));
+        let is_marked = !is_shell || info == "sh" || info == "sh not-run";
+        assert!(is_marked, "{document}:{line}: write `sh` or `sh not-run` instead of `{info}`");
     }
 }
 
 #[test]
-fn every_link_within_the_repository_leads_somewhere() {
+fn links_within_the_repository_have_a_target() {
     let files = files();
-    let mut followed = 0;
+    let mut checked = 0;
     for document in files.iter().filter(|file| file.ends_with(".md")) {
         for target in links(&text(document)) {
             let path = target.split('#').next().unwrap_or_default();
             let here = Path::new(document).parent().unwrap();
-            let found = path.is_empty() || repository().join(here).join(path).exists();
-            assert!(found, "{document} leads to {target}, which is not there");
-            followed += 1;
+            let exists = path.is_empty() || repository().join(here).join(path).exists();
+            assert!(exists, "{document} links to {target}, which does not exist");
+            checked += 1;
         }
     }
-    assert!(followed > 10, "links are not found: {followed}");
+    assert!(checked > 10, "only {checked} links were found");
 }
 
-/// Where a page's links lead, those to other sites left out.
+/// Returns the targets of a page's links, without links to other sites.
 fn links(page: &str) -> Vec<String> {
     let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
 }
 
 #[tokio::test]
-async fn commands_that_are_named_in_passing_exist() {
+async fn commands_in_the_text_of_documents_exist() {
     let programs = local::tested_binaries().await.unwrap();
-    let mut named = BTreeSet::new();
+    let mut spans = BTreeSet::new();
     for document in files().into_iter().filter(|file| file.ends_with(".md")) {
-        let text = text(&document);
-        // Between single backticks stands what is odd.
-        let spans = text.split('`').skip(1).step_by(2).map(str::to_owned);
-        named.extend(spans);
+        // After splitting at backticks, the elements with odd indices are the code spans.
+        spans.extend(text(&document).split('`').skip(1).step_by(2).map(str::to_owned));
     }
-    let named: BTreeSet<Vec<&str>> = named
+    let commands: BTreeSet<Vec<&str>> = spans
         .iter()
-        .map(|span| words(span))
+        .map(|span| command_words(span))
         .filter(|words| words.first().is_some_and(|it| PROGRAMS.contains(it)))
         .collect();
-    assert!(named.contains(&vec!["orchestration-worker", "dead-letters", "list"]), "{named:?}");
-    for words in named {
+    assert!(commands.contains(&vec!["orchestration-worker", "dead-letters", "list"]), "{commands:?}");
+    for words in commands {
         let mut command = Command::new(programs.join(words[0]));
-        run(command.args(&words[1..]).arg("--help"))
-            .unwrap_or_else(|complaint| panic!("{words:?}: {complaint}"));
+        run(command.args(&words[1..]).arg("--help")).unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 }
 
-/// A program and its subcommands, without what it is told besides.
-fn words(span: &str) -> Vec<&str> {
+/// Returns a program and its subcommands, without flags and arguments.
+fn command_words(span: &str) -> Vec<&str> {
     let is_word =
         |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
     span.split_whitespace().take_while(is_word).collect()
 }
 
 #[test]
-fn blocks_are_found_with_their_headings() {
+fn blocks_are_parsed_with_their_headings() {
     let page = "# One\n```sh\na\nb\n```\n## Two\n```sh not-run\nc\n```\n";
-    let found = fenced_in("page.md", page);
-    let seen: Vec<_> =
-        found.iter().map(|(says, block)| (says.as_str(), block.heading.as_str(), block.line)).collect();
-    assert_eq!(seen, [("sh", "One", 3), ("sh not-run", "Two", 8)]);
+    let found = parse_blocks("page.md", page);
+    let blocks: Vec<_> =
+        found.iter().map(|(info, block)| (info.as_str(), block.heading.as_str(), block.line)).collect();
+    assert_eq!(blocks, [("sh", "One", 3), ("sh not-run", "Two", 8)]);
     assert_eq!(found[0].1.commands, "a\nb\n");
 }

@@ -1,5 +1,5 @@
-//! The rules of the source tree, checked on the parsed sources: imports without circles and in one direction, unique
-//! type names, sizes, and the vocabulary. `CONTRIBUTING.md` explains the rules.
+//! The rules of the source tree, checked on the parsed sources: imports without circles and in one direction,
+//! unique type names, sizes, and the vocabulary. `CONTRIBUTING.md` explains the rules.
 
 mod directions;
 mod imports;

@@ -1,4 +1,5 @@
-//! The Dockerfile and every shell script, linted; what the build copies is there. No image is made: that needs an engine.
+//! Tests of the Dockerfile and of every shell script: they are linted, and the files that the image copies
+//! must exist. No image is built, because that needs a container engine.
 
 use std::process::Command;
 
@@ -7,15 +8,15 @@ use crate::checks::{checker, files, repository, run, text};
 const DOCKERFILE: &str = "deploy/Dockerfile";
 
 #[tokio::test]
-async fn the_dockerfile_has_no_known_fault() {
+async fn dockerfile_passes_the_linter() {
     let mut hadolint = Command::new(checker("hadolint").await);
     let linted = run(hadolint.current_dir(repository()).args(["--failure-threshold", "info", DOCKERFILE]));
-    linted.unwrap_or_else(|complaint| panic!("{complaint}"));
+    linted.unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
-fn what_the_image_copies_is_there_and_let_through() {
-    let let_through: Vec<String> =
+fn files_copied_into_the_image_exist_and_are_not_ignored() {
+    let included: Vec<String> =
         text(".dockerignore").lines().filter_map(|line| Some(line.strip_prefix('!')?.to_owned())).collect();
     let dockerfile = text(DOCKERFILE);
     let mut copied: Vec<&str> = Vec::new();
@@ -26,24 +27,21 @@ fn what_the_image_copies_is_there_and_let_through() {
         }
     }
     for path in &copied {
-        assert!(repository().join(path).exists(), "{path} is copied, but there is none");
-        assert!(
-            let_through.contains(&(*path).to_owned()),
-            "{path} is copied, but .dockerignore keeps it out"
-        );
+        assert!(repository().join(path).exists(), "{path} is copied, but does not exist");
+        assert!(included.contains(&(*path).to_owned()), "{path} is copied, but .dockerignore excludes it");
     }
-    assert!(copied.contains(&"shared") && let_through.len() == copied.len(), "{copied:?} {let_through:?}");
+    assert!(copied.contains(&"shared") && included.len() == copied.len(), "{copied:?} {included:?}");
 }
 
 #[test]
-fn the_image_runs_as_nobody_in_particular() {
+fn image_runs_as_an_unprivileged_user() {
     let dockerfile = text(DOCKERFILE);
     let users: Vec<&str> = dockerfile.lines().filter(|line| line.starts_with("USER ")).collect();
     assert_eq!(users, ["USER 10001:10001"]);
 }
 
 #[tokio::test]
-async fn shell_scripts_have_no_known_fault() {
+async fn shell_scripts_pass_the_linter() {
     let scripts: Vec<String> = files().into_iter().filter(|file| is_shell(file)).collect();
     assert!(
         scripts.contains(&".ci/run".to_owned()) && scripts.contains(&"deploy/ready".to_owned()),
@@ -51,7 +49,7 @@ async fn shell_scripts_have_no_known_fault() {
     );
     let mut shellcheck = Command::new(checker("shellcheck").await);
     let checked = run(shellcheck.current_dir(repository()).args(scripts));
-    checked.unwrap_or_else(|complaint| panic!("{complaint}"));
+    checked.unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn is_shell(file: &str) -> bool {

@@ -1,17 +1,17 @@
-//! What lies in `deploy/`, and the documents, held against reality.
+//! Tests of the files in `deploy/` and of the documents.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod chart;
 mod checks;
+mod components;
 mod compose;
 mod configuration;
 mod documents;
 mod fences;
 mod image;
 mod operator;
-mod parts;
-mod rows;
 mod systemd;
+mod table_rows;
 mod tls;
-mod walk;
+mod walkthrough;

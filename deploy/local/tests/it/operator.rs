@@ -1,5 +1,5 @@
-//! An operator at a shell: runs the blocks of the documents one after the other, what is exported stays, and has the
-//! programs run meanwhile.
+//! Simulates an operator at a shell, who runs the blocks of the documents in order while our programs run.
+//! Exported variables are kept between the blocks.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::checks::repository;
-use crate::documents::Block;
+use crate::documents::ShellBlock;
 
-/// How long one block may take, and a program until it is ready.
+/// Maximum time of one block, and of a program until it is ready.
 const TIMEOUT: Duration = Duration::from_secs(240);
 
-/// A shell whose exported variables live on, and the programs that were started from it.
+/// A shell that keeps its exported variables, and the programs that were started from it.
 pub(crate) struct Operator {
     home: tempfile::TempDir,
     running: Vec<Child>,
@@ -25,42 +25,42 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Sits down in an empty folder, with the repository's `deploy/` and the programs at hand.
+    /// Creates an empty working folder with links to the repository's `deploy/` and to the programs.
     pub(crate) async fn new(settings: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let desk = home.path().join("desk");
-        std::fs::create_dir_all(desk.join("deploy")).unwrap();
+        let folder = home.path().join("work");
+        std::fs::create_dir_all(folder.join("deploy")).unwrap();
         for entry in std::fs::read_dir(repository().join("deploy")).unwrap() {
             let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
-            // Somebody's own secrets are not to be written over.
+            // A block writes this file, and a developer's own one must not be overwritten.
             if name != "compose.env" {
-                symlink(path.canonicalize().unwrap(), desk.join("deploy").join(name)).unwrap();
+                symlink(path.canonicalize().unwrap(), folder.join("deploy").join(name)).unwrap();
             }
         }
         let programs = local::tested_binaries().await.unwrap();
-        symlink(programs.parent().unwrap(), desk.join("target")).unwrap();
+        symlink(programs.parent().unwrap(), folder.join("target")).unwrap();
         let operator = Self { home, running: Vec::new(), api_port: free_port(), worker_port: free_port() };
         let url = format!("http://127.0.0.1:{}", operator.api_port);
-        let mut first = Command::new("env");
-        first.env_clear().envs(settings.iter().copied()).env("ORCHESTRATION_URL", url);
-        first.env("PATH", search_path(&programs).await).env("HOME", operator.home.path());
-        first.args(["bash", "-c", "export -p"]);
-        std::fs::write(operator.state(), first.output().unwrap().stdout).unwrap();
+        let mut export = Command::new("env");
+        export.env_clear().envs(settings.iter().copied()).env("ORCHESTRATION_URL", url);
+        export.env("PATH", search_path(&programs).await).env("HOME", operator.home.path());
+        export.args(["bash", "-c", "export -p"]);
+        std::fs::write(operator.variables(), export.output().unwrap().stdout).unwrap();
         operator
     }
 
-    /// Runs a block as it stands; what it printed.
-    pub(crate) async fn run(&self, block: &Block) -> String {
-        let place = format!("{}:{}", block.document, block.line);
-        self.shell(&block.commands).await.unwrap_or_else(|complaint| panic!("{place}: {complaint}"))
+    /// Runs a block unchanged, and returns its standard output.
+    pub(crate) async fn run(&self, block: &ShellBlock) -> String {
+        let ShellBlock { document, line, .. } = block;
+        self.shell(&block.commands).await.unwrap_or_else(|error| panic!("{document}:{line}: {error}"))
     }
 
-    /// Runs commands; what they printed, or all that they said.
+    /// Runs commands, and returns their standard output. The error holds all their output.
     pub(crate) async fn shell(&self, commands: &str) -> Result<String, String> {
-        let script = format!("set -euo pipefail\n. ../state\n{commands}\nexport -p > ../state\n");
+        let script = format!("set -euo pipefail\n. ../variables\n{commands}\nexport -p > ../variables\n");
         let mut bash = tokio::process::Command::new("bash");
         bash.env_clear()
-            .current_dir(self.desk())
+            .current_dir(self.folder())
             .args(["-c", &script])
             .stdin(Stdio::null())
             .kill_on_drop(true);
@@ -74,30 +74,31 @@ impl Operator {
         }
     }
 
-    /// What a variable holds now.
+    /// Returns the value of a variable.
     pub(crate) async fn variable(&self, name: &str) -> String {
         self.shell(&format!("printf %s \"${name}\"")).await.unwrap()
     }
 
-    /// Starts api and worker with the settings that stand now, and waits until both say that they are ready.
+    /// Starts the API and the worker with the current variables, and waits until both are ready.
     pub(crate) async fn start(&mut self) {
         let api = format!("orchestration-api serve --listen 127.0.0.1:{}", self.api_port);
         let worker = format!("orchestration-worker run --metrics-listen 127.0.0.1:{}", self.worker_port);
         for (name, program, port) in [("api", api, self.api_port), ("worker", worker, self.worker_port)] {
             let log = File::options().create(true).append(true).open(self.log(name)).unwrap();
             let mut bash = Command::new("bash");
-            bash.env_clear().current_dir(self.desk()).args(["-c", &format!(". ../state; exec {program}")]);
+            bash.env_clear().current_dir(self.folder());
+            bash.args(["-c", &format!(". ../variables; exec {program}")]);
             self.running.push(bash.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
             let deadline = Instant::now() + TIMEOUT;
-            while let Err(complaint) = self.shell(&format!("deploy/ready {port}")).await {
+            while let Err(error) = self.shell(&format!("deploy/ready {port}")).await {
                 let log = std::fs::read_to_string(self.log(name)).unwrap_or_default();
-                assert!(Instant::now() < deadline, "{name} is not ready: {complaint}\n{log}");
+                assert!(Instant::now() < deadline, "{name} is not ready: {error}\n{log}");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     }
 
-    /// Asks both to stop, and waits until they have.
+    /// Sends SIGTERM to both programs, and waits until they have ended.
     pub(crate) async fn stop(&mut self) {
         for program in &self.running {
             kill_process(Pid::from_child(program), Signal::TERM).unwrap();
@@ -112,12 +113,12 @@ impl Operator {
         .unwrap();
     }
 
-    fn desk(&self) -> PathBuf {
-        self.home.path().join("desk")
+    fn folder(&self) -> PathBuf {
+        self.home.path().join("work")
     }
 
-    fn state(&self) -> PathBuf {
-        self.home.path().join("state")
+    fn variables(&self) -> PathBuf {
+        self.home.path().join("variables")
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -134,7 +135,8 @@ impl Drop for Operator {
     }
 }
 
-/// Our programs, PostgreSQL's, and what the documents ask for, before all else.
+/// Returns a `PATH` with our programs and PostgreSQL's first, after installing the tools that the documents
+/// use.
 async fn search_path(programs: &Path) -> String {
     let postgres = local::postgres_program("pg_dump").await.unwrap();
     for name in ["jq", "curl", "openssl"] {

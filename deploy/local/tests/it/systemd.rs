@@ -1,14 +1,15 @@
-//! The units, verified and rated by systemd's own tool. They are not started: that needs systemd as the init.
+//! Tests of the systemd units with `systemd-analyze`. The units are not started, because that needs systemd
+//! as the init system.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::checks::{repository, run};
 
-/// The worst rating that is let pass, in tenths: 0 is shut away from everything, 100 is free to do anything.
-const EXPOSURE: &str = "15";
+/// Maximum exposure of a unit in tenths, from 0 (fully sandboxed) to 100 (unrestricted).
+const MAX_EXPOSURE: &str = "15";
 
-/// systemd's own tool; the units in a folder, with programs that exist on this machine.
+/// Returns `systemd-analyze` and copies of the units whose programs exist on this machine.
 async fn units() -> (PathBuf, tempfile::TempDir, Vec<PathBuf>) {
     let tool = local::program_of("systemd-analyze", "systemd").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -27,22 +28,22 @@ async fn units() -> (PathBuf, tempfile::TempDir, Vec<PathBuf>) {
 }
 
 #[tokio::test]
-async fn the_units_are_understood_as_they_are_written() {
+async fn units_are_verified_without_warnings() {
     let (tool, _folder, units) = units().await;
     assert_eq!(units.len(), 3);
     let mut verify = Command::new(tool);
     let output = verify.args(["verify", "--man=no"]).args(units).output().unwrap();
-    // It warns of settings that it does not know, and succeeds.
+    // Unknown settings only cause a warning.
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success());
 }
 
 #[tokio::test]
-async fn the_units_are_shut_away() {
+async fn units_are_sandboxed() {
     let (tool, _folder, units) = units().await;
     for unit in units {
         let mut rate = Command::new(&tool);
-        rate.args(["security", "--offline=true", "--no-pager", "--threshold", EXPOSURE]).arg(&unit);
-        run(&mut rate).unwrap_or_else(|complaint| panic!("{}: {complaint}", unit.display()));
+        rate.args(["security", "--offline=true", "--no-pager", "--threshold", MAX_EXPOSURE]).arg(&unit);
+        run(&mut rate).unwrap_or_else(|error| panic!("{}: {error}", unit.display()));
     }
 }

@@ -1,4 +1,5 @@
-//! Connections over TLS, to a real PostgreSQL and a real Kafka whose certificates a private authority signed.
+//! Tests of TLS connections to a real PostgreSQL and a real Kafka, whose certificates are signed by a private
+//! authority.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +10,17 @@ use crate::operator::Operator;
 
 const POSTGRES: &str = "postgres-tls-test";
 
-/// A PostgreSQL that speaks TLS: its URL, and a folder with `authority.pem`.
+/// Starts a PostgreSQL with TLS, writes `authority.pem` to the folder, and returns the URL of a database.
 async fn postgres_over_tls(folder: &std::path::Path) -> String {
     let certificates = local::certificates(folder).await.unwrap();
     let url = local::postgres_instance(POSTGRES).await.unwrap();
     let server = PgPool::connect(&url).await.unwrap();
-    // The server itself writes them, so that they are its own.
+    // The server writes the files itself, because it must own them.
     for (file, name) in [(&certificates.key, "server.key"), (&certificates.certificate, "server.crt")] {
         let text = std::fs::read_to_string(file).unwrap();
         let write = format!(
-            "copy (select unnest(string_to_array($pem${text}$pem$, chr(10)))) to program 'umask 077; cat > {name}'"
+            "copy (select unnest(string_to_array($pem${text}$pem$, chr(10))))
+             to program 'umask 077; cat > {name}'"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(write)).execute(&server).await.unwrap();
     }
@@ -28,7 +30,7 @@ async fn postgres_over_tls(folder: &std::path::Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_programs_reach_postgresql_over_tls_and_trust_no_other_authority() {
+async fn postgresql_connection_over_tls_rejects_an_unknown_authority() {
     let folder = tempfile::tempdir().unwrap();
     let url = postgres_over_tls(folder.path()).await;
     let other = folder.path().join("other");
@@ -41,30 +43,30 @@ async fn the_programs_reach_postgresql_over_tls_and_trust_no_other_authority() {
         format!("DATABASE_URL='{url}?{options}' orchestration-api migrate")
     };
     operator.shell(&migrate(folder.path())).await.unwrap();
-    let refused = operator.shell(&migrate(&other)).await.unwrap_err();
-    assert!(refused.contains("certificate"), "{refused}");
+    let error = operator.shell(&migrate(&other)).await.unwrap_err();
+    assert!(error.contains("certificate"), "{error}");
     assert!(local::LocalService::named(POSTGRES).stop().await.unwrap());
 }
 
-/// Needs programs that were built with `kafka-tls`; `.ci/run` builds them and then runs this.
+/// The test needs programs with the feature `kafka-tls`; `.ci/run` builds them and then runs the test.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs programs built with --features kafka-tls"]
-async fn the_programs_reach_kafka_over_tls_with_a_password_and_by_no_other_way() {
+async fn kafka_connection_over_tls_rejects_a_wrong_password_and_an_unknown_authority() {
     let name = "kafka-tls-test";
     let kafka = local::secure_kafka_instance(name).await.unwrap();
     for mechanism in ["SCRAM-SHA-512", "PLAIN"] {
-        a_sync_request_comes_back_from_kafka(&kafka, mechanism).await;
+        assert_sync_request_is_consumed(&kafka, mechanism).await;
     }
     let database = local::test_database().await.unwrap();
     let wrong = SecureKafka { password: "wrong".to_owned(), ..kafka.clone() };
     let unknown = SecureKafka { authority: "/etc/ssl/certs/ca-certificates.crt".into(), ..kafka };
-    for (refused, why) in [(wrong, "authentication"), (unknown, "certificate")] {
-        let operator = operator(&refused, "SCRAM-SHA-512", &database.url).await;
+    for (kafka, reason) in [(wrong, "authentication"), (unknown, "certificate")] {
+        let operator = operator(&kafka, "SCRAM-SHA-512", &database.url).await;
         let run =
             "ORCHESTRATION_LOG=info timeout 20 orchestration-worker run --metrics-listen 127.0.0.1:0 2>&1";
-        let said = operator.shell(run).await.unwrap_err().to_lowercase();
-        assert!(said.contains(why), "{said}");
-        assert!(!said.contains("the worker runs"), "{said}");
+        let output = operator.shell(run).await.unwrap_err().to_lowercase();
+        assert!(output.contains(reason), "{output}");
+        assert!(!output.contains("the worker runs"), "{output}");
     }
     assert!(local::LocalService::named(name).stop().await.unwrap());
 }
@@ -83,21 +85,21 @@ async fn operator(kafka: &SecureKafka, mechanism: &str, database: &str) -> Opera
         ("ORCHESTRATION_KAFKA_OPTIONS", &options),
         ("ORCHESTRATION_SEALING_KEYS", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
         ("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true"),
-        // Nothing is there: the sync need not succeed, only come back.
+        // No server listens here. The sync may fail; the test only checks that its request is consumed.
         ("AIRFLOW_URL", "http://127.0.0.1:9"),
     ])
     .await
 }
 
-async fn a_sync_request_comes_back_from_kafka(kafka: &SecureKafka, mechanism: &str) {
+async fn assert_sync_request_is_consumed(kafka: &SecureKafka, mechanism: &str) {
     let database = local::test_database().await.unwrap();
     let mut operator = operator(kafka, mechanism, &database.url).await;
     operator.start().await;
-    operator.shell(REQUEST_A_SYNC).await.unwrap_or_else(|complaint| panic!("{complaint}"));
+    operator.shell(REQUEST_A_SYNC).await.unwrap_or_else(|error| panic!("{error}"));
     let deadline = Instant::now() + Duration::from_secs(120);
     let accepted = "select count(*) = 1 from syncs where accepted_at is not null and trigger = 'manual'";
     while !sqlx::query_scalar::<_, bool>(accepted).fetch_one(&database.pool).await.unwrap() {
-        assert!(Instant::now() < deadline, "{mechanism}: the request does not come back");
+        assert!(Instant::now() < deadline, "{mechanism}: the request is not consumed");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     operator.stop().await;
@@ -108,9 +110,10 @@ const REQUEST_A_SYNC: &str = r#"
     orchestration-api user create ada@example.org --name Ada
     orchestration-api member set finance ada@example.org admin
     key=$(orchestration-api --json key create ada@example.org | jq -r .key)
-    ask() { curl -fsS -H "Authorization: Bearer $key" -H 'content-type: application/json' "$@"; }
-    connector=$(ask "$ORCHESTRATION_URL/api/v1.0/catalog/spaces/finance/connectors" -d "{\"name\": \"a\",
-        \"connector_type\": \"airflow\", \"config\": {\"base_url\": \"$AIRFLOW_URL\", \"schedule\": \"0 0 1 1 1 *\"},
-        \"credentials\": {\"auth_type\": \"basic\", \"username\": \"a\", \"password\": \"b\"}}" | jq -r .id)
-    ask -X POST "$ORCHESTRATION_URL/api/v1.0/spaces/finance/orchestration/connectors/$connector/sync"
+    send() { curl -fsS -H "Authorization: Bearer $key" -H 'content-type: application/json' "$@"; }
+    config="{\"base_url\": \"$AIRFLOW_URL\", \"schedule\": \"0 0 1 1 1 *\"}"
+    credentials='{"auth_type": "basic", "username": "a", "password": "b"}'
+    connector=$(send "$ORCHESTRATION_URL/api/v1.0/catalog/spaces/finance/connectors" -d "{\"name\": \"a\",
+        \"connector_type\": \"airflow\", \"config\": $config, \"credentials\": $credentials}" | jq -r .id)
+    send -X POST "$ORCHESTRATION_URL/api/v1.0/spaces/finance/orchestration/connectors/$connector/sync"
 "#;

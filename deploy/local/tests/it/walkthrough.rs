@@ -1,9 +1,10 @@
-//! A new operator goes through the documents, in order, as they are written: on a real PostgreSQL, Kafka and Airflow, with
-//! our programs running. Every block that is not marked is run, and what came of it is compared, row by row.
+//! A walkthrough of the documents, as a new operator would do it: every block that is not marked `not-run` is
+//! run unchanged and in order, on a real PostgreSQL, Kafka and Airflow, while our programs run. The effects
+//! are compared row by row.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -11,17 +12,18 @@ use local::{AirflowServer, Seed};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tokio::task::JoinHandle;
 
 use crate::checks::checker;
-use crate::documents::{Block, runnable};
+use crate::components::seeded;
+use crate::documents::{ShellBlock, runnable};
 use crate::operator::Operator;
-use crate::parts::seeded;
-use crate::rows::{self, Rows, assert_same};
+use crate::table_rows::{self, TableRows, assert_same, stable_tables, stable_tables_without_audit};
 
 const PRODUCTION: &str = "deploy/README.md";
 const POSTGRES: &str = "postgres-walk-test";
 const SEED: u32 = 20;
-/// The database's place as `psql` takes it where it is told none.
+/// Sets the variables that `psql` reads if it gets no connection string.
 const LIBPQ: &str = r"
     export PGDATABASE=${DATABASE_URL##*/} PGHOST=127.0.0.1
     rest=${DATABASE_URL#*://} && login=${rest%%@*} && address=${rest#*@}
@@ -30,20 +32,20 @@ const LIBPQ: &str = r"
     psql --no-psqlrc --command 'select 1'
 ";
 
-/// The operator, what is still to be read, and the Airflow that is mirrored.
-struct Walk {
+/// The operator, the blocks that have not been run yet, and the connected Airflow.
+struct Walkthrough {
     operator: Operator,
-    ahead: VecDeque<Block>,
+    blocks: VecDeque<ShellBlock>,
     airflow: AirflowServer,
     client: Client,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_operator_goes_through_the_documents_and_loses_nothing() {
-    let (airflow, _alone) = seeded().await.unwrap();
+async fn documents_can_be_followed_in_order_without_data_loss() {
+    let (airflow, _guard) = seeded().await.unwrap();
     let seed = Seed { prefix: "made".into(), dags: 2, runs: SEED, tasks: 3 };
     local::seed_airflow(&airflow, &seed).await.unwrap();
-    let mut walk = Walk::begin(airflow).await;
+    let mut walk = Walkthrough::start(airflow).await;
     walk.compose_secrets().await;
     walk.first_start().await;
     walk.backup_and_restore().await;
@@ -51,15 +53,15 @@ async fn a_new_operator_goes_through_the_documents_and_loses_nothing() {
     walk.lost_kafka().await;
     walk.upgrade().await;
     walk.keys().await;
-    walk.what_to_try().await;
-    walk.the_rest().await;
+    walk.front_page().await;
+    walk.remaining_blocks().await;
     walk.operator.stop().await;
     assert!(local::LocalService::named(POSTGRES).stop().await.unwrap());
 }
 
-impl Walk {
-    async fn begin(airflow: AirflowServer) -> Self {
-        // A server of its own: what an operator does to roles is done to all databases of a server.
+impl Walkthrough {
+    async fn start(airflow: AirflowServer) -> Self {
+        // The test has its own server, because roles are shared by all databases of a server.
         let server = local::postgres_instance(POSTGRES).await.unwrap();
         let name = format!("walk_{}", uuid::Uuid::new_v4().simple());
         let database = local::ensure_database(&server, &name).await.unwrap();
@@ -82,20 +84,21 @@ impl Walk {
         ])
         .await;
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { operator, ahead: runnable().into(), airflow, client }
+        Self { operator, blocks: runnable().into(), airflow, client }
     }
 
-    /// Runs the next block of a page, which must stand under this heading; what it printed.
-    async fn read(&mut self, document: &str, heading: &str) -> String {
-        let next = self.ahead.iter().position(|block| block.document == document);
-        let block =
-            next.and_then(|next| self.ahead.remove(next)).unwrap_or_else(|| panic!("{document} has ended"));
-        assert_eq!(block.heading, heading, "{document}:{} comes next", block.line);
+    /// Runs the next block of a document, which must be under this heading, and returns its output.
+    async fn run_next(&mut self, document: &str, heading: &str) -> String {
+        let next = self.blocks.iter().position(|block| block.document == document);
+        let block = next
+            .and_then(|next| self.blocks.remove(next))
+            .unwrap_or_else(|| panic!("{document} has no more blocks"));
+        assert_eq!(block.heading, heading, "{document}:{} is the next block", block.line);
         self.operator.run(&block).await
     }
 
     async fn compose_secrets(&mut self) {
-        self.read(PRODUCTION, "On one machine, in containers").await;
+        self.run_next(PRODUCTION, "On one machine, in containers").await;
         let compose = checker("docker-compose").await;
         let resolve = "--env-file deploy/compose.env -f deploy/compose.yaml config --quiet";
         self.operator.shell(&format!("{} {resolve}", compose.display())).await.unwrap();
@@ -104,24 +107,25 @@ impl Walk {
     }
 
     async fn first_start(&mut self) {
-        self.read(PRODUCTION, "The schema and the first people").await;
+        self.run_next(PRODUCTION, "The schema and the first people").await;
         self.operator.start().await;
-        let pipelines = self.read(PRODUCTION, "The first connector").await;
+        let pipelines = self.run_next(PRODUCTION, "The first connector").await;
         assert!(pipelines.contains("made_0000") && pipelines.contains("made_0001"), "{pipelines}");
-        self.until("select count(*) >= $1 from runs", i64::from(2 * SEED)).await;
+        self.wait_until("select count(*) >= $1 from runs", i64::from(2 * SEED)).await;
         let run =
-            self.number("select id::text from runs where external_id is not null order by id limit 1").await;
+            self.scalar("select id::text from runs where external_id is not null order by id limit 1").await;
         let path = format!("spaces/finance/orchestration/runs/{run}/comments");
-        let comment = json!({"content": "seen, and kept"});
-        assert_eq!(self.ask(Method::POST, &path, Some(comment)).await.0, StatusCode::CREATED);
+        let comment = json!({"content": "must survive"});
+        assert_eq!(self.request(Method::POST, &path, Some(comment)).await.0, StatusCode::CREATED);
     }
 
-    /// What was there is there again, what Kafka heard since comes back, and what Airflow says next counts.
+    /// A restore brings back the rows of the backup. Changes since then are read again from Kafka, and later
+    /// observations of Airflow are applied.
     async fn backup_and_restore(&mut self) {
         let before = self.rows().await;
-        self.read(PRODUCTION, "Backup").await;
+        self.run_next(PRODUCTION, "Backup").await;
 
-        // A long day goes by between the backup and the loss.
+        // Many observations are made between the backup and the loss.
         self.sql("select setval('observation_version', nextval('observation_version') + 100000)").await;
         let run = self.airflow.trigger("made_0000", &json!({"after": "the backup"})).await.unwrap();
         self.sync("").await;
@@ -130,62 +134,58 @@ impl Walk {
 
         self.operator.stop().await;
         let lost = self.operator.variable("DATABASE_URL").await;
-        self.read(PRODUCTION, "Restore").await;
+        self.run_next(PRODUCTION, "Restore").await;
         assert_ne!(self.operator.variable("DATABASE_URL").await, lost);
         assert_same(&before, &self.rows().await);
-        self.read(PRODUCTION, "Restore").await;
+        self.run_next(PRODUCTION, "Restore").await;
         self.operator.start().await;
-        self.until_read_model_is(&later).await;
+        self.wait_for_read_model(&later).await;
 
         let path = format!("dags/made_0000/dagRuns/{run}");
         self.airflow.patch(&path, &json!({"state": "failed"})).await.unwrap();
         self.sync("").await;
         let status = format!("select status from runs where external_id = '{run}'");
-        assert_eq!(
-            self.number(&status).await,
-            "failed",
-            "what Airflow said after the restore was passed over"
-        );
+        assert_eq!(self.scalar(&status).await, "failed", "an observation after the restore was discarded");
     }
 
-    /// What no topic ever said does not survive; all else does.
+    /// A rebuild reverts changes that are in no topic, and keeps everything else.
     async fn rebuild(&mut self) {
-        // A rebuild leaves out what counts nothing.
+        // A rebuild does not create rows with a count of zero.
         self.sql("delete from run_counts where n = 0").await;
-        let before = rows::lasting_but_audit(&self.pool().await).await;
+        let before = stable_tables_without_audit(&self.pool().await).await;
         self.sql("update runs set status = 'running' where status = 'success'").await;
-        assert_ne!(rows::lasting_but_audit(&self.pool().await).await["runs"], before["runs"]);
-        self.read(PRODUCTION, "Rebuild").await;
-        assert_same(&before, &rows::lasting_but_audit(&self.pool().await).await);
+        assert_ne!(stable_tables_without_audit(&self.pool().await).await["runs"], before["runs"]);
+        self.run_next(PRODUCTION, "Rebuild").await;
+        assert_same(&before, &stable_tables_without_audit(&self.pool().await).await);
     }
 
-    /// On a Kafka that knows nothing: the topics say everything again, so that a rebuild changes nothing.
+    /// On an empty Kafka, full syncs publish everything again, so that a rebuild changes nothing.
     async fn lost_kafka(&mut self) {
         let ids = "select md5(string_agg(id::text || status, ',' order by id)) from runs";
-        let before = self.number(ids).await;
+        let before = self.scalar(ids).await;
         self.operator.stop().await;
-        let another = "export ORCHESTRATION_KAFKA_PREFIX=${ORCHESTRATION_KAFKA_PREFIX}anew.";
-        self.operator.shell(another).await.unwrap();
-        self.read(PRODUCTION, "When Kafka was lost").await;
+        let new_prefix = "export ORCHESTRATION_KAFKA_PREFIX=${ORCHESTRATION_KAFKA_PREFIX}new.";
+        self.operator.shell(new_prefix).await.unwrap();
+        self.run_next(PRODUCTION, "When Kafka was lost").await;
         self.operator.start().await;
-        self.read(PRODUCTION, "When Kafka was lost").await;
-        assert_eq!(self.number(ids).await, before);
-        let told = self.read_model().await;
+        self.run_next(PRODUCTION, "When Kafka was lost").await;
+        assert_eq!(self.scalar(ids).await, before);
+        let synced = self.read_model().await;
         self.operator.shell("orchestration-worker rebuild").await.unwrap();
-        assert_same(&told, &self.read_model().await);
+        assert_same(&synced, &self.read_model().await);
     }
 
-    /// From a schema that lacks a migration; readers notice nothing.
+    /// An upgrade from a schema without migration 7. Requests during the upgrade succeed.
     async fn upgrade(&mut self) {
         self.sql(
             "drop function tell_access_changed() cascade; delete from _sqlx_migrations where version = 7",
         )
         .await;
         let mut before = self.rows().await;
-        let reading = self.keep_reading().await;
-        self.read(PRODUCTION, "Upgrade").await;
-        let (good, bad) = reading.stop().await;
-        assert!(good > 0 && bad == 0, "{good} reads succeeded, {bad} failed");
+        let reads = self.start_reads().await;
+        self.run_next(PRODUCTION, "Upgrade").await;
+        let (succeeded, failed) = reads.stop().await;
+        assert!(succeeded > 0 && failed == 0, "{succeeded} reads succeeded, {failed} failed");
         let mut after = self.rows().await;
         let migrations = [&mut before, &mut after].map(|rows| rows.remove("_sqlx_migrations").unwrap());
         assert_eq!(migrations[0].lines().count() + 1, migrations[1].lines().count());
@@ -194,17 +194,17 @@ impl Walk {
 
     async fn keys(&mut self) {
         let old = self.operator.variable("ORCHESTRATION_API_KEY").await;
-        self.read(PRODUCTION, "API keys").await;
+        self.run_next(PRODUCTION, "API keys").await;
         assert_ne!(self.operator.variable("ORCHESTRATION_API_KEY").await, old);
-        assert_eq!(self.ask(Method::GET, "me", None).await.0, StatusCode::OK);
-        // Known at once by what the upgrade brought back.
-        assert_eq!(self.ask_as(&old, Method::GET, "me", None).await.0, StatusCode::UNAUTHORIZED);
+        assert_eq!(self.request(Method::GET, "me", None).await.0, StatusCode::OK);
+        // The trigger that the upgrade restored announces the revocation at once.
+        assert_eq!(self.request_with(&old, Method::GET, "me", None).await.0, StatusCode::UNAUTHORIZED);
 
         let first = self.operator.variable("ORCHESTRATION_SEALING_KEYS").await;
-        for wanted in [0, 1] {
-            self.read(PRODUCTION, "The sealing key").await;
+        for expected in [0, 1] {
+            self.run_next(PRODUCTION, "The sealing key").await;
             let keys = self.operator.variable("ORCHESTRATION_SEALING_KEYS").await;
-            assert_eq!(keys.split(',').position(|key| key == first), Some(wanted));
+            assert_eq!(keys.split(',').position(|key| key == first), Some(expected));
             assert_eq!(keys.split(',').count(), 2);
             self.operator.stop().await;
             self.operator.start().await;
@@ -212,34 +212,34 @@ impl Walk {
         }
     }
 
-    /// The front page, with our own space in place of the demo's.
-    async fn what_to_try(&mut self) {
-        let said = self.read("README.md", "What to try next").await;
-        assert!(!said.contains("\"detail\""), "{said}");
-        self.read("README.md", "Running it").await;
+    /// The blocks of the README, with this test's space in place of the demo's.
+    async fn front_page(&mut self) {
+        let output = self.run_next("README.md", "What to try next").await;
+        assert!(!output.contains("\"detail\""), "{output}");
+        self.run_next("README.md", "Running it").await;
         let path = "spaces/finance/teams";
-        assert!(self.ask(Method::GET, path, None).await.1.to_string().contains("Finance data"));
+        assert!(self.request(Method::GET, path, None).await.1.to_string().contains("Finance data"));
     }
 
-    /// Whatever else may be run must run, by whoever may do everything on the server.
-    async fn the_rest(&mut self) {
+    /// Runs the remaining blocks of all documents, as the superuser of the server.
+    async fn remaining_blocks(&mut self) {
         self.operator.shell(LIBPQ).await.unwrap();
-        while let Some(block) = self.ahead.pop_front() {
+        while let Some(block) = self.blocks.pop_front() {
             self.operator.run(&block).await;
         }
     }
 
     async fn sync(&self, flags: &str) {
         let sync = format!("orchestration-worker sync {flags} \"$ORCHESTRATION_CONNECTOR_ID\"");
-        self.operator.shell(&sync).await.unwrap_or_else(|complaint| panic!("{complaint}"));
+        self.operator.shell(&sync).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    async fn request(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let key = self.operator.variable("ORCHESTRATION_API_KEY").await;
-        self.ask_as(&key, method, path, body).await
+        self.request_with(&key, method, path, body).await
     }
 
-    async fn ask_as(
+    async fn request_with(
         &self,
         key: &str,
         method: Method,
@@ -249,14 +249,17 @@ impl Walk {
         let url = format!("http://127.0.0.1:{}/api/v1.0/{path}", self.operator.api_port);
         let request = self.client.request(method, url).bearer_auth(key);
         let request = body.iter().fold(request, |request, body| request.json(body));
-        let answer = request.send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap_or_default())
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap_or_default())
     }
 
-    async fn keep_reading(&self) -> Reading {
+    async fn start_reads(&self) -> ContinuousReads {
         let key = self.operator.variable("ORCHESTRATION_API_KEY").await;
         let port = self.operator.api_port;
-        Reading::start(format!("http://127.0.0.1:{port}/api/v1.0/spaces/finance/orchestration/runs"), key)
+        ContinuousReads::start(
+            format!("http://127.0.0.1:{port}/api/v1.0/spaces/finance/orchestration/runs"),
+            key,
+        )
     }
 
     async fn pool(&self) -> PgPool {
@@ -267,65 +270,67 @@ impl Walk {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&self.pool().await).await.unwrap();
     }
 
-    async fn number(&self, question: &str) -> String {
-        let question = sqlx::AssertSqlSafe(question.to_owned());
-        sqlx::query_scalar(question).fetch_one(&self.pool().await).await.unwrap()
+    async fn scalar(&self, query: &str) -> String {
+        let query = sqlx::AssertSqlSafe(query.to_owned());
+        sqlx::query_scalar(query).fetch_one(&self.pool().await).await.unwrap()
     }
 
-    async fn until(&self, question: &'static str, bound: i64) {
+    /// Waits until the query, with `bound` as its parameter, returns true.
+    async fn wait_until(&self, query: &'static str, bound: i64) {
         let pool = self.pool().await;
         let deadline = Instant::now() + Duration::from_secs(120);
-        while !sqlx::query_scalar::<_, bool>(question).bind(bound).fetch_one(&pool).await.unwrap() {
-            assert!(Instant::now() < deadline, "never: {question}");
+        while !sqlx::query_scalar::<_, bool>(query).bind(bound).fetch_one(&pool).await.unwrap() {
+            assert!(Instant::now() < deadline, "timed out waiting for: {query}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    async fn until_read_model_is(&self, wanted: &Rows) {
+    async fn wait_for_read_model(&self, expected: &TableRows) {
         let deadline = Instant::now() + Duration::from_secs(120);
-        while self.read_model().await != *wanted && Instant::now() < deadline {
+        while self.read_model().await != *expected && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        assert_same(wanted, &self.read_model().await);
+        assert_same(expected, &self.read_model().await);
     }
 
-    async fn rows(&self) -> Rows {
-        rows::lasting(&self.pool().await).await
+    async fn rows(&self) -> TableRows {
+        stable_tables(&self.pool().await).await
     }
 
-    async fn read_model(&self) -> Rows {
-        rows::read_model(&self.pool().await).await
+    async fn read_model(&self) -> TableRows {
+        table_rows::read_model(&self.pool().await).await
     }
 }
 
-/// Somebody who reads on and on, and counts what went well.
-struct Reading {
+/// A client that sends requests continuously, and counts successes and failures.
+struct ContinuousReads {
     stop: Arc<AtomicBool>,
-    good: Arc<AtomicU64>,
-    bad: Arc<AtomicU64>,
-    task: tokio::task::JoinHandle<()>,
+    counts: JoinHandle<(u64, u64)>,
 }
 
-impl Reading {
+impl ContinuousReads {
     fn start(url: String, key: String) -> Self {
-        let (stop, good, bad) =
-            (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let (stopped, well, ill) = (stop.clone(), good.clone(), bad.clone());
-        let task = tokio::spawn(async move {
+        let stop = Arc::<AtomicBool>::default();
+        let stopped = stop.clone();
+        let counts = tokio::spawn(async move {
             let client = Client::builder().no_proxy().build().unwrap();
+            let (mut succeeded, mut failed) = (0, 0);
             while !stopped.load(Ordering::Relaxed) {
-                let answer = client.get(&url).bearer_auth(&key).send().await;
-                let count =
-                    if answer.is_ok_and(|answer| answer.status().is_success()) { &well } else { &ill };
-                count.fetch_add(1, Ordering::Relaxed);
+                let response = client.get(&url).bearer_auth(&key).send().await;
+                if response.is_ok_and(|response| response.status().is_success()) {
+                    succeeded += 1;
+                } else {
+                    failed += 1;
+                }
             }
+            (succeeded, failed)
         });
-        Self { stop, good, bad, task }
+        Self { stop, counts }
     }
 
+    /// Returns the numbers of successful and of failed requests.
     async fn stop(self) -> (u64, u64) {
         self.stop.store(true, Ordering::Relaxed);
-        self.task.await.unwrap();
-        (self.good.load(Ordering::Relaxed), self.bad.load(Ordering::Relaxed))
+        self.counts.await.unwrap()
     }
 }

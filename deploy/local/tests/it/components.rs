@@ -1,25 +1,25 @@
-//! The parts as tests of other crates use them: really started, really asked.
+//! Tests of the started servers as the tests of other crates use them.
 
 use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 use reqwest::Method;
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// An Airflow without a scheduler, ours alone while the guard is held: others would change its history.
+/// Starts an Airflow without a scheduler. While the guard is held, no other test here changes its history.
 pub(crate) async fn seeded() -> anyhow::Result<(AirflowServer, MutexGuard<'static, ()>)> {
-    static ALONE: Mutex<()> = Mutex::const_new(());
-    let guard = ALONE.lock().await;
+    static EXCLUSIVE: Mutex<()> = Mutex::const_new(());
+    let guard = EXCLUSIVE.lock().await;
     let name = "airflow-seed-test".to_owned();
     let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
     Ok((local::airflow_instance(&setup).await?, guard))
 }
 
 #[tokio::test]
-async fn a_seeded_airflow_serves_its_history_through_its_own_api() {
-    let (airflow, _alone) = seeded().await.unwrap();
+async fn seeded_airflow_serves_its_history_through_the_api() {
+    let (airflow, _guard) = seeded().await.unwrap();
     let seed = Seed { prefix: "made".into(), dags: 2, runs: 40, tasks: 3 };
     local::seed_airflow(&airflow, &seed).await.unwrap();
-    // Twice is as good as once.
+    // Seeding is idempotent.
     local::seed_airflow(&airflow, &seed).await.unwrap();
 
     let runs = airflow.get("dags/made_0001/dagRuns?limit=100").await.unwrap();
@@ -38,7 +38,13 @@ async fn a_seeded_airflow_serves_its_history_through_its_own_api() {
     assert_eq!(states, ["failed", "success", "upstream_failed"]);
     let graph = airflow.get("dags/made_0000/tasks").await.unwrap();
     assert_eq!(graph["total_entries"], 3);
+}
 
+#[tokio::test]
+async fn viewer_of_an_airflow_may_not_trigger_runs() {
+    let (airflow, _guard) = seeded().await.unwrap();
+    let seed = Seed { prefix: "made".into(), dags: 1, runs: 1, tasks: 1 };
+    local::seed_airflow(&airflow, &seed).await.unwrap();
     let (user, password) = airflow.viewer.clone().unwrap();
     let viewer = AirflowServer::at(airflow.url.clone(), user, password);
     let (status, _) = viewer
@@ -49,7 +55,7 @@ async fn a_seeded_airflow_serves_its_history_through_its_own_api() {
 }
 
 #[tokio::test]
-async fn a_triggered_run_of_an_example_ends() {
+async fn triggered_run_of_an_example_dag_succeeds() {
     let airflow = local::airflow().await.unwrap();
     let timeout = std::time::Duration::from_secs(120);
     airflow.wait_for_dag("warehouse_stock", timeout).await.unwrap();
@@ -61,12 +67,12 @@ async fn a_triggered_run_of_an_example_ends() {
 }
 
 #[tokio::test]
-async fn parts_that_were_killed_come_back_at_once_with_their_data() {
+async fn killed_servers_restart_with_their_data() {
     let name = "postgres-kill-test";
     let url = local::postgres_instance(name).await.unwrap();
     local::ensure_database(&url, "kept").await.unwrap();
     local::LocalService::named(name).kill().await.unwrap();
-    assert!(local::ensure_database(&url, "kept").await.is_err(), "it still answers");
+    assert!(local::ensure_database(&url, "kept").await.is_err(), "the killed server still answers");
     let url = local::postgres_instance(name).await.unwrap();
     local::ensure_database(&url, "kept").await.unwrap();
 

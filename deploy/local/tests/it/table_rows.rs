@@ -1,11 +1,11 @@
-//! Whole tables, to be compared before and after.
+//! Reads whole tables, to compare the database before and after an operation.
 
 use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, PgPool};
 
-/// What changes by itself while the programs run, or names places in Kafka.
-const MOVING: [&str; 7] = [
+/// Tables that change while the programs run, or that hold Kafka offsets.
+const VOLATILE_TABLES: [&str; 7] = [
     "connector_state",
     "outbox",
     "pipeline_crawls",
@@ -15,32 +15,32 @@ const MOVING: [&str; 7] = [
     "syncs",
 ];
 
-/// The rows of tables, each as one text.
-pub(crate) type Rows = BTreeMap<String, String>;
+/// The rows of each table, as one text per table.
+pub(crate) type TableRows = BTreeMap<String, String>;
 
-/// All tables but those that move.
-pub(crate) async fn lasting(pool: &PgPool) -> Rows {
+/// Reads all tables except [`VOLATILE_TABLES`].
+pub(crate) async fn stable_tables(pool: &PgPool) -> TableRows {
     let tables = "select tablename::text from pg_tables where schemaname = 'public'";
     let mut tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(pool).await.unwrap();
-    tables.retain(|table| !MOVING.contains(&table.as_str()));
+    tables.retain(|table| !VOLATILE_TABLES.contains(&table.as_str()));
     assert!(tables.iter().any(|table| table == "comments"), "{tables:?}");
     of(pool, &tables).await
 }
 
-/// The same without the trail of who did what, in which an operator's own acts are written down too.
-pub(crate) async fn lasting_but_audit(pool: &PgPool) -> Rows {
-    let mut rows = lasting(pool).await;
+/// Reads the same tables without the audit log, which also records the operator's commands.
+pub(crate) async fn stable_tables_without_audit(pool: &PgPool) -> TableRows {
+    let mut rows = stable_tables(pool).await;
     rows.remove("audit");
     rows
 }
 
-/// What the topics say.
-pub(crate) async fn read_model(pool: &PgPool) -> Rows {
+/// Reads the tables that are projected from the topics.
+pub(crate) async fn read_model(pool: &PgPool) -> TableRows {
     of(pool, &["pipelines", "runs", "task_runs"].map(str::to_owned)).await
 }
 
-async fn of(pool: &PgPool, tables: &[String]) -> Rows {
-    let mut rows = Rows::new();
+async fn of(pool: &PgPool, tables: &[String]) -> TableRows {
+    let mut rows = TableRows::new();
     for table in tables {
         let all =
             format!("select coalesce(string_agg(t::text, chr(10) order by t::text), '') from \"{table}\" t");
@@ -49,9 +49,9 @@ async fn of(pool: &PgPool, tables: &[String]) -> Rows {
     rows
 }
 
-/// Fails with the first row of each table that is not as it was.
-pub(crate) fn assert_same(before: &Rows, after: &Rows) {
-    assert!(before.keys().eq(after.keys()), "{:?} became {:?}", before.keys(), after.keys());
+/// Asserts that the tables are equal. The failure names the first row of each table that differs.
+pub(crate) fn assert_same(before: &TableRows, after: &TableRows) {
+    assert!(before.keys().eq(after.keys()), "tables {:?} became {:?}", before.keys(), after.keys());
     let changed: Vec<_> = before
         .iter()
         .filter_map(|(table, rows)| {
