@@ -1,5 +1,5 @@
-//! What operators look at, on the real worker and API: their metrics and logs, and the rules and the dashboard in
-//! `deploy/monitoring/` that are made of them.
+//! Tests of monitoring on the real worker and API: metrics, logs, and the alert rules and the dashboard in
+//! `deploy/monitoring/`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// A file of `deploy/monitoring/`.
+/// Returns the path of a file in `deploy/monitoring/`.
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../monitoring").join(name)
 }
@@ -26,13 +26,13 @@ fn yaml(name: &str) -> Value {
     serde_yaml_ng::from_str(&text(name)).unwrap()
 }
 
-/// Every alert as it is written: an object with `alert`, `expr`, `annotations`.
+/// Returns every alert rule: an object with `alert`, `expr` and `annotations`.
 fn alerts() -> Vec<Value> {
     let groups = yaml("alerts.yaml")["groups"].as_array().unwrap().clone();
     groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
 }
 
-/// Every query of the dashboard, its window of time filled in.
+/// Returns every query of the dashboard, with a rate interval of one minute.
 fn dashboard_queries() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(&text("dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().clone();

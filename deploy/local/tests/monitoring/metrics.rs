@@ -1,5 +1,5 @@
-//! The numbers: what each means is said, names keep Prometheus' conventions, labels stay few, and what rules and
-//! dashboard ask for is there.
+//! Tests of the metrics: each has a help text, names follow Prometheus' conventions, label values are
+//! bounded, and every metric that the rules and the dashboard query exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use reqwest::Method;
 
 use crate::prometheus::Prometheus;
-use crate::system::{EMAIL, SPACE, System, ask, until};
+use crate::system::{EMAIL, MonitoredSystem, SPACE, get, wait_until};
 use crate::{alerts, dashboard_queries};
 
-/// Every label there is, but for connectors' ids each with few values.
+/// All labels. Each has few values, except the ids of connectors.
 const LABELS: [&str; 14] = [
     "binary",
     "code",
@@ -27,7 +27,7 @@ const LABELS: [&str; 14] = [
     "version",
     "what",
 ];
-/// Base units and what is counted: how a name may end.
+/// Permitted suffixes of metric names: base units and counted items.
 const ENDINGS: [&str; 11] = [
     "_seconds",
     "_bytes",
@@ -41,11 +41,11 @@ const ENDINGS: [&str; 11] = [
     "_idle",
     "_max",
 ];
-/// Gauges that count things whose name says what they are.
+/// Gauges of counts, which have no unit suffix.
 const COUNTS: [&str; 3] =
     ["orchestration_syncs_waiting", "orchestration_syncs_running", "orchestration_dead_letters_open"];
 
-/// A metric as it is told: its kind, its help, and every label set with its value.
+/// A metric family: type, help text, and the value of every label set.
 #[derive(Default, Debug)]
 struct Family {
     kind: String,
@@ -76,13 +76,13 @@ fn families(text: &str) -> BTreeMap<String, Family> {
     families
 }
 
-/// A histogram's name from that of one of its series.
+/// Returns the name of a histogram from the name of one of its series.
 fn base(name: &str) -> &str {
     let parts = ["_bucket", "_sum", "_count"];
     parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name)
 }
 
-/// The metrics that an expression names, but for those that Prometheus makes itself.
+/// Returns our metrics that an expression names.
 fn named(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let ours = words.filter(|word| word.starts_with("orchestration_") || word.starts_with("process_"));
@@ -94,7 +94,7 @@ fn assert_conventional(name: &str, family: &Family) {
     let plain = |c: char| c.is_ascii_lowercase() || c == '_';
     assert!(name.chars().all(plain), "{name}");
     assert!(name.starts_with("orchestration_") || name.starts_with("process_"), "{name}");
-    assert!(ENDINGS.iter().any(|end| name.ends_with(end)) || COUNTS.contains(&name), "{name} names no unit");
+    assert!(ENDINGS.iter().any(|end| name.ends_with(end)) || COUNTS.contains(&name), "{name} has no unit");
     match family.kind.as_str() {
         "counter" => assert!(name.ends_with("_total"), "{name} is a counter"),
         "gauge" => assert!(!name.ends_with("_total"), "{name} is a gauge"),
@@ -111,57 +111,67 @@ fn assert_conventional(name: &str, family: &Family) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_measured_is_explained_bounded_asked_for_and_silent_while_all_is_well() {
-    let system = System::start().await;
+async fn metrics_of_a_healthy_system_are_conventional_queryable_and_fire_no_alert() {
+    let system = MonitoredSystem::start().await;
     system.sync(None).await;
     let connector = format!("/api/v1.0/catalog/spaces/{SPACE}/connectors/{}", system.connector);
-    let each_second = serde_json::json!({"config": {"schedule": "* * * * * *"}});
-    system.request(Method::PATCH, &connector, None, Some(each_second)).await;
-    // Paths that are nobody's, with things in them that no label may hold.
+    let every_second = serde_json::json!({"config": {"schedule": "* * * * * *"}});
+    system.request(Method::PATCH, &connector, None, Some(every_second)).await;
+    // Unknown paths, whose segments must not become label values.
     for path in ["/nowhere/secret-path", &format!("{connector}/{}", uuid::Uuid::new_v4())] {
-        assert!(ask(&format!("http://{}{path}", system.api_address)).await.is_err());
+        assert!(get(&format!("http://{}{path}", system.api_address)).await.is_err());
     }
     let prometheus = Prometheus::watching(&system).await;
 
-    let (worker, api) =
-        (system.metrics(&system.worker_address).await, system.metrics(&system.api_address).await);
-    let (of_worker, of_api) = (families(&worker), families(&api));
-    for (name, family) in of_worker.iter().chain(&of_api) {
+    let families = all_families(&system).await;
+    for (name, family) in &families {
         assert_conventional(name, family);
     }
-    for text in [&worker, &api] {
+    assert_metrics_exist(&families);
+    assert_dashboard_has_data(&prometheus).await;
+    assert_no_alert_fires(&prometheus).await;
+    assert_series_end_with_their_connector(&system, &connector).await;
+}
+
+/// Returns the metrics of the worker and the API, which must not contain names or secrets.
+async fn all_families(system: &MonitoredSystem) -> Vec<(String, Family)> {
+    let mut all = Vec::new();
+    for address in [&system.worker_address, &system.api_address] {
+        let text = system.metrics(address).await;
         for secret in [SPACE, EMAIL, "monitored", "secret-path", system.key.as_str()] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
+        all.extend(families(&text));
     }
+    all
+}
 
-    let asked: Vec<String> =
-        alerts().iter().map(|alert| alert["expr"].as_str().unwrap().to_owned()).collect();
-    let queries = dashboard_queries();
-    for expression in asked.iter().chain(&queries) {
-        let names = named(expression);
+fn assert_metrics_exist(families: &[(String, Family)]) {
+    let alerts = alerts().into_iter().map(|alert| alert["expr"].as_str().unwrap().to_owned());
+    for expression in alerts.chain(dashboard_queries()) {
+        let names = named(&expression);
         assert!(!names.is_empty(), "{expression}");
         for name in names {
-            assert!(
-                of_worker.contains_key(&name) || of_api.contains_key(&name),
-                "nobody tells {name}, asked by {expression}"
-            );
+            let exists = families.iter().any(|(existing, _)| *existing == name);
+            assert!(exists, "no program exports {name}, which is queried by {expression}");
         }
     }
-    let mut unanswered = BTreeSet::new();
-    for query in &queries {
-        let found = prometheus.query(query).await.unwrap();
-        if found.as_array().unwrap().is_empty() {
-            unanswered.insert(query.as_str());
+}
+
+/// Every query has data, except the list of failing connectors.
+async fn assert_dashboard_has_data(prometheus: &Prometheus) {
+    let mut empty = BTreeSet::new();
+    for query in dashboard_queries() {
+        let result = prometheus.query(&query).await.unwrap();
+        if result.as_array().unwrap().is_empty() {
+            empty.insert(query);
         }
     }
-    // Nothing fails here.
-    assert_eq!(
-        unanswered,
-        BTreeSet::from([
-            "topk(20, max by (connector_id) (orchestration_connector_consecutive_failures) > 0)"
-        ])
-    );
+    let failing = "topk(20, max by (connector_id) (orchestration_connector_consecutive_failures) > 0)";
+    assert_eq!(empty, BTreeSet::from([failing.to_owned()]));
+}
+
+async fn assert_no_alert_fires(prometheus: &Prometheus) {
     for rule in prometheus.rules().await {
         assert_eq!(
             (rule["state"].as_str(), rule["health"].as_str()),
@@ -170,17 +180,15 @@ async fn what_is_measured_is_explained_bounded_asked_for_and_silent_while_all_is
         );
     }
     assert_eq!(prometheus.rules().await.len(), alerts().len());
-
-    goes_with_its_connector(&system, &connector).await;
 }
 
-/// Series of a connector that is gone end.
-async fn goes_with_its_connector(system: &System, connector: &str) {
-    let told = async || system.metrics(&system.worker_address).await.contains(&system.connector);
-    assert!(told().await);
+/// The series of a deleted connector end, and those of the worker itself remain.
+async fn assert_series_end_with_their_connector(system: &MonitoredSystem, connector: &str) {
+    let exported = async || system.metrics(&system.worker_address).await.contains(&system.connector);
+    assert!(exported().await);
     system.request(Method::DELETE, connector, None, None).await;
-    until("the connector's series have ended", Duration::from_secs(120), async || !told().await).await;
-    // Those of the worker itself have not.
+    wait_until("the connector's series have ended", Duration::from_secs(120), async || !exported().await)
+        .await;
     let of_worker = families(&system.metrics(&system.worker_address).await);
     for name in
         ["orchestration_build_info", "orchestration_syncs_waiting", "orchestration_projector_lag_records"]

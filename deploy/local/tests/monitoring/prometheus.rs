@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes the product by the committed configuration, every second.
+//! A real Prometheus that scrapes the worker and the API every second, with the committed configuration.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::system::{System, ask, free_port, until};
+use crate::system::{MonitoredSystem, free_port, get, wait_until};
 use crate::{file, text};
 
-/// Debian's package brings both.
+/// Returns the path of Prometheus. Debian's package also contains `promtool`.
 async fn program() -> PathBuf {
     local::program("prometheus").await.unwrap()
 }
@@ -26,7 +26,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    pub(crate) async fn watching(system: &System) -> Self {
+    pub(crate) async fn watching(system: &MonitoredSystem) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = text("prometheus.yaml")
             .replace("127.0.0.1:9464", &system.worker_address)
@@ -44,32 +44,32 @@ impl Prometheus {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let watching = Self { process, url: format!("http://{address}"), _folder: folder };
-        until("Prometheus has seen both for some seconds", Duration::from_secs(60), async || {
-            let seen = watching.query("min(sum_over_time(up[1m])) > 5 and count(up) == 2").await;
-            seen.is_ok_and(|seen| !seen.as_array().unwrap().is_empty())
+        let prometheus = Self { process, url: format!("http://{address}"), _folder: folder };
+        wait_until("Prometheus has scraped both targets", Duration::from_secs(60), async || {
+            let result = prometheus.query("min(sum_over_time(up[1m])) > 5 and count(up) == 2").await;
+            result.is_ok_and(|result| !result.as_array().unwrap().is_empty())
         })
         .await;
-        watching
+        prometheus
     }
 
-    /// What a query finds now.
+    /// Returns the current result of a query.
     pub(crate) async fn query(&self, query: &str) -> Result<Value, String> {
         let url =
             url::Url::parse_with_params(&format!("{}/api/v1/query", self.url), [("query", query)]).unwrap();
-        let answer = ask(url.as_str()).await?;
-        let answer: Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
-        match answer["status"].as_str() {
-            Some("success") => Ok(answer["data"]["result"].clone()),
-            _ => Err(answer.to_string()),
+        let response = get(url.as_str()).await?;
+        let response: Value = serde_json::from_str(&response).map_err(|error| error.to_string())?;
+        match response["status"].as_str() {
+            Some("success") => Ok(response["data"]["result"].clone()),
+            _ => Err(response.to_string()),
         }
     }
 
-    /// Every rule as it stands.
+    /// Returns every rule with its current state.
     pub(crate) async fn rules(&self) -> Vec<Value> {
-        let answer: Value =
-            serde_json::from_str(&ask(&format!("{}/api/v1/rules", self.url)).await.unwrap()).unwrap();
-        let groups = answer["data"]["groups"].as_array().unwrap();
+        let response: Value =
+            serde_json::from_str(&get(&format!("{}/api/v1/rules", self.url)).await.unwrap()).unwrap();
+        let groups = response["data"]["groups"].as_array().unwrap();
         groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
     }
 }

@@ -1,4 +1,5 @@
-//! The alert rules by themselves: right in form, each seen to fire and to be silent, each explained.
+//! Tests of the alert rules without the product: they are valid, each has a test in which it fires, and each
+//! is documented.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -10,36 +11,36 @@ use crate::{alerts, dashboard_queries, file, text, yaml};
 
 async fn run(arguments: &[&str]) -> String {
     let output = Command::new(promtool().await).args(arguments).current_dir(file("")).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(output.status.success(), "{said}");
-    said
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{text}");
+    text
 }
 
 #[tokio::test]
-async fn the_rules_are_well_formed_and_pass_their_tests() {
-    let said = run(&["check", "rules", "alerts.yaml"]).await;
-    assert!(said.contains(&format!("{} rules found", alerts().len())), "{said}");
+async fn rules_are_valid_and_pass_their_tests() {
+    let output = run(&["check", "rules", "alerts.yaml"]).await;
+    assert!(output.contains(&format!("{} rules found", alerts().len())), "{output}");
     run(&["check", "config", "prometheus.yaml"]).await;
     run(&["test", "rules", "alerts.test.yaml"]).await;
 }
 
 #[tokio::test]
-async fn the_dashboard_asks_in_the_language_of_prometheus() {
+async fn dashboard_queries_are_valid_promql() {
     let queries = dashboard_queries();
     assert!(queries.len() > 20, "{queries:?}");
     let rules: Vec<Value> =
-        queries.iter().map(|query| serde_json::json!({"record": "asked", "expr": query})).collect();
-    let asked = serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]});
+        queries.iter().map(|query| serde_json::json!({"record": "query", "expr": query})).collect();
+    let groups = serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]});
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dashboard.yaml");
-    std::fs::write(&path, asked.to_string()).unwrap();
-    // One name for all of them is no fault here.
+    std::fs::write(&path, groups.to_string()).unwrap();
+    // The linter would reject the duplicate names of the recording rules.
     run(&["check", "rules", "--lint=none", path.to_str().unwrap()]).await;
 }
 
 #[test]
-fn every_alert_fires_in_a_test_and_is_silent_in_the_healthy_one() {
+fn every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
     let names: BTreeSet<String> =
         alerts().iter().map(|alert| alert["alert"].as_str().unwrap().to_owned()).collect();
     let tests = yaml("alerts.test.yaml")["tests"].as_array().unwrap().clone();
@@ -54,20 +55,20 @@ fn every_alert_fires_in_a_test_and_is_silent_in_the_healthy_one() {
 }
 
 #[test]
-fn every_alert_is_explained_under_its_name() {
-    let explained = text("README.md");
+fn every_alert_is_documented_under_its_name() {
+    let document = text("README.md");
     for alert in alerts() {
         let name = alert["alert"].as_str().unwrap();
-        let (_, chapter) = explained
+        let (_, section) = document
             .split_once(&format!("\n### {name}\n"))
-            .unwrap_or_else(|| panic!("{name} is not explained"));
-        let chapter = chapter.split("\n### ").next().unwrap();
+            .unwrap_or_else(|| panic!("{name} is not documented"));
+        let section = section.split("\n### ").next().unwrap();
         for part in ["**Means:**", "**Look at:**", "**Do:**"] {
-            assert!(chapter.contains(part), "{name} has no {part}");
+            assert!(section.contains(part), "{name} has no {part}");
         }
-        let place = format!("deploy/monitoring/README.md#{}", name.to_lowercase());
-        assert_eq!(alert["annotations"]["runbook"], place);
+        let anchor = format!("deploy/monitoring/README.md#{}", name.to_lowercase());
+        assert_eq!(alert["annotations"]["runbook"], anchor);
         assert!(matches!(alert["labels"]["severity"].as_str(), Some("warning" | "critical")), "{name}");
     }
-    assert_eq!(explained.matches("\n### ").count(), alerts().len());
+    assert_eq!(document.matches("\n### ").count(), alerts().len());
 }
