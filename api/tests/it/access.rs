@@ -1,33 +1,35 @@
-//! Every route of the route table, asked by everybody.
+//! Every route of the API, requested with every role.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::Method;
+use contract::state::SyncStatus;
 use serde_json::{Value, json};
+use testkit::NewSync;
 use uuid::Uuid;
 
 use crate::app::{ApiSetup, OTHER_SPACE, SPACE, TestApi};
 use crate::seed::{ADMIN, EDITOR, REVOKED, STRANGER, VIEWER, hours_ago};
 
-/// Who may use a route.
+/// The lowest role that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Right {
-    /// No key is asked for.
-    Everybody,
+pub enum RequiredRole {
+    /// No key is needed.
+    Public,
     /// Any valid key.
-    Caller,
+    User,
     Viewer,
     Editor,
     Admin,
 }
 
-use Right::{Admin, Caller, Editor, Everybody, Viewer};
+use RequiredRole::{Admin, Editor, Public, User, Viewer};
 
-/// The code that somebody with the right gets on a test with nothing special in it, and the body to send.
-pub type Row = (&'static str, &'static str, Right, u16, Value);
+/// A route: its method, path and required role, the status that a sufficient role gets, and the body to send.
+pub type RouteRow = (&'static str, &'static str, RequiredRole, u16, Value);
 
-pub fn table() -> Vec<Row> {
+pub fn routes() -> Vec<RouteRow> {
     let base = "/api/v1.0/spaces/{slug}/orchestration";
     let catalog = "/api/v1.0/catalog/spaces/{slug}/connectors";
     let under =
@@ -38,13 +40,13 @@ pub fn table() -> Vec<Row> {
     let text = json!({"content": "a word"});
     let named = json!({"name": "made", "connector_type": "other"});
     vec![
-        ("GET", "/health", Everybody, 200, none.clone()),
-        ("GET", "/readyz", Everybody, 503, none.clone()),
-        ("GET", "/metrics", Everybody, 200, none.clone()),
-        ("GET", "/openapi.json", Everybody, 200, none.clone()),
-        ("GET", "/docs", Everybody, 200, none.clone()),
-        ("GET", "/docs/{file}", Everybody, 200, none.clone()),
-        ("GET", "/api/v1.0/me", Caller, 200, none.clone()),
+        ("GET", "/health", Public, 200, none.clone()),
+        ("GET", "/readyz", Public, 503, none.clone()),
+        ("GET", "/metrics", Public, 200, none.clone()),
+        ("GET", "/openapi.json", Public, 200, none.clone()),
+        ("GET", "/docs", Public, 200, none.clone()),
+        ("GET", "/docs/{file}", Public, 200, none.clone()),
+        ("GET", "/api/v1.0/me", User, 200, none.clone()),
         ("GET", "/api/v1.0/spaces/{slug}/teams", Viewer, 200, none.clone()),
         ("GET", "/api/v1.0/spaces/{slug}/audit", Admin, 200, none.clone()),
         ("GET", o("/pipelines"), Viewer, 200, none.clone()),
@@ -62,10 +64,10 @@ pub fn table() -> Vec<Row> {
         ("GET", o("/task-runs/{task_run_id}"), Viewer, 200, none.clone()),
         ("GET", o("/task-runs/{task_run_id}/comments"), Viewer, 200, none.clone()),
         ("POST", o("/task-runs/{task_run_id}/comments"), Editor, 201, text.clone()),
-        // The comment is the admin's own, so that an editor passes the role and fails as its author alone.
+        // The comment is the admin's: an editor has the role, and is refused for not being its author.
         ("PUT", o("/comments/{comment_id}"), Editor, 200, text.clone()),
         ("PATCH", o("/comments/{comment_id}"), Editor, 200, text),
-        // Kafka is away in this test.
+        // Kafka is unavailable in this test.
         ("GET", o("/events"), Viewer, 503, none.clone()),
         ("POST", o("/connectors/{connector_id}/sync"), Editor, 202, none.clone()),
         ("GET", o("/connectors/{connector_id}/syncs"), Viewer, 200, none.clone()),
@@ -75,14 +77,14 @@ pub fn table() -> Vec<Row> {
         ("GET", c("/{connector_id}"), Viewer, 200, none.clone()),
         ("PATCH", c("/{connector_id}"), Editor, 200, json!({})),
         ("POST", c("/{connector_id}/test"), Editor, 200, none.clone()),
-        // What is deleted is gone for the rows after it.
+        // Deletions come last, since other rows need what they delete.
         ("DELETE", o("/comments/{comment_id}"), Editor, 204, none.clone()),
         ("DELETE", c("/{connector_id}"), Admin, 204, none),
     ]
 }
 
-/// The ids to put into the paths: those of the space, or another space's.
-pub async fn ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&'static str, String> {
+/// The ids to fill into paths: those of the first space, or of the other one.
+pub async fn path_ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&'static str, String> {
     let connector = if of_other_space { test.other_connector } else { test.connector };
     let name = if of_other_space { "theirs" } else { "ours" };
     let pipeline = test.pipeline_of(connector, name).await;
@@ -95,13 +97,8 @@ pub async fn ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&'static str,
              where r.id = '{run}' and u.name = 'Ada' returning id"
         ))
         .await;
-    let sync = test
-        .id(&format!(
-            "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
-             select gen_random_uuid(), space_id, id, 'succeeded', 'manual', now() from connectors
-             where id = '{connector}' returning id"
-        ))
-        .await;
+    let succeeded = NewSync { status: SyncStatus::Succeeded, ..NewSync::default() };
+    let sync = testkit::insert_sync(&test.db, connector, succeeded).await;
     BTreeMap::from([
         ("{slug}", SPACE.to_owned()),
         ("{file}", "swagger-ui.css".to_owned()),
@@ -114,105 +111,105 @@ pub async fn ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&'static str,
     ])
 }
 
-pub fn fill(path: &str, ids: &BTreeMap<&str, String>) -> String {
-    ids.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id))
+pub fn fill_path(path: &str, path_ids: &BTreeMap<&str, String>) -> String {
+    path_ids.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id))
 }
 
-async fn code(test: &TestApi, row: &Row, path: &str, key: Option<&str>) -> u16 {
+async fn status_code(test: &TestApi, row: &RouteRow, path: &str, key: Option<&str>) -> u16 {
     let mut request = axum::http::Request::builder().method(row.0).uri(path);
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
     }
     let body = if row.4.is_null() { String::new() } else { row.4.to_string() };
-    let answer = test.raw(request.body(body.into()).unwrap()).await;
-    if !answer.status.is_success() {
+    let response = test.raw(request.body(body.into()).unwrap()).await;
+    if !response.status.is_success() {
         assert!(
-            !answer.body["detail"].is_null(),
-            "{} {path} answers {} without a detail",
+            !response.body["detail"].is_null(),
+            "{} {path} returns {} without a detail",
             row.0,
-            answer.status
+            response.status
         );
     }
-    answer.status.as_u16()
+    response.status.as_u16()
 }
 
 #[test]
-fn the_table_names_every_route() {
+fn the_table_contains_every_route() {
     let document = api::openapi::document();
-    let routes = document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+    let documented = document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
         let methods = methods.as_object().unwrap().keys().map(|method| method.to_uppercase());
         methods.filter(|method| method.parse::<Method>().is_ok()).map(move |method| (method, path.clone()))
     });
-    let mut routes: Vec<_> = routes.collect();
-    let mut rows: Vec<_> = table().iter().map(|row| (row.0.to_owned(), row.1.to_owned())).collect();
-    routes.sort();
+    let mut documented: Vec<_> = documented.collect();
+    let mut rows: Vec<_> = routes().iter().map(|row| (row.0.to_owned(), row.1.to_owned())).collect();
+    documented.sort();
     rows.sort();
-    assert_eq!(routes, rows);
+    assert_eq!(documented, rows);
 }
 
 #[tokio::test]
-async fn every_route_is_open_to_those_with_the_right_and_to_nobody_else() {
-    // Short, since a stream waits for Kafka.
+async fn every_route_requires_its_role() {
+    // A short timeout, since a stream waits for Kafka until it is over.
     let test =
         TestApi::with(ApiSetup { request_timeout: Duration::from_secs(12), ..ApiSetup::default() }).await;
-    let (ours, theirs) = (ids(&test, false).await, ids(&test, true).await);
-    for row in table() {
-        let (method, path, right, good, _) = &row;
-        let ours = fill(path, &ours);
-        let expected = |role: Right| match right {
-            Everybody => *good,
+    let (ours, theirs) = (path_ids(&test, false).await, path_ids(&test, true).await);
+    for row in routes() {
+        let (method, path, right, success, _) = &row;
+        let ours = fill_path(path, &ours);
+        let expected = |role: RequiredRole| match right {
+            Public => *success,
             _ if role < *right => 403,
-            _ => *good,
+            _ => *success,
         };
-        let mut asked = vec![(None, 401), (Some("qk_wrong"), 401), (Some(REVOKED), 401)];
+        let mut requests = vec![(None, 401), (Some("qk_wrong"), 401), (Some(REVOKED), 401)];
         match right {
-            Everybody => asked = vec![(None, *good)],
-            Caller => asked.push((Some(STRANGER), *good)),
-            _ => asked.extend([(Some(STRANGER), 404), (Some(VIEWER), expected(Viewer))]),
+            Public => requests = vec![(None, *success)],
+            User => requests.push((Some(STRANGER), *success)),
+            _ => requests.extend([(Some(STRANGER), 404), (Some(VIEWER), expected(Viewer))]),
         }
         if *right >= Viewer {
-            // A comment of somebody else's is not the editor's to touch.
+            // An editor must not change the comment of another author.
             let others = path.contains("{comment_id}") && *method != "GET";
-            asked.push((Some(EDITOR), if others { 403 } else { expected(Editor) }));
-            asked.push((Some(ADMIN), expected(Admin)));
+            requests.push((Some(EDITOR), if others { 403 } else { expected(Editor) }));
+            requests.push((Some(ADMIN), expected(Admin)));
         }
-        for (key, expected) in asked {
-            // A name may be had once.
+        for (key, expected) in requests {
+            // The name is unique, so an earlier request's connector goes first.
             test.sql("delete from connectors where name = 'made'").await;
-            assert_eq!(code(&test, &row, &ours, key).await, expected, "{method} {ours} with {key:?}");
+            assert_eq!(status_code(&test, &row, &ours, key).await, expected, "{method} {ours} with {key:?}");
         }
         if path.contains("_id}") {
-            let stray = fill(path, &theirs);
+            let stray = fill_path(path, &theirs);
             assert_eq!(
-                code(&test, &row, &stray, Some(ADMIN)).await,
+                status_code(&test, &row, &stray, Some(ADMIN)).await,
                 404,
                 "{method} {stray} of another space"
             );
             let unknown = theirs
                 .keys()
                 .map(|name| (*name, if *name == "{slug}" { SPACE.into() } else { Uuid::nil().to_string() }));
-            let unknown = fill(path, &unknown.collect());
-            assert_eq!(code(&test, &row, &unknown, Some(ADMIN)).await, 404, "{method} {unknown}");
-            let malformed = fill(
+            let unknown = fill_path(path, &unknown.collect());
+            assert_eq!(status_code(&test, &row, &unknown, Some(ADMIN)).await, 404, "{method} {unknown}");
+            let malformed = fill_path(
                 path,
                 &theirs
                     .keys()
                     .map(|name| (*name, if *name == "{slug}" { SPACE.into() } else { "x".into() }))
                     .collect(),
             );
-            assert_eq!(code(&test, &row, &malformed, Some(ADMIN)).await, 422, "{method} {malformed}");
+            assert_eq!(status_code(&test, &row, &malformed, Some(ADMIN)).await, 422, "{method} {malformed}");
         }
         if *right >= Viewer {
             let elsewhere = ours.replace(&format!("/spaces/{SPACE}/"), &format!("/spaces/{OTHER_SPACE}/"));
-            assert_eq!(code(&test, &row, &elsewhere, Some(ADMIN)).await, 404, "{method} {elsewhere}");
+            assert_eq!(status_code(&test, &row, &elsewhere, Some(ADMIN)).await, 404, "{method} {elsewhere}");
             let nowhere = ours.replace(&format!("/spaces/{SPACE}/"), "/spaces/nowhere/");
-            assert_eq!(code(&test, &row, &nowhere, Some(ADMIN)).await, 404, "{method} {nowhere}");
+            assert_eq!(status_code(&test, &row, &nowhere, Some(ADMIN)).await, 404, "{method} {nowhere}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_revoked_key_and_a_lost_membership_stop_at_once() {
+async fn a_revoked_key_and_a_removed_membership_lose_access_at_once() {
     let test = TestApi::new().await;
     let path = format!("/spaces/{SPACE}/teams");
     test.get(&path).await.expect(200);
@@ -232,42 +229,42 @@ async fn a_revoked_key_and_a_lost_membership_stop_at_once() {
 }
 
 #[tokio::test]
-async fn me_tells_who_and_where() {
+async fn me_returns_the_user_and_their_spaces() {
     let test = TestApi::new().await;
     let me = test.send(Method::GET, EDITOR, "/me", None).await.expect(200);
     assert_eq!(me["user"]["name"], "Edith");
     assert_eq!(me["spaces"], json!([{"slug": "finance", "name": "Finance", "role": "editor"}]));
 }
 
-/// While changes are told, keys are remembered; what is changed holds at once all the same.
+/// Keys are cached while the API listens for changes of access; a change invalidates them.
 #[tokio::test]
-async fn what_is_remembered_of_a_key_is_forgotten_when_it_changes() {
+async fn a_cached_key_is_invalidated_when_access_changes() {
     let test = TestApi::new().await;
     let app = test.app.clone();
     tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
     let path = format!("/spaces/{SPACE}/orchestration/runs");
     let status = async |key: &str| test.send(Method::GET, key, &path, None).await.status.as_u16();
-    let becomes = async |key: &str, wanted: u16| {
-        let becomes = async { while status(key).await != wanted {} };
-        tokio::time::timeout(Duration::from_secs(60), becomes).await.expect("it is told");
+    let wait_for_status = async |key: &str, expected: u16| {
+        let is_changed = async || status(key).await == expected;
+        testkit::eventually("the key's access changes", Duration::from_secs(60), is_changed).await;
     };
-    let remembered = async {
-        // With the tables away, only what is remembered can answer for the key.
+    let is_cached = async {
+        // While the table is renamed, only a cached key is accepted.
         while {
             assert_eq!(status(VIEWER).await, 200);
             let mut hidden = test.db.begin().await.unwrap();
             sqlx::query("alter table api_keys rename to hidden").execute(&mut *hidden).await.unwrap();
-            let answer = tokio::time::timeout(Duration::from_millis(300), status(VIEWER)).await;
+            let response = tokio::time::timeout(Duration::from_millis(300), status(VIEWER)).await;
             hidden.rollback().await.unwrap();
-            answer.is_err()
+            response.is_err()
         } {}
     };
-    tokio::time::timeout(Duration::from_secs(60), remembered).await.expect("a key is remembered");
+    tokio::time::timeout(Duration::from_secs(60), is_cached).await.expect("a key is cached");
 
     test.sql("update api_keys set revoked_at = now() where prefix = 'qk_victor'").await;
-    becomes(VIEWER, 401).await;
+    wait_for_status(VIEWER, 401).await;
     test.sql("update api_keys set revoked_at = null where prefix = 'qk_victor'").await;
-    becomes(VIEWER, 200).await;
+    wait_for_status(VIEWER, 200).await;
     test.sql("delete from memberships where user_id in (select id from users where name = 'Victor')").await;
-    becomes(VIEWER, 404).await;
+    wait_for_status(VIEWER, 404).await;
 }

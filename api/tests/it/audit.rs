@@ -1,4 +1,4 @@
-//! The audit trail: every act is in it, with who did it and how; nothing else is, and no secret.
+//! The audit trail: every change is in it with its actor, and neither reads nor secrets are.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -9,14 +9,14 @@ use crate::assertions::field_of_each;
 use crate::seed::{ADMIN, EDITOR, OTHER_EDITOR, VIEWER, comment, hours_ago};
 
 impl TestApi {
-    /// The audit trail as the admin reads it, newest first.
+    /// The audit trail, requested by the admin: newest first.
     async fn audit(&self, query: &str) -> Value {
         self.send(Method::GET, ADMIN, &format!("/spaces/{SPACE}/audit{query}"), None).await.expect(200)
     }
 }
 
-/// Who did what, oldest first.
-fn told(audit: &Value) -> Vec<(String, String, String)> {
+/// Actor, action and way of each entry, oldest first.
+fn entries_of(audit: &Value) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let entries = audit.as_array().unwrap().iter().rev();
     entries
@@ -24,12 +24,12 @@ fn told(audit: &Value) -> Vec<(String, String, String)> {
         .collect()
 }
 
-fn by(name: &str, action: &str, via: &str) -> (String, String, String) {
+fn entry_of(name: &str, action: &str, via: &str) -> (String, String, String) {
     (name.to_owned(), action.to_owned(), via.to_owned())
 }
 
 #[tokio::test]
-async fn every_act_over_http_is_told_with_who_did_it() {
+async fn every_change_over_http_is_audited_with_its_actor() {
     let test = TestApi::new().await;
     let fake = FakeAirflow::start(0).await;
     let pipeline = test.pipeline("p").await;
@@ -52,28 +52,29 @@ async fn every_act_over_http_is_told_with_who_did_it() {
     let sync = format!("/connectors/{}/sync", test.connector);
     let synced = ask(Method::POST, EDITOR, sync.clone(), Value::Null).await.expect(202);
     ask(Method::POST, OTHER_EDITOR, sync, json!({"full": true})).await.expect(202);
-    let said = ask(Method::POST, EDITOR, format!("/runs/{run}/comments"), comment("hush")).await.expect(201);
-    let said = said["id"].as_str().unwrap().to_owned();
-    ask(Method::DELETE, ADMIN, format!("/comments/{said}"), Value::Null).await;
-    let made = json!({"name": "made", "connector_type": "dbt", "config": {"token": "hunter2"}});
-    let made = test.send(Method::POST, EDITOR, &catalog, Some(made)).await.expect(201);
-    let made = made["id"].as_str().unwrap().to_owned();
-    test.send(Method::DELETE, ADMIN, &format!("{catalog}/{made}"), None).await;
+    let comment_id =
+        ask(Method::POST, EDITOR, format!("/runs/{run}/comments"), comment("hush")).await.expect(201);
+    let comment_id = comment_id["id"].as_str().unwrap().to_owned();
+    ask(Method::DELETE, ADMIN, format!("/comments/{comment_id}"), Value::Null).await;
+    let created = json!({"name": "made", "connector_type": "dbt", "config": {"token": "hunter2"}});
+    let created = test.send(Method::POST, EDITOR, &catalog, Some(created)).await.expect(201);
+    let created = created["id"].as_str().unwrap().to_owned();
+    test.send(Method::DELETE, ADMIN, &format!("{catalog}/{created}"), None).await;
 
     let audit = test.audit("").await;
     assert_eq!(
-        told(&audit),
+        entries_of(&audit),
         [
-            by("Edith", "connector.changed", "api"),
-            by("Edith", "pipeline.team_changed", "api"),
-            by("Emil", "pipeline.team_changed", "api"),
-            by("Edith", "pipeline.criticality_changed", "api"),
-            by("Edith", "pipeline.triggered", "api"),
-            by("Edith", "connector.sync_requested", "api"),
-            by("Emil", "connector.sync_requested", "api"),
-            by("Ada", "comment.deleted", "api"),
-            by("Edith", "connector.created", "api"),
-            by("Ada", "connector.deleted", "api"),
+            entry_of("Edith", "connector.changed", "api"),
+            entry_of("Edith", "pipeline.team_changed", "api"),
+            entry_of("Emil", "pipeline.team_changed", "api"),
+            entry_of("Edith", "pipeline.criticality_changed", "api"),
+            entry_of("Edith", "pipeline.triggered", "api"),
+            entry_of("Edith", "connector.sync_requested", "api"),
+            entry_of("Emil", "connector.sync_requested", "api"),
+            entry_of("Ada", "comment.deleted", "api"),
+            entry_of("Edith", "connector.created", "api"),
+            entry_of("Ada", "connector.deleted", "api"),
         ]
     );
     let entry = |from_oldest: usize| &audit[9 - from_oldest];
@@ -94,14 +95,14 @@ async fn every_act_over_http_is_told_with_who_did_it() {
         (&entry(6)["details"]["sync_id"], &entry(6)["details"]["full"]),
         (&synced["id"], &json!(true))
     );
-    assert_eq!((&entry(7)["target_id"], &entry(7)["details"]["run_id"]), (&json!(said), &json!(run)));
-    assert_eq!((&entry(9)["target_id"], &entry(9)["details"]["name"]), (&json!(made), &json!("made")));
+    assert_eq!((&entry(7)["target_id"], &entry(7)["details"]["run_id"]), (&json!(comment_id), &json!(run)));
+    assert_eq!((&entry(9)["target_id"], &entry(9)["details"]["name"]), (&json!(created), &json!("made")));
     let all = audit.to_string();
     assert!(!["hunter2", "hush", "right"].iter().any(|secret| all.contains(secret)), "{all}");
 }
 
 #[tokio::test]
-async fn what_is_refused_or_changes_nothing_or_is_ones_own_is_not_told() {
+async fn rejected_and_ineffective_changes_and_own_comments_are_not_audited() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
     let run = test.run(pipeline, "r", "success", hours_ago(1)).await;
@@ -112,23 +113,23 @@ async fn what_is_refused_or_changes_nothing_or_is_ones_own_is_not_told() {
     test.request(Method::PATCH, EDITOR, &team, json!({"team_id": test.other_team})).await.expect(404);
     let connector = format!("/catalog/spaces/{SPACE}/connectors/{}", test.connector);
     test.send(Method::PATCH, EDITOR, &connector, Some(json!({"name": "prod airflow"}))).await.expect(200);
-    let said = test
+    let comment_id = test
         .request(Method::POST, EDITOR, &format!("/runs/{run}/comments"), comment("mine"))
         .await
         .expect(201);
-    let said = format!("/comments/{}", said["id"].as_str().unwrap());
-    assert_eq!(test.request(Method::DELETE, EDITOR, &said, Value::Null).await.status, 204);
+    let comment_id = format!("/comments/{}", comment_id["id"].as_str().unwrap());
+    assert_eq!(test.request(Method::DELETE, EDITOR, &comment_id, Value::Null).await.status, 204);
     assert_eq!(test.audit("").await, json!([]));
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_is_not_done() {
+async fn a_change_that_cannot_be_audited_is_rolled_back() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
     test.sql("alter table audit add constraint full_up check (false)").await;
     let criticality = format!("/pipelines/{pipeline}/criticality");
-    let answer = test.request(Method::PATCH, EDITOR, &criticality, json!({"criticality": "high"})).await;
-    assert!(answer.status.is_server_error(), "{}", answer.status);
+    let response = test.request(Method::PATCH, EDITOR, &criticality, json!({"criticality": "high"})).await;
+    assert!(response.status.is_server_error(), "{}", response.status);
     assert!(test.read(&format!("/pipelines/{pipeline}")).await["criticality"].is_null());
     let sync = format!("/connectors/{}/sync", test.connector);
     assert!(test.request(Method::POST, EDITOR, &sync, Value::Null).await.status.is_server_error());
@@ -136,7 +137,7 @@ async fn what_cannot_be_told_is_not_done() {
 }
 
 #[tokio::test]
-async fn what_is_done_on_the_command_line_is_told_without_a_person() {
+async fn changes_on_the_command_line_are_audited_without_an_actor() {
     let test = TestApi::new().await;
     for arguments in [
         &["space", "create", SPACE, "--name", "Money"][..],
@@ -151,8 +152,8 @@ async fn what_is_done_on_the_command_line_is_told_without_a_person() {
     ] {
         test.administer(arguments).await;
     }
-    let made = test.administer(&["key", "create", "new@x.org", "--label", "laptop"]).await;
-    let id = made["id"].as_str().unwrap();
+    let created = test.administer(&["key", "create", "new@x.org", "--label", "laptop"]).await;
+    let id = created["id"].as_str().unwrap();
     test.administer(&["key", "revoke", id]).await;
     test.administer(&["key", "revoke", id]).await;
     let audit = test.audit("").await;
@@ -165,17 +166,17 @@ async fn what_is_done_on_the_command_line_is_told_without_a_person() {
         "key.created",
         "key.revoked",
     ];
-    assert_eq!(told(&audit), actions.map(|action| by("-", action, "cli")));
+    assert_eq!(entries_of(&audit), actions.map(|action| entry_of("-", action, "cli")));
     assert_eq!(audit[4]["details"], json!({"from": "viewer", "to": "admin"}));
     assert_eq!((&audit[0]["target_id"], &audit[0]["details"]["label"]), (&json!(id), &json!("laptop")));
-    assert!(!audit.to_string().contains(made["key"].as_str().unwrap()));
-    // A person without a space is nobody's to read about, and not forgotten.
+    assert!(!audit.to_string().contains(created["key"].as_str().unwrap()));
+    // Creating a user belongs to no space: no admin reads the entry, but it is stored.
     let of_no_space = "select count(*) from audit where space_id is null and action = 'user.created'";
     assert_eq!(test.number(of_no_space).await, 1);
 }
 
 #[tokio::test]
-async fn acts_are_filtered_and_paged_newest_first() {
+async fn audit_entries_are_filtered_and_paged_newest_first() {
     let test = TestApi::new().await;
     let (first, second) = (test.pipeline("first").await, test.pipeline("second").await);
     let set = async |key, pipeline, criticality| {
@@ -203,10 +204,11 @@ async fn acts_are_filtered_and_paged_newest_first() {
     assert_eq!((page.header("x-total-count"), page.header("x-total-pages")), ("4", "2"));
     assert!(page.header("link").contains("rel=\"next\"") && !page.header("etag").is_empty());
     let page = page.expect(200);
-    let shown: Vec<_> =
+    let criticalities: Vec<_> =
         page.as_array().unwrap().iter().map(|entry| entry["details"]["to"].as_str()).collect();
-    assert_eq!(shown, [Some("critical"), Some("high"), Some("medium")]);
-    let wrong = test.send(Method::GET, ADMIN, &format!("/spaces/{SPACE}/audit?action=x&from=y"), None).await;
-    assert_eq!(wrong.field_errors().len(), 2);
+    assert_eq!(criticalities, [Some("critical"), Some("high"), Some("medium")]);
+    let invalid =
+        test.send(Method::GET, ADMIN, &format!("/spaces/{SPACE}/audit?action=x&from=y"), None).await;
+    assert_eq!(invalid.field_errors().len(), 2);
     assert_eq!(field_of_each(&test.audit("?page=9").await, "action"), [""; 0]);
 }

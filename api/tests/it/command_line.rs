@@ -1,4 +1,4 @@
-//! The program's own command line, run as an operator runs it.
+//! The API's command line, run as a process.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,46 +9,46 @@ use url::Url;
 
 use crate::app::TestApi;
 
-/// The program with these arguments, on the database of a test.
+/// The program with these arguments, on this database.
 pub fn command(database_url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orchestration-api"));
     command.arg("--json").args(arguments).env("DATABASE_URL", database_url);
     command
 }
 
-/// Runs a command to its end without holding up the runtime.
+/// Runs a command to its end without blocking the runtime.
 pub async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
 impl TestApi {
-    /// What the command line prints for these arguments, as the owner of the schema.
+    /// Runs the command line as the owner of the schema; the JSON that it prints.
     pub async fn administer(&self, arguments: &[&str]) -> Value {
         let output = run(command(&self.database.url, arguments)).await;
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {complaint}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {stderr}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 }
 
-/// The blocks of a text that are said to be run.
+/// The shell blocks of a Markdown text.
 fn blocks(text: &str) -> Vec<&str> {
     let after = text.split("\n```sh\n").skip(1);
     after.map(|rest| rest.split("\n```").next().unwrap()).collect()
 }
 
 #[tokio::test]
-async fn the_commands_of_the_text_on_roles_and_keys_work_as_they_stand_there() {
+async fn the_commands_of_the_page_on_roles_and_keys_succeed() {
     let test = TestApi::new().await;
     test.administer(&["user", "create", "ada@example.org", "--name", "Ada"]).await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text = std::fs::read_to_string(root.join("deploy/ROLES.md")).unwrap();
     let server = Url::parse(&local::postgres().await.unwrap()).unwrap();
     let psql = local::postgres_program("psql").await.unwrap();
-    let here = Path::new(env!("CARGO_BIN_EXE_orchestration-api"));
-    let folders = [here, &psql].map(|program| program.parent().unwrap().to_path_buf());
-    let usual = std::env::var_os("PATH").unwrap();
-    let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&usual))).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_orchestration-api"));
+    let folders = [program, &psql].map(|program| program.parent().unwrap().to_path_buf());
+    let search_path = std::env::var_os("PATH").unwrap();
+    let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&search_path))).unwrap();
     let database = Url::parse(&test.database.url).unwrap();
     let blocks = blocks(&text);
     assert!(blocks.len() >= 5, "{blocks:?}");

@@ -8,27 +8,27 @@ use crate::app::TestApi;
 use crate::assertions::field_of_each;
 use crate::seed::{ADMIN, EDITOR, OTHER_EDITOR, VIEWER, comment, hours_ago};
 
-async fn a_run(test: &TestApi) -> RunId {
+async fn create_run(test: &TestApi) -> RunId {
     test.run(test.pipeline("p").await, "r", "failed", hours_ago(2)).await
 }
 
 #[tokio::test]
 async fn comments_are_listed_oldest_first_and_counted() {
     let test = TestApi::new().await;
-    let run = a_run(&test).await;
+    let run = create_run(&test).await;
     let task = test.task_run(run, "extract", -1, "failed").await;
     let (on_run, on_task) = (format!("/runs/{run}/comments"), format!("/task-runs/{task}/comments"));
     for n in 0..3 {
         test.request(Method::POST, EDITOR, &on_run, comment(&format!("run {n}"))).await.expect(201);
     }
-    let made = test.request(Method::POST, EDITOR, &on_task, comment("task")).await.expect(201);
-    assert_eq!(made["target_type"], "task_run");
-    assert_eq!((&made["run_id"], &made["task_run_id"]), (&json!(run), &json!(task)));
+    let created = test.request(Method::POST, EDITOR, &on_task, comment("task")).await.expect(201);
+    assert_eq!(created["target_type"], "task_run");
+    assert_eq!((&created["run_id"], &created["task_run_id"]), (&json!(run), &json!(task)));
     assert_eq!(field_of_each(&test.read(&on_run).await, "content"), ["run 0", "run 1", "run 2"]);
     assert_eq!(field_of_each(&test.read(&format!("{on_run}?size=2&page=2")).await, "content"), ["run 2"]);
     assert_eq!(field_of_each(&test.read(&on_task).await, "content"), ["task"]);
-    let shown = test.read(&format!("/runs/{run}")).await;
-    assert_eq!((&shown["comment_count"], &shown["tasks"][0]["comment_count"]), (&json!(3), &json!(1)));
+    let detail = test.read(&format!("/runs/{run}")).await;
+    assert_eq!((&detail["comment_count"], &detail["tasks"][0]["comment_count"]), (&json!(3), &json!(1)));
     assert_eq!(test.read("/runs").await[0]["comment_count"], 3);
     assert_eq!(test.read(&format!("/task-runs/{task}")).await["comment_count"], 1);
 }
@@ -36,13 +36,13 @@ async fn comments_are_listed_oldest_first_and_counted() {
 #[tokio::test]
 async fn only_its_author_edits_a_comment_and_an_admin_may_delete_it() {
     let test = TestApi::new().await;
-    let run = a_run(&test).await;
-    let made = test
+    let run = create_run(&test).await;
+    let created = test
         .request(Method::POST, EDITOR, &format!("/runs/{run}/comments"), comment("first"))
         .await
         .expect(201);
-    assert_eq!((&made["edited"], &made["author"]["name"]), (&json!(false), &json!("Edith")));
-    let path = format!("/comments/{}", made["id"].as_str().unwrap());
+    assert_eq!((&created["edited"], &created["author"]["name"]), (&json!(false), &json!("Edith")));
+    let path = format!("/comments/{}", created["id"].as_str().unwrap());
     for key in [OTHER_EDITOR, ADMIN, VIEWER] {
         assert_eq!(test.request(Method::PUT, key, &path, comment("mine")).await.status, 403);
     }
@@ -52,8 +52,8 @@ async fn only_its_author_edits_a_comment_and_an_admin_may_delete_it() {
     for (method, content) in [(Method::PUT, "second"), (Method::PATCH, "third")] {
         let changed = test.request(method, EDITOR, &path, comment(content)).await.expect(200);
         assert_eq!((&changed["content"], &changed["edited"]), (&json!(content), &json!(true)));
-        assert_eq!(changed["created_at"], made["created_at"]);
-        assert!(changed["updated_at"].as_str() > made["updated_at"].as_str());
+        assert_eq!(changed["created_at"], created["created_at"]);
+        assert!(changed["updated_at"].as_str() > created["updated_at"].as_str());
     }
     assert_eq!(test.request(Method::PUT, EDITOR, &path, comment(" ")).await.status, 422);
     assert_eq!(test.request(Method::DELETE, ADMIN, &path, json!(null)).await.status, 204);
@@ -69,13 +69,13 @@ async fn only_its_author_edits_a_comment_and_an_admin_may_delete_it() {
 }
 
 #[tokio::test]
-async fn ten_thousand_characters_are_allowed_and_kept_as_they_were() {
+async fn comments_of_ten_thousand_characters_are_stored_unchanged() {
     let test = TestApi::new().await;
-    let run = a_run(&test).await;
+    let run = create_run(&test).await;
     let path = format!("/runs/{run}/comments");
     let longest = format!(" \n{}\t", "é".repeat(10_000));
-    let made = test.request(Method::POST, EDITOR, &path, comment(&longest)).await.expect(201);
-    assert_eq!(made["content"], longest);
+    let created = test.request(Method::POST, EDITOR, &path, comment(&longest)).await.expect(201);
+    assert_eq!(created["content"], longest);
     let crabs = "🦀".repeat(10_000);
     assert_eq!(
         test.request(Method::POST, EDITOR, &path, comment(&crabs)).await.expect(201)["content"],
@@ -95,13 +95,13 @@ async fn ten_thousand_characters_are_allowed_and_kept_as_they_were() {
 }
 
 #[tokio::test]
-async fn a_comment_is_not_there_without_what_it_is_on() {
+async fn a_comment_whose_task_run_is_deleted_is_not_found() {
     let test = TestApi::new().await;
-    let run = a_run(&test).await;
+    let run = create_run(&test).await;
     let task = test.task_run(run, "extract", -1, "failed").await;
     let path = format!("/task-runs/{task}/comments");
-    let made = test.request(Method::POST, EDITOR, &path, comment("on a task")).await.expect(201);
-    let path = format!("/comments/{}", made["id"].as_str().unwrap());
+    let created = test.request(Method::POST, EDITOR, &path, comment("on a task")).await.expect(201);
+    let path = format!("/comments/{}", created["id"].as_str().unwrap());
     test.sql("delete from task_runs").await;
     for method in [Method::PUT, Method::PATCH, Method::DELETE] {
         test.request(method, EDITOR, &path, comment("late")).await.expect(404);
@@ -110,9 +110,9 @@ async fn a_comment_is_not_there_without_what_it_is_on() {
 }
 
 #[tokio::test]
-async fn a_task_run_whose_run_is_not_here_takes_no_comment() {
+async fn a_task_run_without_a_row_for_its_run_rejects_comments() {
     let test = TestApi::new().await;
-    let run = a_run(&test).await;
+    let run = create_run(&test).await;
     let task = test.task_run(run, "extract", -1, "failed").await;
     test.sql("delete from runs").await;
     let path = format!("/task-runs/{task}/comments");
@@ -123,7 +123,7 @@ async fn a_task_run_whose_run_is_not_here_takes_no_comment() {
 #[tokio::test]
 async fn a_deleted_run_keeps_its_comments() {
     let test = TestApi::new().await;
-    let run = a_run(&test).await;
+    let run = create_run(&test).await;
     let path = format!("/runs/{run}/comments");
     test.request(Method::POST, EDITOR, &path, comment("before")).await.expect(201);
     test.sql("update runs set deleted_at = now()").await;

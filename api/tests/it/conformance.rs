@@ -1,5 +1,5 @@
-//! Holds every answer that any test gets against the document: its code is declared, its headers are there, and its
-//! body fits the schema.
+//! Checks every response that a test receives against the OpenAPI document: its status is declared, its headers are
+//! present, and its body conforms to the schema.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -8,81 +8,95 @@ use axum::http::{Method, header};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::client::TestResponse;
+use crate::response::TestResponse;
 
-/// Panics where an answer is not what the document says.
-pub fn check(method: &Method, path: &str, answer: &TestResponse) {
-    let place = format!("{method} {path}");
-    let code = answer.status.as_u16();
-    assert!(answer.headers.contains_key("x-request-id"), "{place}: {code} has no id");
-    check_words(&place, "", &answer.body);
-    for fault in answer.body["detail"].as_array().into_iter().flatten() {
-        let begins = fault["loc"][0].as_str().unwrap_or_default();
-        assert!(["path", "query", "body"].contains(&begins), "{place}: a fault begins with {begins:?}");
+/// Panics if a response contradicts the document.
+pub fn check(method: &Method, path: &str, response: &TestResponse) {
+    let location = format!("{method} {path}");
+    let code = response.status.as_u16();
+    assert!(response.headers.contains_key("x-request-id"), "{location}: {code} has no id");
+    check_formats(&location, "", &response.body);
+    for error in response.body["detail"].as_array().into_iter().flatten() {
+        let first = error["loc"][0].as_str().unwrap_or_default();
+        assert!(
+            ["path", "query", "body"].contains(&first),
+            "{location}: a field error begins with {first:?}"
+        );
     }
     let operation = find(path).map(|methods| &methods[method_in_document(method)]);
     let Some(operation) = operation.filter(|operation| operation.is_object()) else {
-        let told = [404, 405].contains(&code) && answer.body["detail"].is_string();
-        // A preflight is answered for every path, known or not.
+        let is_json_error = [404, 405].contains(&code) && response.body["detail"].is_string();
+        // Preflights succeed for every path, unknown ones included.
         assert!(
-            told || *method == Method::OPTIONS || *method == Method::HEAD,
-            "{place}: {code} {}",
-            answer.body
+            is_json_error || *method == Method::OPTIONS || *method == Method::HEAD,
+            "{location}: {code} {}",
+            response.body
         );
         return;
     };
     let responses = &operation["responses"];
     let declared = [code.to_string(), "default".to_owned()];
-    let declared =
-        declared.iter().map(|code| resolve(&responses[code])).find(|response| response.is_object());
-    let response = declared.unwrap_or_else(|| panic!("{place}: {code} is not declared ({})", answer.body));
-    for (name, header) in response["headers"].as_object().into_iter().flatten() {
+    let declared = declared
+        .iter()
+        .map(|code| resolve(&responses[code]))
+        .find(|declared_response| declared_response.is_object());
+    let declared_response =
+        declared.unwrap_or_else(|| panic!("{location}: {code} is not declared ({})", response.body));
+    for (name, header) in declared_response["headers"].as_object().into_iter().flatten() {
         let required = resolve(header)["required"] == true;
-        assert!(!required || answer.headers.contains_key(name), "{place}: {code} comes without {name}");
+        assert!(!required || response.headers.contains_key(name), "{location}: {code} comes without {name}");
     }
-    check_body(&place, response, answer, *method == Method::HEAD);
+    check_body(&location, declared_response, response, *method == Method::HEAD);
 }
 
-fn check_body(place: &str, response: &Value, answer: &TestResponse, is_head: bool) {
-    let code = answer.status.as_u16();
-    let Some(kinds) = response["content"].as_object().filter(|_| !is_head) else {
-        return assert!(answer.body.is_null(), "{place}: {code} has a body: {}", answer.body);
+fn check_body(location: &str, declared_response: &Value, response: &TestResponse, is_head: bool) {
+    let code = response.status.as_u16();
+    let Some(contents) = declared_response["content"].as_object().filter(|_| !is_head) else {
+        return assert!(response.body.is_null(), "{location}: {code} has a body: {}", response.body);
     };
-    let kind = answer.header(header::CONTENT_TYPE.as_str()).split(';').next().unwrap_or_default().to_owned();
-    let (declared, content) = kinds.iter().next().unwrap();
-    assert!(*declared == kind || declared == "*/*", "{place}: {code} is {kind}, not {declared}");
-    if kind == "application/json" {
+    let content_type =
+        response.header(header::CONTENT_TYPE.as_str()).split(';').next().unwrap_or_default().to_owned();
+    let (declared, content) = contents.iter().next().unwrap();
+    assert!(
+        *declared == content_type || declared == "*/*",
+        "{location}: {code} is {content_type}, not {declared}"
+    );
+    if content_type == "application/json" {
         let schema = &content["schema"];
-        let faults: Vec<_> = validator(schema)
-            .iter_errors(&answer.body)
-            .map(|fault| format!("{} {fault}", fault.instance_path()))
+        let errors: Vec<_> = validator(schema)
+            .iter_errors(&response.body)
+            .map(|error| format!("{} {error}", error.instance_path()))
             .collect();
-        assert!(faults.is_empty(), "{place}: {code} does not fit its schema: {faults:?}\n{}", answer.body);
+        assert!(
+            errors.is_empty(),
+            "{location}: {code} does not fit its schema: {errors:?}\n{}",
+            response.body
+        );
     }
 }
 
-/// Times end in `Z`, and ids are written in lower case.
-fn check_words(place: &str, name: &str, value: &Value) {
+/// Asserts that times end in `Z` and that ids are in lower case.
+fn check_formats(location: &str, name: &str, value: &Value) {
     match value {
         Value::String(text) if name.ends_with("_at") => {
-            assert!(text.ends_with('Z'), "{place}: {name} is {text}")
+            assert!(text.ends_with('Z'), "{location}: {name} is {text}")
         }
         Value::String(text) if name.ends_with("id") && uuid::Uuid::try_parse(text).is_ok() => {
-            assert_eq!(*text, text.to_lowercase(), "{place}: {name}");
+            assert_eq!(*text, text.to_lowercase(), "{location}: {name}");
         }
-        Value::Array(items) => items.iter().for_each(|item| check_words(place, name, item)),
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| check_words(place, name, value)),
+        Value::Array(items) => items.iter().for_each(|item| check_formats(location, name, item)),
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| check_formats(location, name, value)),
         _ => {}
     }
 }
 
-/// The operations of a path as it was asked for.
+/// The operations whose path template matches a requested path.
 fn find(path: &str) -> Option<&'static Value> {
-    let asked: Vec<_> = path.split('?').next().unwrap_or_default().split('/').collect();
+    let requested: Vec<_> = path.split('?').next().unwrap_or_default().split('/').collect();
     let fits = |template: &str| {
         let parts: Vec<_> = template.split('/').collect();
         let alike = |(part, word): (&&str, &&str)| part.starts_with('{') && !word.is_empty() || part == word;
-        parts.len() == asked.len() && parts.iter().zip(&asked).all(alike)
+        parts.len() == requested.len() && parts.iter().zip(&requested).all(alike)
     };
     let paths = api::openapi::document()["paths"].as_object().unwrap();
     paths.iter().find(|(template, _)| fits(template)).map(|(_, methods)| methods)
@@ -102,7 +116,7 @@ fn resolve(value: &'static Value) -> &'static Value {
     }
 }
 
-/// Built once for every schema.
+/// The validator of a schema, built once.
 fn validator(schema: &Value) -> Arc<Validator> {
     static BUILT: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

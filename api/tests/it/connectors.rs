@@ -1,4 +1,4 @@
-//! Connectors: made, changed, deleted, tested; their secrets never shown.
+//! Connectors are created, changed, deleted and tested, and their secrets are never returned.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +12,18 @@ use uuid::Uuid;
 
 use crate::app::{ApiSetup, TestApi};
 use crate::assertions::field_of_each;
-use crate::client::TestResponse;
+use crate::response::TestResponse;
 use crate::seed::{ADMIN, EDITOR, hours_ago};
 
 const PATH: &str = "/catalog/spaces/finance/connectors";
 const CANARY: &str = "hunter2-canary";
 
-async fn ask(test: &TestApi, method: Method, path: &str, body: Value) -> TestResponse {
+async fn send(test: &TestApi, method: Method, path: &str, body: Value) -> TestResponse {
     let body = (!body.is_null()).then_some(body);
     test.send(method, EDITOR, &format!("{PATH}{path}"), body).await
 }
 
-fn airflow() -> Value {
+fn new_airflow() -> Value {
     json!({
         "name": "made", "connector_type": "airflow",
         "config": {"base_url": "https://airflow.example/base", "schedule": "*/30 * * * * *"},
@@ -31,9 +31,9 @@ fn airflow() -> Value {
     })
 }
 
-async fn make(test: &TestApi) -> String {
-    let made = ask(test, Method::POST, "", airflow()).await.expect(201);
-    made["id"].as_str().unwrap().to_owned()
+async fn create(test: &TestApi) -> String {
+    let created = send(test, Method::POST, "", new_airflow()).await.expect(201);
+    created["id"].as_str().unwrap().to_owned()
 }
 
 async fn state(test: &TestApi, id: &str, what: &str) -> Option<bool> {
@@ -42,41 +42,42 @@ async fn state(test: &TestApi, id: &str, what: &str) -> Option<bool> {
 }
 
 #[tokio::test]
-async fn a_connector_is_made_with_defaults_and_due_at_once() {
+async fn a_connector_is_created_with_defaults_and_is_due_at_once() {
     let test = TestApi::new().await;
-    let answer = ask(&test, Method::POST, "", airflow()).await;
-    let location = answer.header("location").to_owned();
-    let made = answer.expect(201);
-    assert!(location.ends_with(made["id"].as_str().unwrap()));
+    let response = send(&test, Method::POST, "", new_airflow()).await;
+    let location = response.header("location").to_owned();
+    let created = response.expect(201);
+    assert!(location.ends_with(created["id"].as_str().unwrap()));
     assert_eq!(
-        made["config"],
+        created["config"],
         json!({"base_url": "https://airflow.example/base", "api_version": "auto", "schedule": "*/30 * * * * *",
                "history_days": 30, "verify_tls": true, "max_requests_in_flight": 4, "max_requests_per_second": 50})
     );
-    assert_eq!(made["credentials"], json!({"auth_type": "basic", "username": "svc", "headers": []}));
+    assert_eq!(created["credentials"], json!({"auth_type": "basic", "username": "svc", "headers": []}));
     assert_eq!(
-        (&made["is_active"], &made["last_sync"], &made["pipeline_count"]),
+        (&created["is_active"], &created["last_sync"], &created["pipeline_count"]),
         (&json!(true), &Value::Null, &json!(0))
     );
-    let id = made["id"].as_str().unwrap();
+    let id = created["id"].as_str().unwrap();
     assert_eq!(state(&test, id, "next_due_at <= now()").await, Some(true));
-    assert_eq!(ask(&test, Method::GET, &format!("/{id}"), Value::Null).await.expect(200), made);
+    assert_eq!(send(&test, Method::GET, &format!("/{id}"), Value::Null).await.expect(200), created);
     assert_eq!(
-        field_of_each(&ask(&test, Method::GET, "", Value::Null).await.expect(200), "name"),
+        field_of_each(&send(&test, Method::GET, "", Value::Null).await.expect(200), "name"),
         ["made", "prod airflow"]
     );
-    ask(&test, Method::POST, "", airflow()).await.expect(409);
+    send(&test, Method::POST, "", new_airflow()).await.expect(409);
     let stored: serde_json::Value = sqlx::query_scalar("select config from connectors where name = 'made'")
         .fetch_one(&test.db)
         .await
         .unwrap();
-    serde_json::from_value::<provider::connector::ConnectorConfig>(stored).expect("what the worker reads");
+    serde_json::from_value::<provider::connector::ConnectorConfig>(stored)
+        .expect("a configuration that the worker parses");
 }
 
 #[tokio::test]
-async fn secrets_are_sealed_and_shown_nowhere() {
+async fn secrets_are_sealed_and_never_returned() {
     let test = TestApi::new().await;
-    let id = make(&test).await;
+    let id = create(&test).await;
     let sealed: Vec<u8> = sqlx::query_scalar("select credentials_sealed from connectors where name = 'made'")
         .fetch_one(&test.db)
         .await
@@ -99,13 +100,13 @@ async fn secrets_are_sealed_and_shown_nowhere() {
         (Method::POST, "", json!({"credentials": {"auth_type": CANARY, "password": CANARY}})),
         (Method::POST, &format!("{path}/test"), Value::Null),
     ] {
-        let answer = ask(&test, method.clone(), path, body).await;
-        assert!(!answer.body.to_string().contains(CANARY), "{method} {path}: {}", answer.body);
+        let response = send(&test, method.clone(), path, body).await;
+        assert!(!response.body.to_string().contains(CANARY), "{method} {path}: {}", response.body);
     }
 }
 
 #[tokio::test]
-async fn faults_of_a_new_connector_are_all_told() {
+async fn all_field_errors_of_a_new_connector_are_returned_together() {
     let test = TestApi::new().await;
     let invalid = json!({
         "name": " ", "connector_type": "airflow", "is_active": "yes",
@@ -114,7 +115,7 @@ async fn faults_of_a_new_connector_are_all_told() {
                    "max_requests_per_second": 0.5},
         "credentials": {"auth_type": "basic", "username": "", "headers": {"Host": "x"}},
     });
-    let response = ask(&test, Method::POST, "", invalid).await;
+    let response = send(&test, Method::POST, "", invalid).await;
     assert_eq!(
         response.invalid_fields(),
         [
@@ -133,13 +134,13 @@ async fn faults_of_a_new_connector_are_all_told() {
             "body.name",
         ]
     );
-    let missing = ask(&test, Method::POST, "", json!({"connector_type": "airflow"})).await;
+    let missing = send(&test, Method::POST, "", json!({"connector_type": "airflow"})).await;
     assert_eq!(missing.field_errors().len(), 2);
-    assert_eq!(ask(&test, Method::POST, "", json!({})).await.field_errors().len(), 2);
+    assert_eq!(send(&test, Method::POST, "", json!({})).await.field_errors().len(), 2);
 }
 
 #[tokio::test]
-async fn addresses_that_must_not_be_asked_are_refused_when_saved() {
+async fn forbidden_addresses_are_rejected_when_saved() {
     let test = TestApi::with(ApiSetup { allow_private_networks: false, ..ApiSetup::default() }).await;
     for url in [
         "http://169.254.169.254",
@@ -148,51 +149,52 @@ async fn addresses_that_must_not_be_asked_are_refused_when_saved() {
         "http://[::1]",
         "http://user:pw@x.example",
     ] {
-        let mut wanted = airflow();
-        wanted["config"]["base_url"] = json!(url);
-        let refused = ask(&test, Method::POST, "", wanted).await;
+        let mut config = new_airflow();
+        config["config"]["base_url"] = json!(url);
+        let rejected = send(&test, Method::POST, "", config).await;
         assert_eq!(
-            refused.field_errors(),
+            rejected.field_errors(),
             [("body.config.base_url".to_owned(), "value_error.url".to_owned())],
             "{url}"
         );
     }
-    let id = make(&test).await;
-    let moved =
-        ask(&test, Method::PATCH, &format!("/{id}"), json!({"config": {"base_url": "http://169.254.1.1"}}))
+    let id = create(&test).await;
+    let rejected =
+        send(&test, Method::PATCH, &format!("/{id}"), json!({"config": {"base_url": "http://169.254.1.1"}}))
             .await;
-    assert_eq!(moved.status, 422);
+    assert_eq!(rejected.status, 422);
 }
 
 #[tokio::test]
-async fn what_a_name_means_is_checked_when_it_is_asked() {
+async fn a_resolved_address_is_checked_at_each_connection() {
     let test = TestApi::with(ApiSetup { allow_private_networks: false, ..ApiSetup::default() }).await;
     let fake = FakeAirflow::start(0).await;
     let path = format!("/{}", test.connector);
     let named = json!({"config": {"base_url": fake.url.replace("127.0.0.1", "localhost")}});
-    ask(&test, Method::PATCH, &path, named).await.expect(200);
-    let tested = ask(&test, Method::POST, &format!("{path}/test"), Value::Null).await.expect(200);
+    send(&test, Method::PATCH, &path, named).await.expect(200);
+    let tested = send(&test, Method::POST, &format!("{path}/test"), Value::Null).await.expect(200);
     assert_eq!(tested["success"], false);
     let trigger = format!("/pipelines/{}/trigger", test.pipeline("p").await);
-    let refused = test.request(Method::POST, EDITOR, &trigger, Value::Null).await.expect(502);
-    for said in [&tested["message"], &refused["detail"]] {
-        assert!(said.as_str().unwrap().contains("not allowed"), "{said}");
+    let rejected = test.request(Method::POST, EDITOR, &trigger, Value::Null).await.expect(502);
+    for message in [&tested["message"], &rejected["detail"]] {
+        assert!(message.as_str().unwrap().contains("not allowed"), "{message}");
     }
     assert_eq!(fake.trigger_requests(), 0);
 }
 
 #[tokio::test]
-async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
+async fn a_change_keeps_other_fields_and_resets_the_dependent_sync_state() {
     let test = TestApi::new().await;
-    let id = make(&test).await;
+    let id = create(&test).await;
     let path = format!("/{id}");
-    let settle = "update connector_state set next_due_at = '2099-01-01Z', credentials_refused_at = now(), cursor_at = now(),
+    let reset = "update connector_state set next_due_at = '2099-01-01Z', credentials_refused_at = now(), cursor_at = now(),
                   lease_owner = 'w', lease_until = now() + interval '1 hour', lease_epoch = 7;
                   delete from pipeline_crawls;
                   insert into pipeline_crawls (connector_id, external_id, crawled_at) select connector_id, 'p', now() from connector_state";
     let crawls = format!("(select count(*) > 0 from pipeline_crawls where connector_id = '{id}')");
-    // What is changed; whether it is due now, still refused, keeps its cursor, its lease and its crawls.
-    for (change, due, refused, cursor, lease, crawled) in [
+    // The change; whether the connector is due now then, its credentials are still refused, and it keeps its cursor,
+    // its lease and its histories.
+    for (change, due, rejected, cursor, lease, crawled) in [
         (json!({"name": "renamed"}), Some(false), true, true, true, true),
         (json!({"credentials": {"auth_type": "token", "token": "t"}}), Some(true), false, true, false, true),
         (json!({"config": {"max_requests_in_flight": 2}}), Some(false), true, true, true, true),
@@ -205,11 +207,11 @@ async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
         (json!({"is_active": true}), Some(true), true, true, true, true),
         (json!({"config": {"schedule": null}}), None, true, true, true, true),
     ] {
-        test.sql(settle).await;
-        let changed = ask(&test, Method::PATCH, &path, change.clone()).await.expect(200);
+        test.sql(reset).await;
+        let changed = send(&test, Method::PATCH, &path, change.clone()).await.expect(200);
         assert_eq!(changed["name"], "renamed", "{change}");
         assert_eq!(state(&test, &id, "next_due_at <= now()").await, due, "{change}");
-        assert_eq!(state(&test, &id, "credentials_refused_at is not null").await, Some(refused), "{change}");
+        assert_eq!(state(&test, &id, "credentials_refused_at is not null").await, Some(rejected), "{change}");
         assert_eq!(state(&test, &id, "cursor_at is not null").await, Some(cursor), "{change}");
         assert_eq!(
             state(&test, &id, "lease_epoch = 7 and lease_until is not null").await,
@@ -218,7 +220,7 @@ async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
         );
         assert_eq!(state(&test, &id, &crawls).await, Some(crawled), "{change}");
     }
-    let last = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
+    let last = send(&test, Method::GET, &path, Value::Null).await.expect(200);
     assert_eq!(
         (&last["config"]["base_url"], &last["config"]["history_days"], &last["credentials"]),
         (&json!("https://moved.example"), &json!(20), &json!({"auth_type": "token", "headers": []}))
@@ -229,51 +231,51 @@ async fn a_change_keeps_what_it_does_not_name_and_tells_the_worker() {
         (json!({"credentials": {"auth_type": "basic"}}), "body.credentials.username"),
         (json!({"config": []}), "body.config"),
     ] {
-        assert_eq!(ask(&test, Method::PATCH, &path, bad).await.field_errors()[0].0, place);
+        assert_eq!(send(&test, Method::PATCH, &path, bad).await.field_errors()[0].0, place);
     }
-    ask(&test, Method::PATCH, &path, json!({"name": "prod airflow"})).await.expect(409);
+    send(&test, Method::PATCH, &path, json!({"name": "prod airflow"})).await.expect(409);
 }
 
 #[tokio::test]
-async fn changes_at_once_all_come_to_hold() {
+async fn concurrent_changes_of_different_fields_are_all_applied() {
     let test = TestApi::new().await;
-    let path = format!("/{}", make(&test).await);
+    let path = format!("/{}", create(&test).await);
     for round in 1..=10 {
-        let wanted = json!({
+        let config = json!({
             "base_url": format!("https://airflow.example/{round}"), "schedule": format!("{round} * * * * *"),
             "history_days": round, "verify_tls": round % 2 == 0, "api_version": (["v1", "v2"][round % 2]),
             "max_requests_in_flight": round, "max_requests_per_second": round * 10,
         });
-        let fields = wanted.as_object().unwrap().iter();
+        let fields = config.as_object().unwrap().iter();
         let changes =
-            fields.map(|(name, value)| ask(&test, Method::PATCH, &path, json!({"config": {name: value}})));
-        for answer in futures::future::join_all(changes).await {
-            answer.expect(200);
+            fields.map(|(name, value)| send(&test, Method::PATCH, &path, json!({"config": {name: value}})));
+        for response in futures::future::join_all(changes).await {
+            response.expect(200);
         }
-        assert_eq!(ask(&test, Method::GET, &path, Value::Null).await.expect(200)["config"], wanted);
+        assert_eq!(send(&test, Method::GET, &path, Value::Null).await.expect(200)["config"], config);
     }
 }
 
 #[tokio::test]
-async fn other_types_are_stored_and_neither_synced_nor_tested() {
+async fn connectors_of_other_types_are_stored_and_cannot_be_tested() {
     let test = TestApi::new().await;
     let body = json!({"name": "warehouse", "connector_type": "snowflake", "config": {"account": "x"}});
-    let made = ask(&test, Method::POST, "", body).await.expect(201);
+    let created = send(&test, Method::POST, "", body).await.expect(201);
     assert_eq!(
-        (&made["config"], &made["credentials"]),
+        (&created["config"], &created["credentials"]),
         (&json!({"account": "x"}), &json!({"auth_type": "none", "headers": []}))
     );
-    let path = format!("/{}", made["id"].as_str().unwrap());
-    ask(&test, Method::POST, &format!("{path}/test"), Value::Null).await.expect(400);
-    let changed = ask(&test, Method::PATCH, &path, json!({"config": {"account": "y"}})).await.expect(200);
+    let path = format!("/{}", created["id"].as_str().unwrap());
+    send(&test, Method::POST, &format!("{path}/test"), Value::Null).await.expect(400);
+    let changed = send(&test, Method::PATCH, &path, json!({"config": {"account": "y"}})).await.expect(200);
     assert_eq!(changed["config"], json!({"account": "y"}));
-    ask(&test, Method::PATCH, &path, json!({"config": {"a\u{0}": 1}})).await.expect(422);
+    send(&test, Method::PATCH, &path, json!({"config": {"a\u{0}": 1}})).await.expect(422);
 }
 
 #[tokio::test]
-async fn a_deleted_connector_leaves_its_history_and_nothing_to_do() {
+async fn a_deleted_connector_keeps_its_history_and_fails_its_waiting_syncs() {
     let test = TestApi::new().await;
-    let id = make(&test).await;
+    let id = create(&test).await;
     let connector = ConnectorId(id.parse::<Uuid>().unwrap());
     let pipeline = test.pipeline_of(connector, "p").await;
     let run = test.run(pipeline, "r", "success", hours_ago(1)).await;
@@ -293,14 +295,14 @@ async fn a_deleted_connector_leaves_its_history_and_nothing_to_do() {
         .await;
     assert_eq!(ended.to_string(), sync["id"].as_str().unwrap());
     assert_eq!(test.read("/pipelines").await, json!([]));
-    let shown = test.read(&format!("/pipelines/{pipeline}")).await;
-    assert_eq!((&shown["is_active"], &shown["connector_name"]), (&json!(false), &json!("made")));
+    let connector = test.read(&format!("/pipelines/{pipeline}")).await;
+    assert_eq!((&connector["is_active"], &connector["connector_name"]), (&json!(false), &json!("made")));
     assert_eq!(test.read(&format!("/runs/{run}")).await["status"], "success");
-    make(&test).await;
+    create(&test).await;
 }
 
 #[tokio::test]
-async fn the_last_sync_is_shown() {
+async fn a_connector_contains_its_last_sync() {
     let test = TestApi::new().await;
     let path = format!("/{}", test.connector);
     test.request(Method::POST, EDITOR, &format!("/connectors/{}/sync", test.connector), Value::Null)
@@ -308,26 +310,26 @@ async fn the_last_sync_is_shown() {
         .expect(202);
     test.sql("update connector_state set last_success_at = '2026-03-03Z'").await;
     test.pipeline("p").await;
-    let shown = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
+    let connector = send(&test, Method::GET, &path, Value::Null).await.expect(200);
     assert_eq!(
-        (&shown["last_sync"]["status"], &shown["last_success_at"]),
+        (&connector["last_sync"]["status"], &connector["last_success_at"]),
         (&json!("queued"), &json!("2026-03-03T00:00:00Z"))
     );
-    assert_eq!(shown["pipeline_count"], 1);
+    assert_eq!(connector["pipeline_count"], 1);
 }
 
 #[tokio::test]
-async fn headers_are_sealed_and_only_their_names_are_shown() {
+async fn extra_headers_are_sealed_and_only_their_names_are_returned() {
     let test = TestApi::new().await;
-    let mut wanted = airflow();
-    wanted["credentials"]["headers"] = json!({"X-Gate": CANARY, "Proxy-Authorization": CANARY});
-    let made = ask(&test, Method::POST, "", wanted.clone()).await.expect(201);
+    let mut config = new_airflow();
+    config["credentials"]["headers"] = json!({"X-Gate": CANARY, "Proxy-Authorization": CANARY});
+    let created = send(&test, Method::POST, "", config.clone()).await.expect(201);
     assert_eq!(
-        made["credentials"],
+        created["credentials"],
         json!({"auth_type": "basic", "username": "svc", "headers": ["Proxy-Authorization", "X-Gate"]})
     );
-    assert!(!made.to_string().contains(CANARY));
-    let id = made["id"].as_str().unwrap();
+    assert!(!created.to_string().contains(CANARY));
+    let id = created["id"].as_str().unwrap();
     let sealed: Vec<u8> = sqlx::query_scalar("select credentials_sealed from connectors where name = 'made'")
         .fetch_one(&test.db)
         .await
@@ -335,7 +337,7 @@ async fn headers_are_sealed_and_only_their_names_are_shown() {
     let opened = keyring("a").open(&credentials_aad(ConnectorId(id.parse().unwrap())), &sealed).unwrap();
     let opened: Secrets = serde_json::from_slice(&opened).unwrap();
     assert_eq!(opened.headers["X-Gate"].expose_secret(), CANARY);
-    for (headers, told) in [
+    for (headers, expected) in [
         (json!({"Authorization": CANARY}), "authorization is set by this service itself"),
         (json!({"no spaces": CANARY}), "letters, digits and -"),
         (json!({"X-Gate": format!("{CANARY}\n")}), "x-gate holds characters that cannot be sent"),
@@ -343,34 +345,34 @@ async fn headers_are_sealed_and_only_their_names_are_shown() {
         (json!([CANARY]), "not a valid dict"),
         (json!((0..21).map(|n| (format!("x-{n}"), CANARY)).collect::<BTreeMap<_, _>>()), "at most 20 items"),
     ] {
-        wanted["credentials"]["headers"] = headers;
-        let change = json!({"credentials": wanted["credentials"]});
-        let refused = ask(&test, Method::PATCH, &format!("/{id}"), change).await;
-        assert_eq!(refused.status, 422);
-        let said = refused.body.to_string();
-        assert!(said.contains(told) && !said.contains(CANARY), "{said}");
+        config["credentials"]["headers"] = headers;
+        let change = json!({"credentials": config["credentials"]});
+        let rejected = send(&test, Method::PATCH, &format!("/{id}"), change).await;
+        assert_eq!(rejected.status, 422);
+        let message = rejected.body.to_string();
+        assert!(message.contains(expected) && !message.contains(CANARY), "{message}");
     }
 }
 
 #[tokio::test]
-async fn how_polling_goes_is_shown() {
+async fn a_connector_contains_the_state_of_its_polls() {
     let test = TestApi::new().await;
     let path = format!("/{}", test.connector);
-    let shown = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
+    let connector = send(&test, Method::GET, &path, Value::Null).await.expect(200);
     assert_eq!(
-        (&shown["failures"], &shown["last_error"], &shown["retry_at"]),
+        (&connector["failures"], &connector["last_error"], &connector["retry_at"]),
         (&json!(0), &Value::Null, &Value::Null)
     );
     test
         .sql(
             "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, error)
-             select gen_random_uuid(), space_id, id, 'failed', 'schedule', now() - age, said from connectors,
-                 (values (interval '1 minute', 'the newest'), (interval '2 minutes', 'an older one')) as told(age, said);
+             select gen_random_uuid(), space_id, id, 'failed', 'schedule', now() - age, error from connectors,
+                 (values (interval '1 minute', 'the newest'), (interval '2 minutes', 'an older one')) as failed(age, error);
              update connector_state set failures = 2, retry_at = '2026-03-03Z', credentials_refused_at = '2026-03-02Z',
                  confirmed_at = '2026-03-01Z', next_due_at = '2026-03-04Z', missed_ticks = 7",
         )
         .await;
-    let shown = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
+    let connector = send(&test, Method::GET, &path, Value::Null).await.expect(200);
     for (field, value) in [
         ("failures", json!(2)),
         ("last_error", json!("the newest")),
@@ -380,9 +382,9 @@ async fn how_polling_goes_is_shown() {
         ("next_due_at", json!("2026-03-04T00:00:00Z")),
         ("missed_ticks", json!(7)),
     ] {
-        assert_eq!(shown[field], value, "{field}");
+        assert_eq!(connector[field], value, "{field}");
     }
     test.sql("update connector_state set failures = 0").await;
-    let healed = ask(&test, Method::GET, &path, Value::Null).await.expect(200);
+    let healed = send(&test, Method::GET, &path, Value::Null).await.expect(200);
     assert_eq!((&healed["last_error"], &healed["retry_at"]), (&Value::Null, &Value::Null));
 }

@@ -1,4 +1,4 @@
-//! What holds for every request: errors, limits, conditional reads, browsers, time-outs.
+//! Conventions of every request: errors, rate limits, conditional reads, CORS and timeouts.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn request(method: &str, path: &str) -> axum::http::request::Builder {
 }
 
 #[tokio::test]
-async fn unknown_routes_and_wrong_methods_are_told_in_json() {
+async fn unknown_routes_and_methods_get_a_json_error() {
     let test = TestApi::new().await;
     for path in [
         "/",
@@ -24,17 +24,17 @@ async fn unknown_routes_and_wrong_methods_are_told_in_json() {
         "/api/v1.0/spaces/finance/orchestration",
         "/%ff",
     ] {
-        let answer = test.raw(request("GET", path).body(Body::empty()).unwrap()).await;
-        assert_eq!(answer.body, json!({"detail": "Route not found"}), "{path}");
-        assert_eq!(answer.status, 404);
+        let response = test.raw(request("GET", path).body(Body::empty()).unwrap()).await;
+        assert_eq!(response.body, json!({"detail": "Route not found"}), "{path}");
+        assert_eq!(response.status, 404);
     }
-    let answer = test.raw(request("DELETE", "/api/v1.0/me").body(Body::empty()).unwrap()).await;
-    assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, "GET,HEAD"));
-    assert!(answer.body["detail"].is_string());
+    let response = test.raw(request("DELETE", "/api/v1.0/me").body(Body::empty()).unwrap()).await;
+    assert_eq!((response.status.as_u16(), response.header("allow")), (405, "GET,HEAD"));
+    assert!(response.body["detail"].is_string());
 }
 
 #[tokio::test]
-async fn a_missing_or_wrong_key_is_challenged() {
+async fn a_missing_or_invalid_key_gets_a_401_with_a_challenge() {
     let test = TestApi::new().await;
     for header in
         [None, Some("Bearer"), Some("Bearer x"), Some("Basic cWs6"), Some("qk_ada"), Some("Bearer qk_\u{e9}")]
@@ -42,9 +42,9 @@ async fn a_missing_or_wrong_key_is_challenged() {
         let request = Request::builder().uri("/api/v1.0/me");
         let request =
             header.into_iter().fold(request, |request, header| request.header("authorization", header));
-        let answer = test.raw(request.body(Body::empty()).unwrap()).await;
+        let response = test.raw(request.body(Body::empty()).unwrap()).await;
         assert_eq!(
-            (answer.status.as_u16(), answer.header("www-authenticate")),
+            (response.status.as_u16(), response.header("www-authenticate")),
             (401, "Bearer"),
             "{header:?}"
         );
@@ -54,7 +54,7 @@ async fn a_missing_or_wrong_key_is_challenged() {
 }
 
 #[tokio::test]
-async fn bodies_are_checked() {
+async fn request_bodies_are_validated() {
     let test = TestApi::new().await;
     let run = test.run(test.pipeline("p").await, "r", "success", hours_ago(1)).await;
     let path = format!("/api/v1.0/spaces/{SPACE}/orchestration/runs/{run}/comments");
@@ -73,58 +73,61 @@ async fn bodies_are_checked() {
         (r#"{"content": "a\u0000b"}"#, 422),
         (r#"{"content": "fine", "unknown": 1}"#, 201),
     ] {
-        let answer = test.raw(request("POST", &path).body(Body::from(body)).unwrap()).await;
-        assert_eq!(answer.status.as_u16(), code, "{body:?}: {}", answer.body);
-        assert!(code == 201 || !answer.body["detail"].is_null());
+        let response = test.raw(request("POST", &path).body(Body::from(body)).unwrap()).await;
+        assert_eq!(response.status.as_u16(), code, "{body:?}: {}", response.body);
+        assert!(code == 201 || !response.body["detail"].is_null());
     }
     let deep = "[".repeat(100_000 - 20);
-    let answer = test.raw(request("POST", &path).body(Body::from(deep)).unwrap()).await;
-    assert_eq!(answer.status, 400);
+    let response = test.raw(request("POST", &path).body(Body::from(deep)).unwrap()).await;
+    assert_eq!(response.status, 400);
     let large = json!({"content": "x".repeat(200_000)}).to_string();
-    for announced in [true, false] {
+    for has_content_length in [true, false] {
         let mut request = request("POST", &path);
-        if announced {
+        if has_content_length {
             request = request.header("content-length", large.len());
         }
-        let answer = test.raw(request.body(Body::from(large.clone())).unwrap()).await;
-        assert_eq!(answer.status, 413);
-        assert!(answer.body["detail"].is_string());
+        let response = test.raw(request.body(Body::from(large.clone())).unwrap()).await;
+        assert_eq!(response.status, 413);
+        assert!(response.body["detail"].is_string());
     }
     assert_eq!(test.number("select count(*) from comments").await, 1);
 }
 
 #[tokio::test]
-async fn a_request_has_an_id_its_own_if_it_is_sane() {
+async fn a_valid_request_id_is_returned_and_an_invalid_one_is_replaced() {
     let test = TestApi::new().await;
-    let own = test
+    let valid = test
         .raw(request("GET", "/api/v1.0/me").header("x-request-id", "my-id").body(Body::empty()).unwrap())
         .await;
-    assert_eq!(own.header("x-request-id"), "my-id");
-    let insane = test
+    assert_eq!(valid.header("x-request-id"), "my-id");
+    let invalid = test
         .raw(request("GET", "/nowhere").header("x-request-id", "a b\t").body(Body::empty()).unwrap())
         .await;
-    assert_eq!(insane.header("x-request-id").len(), 36);
+    assert_eq!(invalid.header("x-request-id").len(), 36);
 }
 
 #[tokio::test]
-async fn requests_are_limited_by_key_and_say_so() {
+async fn requests_are_rate_limited_by_key_with_headers() {
     let test = TestApi::with(ApiSetup { limits: (3, 0), ..ApiSetup::default() }).await;
     for left in ["2", "1", "0"] {
-        let answer = test.get("/me").await;
-        assert_eq!((answer.header("x-ratelimit-limit"), answer.header("x-ratelimit-remaining")), ("3", left));
-        assert!(answer.header("x-ratelimit-reset").parse::<i64>().unwrap() > 0);
-        assert_eq!(answer.status, 200);
+        let response = test.get("/me").await;
+        assert_eq!(
+            (response.header("x-ratelimit-limit"), response.header("x-ratelimit-remaining")),
+            ("3", left)
+        );
+        assert!(response.header("x-ratelimit-reset").parse::<i64>().unwrap() > 0);
+        assert_eq!(response.status, 200);
     }
-    let refused = test.get("/me").await;
-    assert_eq!((refused.status.as_u16(), refused.header("x-ratelimit-remaining")), (429, "0"));
-    assert!((1..=60).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
-    assert!(refused.body["detail"].is_string());
+    let limited = test.get("/me").await;
+    assert_eq!((limited.status.as_u16(), limited.header("x-ratelimit-remaining")), (429, "0"));
+    assert!((1..=60).contains(&limited.header("retry-after").parse::<u64>().unwrap()));
+    assert!(limited.body["detail"].is_string());
     assert_eq!(test.send(Method::GET, EDITOR, "/me", None).await.status, 200);
     assert_eq!(test.get("/nowhere").await.header("x-ratelimit-limit"), "");
 }
 
 #[tokio::test]
-async fn a_page_is_sent_again_when_its_total_has_changed() {
+async fn the_etag_of_a_page_changes_with_its_total() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
     test.run(pipeline, "newer", "success", hours_ago(5)).await;
@@ -136,7 +139,7 @@ async fn a_page_is_sent_again_when_its_total_has_changed() {
 }
 
 #[tokio::test]
-async fn browsers_are_let_in_from_the_origins_that_are_set_and_no_others() {
+async fn cors_allows_only_the_configured_origins() {
     let preflight = |origin: &str| {
         Request::builder()
             .method("OPTIONS")
@@ -148,39 +151,39 @@ async fn browsers_are_let_in_from_the_origins_that_are_set_and_no_others() {
             .unwrap()
     };
     let open = TestApi::with(ApiSetup { origins: vec!["https://ui.example"], ..ApiSetup::default() }).await;
-    let answer = open.raw(preflight("https://ui.example")).await;
-    assert_eq!(answer.header("access-control-allow-origin"), "https://ui.example");
-    assert!(answer.header("access-control-allow-headers").contains("authorization"));
+    let response = open.raw(preflight("https://ui.example")).await;
+    assert_eq!(response.header("access-control-allow-origin"), "https://ui.example");
+    assert!(response.header("access-control-allow-headers").contains("authorization"));
     assert_eq!(open.raw(preflight("https://evil.example")).await.header("access-control-allow-origin"), "");
     let read =
         request("GET", "/api/v1.0/me").header("origin", "https://ui.example").body(Body::empty()).unwrap();
     assert!(open.raw(read).await.header("access-control-expose-headers").contains("x-total-count"));
     let closed = TestApi::new().await;
-    let answer = closed.raw(preflight("https://ui.example")).await;
-    assert_eq!(answer.header("access-control-allow-origin"), "");
+    let response = closed.raw(preflight("https://ui.example")).await;
+    assert_eq!(response.header("access-control-allow-origin"), "");
 }
 
 #[tokio::test]
-async fn a_slow_request_is_given_up_and_the_next_one_is_answered() {
+async fn a_slow_request_times_out_and_the_next_one_succeeds() {
     let test =
         TestApi::with(ApiSetup { request_timeout: Duration::from_millis(400), ..ApiSetup::default() }).await;
     let mut lock = test.db.begin().await.unwrap();
     sqlx::query("lock table teams in access exclusive mode").execute(&mut *lock).await.unwrap();
-    let answer = test.get(&format!("/spaces/{SPACE}/teams")).await;
-    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "2"));
-    assert!(answer.body["detail"].is_string());
+    let response = test.get(&format!("/spaces/{SPACE}/teams")).await;
+    assert_eq!((response.status.as_u16(), response.header("retry-after")), (503, "2"));
+    assert!(response.body["detail"].is_string());
     lock.rollback().await.unwrap();
     test.get(&format!("/spaces/{SPACE}/teams")).await.expect(200);
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_told_and_no_more() {
+async fn an_unavailable_database_gets_a_503_without_details() {
     let test = TestApi::new().await;
     test.app.db.close().await;
     for path in ["/me".to_owned(), format!("/spaces/{SPACE}/orchestration/runs")] {
-        let answer = test.get(&path).await;
-        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "2"));
-        assert_eq!(answer.body, json!({"detail": "The database does not answer; try again in a moment"}));
+        let response = test.get(&path).await;
+        assert_eq!((response.status.as_u16(), response.header("retry-after")), (503, "2"));
+        assert_eq!(response.body, json!({"detail": "The database does not answer; try again in a moment"}));
     }
     let ready = test.raw(Request::builder().uri("/readyz").body(Body::empty()).unwrap()).await;
     assert_eq!(ready.status, 503);
@@ -189,17 +192,17 @@ async fn a_database_that_is_away_is_told_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_statement_that_fails_shows_nothing_of_itself() {
+async fn a_failed_statement_is_not_exposed() {
     let test = TestApi::new().await;
     test.sql("alter table teams rename to hidden").await;
-    let answer = test.get(&format!("/spaces/{SPACE}/teams")).await;
-    assert_eq!(answer.status, 500);
-    let said = answer.body["detail"].as_str().unwrap();
-    assert!(!said.contains("teams") && !said.contains("select"), "{said}");
+    let response = test.get(&format!("/spaces/{SPACE}/teams")).await;
+    assert_eq!(response.status, 500);
+    let detail = response.body["detail"].as_str().unwrap();
+    assert!(!detail.contains("teams") && !detail.contains("select"), "{detail}");
 }
 
 #[tokio::test]
-async fn a_stopping_service_is_not_ready_and_goes_on_answering() {
+async fn a_stopping_service_is_not_ready_but_still_responds() {
     let test = TestApi::new().await;
     test.app.stopping.cancel();
     let ready = test.raw(Request::builder().uri("/readyz").body(Body::empty()).unwrap()).await;
@@ -212,7 +215,7 @@ async fn a_stopping_service_is_not_ready_and_goes_on_answering() {
 async fn teams_are_listed_by_name() {
     let test = TestApi::new().await;
     test.sql("insert into teams (id, space_id, name) select gen_random_uuid(), id, 'Data' from spaces where slug = 'finance'").await;
-    let answer = test.get(&format!("/spaces/{SPACE}/teams?size=1&page=2")).await;
-    assert_eq!((answer.header("x-total-count"), answer.header("x-total-pages")), ("2", "2"));
-    assert_eq!(answer.body, json!([{"id": test.team, "name": "Finance data"}]));
+    let response = test.get(&format!("/spaces/{SPACE}/teams?size=1&page=2")).await;
+    assert_eq!((response.header("x-total-count"), response.header("x-total-pages")), ("2", "2"));
+    assert_eq!(response.body, json!([{"id": test.team, "name": "Finance data"}]));
 }

@@ -1,4 +1,4 @@
-//! A client of the event stream, which reads it as the specification of Server-Sent Events says.
+//! A client of the event stream that parses Server-Sent Events.
 
 use std::time::Duration;
 
@@ -11,31 +11,31 @@ use serde_json::Value;
 
 use crate::app::{SPACE, TestApi};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct EventStream {
-    /// None where it broke.
+    /// None when the connection breaks.
     chunks: BoxStream<'static, Option<Vec<u8>>>,
     unread: Vec<u8>,
     pub headers: HeaderMap,
-    /// What to come back with.
+    /// The id of the last frame, to resume from.
     pub last_id: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Event {
-    /// `:` for a heartbeat.
+pub struct StreamedEvent {
+    /// The event's name; `:` for a heartbeat.
     pub kind: String,
     pub data: Value,
 }
 
 impl EventStream {
-    /// Follows our space's events.
+    /// Opens a stream of the first space's events.
     pub async fn open(api: &str, key: &str, query: &str, last_id: Option<&str>) -> Self {
         Self::open_in(SPACE, api, key, query, last_id).await
     }
 
-    /// Follows a space's events, as soon as the API can tell them.
+    /// Opens a stream of a space's events, and retries until the API has read from Kafka.
     pub async fn open_in(space: &str, api: &str, key: &str, query: &str, last_id: Option<&str>) -> Self {
         let opened = async {
             loop {
@@ -45,31 +45,31 @@ impl EventStream {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, opened).await.expect("the API reads from Kafka")
+        tokio::time::timeout(TIMEOUT, opened).await.expect("the API reads from Kafka")
     }
 
-    /// Follows our space's events from the router itself: nothing between us holds what was not read yet.
+    /// Opens a stream of the first space's events from the router in this process: no socket buffers unread events.
     pub async fn within(test: &TestApi, key: &str) -> Self {
         let uri = format!("{BASE}/spaces/{SPACE}/orchestration/events");
-        let ask = async || {
+        let request = async || {
             let request = Request::builder().uri(&uri).header("authorization", format!("Bearer {key}"));
             test.respond(request.body(Body::empty()).unwrap()).await
         };
-        let answered = async {
+        let opened = async {
             loop {
-                match ask().await {
+                match request().await {
                     response if response.status() == 200 => return response,
                     response => assert_eq!(response.status(), 503),
                 }
             }
         };
-        let response = tokio::time::timeout(PATIENCE, answered).await.expect("the API reads from Kafka");
+        let response = tokio::time::timeout(TIMEOUT, opened).await.expect("the API reads from Kafka");
         let (parts, body) = response.into_parts();
         let chunks = body.into_data_stream().map(|chunk| chunk.ok().map(|bytes| bytes.to_vec())).boxed();
         Self { chunks, unread: Vec::new(), headers: parts.headers, last_id: None }
     }
 
-    /// The stream, or the code and body of the answer; 0 where there was none.
+    /// Tries once: the stream, or the status and body of the response, with status 0 if there was none.
     pub async fn try_open(
         space: &str,
         api: &str,
@@ -92,8 +92,8 @@ impl EventStream {
         Ok(Self { chunks, unread: Vec::new(), headers, last_id: last_id.map(str::to_owned) })
     }
 
-    /// The next event; none when the stream has ended or broken.
-    pub async fn next(&mut self) -> Option<Event> {
+    /// The next event; none when the stream has ended or the connection is broken.
+    pub async fn next(&mut self) -> Option<StreamedEvent> {
         let next = async {
             loop {
                 let event = self.next_frame().await?;
@@ -102,13 +102,13 @@ impl EventStream {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, next).await.expect("an event or an end")
+        tokio::time::timeout(TIMEOUT, next).await.expect("an event or an end")
     }
 
-    /// The next so many events.
-    pub async fn take(&mut self, many: usize) -> Vec<Event> {
+    /// The next `count` events.
+    pub async fn take(&mut self, count: usize) -> Vec<StreamedEvent> {
         let mut events = Vec::new();
-        while events.len() < many {
+        while events.len() < count {
             events.push(self.next().await.expect("another event"));
         }
         events
@@ -116,7 +116,7 @@ impl EventStream {
 
     /// Waits for the next heartbeat, and fails if an event comes before it.
     #[track_caller]
-    pub fn silence(&mut self) -> impl Future<Output = ()> {
+    pub fn expect_heartbeat(&mut self) -> impl Future<Output = ()> {
         let place = std::panic::Location::caller();
         async move {
             loop {
@@ -130,19 +130,19 @@ impl EventStream {
         }
     }
 
-    /// The next frame, an event or not; its id is remembered.
-    async fn next_frame(&mut self) -> Option<Event> {
+    /// The next frame, an event or not; its id is stored.
+    async fn next_frame(&mut self) -> Option<StreamedEvent> {
         let end = loop {
             match self.unread.windows(2).position(|pair| pair == b"\n\n") {
                 Some(end) => break end,
                 None => {
-                    let chunk = tokio::time::timeout(PATIENCE, self.chunks.next());
-                    self.unread.extend(chunk.await.expect("a sign of life")??);
+                    let chunk = tokio::time::timeout(TIMEOUT, self.chunks.next());
+                    self.unread.extend(chunk.await.expect("a frame")??);
                 }
             }
         };
         let frame: Vec<u8> = self.unread.drain(..end + 2).collect();
-        let mut event = Event { kind: String::new(), data: Value::Null };
+        let mut event = StreamedEvent { kind: String::new(), data: Value::Null };
         for line in String::from_utf8(frame).unwrap().lines() {
             match line.split_once(": ") {
                 Some(("event", kind)) => event.kind = kind.to_owned(),
@@ -156,10 +156,10 @@ impl EventStream {
     }
 }
 
-impl Event {
-    /// Which run, at which version.
+impl StreamedEvent {
+    /// The id and version of the entity.
     pub fn version(&self) -> (String, i64) {
-        let id = self.data["id"].as_str().unwrap_or_else(|| panic!("{self:?} is of nothing"));
+        let id = self.data["id"].as_str().unwrap_or_else(|| panic!("{self:?} has no id"));
         (id.to_owned(), self.data["version"].as_i64().unwrap())
     }
 }

@@ -1,4 +1,4 @@
-//! Changes as they happen: what a stream tells, to whom, and when it ends.
+//! The event stream: which changes it contains, who receives them, and when it ends.
 
 use std::time::Duration;
 
@@ -13,85 +13,85 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::app::SPACE;
-use crate::event_stream::{Event, EventStream};
+use crate::event_stream::{EventStream, StreamedEvent};
 use crate::installation::TestInstallation;
 use crate::seed::{ADMIN, EDITOR, OTHER_EDITOR, STRANGER, VIEWER};
 
-/// A silent stream says every second that it lives.
-const LIVELY: [&str; 2] = ["--stream-heartbeat", "1"];
+/// Heartbeats every second.
+const HEARTBEAT: [&str; 2] = ["--stream-heartbeat", "1"];
 
-fn told<T: serde::Serialize>(kind: &str, event: &T) -> Event {
-    Event { kind: kind.to_owned(), data: serde_json::to_value(event).unwrap() }
+fn streamed<T: serde::Serialize>(kind: &str, event: &T) -> StreamedEvent {
+    StreamedEvent { kind: kind.to_owned(), data: serde_json::to_value(event).unwrap() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_change_is_told_in_the_words_of_the_contract() {
+async fn the_stream_contains_every_kind_of_event_of_the_contract() {
     let test = TestInstallation::start().await;
-    let api = ApiProcess::start(&test.settings, &LIVELY).await;
+    let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
     assert_eq!(stream.headers["content-type"], "text/event-stream");
     assert_eq!(stream.headers["cache-control"], "no-store");
     assert!(!stream.headers.contains_key("etag") && !stream.headers.contains_key("content-encoding"));
     let pipeline = test.pipeline("sales");
     test.send(std::slice::from_ref(&pipeline)).await;
-    assert_eq!(stream.next().await, Some(told("pipeline", &pipeline)));
+    assert_eq!(stream.next().await, Some(streamed("pipeline", &pipeline)));
     let run = test.run("sales", "r1", RunState::Running);
     test.send(std::slice::from_ref(&run)).await;
-    assert_eq!(stream.next().await, Some(told("run", &run)));
+    assert_eq!(stream.next().await, Some(streamed("run", &run)));
     let task_run = test.task_run("sales", "r1", "load", TaskState::UpstreamFailed);
     test.send(std::slice::from_ref(&task_run)).await;
-    assert_eq!(stream.next().await, Some(told("task_run", &task_run)));
+    assert_eq!(stream.next().await, Some(streamed("task_run", &task_run)));
     let sync = format!("/connectors/{}/sync", test.api.connector);
-    let asked = test.api.request(Method::POST, EDITOR, &sync, Value::Null).await.expect(202);
+    let filters = test.api.request(Method::POST, EDITOR, &sync, Value::Null).await.expect(202);
     let event = stream.next().await.unwrap();
-    assert_eq!((event.kind.as_str(), &event.data["id"]), ("sync", &asked["id"]));
+    assert_eq!((event.kind.as_str(), &event.data["id"]), ("sync", &filters["id"]));
     assert_eq!((&event.data["status"], &event.data["space"]), (&json!("queued"), &json!(SPACE)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_told_once_the_reads_show_it() {
+async fn an_event_is_streamed_once_it_is_projected() {
     let test = TestInstallation::idle(&local::kafka().await.unwrap()).await;
-    let api = ApiProcess::start(&test.settings, &LIVELY).await;
+    let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
     let runs = [test.run("sales", "r1", RunState::Running), test.run("sales", "r1", RunState::Failed)];
     test.send(&[test.pipeline("sales")]).await;
     test.send(&runs).await;
-    stream.silence().await;
-    stream.silence().await;
+    stream.expect_heartbeat().await;
+    stream.expect_heartbeat().await;
     test.start_worker().await;
     let mut events = stream.take(3).await;
     events.retain(|event| event.kind == "run");
-    assert_eq!(events, [told("run", &runs[0]), told("run", &runs[1])]);
+    assert_eq!(events, [streamed("run", &runs[0]), streamed("run", &runs[1])]);
     assert_eq!(test.api.read(&format!("/runs/{}", runs[1].id)).await["status"], "failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_are_what_is_told() {
+async fn filters_select_the_streamed_events() {
     let test = TestInstallation::start().await;
-    let api = ApiProcess::start(&test.settings, &LIVELY).await;
+    let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let (sales, stock) = (test.pipeline("sales"), test.pipeline("stock"));
     let mut all = EventStream::open(&api.url, VIEWER, "", None).await;
     test.send(&[sales.clone(), stock.clone()]).await;
     all.take(2).await;
-    let decide = async |pipeline: PipelineId, what: &str, value: Value| {
+    let govern = async |pipeline: PipelineId, what: &str, value: Value| {
         let path = format!("/pipelines/{pipeline}/{what}");
         test.api.request(Method::PATCH, EDITOR, &path, value).await.expect(200);
     };
-    decide(sales.id, "team", json!({"team_id": test.api.team})).await;
-    decide(sales.id, "criticality", json!({"criticality": "high"})).await;
-    decide(stock.id, "criticality", json!({"criticality": "low"})).await;
+    govern(sales.id, "team", json!({"team_id": test.api.team})).await;
+    govern(sales.id, "criticality", json!({"criticality": "high"})).await;
+    govern(stock.id, "criticality", json!({"criticality": "low"})).await;
 
-    let run = |pipeline: &str, status| ("run", told("run", &test.run(pipeline, "r", status)));
-    let task = |status| ("task", told("task_run", &test.task_run("sales", "r", "load", status)));
+    let run = |pipeline: &str, status| ("run", streamed("run", &test.run(pipeline, "r", status)));
+    let task = |status| ("task", streamed("task_run", &test.task_run("sales", "r", "load", status)));
     let changes = [
-        ("pipeline", told("pipeline", &test.pipeline("sales"))),
+        ("pipeline", streamed("pipeline", &test.pipeline("sales"))),
         run("sales", RunState::Running),
         run("stock", RunState::Failed),
-        run("nobody's", RunState::Failed),
+        run("unknown", RunState::Failed),
         task(TaskState::Failed),
         task(TaskState::Success),
     ];
-    let asked = [
+    let filters = [
         ("type=task_run", vec![4, 5]),
         ("type=pipeline&type=run", vec![0, 1, 2, 3]),
         ("status=failed", vec![2, 3, 4]),
@@ -105,24 +105,24 @@ async fn filters_are_what_is_told() {
         (&format!("team_id={}&status=failed&type=task_run", test.api.team), vec![4]),
     ];
     let mut streams = Vec::new();
-    for (query, expected) in &asked {
+    for (query, expected) in &filters {
         let stream = EventStream::open(&api.url, VIEWER, query, None).await;
         streams.push((query, expected, stream));
     }
     for (_, change) in &changes {
-        send_again(&test, change).await;
+        publish(&test, change).await;
         assert_eq!(all.next().await.as_ref(), Some(change));
     }
     for (query, expected, stream) in &mut streams {
         let events = stream.take(expected.len()).await;
         let expected: Vec<_> = expected.iter().map(|change| changes[*change].1.clone()).collect();
         assert_eq!(events, expected, "{query}");
-        stream.silence().await;
+        stream.expect_heartbeat().await;
     }
 }
 
-/// Sends what an event of the stream tells.
-async fn send_again(test: &TestInstallation, change: &Event) {
+/// Publishes an event again.
+async fn publish(test: &TestInstallation, change: &StreamedEvent) {
     let data = change.data.clone();
     match change.kind.as_str() {
         "pipeline" => {
@@ -134,65 +134,66 @@ async fn send_again(test: &TestInstallation, change: &Event) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_filters_are_all_told_at_once() {
+async fn all_invalid_filters_are_returned_together() {
     let test = TestInstallation::start().await;
     let query = "type=pod&status=never_run&pipeline_id=x&team_id=&criticality=urgent&unknown=1";
-    let answer = test.api.get(&format!("/spaces/{SPACE}/orchestration/events?{query}")).await;
-    assert_eq!(answer.status, 422);
-    let places = answer.invalid_fields();
+    let response = test.api.get(&format!("/spaces/{SPACE}/orchestration/events?{query}")).await;
+    assert_eq!(response.status, 422);
+    let fields = response.invalid_fields();
     let expected = ["criticality", "pipeline_id", "status", "team_id", "type"];
-    assert_eq!(places, expected.map(|name| format!("query.{name}")));
+    assert_eq!(fields, expected.map(|name| format!("query.{name}")));
 }
 
-/// What counts is the connector, as PostgreSQL knows it, and not what a record says of itself.
+/// An event's space is that of its connector's row, whatever the record contains.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_told_of_another_space() {
+async fn events_of_other_spaces_are_not_streamed() {
     let test = TestInstallation::start().await;
-    let api = ApiProcess::start(&test.settings, &LIVELY).await;
-    let mut ours = EventStream::open(&api.url, VIEWER, "", None).await;
-    let mut theirs = EventStream::open_in("other", &api.url, STRANGER, "", None).await;
-    let refused = EventStream::try_open("other", &api.url, VIEWER, "", None).await.err();
-    assert_eq!(refused, Some((404, json!({"detail": "Space not found"}))));
+    let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
+    let mut own = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut other = EventStream::open_in("other", &api.url, STRANGER, "", None).await;
+    let rejected = EventStream::try_open("other", &api.url, VIEWER, "", None).await.err();
+    assert_eq!(rejected, Some((404, json!({"detail": "Space not found"}))));
 
-    let of_theirs = test.run_of(test.api.other_connector, "sales", "r1", RunState::Running);
-    let disguised = RunObserved { space: SPACE.to_owned(), version: 10, ..of_theirs.clone() };
-    let nobodys = RunObserved { connector_id: uuid::Uuid::nil().into(), version: 11, ..disguised.clone() };
-    test.send(&[of_theirs.clone(), disguised.clone(), nobodys]).await;
-    assert_eq!(theirs.take(2).await, [told("run", &of_theirs), told("run", &disguised)]);
-    ours.silence().await;
-    let of_ours = RunObserved { version: 12, ..test.run("sales", "r1", RunState::Success) };
-    test.send(std::slice::from_ref(&of_ours)).await;
-    assert_eq!(ours.next().await, Some(told("run", &of_ours)));
-    theirs.silence().await;
-    // An id of theirs opens nothing here.
-    let mut stray = EventStream::open(&api.url, VIEWER, "", theirs.last_id.as_deref()).await;
+    let of_other = test.run_of(test.api.other_connector, "sales", "r1", RunState::Running);
+    let disguised = RunObserved { space: SPACE.to_owned(), version: 10, ..of_other.clone() };
+    let of_no_connector =
+        RunObserved { connector_id: uuid::Uuid::nil().into(), version: 11, ..disguised.clone() };
+    test.send(&[of_other.clone(), disguised.clone(), of_no_connector]).await;
+    assert_eq!(other.take(2).await, [streamed("run", &of_other), streamed("run", &disguised)]);
+    own.expect_heartbeat().await;
+    let of_own = RunObserved { version: 12, ..test.run("sales", "r1", RunState::Success) };
+    test.send(std::slice::from_ref(&of_own)).await;
+    assert_eq!(own.next().await, Some(streamed("run", &of_own)));
+    other.expect_heartbeat().await;
+    // An event id of another space is rejected.
+    let mut stray = EventStream::open(&api.url, VIEWER, "", other.last_id.as_deref()).await;
     assert_eq!(stray.next().await.unwrap().kind, "reset");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nonsense_on_a_topic_is_passed_over() {
+async fn malformed_records_are_skipped() {
     let test = TestInstallation::start().await;
-    let api = ApiProcess::start(&test.settings, &LIVELY).await;
+    let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
     let good = test.run("sales", "r1", RunState::Success);
     let mut broken = contract::events::Record::of(&good).unwrap();
     broken.payload = b"{\"id\": 12".to_vec();
     platform::kafka::Producer::new(&test.kafka).unwrap().send(&[broken]).await.unwrap();
     test.send(std::slice::from_ref(&good)).await;
-    assert_eq!(stream.next().await, Some(told("run", &good)));
+    assert_eq!(stream.next().await, Some(streamed("run", &good)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_and_a_lost_membership_end_the_stream() {
     let test = TestInstallation::start().await;
-    let api = ApiProcess::start(&test.settings, &LIVELY).await;
+    let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let mut revoked = EventStream::open(&api.url, VIEWER, "", None).await;
-    let mut expelled = EventStream::open(&api.url, EDITOR, "", None).await;
+    let mut removed = EventStream::open(&api.url, EDITOR, "", None).await;
     let mut others = EventStream::open(&api.url, ADMIN, "", None).await;
-    revoked.silence().await;
+    revoked.expect_heartbeat().await;
     test.api.sql("update api_keys set revoked_at = now() where prefix = 'qk_victor'").await;
     test.api.sql("delete from memberships where user_id = (select id from users where name = 'Edith')").await;
-    for stream in [&mut revoked, &mut expelled] {
+    for stream in [&mut revoked, &mut removed] {
         let end = stream.next().await.unwrap();
         assert_eq!((end.kind.as_str(), &end.data["reason"]), ("end", &json!("access_lost")));
         assert!(end.data["detail"].is_string());
@@ -200,13 +201,13 @@ async fn a_revoked_key_and_a_lost_membership_end_the_stream() {
     }
     let run = test.run("sales", "r1", RunState::Success);
     test.send(std::slice::from_ref(&run)).await;
-    assert_eq!(others.next().await, Some(told("run", &run)), "the others go on");
+    assert_eq!(others.next().await, Some(streamed("run", &run)), "other streams stay open");
     let code = async |key| EventStream::try_open(SPACE, &api.url, key, "", None).await.err().unwrap().0;
     assert_eq!((code(VIEWER).await, code(EDITOR).await), (401, 404));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_are_counted_by_key_and_in_all() {
+async fn streams_are_limited_by_key_and_in_total() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &["--streams", "3", "--streams-per-key", "2"]).await;
     let open = async |key| EventStream::try_open(SPACE, &api.url, key, "", None).await;
@@ -218,12 +219,12 @@ async fn streams_are_counted_by_key_and_in_all() {
     let _third = open(EDITOR).await.unwrap();
     assert_eq!(open(OTHER_EDITOR).await.err().unwrap().0, 503);
     drop(first);
-    let opened = async { while open(OTHER_EDITOR).await.is_err() {} };
-    tokio::time::timeout(Duration::from_secs(60), opened).await.expect("there is room again");
+    let is_opened = async || open(OTHER_EDITOR).await.is_ok();
+    testkit::eventually("a stream is free again", Duration::from_secs(60), is_opened).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_one_request_to_the_limit() {
+async fn a_stream_counts_as_one_request_of_the_rate_limit() {
     let test = TestInstallation::start().await;
     let limits = ["--rate-limit-per-minute", "1000", "--stream-heartbeat", "1"];
     let api = ApiProcess::start(&test.settings, &limits).await;
@@ -231,64 +232,64 @@ async fn a_stream_is_one_request_to_the_limit() {
     let left = |stream: &EventStream| -> i64 {
         stream.headers["x-ratelimit-remaining"].to_str().unwrap().parse().unwrap()
     };
-    // Long enough for the key to be looked at again, more than once.
+    // Long enough for the key to be checked again more than once.
     for _ in 0..7 {
-        stream.silence().await;
+        stream.expect_heartbeat().await;
     }
     let next = EventStream::open(&api.url, VIEWER, "", None).await;
-    // A minute may have begun in between.
+    // A new minute may have begun in between.
     assert!([left(&stream) - 1, 999].contains(&left(&next)), "{} {}", left(&stream), left(&next));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_ends_every_stream_with_a_word() {
+async fn a_stop_ends_every_stream_with_an_end_event() {
     let test = TestInstallation::start().await;
-    let api = ApiProcess::start(&test.settings, &LIVELY).await;
+    let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
     let stopped = tokio::spawn(api.stop());
     let end = stream.next().await.unwrap();
     assert_eq!((end.kind.as_str(), &end.data["reason"]), ("end", &json!("stopping")));
     assert_eq!(stream.next().await, None);
     let took = stopped.await.unwrap();
-    assert!(took < Duration::from_secs(12), "no stream holds the process up: {took:?}");
+    assert!(took < Duration::from_secs(12), "streams delay the stop: {took:?}");
 }
 
-const KAFKA: &str = "kafka-live";
+const KAFKA_SERVICE: &str = "kafka-live";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_kafka_streams_stay_open_and_go_on_by_themselves() {
-    let test = TestInstallation::idle(&local::kafka_instance(KAFKA).await.unwrap()).await;
+async fn streams_stay_open_without_kafka_and_continue_when_it_is_back() {
+    let test = TestInstallation::idle(&local::kafka_instance(KAFKA_SERVICE).await.unwrap()).await;
     test.start_worker().await;
-    let api = ApiProcess::start(&test.settings, &LIVELY).await;
+    let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
     let before = test.run("sales", "r1", RunState::Running);
     test.send(std::slice::from_ref(&before)).await;
-    assert_eq!(stream.next().await, Some(told("run", &before)));
-    LocalService::named(KAFKA).kill().await.unwrap();
-    stream.silence().await;
-    stream.silence().await;
+    assert_eq!(stream.next().await, Some(streamed("run", &before)));
+    LocalService::named(KAFKA_SERVICE).kill().await.unwrap();
+    stream.expect_heartbeat().await;
+    stream.expect_heartbeat().await;
     let mut late = EventStream::try_open(SPACE, &api.url, VIEWER, "", None).await.unwrap();
-    let fresh = ApiProcess::start(&test.settings, &LIVELY).await;
-    let refused = EventStream::try_open(SPACE, &fresh.url, VIEWER, "", None).await.err();
-    assert_eq!(refused.unwrap().0, 503);
+    let fresh = ApiProcess::start(&test.settings, &HEARTBEAT).await;
+    let rejected = EventStream::try_open(SPACE, &fresh.url, VIEWER, "", None).await.err();
+    assert_eq!(rejected.unwrap().0, 503);
 
-    local::kafka_instance(KAFKA).await.unwrap();
+    local::kafka_instance(KAFKA_SERVICE).await.unwrap();
     let after = test.run("sales", "r1", RunState::Success);
     test.send(std::slice::from_ref(&after)).await;
-    assert_eq!(stream.next().await, Some(told("run", &after)));
-    assert_eq!(late.next().await, Some(told("run", &after)));
+    assert_eq!(stream.next().await, Some(streamed("run", &after)));
+    assert_eq!(late.next().await, Some(streamed("run", &after)));
     EventStream::open(&fresh.url, VIEWER, "", None).await;
-    LocalService::named(KAFKA).stop().await.unwrap();
+    LocalService::named(KAFKA_SERVICE).stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_reads_more_slowly_than_things_happen_is_told_so_and_left() {
+async fn a_slow_reader_gets_an_end_event() {
     let test = TestInstallation::start().await;
     let app = test.api.app.clone();
     tokio::spawn(api::stream::run(app));
     let mut slow = EventStream::within(&test.api, VIEWER).await;
     let mut reader = EventStream::within(&test.api, EDITOR).await;
-    // More than the history of this test, in parts that the reader has time for.
+    // More events than the buffer holds, in batches that the other reader keeps up with.
     for _ in 0..6 {
         let runs: Vec<_> = (0..200).map(|_| test.run("sales", "r1", RunState::Running)).collect();
         test.send(&runs).await;
@@ -299,8 +300,8 @@ async fn who_reads_more_slowly_than_things_happen_is_told_so_and_left() {
     assert_eq!(slow.next().await, None);
 }
 
-/// Connects and asks for events, and takes nothing of what comes.
-async fn connect_deaf(api: &ApiProcess) -> TcpStream {
+/// Opens a stream on a socket and never reads from it.
+async fn connect_without_reading(api: &ApiProcess) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(1 << 16).unwrap();
     let mut client = socket.connect(api.url.trim_start_matches("http://").parse().unwrap()).await.unwrap();
@@ -311,27 +312,27 @@ async fn connect_deaf(api: &ApiProcess) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_read_nothing_are_cut_off_and_cost_hardly_any_memory() {
+async fn clients_that_never_read_are_disconnected_and_use_bounded_memory() {
     const CLIENTS: usize = 15;
     const CHANGES: usize = 4_000;
     const BYTES: usize = 8_000;
     let test = TestInstallation::start().await;
-    let lively = [LIVELY[0], LIVELY[1], "--stream-history", "1500"];
-    let api = ApiProcess::start(&test.settings, &lively).await;
+    let arguments = [HEARTBEAT[0], HEARTBEAT[1], "--stream-history", "1500"];
+    let api = ApiProcess::start(&test.settings, &arguments).await;
     let mut reader = EventStream::open(&api.url, VIEWER, "", None).await;
-    let mut deaf = Vec::new();
+    let mut unread = Vec::new();
     for _ in 0..CLIENTS {
-        deaf.push(connect_deaf(&api).await);
+        unread.push(connect_without_reading(&api).await);
     }
-    let open = async |many: usize| {
-        while api.metric("orchestration_live_streams").await != Some(many as f64) {
+    let open = async |count: usize| {
+        while api.metric("orchestration_live_streams").await != Some(count as f64) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     open(CLIENTS + 1).await;
     let before = api.memory();
     let conf = json!({"x": "x".repeat(BYTES)});
-    // What is sent is read before there is more, so that the reader itself is never too slow.
+    // Each batch is read before the next one, so that this reader is never too slow.
     for batch in 0..CHANGES / 500 {
         let run = |n: usize| RunObserved {
             conf: conf.clone(),
@@ -340,17 +341,13 @@ async fn clients_that_read_nothing_are_cut_off_and_cost_hardly_any_memory() {
         test.send(&(0..500).map(run).collect::<Vec<_>>()).await;
         reader.take(500).await;
     }
-    let told = CLIENTS * CHANGES * BYTES / (1 << 20);
+    let published = CLIENTS * CHANGES * BYTES / (1 << 20);
     let grown = api.memory().saturating_sub(before);
-    assert!(grown < 120, "{grown} MiB more, while {told} MiB were to be told");
+    assert!(grown < 120, "{grown} MiB more memory for {published} MiB of events");
 
     let cut_off = tokio::time::timeout(Duration::from_secs(100), open(1));
-    cut_off.await.expect("who reads nothing is cut off");
+    cut_off.await.expect("clients that never read are disconnected");
     let last = test.run("sales", "last", RunState::Success);
     test.send(std::slice::from_ref(&last)).await;
-    assert_eq!(reader.next().await, Some(told_run(&last)), "who reads goes on");
-}
-
-fn told_run(run: &RunObserved) -> Event {
-    told("run", run)
+    assert_eq!(reader.next().await, Some(streamed("run", &last)), "a client that reads stays connected");
 }

@@ -1,5 +1,5 @@
-//! The document: every example has the names and types of what is really answered, and what is committed is what the
-//! code says.
+//! The OpenAPI document: its examples have the fields and types of real responses, and the committed file is what the
+//! code generates.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::breaking_changes::breaking_changes;
 use crate::seed::{ADMIN, EDITOR, comment, hours_ago};
 
 #[tokio::test]
-async fn answers_have_the_names_and_types_of_the_examples() {
+async fn responses_have_the_fields_and_types_of_the_examples() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("daily_sales").await;
     test
@@ -40,20 +40,20 @@ async fn answers_have_the_names_and_types_of_the_examples() {
              duration_seconds = 3.1, pool = 'p', queue = 'q', hostname = 'h'",
         )
         .await;
-    let ask = async |method, path: String, body| test.request(method, EDITOR, &path, body).await;
-    ask(Method::PATCH, format!("/pipelines/{pipeline}/team"), json!({"team_id": test.team}))
+    let send = async |method, path: String, body| test.request(method, EDITOR, &path, body).await;
+    send(Method::PATCH, format!("/pipelines/{pipeline}/team"), json!({"team_id": test.team}))
         .await
         .expect(200);
-    ask(Method::PATCH, format!("/pipelines/{pipeline}/criticality"), json!({"criticality": "high"}))
+    send(Method::PATCH, format!("/pipelines/{pipeline}/criticality"), json!({"criticality": "high"}))
         .await
         .expect(200);
-    let on_run = ask(Method::POST, format!("/runs/{run}/comments"), comment("Backfill")).await.expect(201);
+    let on_run = send(Method::POST, format!("/runs/{run}/comments"), comment("Backfill")).await.expect(201);
     let on_task =
-        ask(Method::POST, format!("/task-runs/{task}/comments"), comment("Backfill")).await.expect(201);
+        send(Method::POST, format!("/task-runs/{task}/comments"), comment("Backfill")).await.expect(201);
     let sync =
-        ask(Method::POST, format!("/connectors/{}/sync", test.connector), Value::Null).await.expect(202);
-    ask(Method::PUT, format!("/pipelines/{pipeline}/watch"), Value::Null).await.expect(204);
-    let shown = test.read(&format!("/runs/{run}")).await;
+        send(Method::POST, format!("/connectors/{}/sync", test.connector), Value::Null).await.expect(202);
+    send(Method::PUT, format!("/pipelines/{pipeline}/watch"), Value::Null).await.expect(204);
+    let run_detail = test.read(&format!("/runs/{run}")).await;
     let mut compared = BTreeSet::new();
     let catalog = format!("/catalog/spaces/{SPACE}/connectors/{}", test.connector);
     let fake = FakeAirflow::start(0).await;
@@ -65,18 +65,19 @@ async fn answers_have_the_names_and_types_of_the_examples() {
     let connector = test.send(Method::PATCH, EDITOR, &catalog, Some(connector)).await.expect(200);
     let invalid = test.get(&format!("/spaces/{SPACE}/orchestration/pipelines?days=0")).await.expect(422);
     fake.set_behavior(TriggerBehavior::Reject(409));
-    let refused = ask(Method::POST, format!("/pipelines/{pipeline}/trigger"), Value::Null).await.expect(409);
+    let rejected =
+        send(Method::POST, format!("/pipelines/{pipeline}/trigger"), Value::Null).await.expect(409);
     let detail = test.read(&format!("/pipelines/{pipeline}")).await;
     let team_changes = format!("/spaces/{SPACE}/audit?action=pipeline.team_changed");
-    for (kind, found) in [
+    for (schema, found) in [
         ("Pipeline", &test.read("/pipelines").await[0]),
         ("Pipeline", &detail),
         ("TaskNode", &detail["tasks"][0]),
-        ("Error", &refused),
+        ("Error", &rejected),
         ("Invalid", &invalid),
-        ("Run", &shown),
+        ("Run", &run_detail),
         ("Run", &test.read("/runs").await[0]),
-        ("TaskRun", &shown["tasks"][0]),
+        ("TaskRun", &run_detail["tasks"][0]),
         ("TaskRun", &test.read(&format!("/task-runs/{task}")).await),
         ("Comment", &on_run),
         ("Comment", &on_task),
@@ -88,11 +89,11 @@ async fn answers_have_the_names_and_types_of_the_examples() {
         ("AuditEntry", &test.send(Method::GET, ADMIN, &team_changes, None).await.expect(200)[0]),
         ("Team", &test.get(&format!("/spaces/{SPACE}/teams")).await.expect(200)[0]),
     ] {
-        assert_same_shape(found, &api::openapi::examples()[kind], kind);
-        compared.insert(kind.to_owned());
+        assert_same_shape(found, &api::openapi::examples()[schema], schema);
+        compared.insert(schema.to_owned());
     }
-    // The others are examples of what is sent; schemas hold them, and the service is asked with them elsewhere.
-    let sent = [
+    // The remaining examples are request bodies, which other tests send.
+    let request_bodies = [
         "ConnectorChange",
         "CriticalityChange",
         "NewComment",
@@ -101,12 +102,12 @@ async fn answers_have_the_names_and_types_of_the_examples() {
         "TriggerWish",
         "Wish",
     ];
-    compared.extend(sent.map(str::to_owned));
+    compared.extend(request_bodies.map(str::to_owned));
     assert_eq!(compared, api::openapi::examples().keys().cloned().collect(), "every example is compared");
 }
 
 #[test]
-fn every_field_of_an_answer_is_documented() {
+fn every_field_of_an_example_is_in_its_schema() {
     let document = api::openapi::document();
     for (name, example) in api::openapi::examples() {
         let schema = &document["components"]["schemas"][name];
@@ -127,9 +128,9 @@ fn every_field_of_an_answer_is_documented() {
 }
 
 #[test]
-fn the_committed_document_is_what_the_code_says() {
+fn the_committed_document_is_what_the_code_generates() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-    let said = format!("{}\n", serde_json::to_string_pretty(api::openapi::document()).unwrap());
+    let generated = format!("{}\n", serde_json::to_string_pretty(api::openapi::document()).unwrap());
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     let old = serde_json::from_str(&committed).unwrap_or_default();
     let breaks = breaking_changes(&old, api::openapi::document());
@@ -137,29 +138,29 @@ fn the_committed_document_is_what_the_code_says() {
     let accepts_breaks = update.as_deref() == Some("breaking");
     assert!(breaks.is_empty() || accepts_breaks, "clients of api/openapi.json break:\n{}", breaks.join("\n"));
     if update.is_some() {
-        std::fs::write(path, &said).unwrap();
+        std::fs::write(path, &generated).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
-        committed == said,
-        "api/openapi.json differs: run the test with UPDATE_OPENAPI=1 and look at the change"
+        committed == generated,
+        "api/openapi.json differs: run the test with UPDATE_OPENAPI=1 and review the change"
     );
 }
 
 #[tokio::test]
-async fn the_document_and_its_page_need_no_key_and_no_network() {
+async fn the_document_and_its_page_need_neither_a_key_nor_other_servers() {
     let test = TestApi::new().await;
-    let ask = async |path: &str| test.raw(Request::builder().uri(path).body(Body::empty()).unwrap()).await;
-    assert_eq!(ask("/openapi.json").await.expect(200)["openapi"], "3.1.0");
-    let page = ask("/docs").await;
+    let send = async |path: &str| test.raw(Request::builder().uri(path).body(Body::empty()).unwrap()).await;
+    assert_eq!(send("/openapi.json").await.expect(200)["openapi"], "3.1.0");
+    let page = send("/docs").await;
     assert!(page.header("content-type").starts_with("text/html"));
     let html = page.expect(200).as_str().unwrap().to_owned();
     let parts: Vec<_> = html.split("/docs/").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert!(parts.len() > 3 && !html.contains("https://"), "{html}");
     for part in parts {
-        assert_eq!(ask(&format!("/docs/{part}")).await.status, 200, "{part}");
+        assert_eq!(send(&format!("/docs/{part}")).await.status, 200, "{part}");
     }
-    assert!(ask("/docs/swagger-initializer.js").await.body.as_str().unwrap().contains("/openapi.json"));
-    assert_eq!(ask("/docs/nothing.js").await.status, 404);
+    assert!(send("/docs/swagger-initializer.js").await.body.as_str().unwrap().contains("/openapi.json"));
+    assert_eq!(send("/docs/nothing.js").await.status, 404);
     test.send(Method::GET, ADMIN, "/me", None).await.expect(200);
 }

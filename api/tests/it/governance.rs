@@ -9,13 +9,13 @@ use crate::assertions::field_of_each;
 use crate::seed::{EDITOR, OTHER_EDITOR, VIEWER, hours_ago};
 
 #[tokio::test]
-async fn a_pipeline_is_given_to_a_team_and_taken_back() {
+async fn a_pipeline_is_assigned_to_a_team_and_unassigned() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
     let path = format!("/pipelines/{pipeline}/team");
     let set = async |body| test.request(Method::PATCH, EDITOR, &path, body).await;
-    let given = set(json!({"team_id": test.team})).await.expect(200);
-    assert_eq!(given["team"], json!({"id": test.team, "name": "Finance data"}));
+    let assigned = set(json!({"team_id": test.team})).await.expect(200);
+    assert_eq!(assigned["team"], json!({"id": test.team, "name": "Finance data"}));
     assert_eq!(field_of_each(&test.read(&format!("/pipelines?team_id={}", test.team)).await, "name"), ["p"]);
     assert_eq!(
         set(json!({"team_id": test.other_team})).await.expect(404),
@@ -32,7 +32,7 @@ async fn a_pipeline_is_given_to_a_team_and_taken_back() {
 }
 
 #[tokio::test]
-async fn criticality_is_one_of_four_words_or_none() {
+async fn criticality_is_one_of_four_values_or_null() {
     let test = TestApi::new().await;
     let (high, low) = (test.pipeline("high").await, test.pipeline("low").await);
     let set = async |pipeline, body| {
@@ -52,7 +52,7 @@ async fn criticality_is_one_of_four_words_or_none() {
 }
 
 #[tokio::test]
-async fn everybody_watches_for_themselves() {
+async fn each_user_has_their_own_watches() {
     let test = TestApi::new().await;
     let watched = test.pipeline("watched").await;
     let other = test.pipeline("other").await;
@@ -74,26 +74,26 @@ async fn everybody_watches_for_themselves() {
 }
 
 #[tokio::test]
-async fn what_a_space_decides_survives_a_rebuild_of_the_read_model() {
+async fn governance_and_comments_survive_a_rebuild_of_the_read_model() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
     let run = test.run(pipeline, "r", "success", hours_ago(1)).await;
-    let ask = async |method, path: String, body| test.request(method, EDITOR, &path, body).await;
-    ask(Method::PATCH, format!("/pipelines/{pipeline}/team"), json!({"team_id": test.team}))
+    let send = async |method, path: String, body| test.request(method, EDITOR, &path, body).await;
+    send(Method::PATCH, format!("/pipelines/{pipeline}/team"), json!({"team_id": test.team}))
         .await
         .expect(200);
-    ask(Method::PATCH, format!("/pipelines/{pipeline}/criticality"), json!({"criticality": "low"}))
+    send(Method::PATCH, format!("/pipelines/{pipeline}/criticality"), json!({"criticality": "low"}))
         .await
         .expect(200);
-    ask(Method::PUT, format!("/pipelines/{pipeline}/watch"), json!(null)).await.expect(204);
-    ask(Method::POST, format!("/runs/{run}/comments"), json!({"content": "kept"})).await.expect(201);
+    send(Method::PUT, format!("/pipelines/{pipeline}/watch"), json!(null)).await.expect(204);
+    send(Method::POST, format!("/runs/{run}/comments"), json!({"content": "kept"})).await.expect(201);
     test.sql("truncate pipelines, runs, task_runs").await;
     assert_eq!(test.read("/pipelines").await, json!([]));
     test.pipeline("p").await;
     test.run(pipeline, "r", "success", hours_ago(1)).await;
-    let shown =
+    let detail =
         test.request(Method::GET, EDITOR, &format!("/pipelines/{pipeline}"), json!(null)).await.expect(200);
-    assert_eq!((&shown["team"]["name"], &shown["criticality"]), (&json!("Finance data"), &json!("low")));
-    assert_eq!(shown["watched"], true);
+    assert_eq!((&detail["team"]["name"], &detail["criticality"]), (&json!("Finance data"), &json!("low")));
+    assert_eq!(detail["watched"], true);
     assert_eq!(field_of_each(&test.read(&format!("/runs/{run}/comments")).await, "content"), ["kept"]);
 }

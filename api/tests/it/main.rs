@@ -1,6 +1,6 @@
-//! The API as its clients meet it: requests through the real router, on a database of their own.
+//! Tests of the API: requests through the real router, each test on a database of its own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod access;
 mod app;
@@ -24,6 +24,7 @@ mod metrics;
 mod paging;
 mod pipelines;
 mod plans;
+mod response;
 mod roles;
 mod rotation;
 mod runs;

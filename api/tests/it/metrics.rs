@@ -1,4 +1,4 @@
-//! Metrics that are kept are those that counting anew would give, whatever changes meanwhile.
+//! Stored metrics of pipelines are equal to metrics computed from the runs, whatever changes meanwhile.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use crate::app::{SPACE, TestApi};
 use crate::seed::hours_ago;
 
 const STATES: [&str; 4] = ["success", "failed", "running", "queued"];
-/// A window that is never kept, and holds the same runs as the usual one where none is older than 30 days.
-const COUNTED: &str = "/pipelines?days=31";
+/// Metrics of this window are always computed. While no run is older than 30 days, it has the same runs as the default
+/// window, whose metrics are stored.
+const COMPUTED: &str = "/pipelines?days=31";
 
-async fn keep(test: &TestApi) {
+async fn refresh_all(test: &TestApi) {
     while pipeline_metrics::refresh(&test.db).await.unwrap() > 0 {}
 }
 
-/// The metrics of each pipeline, the window's length aside.
+/// The metrics of each pipeline, without the length of the window.
 async fn metrics_of(test: &TestApi, path: &str) -> Vec<Value> {
     let mut list = test.read(path).await;
     let list = list.as_array_mut().unwrap().iter_mut();
@@ -30,30 +31,30 @@ async fn metrics_of(test: &TestApi, path: &str) -> Vec<Value> {
     metrics.collect()
 }
 
-async fn assert_as_counted(test: &TestApi) {
-    assert_eq!(metrics_of(test, "/pipelines").await, metrics_of(test, COUNTED).await);
+async fn assert_equal_to_computed(test: &TestApi) {
+    assert_eq!(metrics_of(test, "/pipelines").await, metrics_of(test, COMPUTED).await);
 }
 
-/// The totals that are added up are those of the lists.
+/// Asserts that the stored totals are those of the lists.
 async fn assert_totals(test: &TestApi) {
     for path in
         ["/runs?", "/runs?status=failed&status=queued&", "/runs?include_deleted=true&", "/runs?tag=none&"]
     {
-        let answer = test.get(&format!("/spaces/{SPACE}/orchestration{path}size=500")).await;
-        let total = answer.header("x-total-count").to_owned();
-        assert_eq!(total, answer.expect(200).as_array().unwrap().len().to_string(), "{path}");
+        let response = test.get(&format!("/spaces/{SPACE}/orchestration{path}size=500")).await;
+        let total = response.header("x-total-count").to_owned();
+        assert_eq!(total, response.expect(200).as_array().unwrap().len().to_string(), "{path}");
     }
 }
 
 #[tokio::test]
-async fn what_is_kept_answers_until_a_run_changes() {
+async fn stored_metrics_are_used_until_a_run_changes() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("daily").await;
     test.run(pipeline, "r1", "success", hours_ago(3)).await;
-    keep(&test).await;
-    assert_as_counted(&test).await;
+    refresh_all(&test).await;
+    assert_equal_to_computed(&test).await;
 
-    // Nobody counts while nothing changes.
+    // Wrong numbers are returned, since nothing is computed while no run changes.
     test.sql("update pipeline_metrics set run_count = 77, failed_count = 70").await;
     for path in ["/pipelines", "/pipelines?sort=-failed_count", &format!("/pipelines/{pipeline}")] {
         let mut found = test.read(path).await;
@@ -61,29 +62,29 @@ async fn what_is_kept_answers_until_a_run_changes() {
         assert_eq!(found["metrics"]["run_count"], 77, "{path}");
     }
     test.run(pipeline, "r2", "failed", hours_ago(2)).await;
-    assert_as_counted(&test).await;
-    keep(&test).await;
-    assert_as_counted(&test).await;
+    assert_equal_to_computed(&test).await;
+    refresh_all(&test).await;
+    assert_equal_to_computed(&test).await;
     assert_eq!(test.read("/pipelines").await[0]["metrics"]["run_count"], 2);
 }
 
 #[tokio::test]
-async fn a_run_leaves_the_window_though_nothing_changes() {
+async fn a_run_leaves_the_window_by_time_alone() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("daily").await;
-    let leaving = chrono::Utc::now() - chrono::TimeDelta::days(30) + chrono::TimeDelta::seconds(3);
-    test.run(pipeline, "old", "success", leaving).await;
-    keep(&test).await;
+    let almost_too_old = chrono::Utc::now() - chrono::TimeDelta::days(30) + chrono::TimeDelta::seconds(3);
+    test.run(pipeline, "old", "success", almost_too_old).await;
+    refresh_all(&test).await;
     let count = async || test.read("/pipelines").await[0]["metrics"]["run_count"].clone();
     assert_eq!(count().await, 1);
-    let left = async { while count().await != json!(0) {} };
-    tokio::time::timeout(Duration::from_secs(60), left).await.expect("the run leaves");
-    keep(&test).await;
+    let has_left = async || count().await == json!(0);
+    testkit::eventually("the run leaves the window", Duration::from_secs(60), has_left).await;
+    refresh_all(&test).await;
     assert_eq!(count().await, 0);
 }
 
 #[tokio::test]
-async fn whatever_changes_when_the_answer_is_what_counting_gives() {
+async fn metrics_are_equal_to_computed_ones_after_every_change() {
     let test = TestApi::new().await;
     let mut random = StdRng::seed_from_u64(7);
     let mut pipelines = Vec::new();
@@ -96,7 +97,7 @@ async fn whatever_changes_when_the_answer_is_what_counting_gives() {
         if random.random_bool(0.4) {
             pipeline_metrics::refresh(&test.db).await.unwrap();
         }
-        assert_as_counted(&test).await;
+        assert_equal_to_computed(&test).await;
         assert_totals(&test).await;
     }
     for sort in ["failed_count", "-success_rate", "-avg_duration", "avg_duration"] {
@@ -107,8 +108,8 @@ async fn whatever_changes_when_the_answer_is_what_counting_gives() {
                 list.as_array().unwrap().iter().map(|p| p["id"].clone()).collect::<Vec<_>>()
             }
         };
-        let kept = order(format!("/pipelines?sort={sort}")).await;
-        assert_eq!(kept, order(format!("{COUNTED}&sort={sort}")).await, "{sort}");
+        let stored = order(format!("/pipelines?sort={sort}")).await;
+        assert_eq!(stored, order(format!("{COMPUTED}&sort={sort}")).await, "{sort}");
     }
 }
 
@@ -122,8 +123,8 @@ async fn change(
     let state = STATES[random.random_range(0..STATES.len())];
     if runs.is_empty() || random.random_bool(0.5) {
         let pipeline = pipelines[random.random_range(0..pipelines.len())];
-        let began = hours_ago(random.random_range(1..600));
-        runs.push(test.run(pipeline, &format!("run {step}"), state, began).await);
+        let started = hours_ago(random.random_range(1..600));
+        runs.push(test.run(pipeline, &format!("run {step}"), state, started).await);
         return;
     }
     let run = runs[random.random_range(0..runs.len())];
@@ -137,7 +138,7 @@ async fn change(
 }
 
 #[tokio::test]
-async fn counting_while_runs_change_never_keeps_what_was_true_before() {
+async fn a_refresh_concurrent_to_changes_stores_no_outdated_metrics() {
     let test = TestApi::new().await;
     let pipelines = [test.pipeline("a").await, test.pipeline("b").await];
     for n in 0..20 {
@@ -160,7 +161,7 @@ async fn counting_while_runs_change_never_keeps_what_was_true_before() {
         () = write => {}
         () = count => {}
     }
-    assert_as_counted(&test).await;
-    keep(&test).await;
-    assert_as_counted(&test).await;
+    assert_equal_to_computed(&test).await;
+    refresh_all(&test).await;
+    assert_equal_to_computed(&test).await;
 }

@@ -1,4 +1,4 @@
-//! Pipelines: what one shows, and what the list finds in which order.
+//! Pipelines: their fields, and the filters and orders of the list.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn names(test: &TestApi, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn metrics_count_the_runs_of_the_window() {
+async fn metrics_cover_the_runs_of_the_window() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
     for (name, status, hours, seconds) in [
@@ -52,27 +52,27 @@ async fn metrics_count_the_runs_of_the_window() {
 }
 
 #[tokio::test]
-async fn the_latest_run_is_the_newest_by_the_time_it_was_due() {
+async fn the_last_run_is_the_one_that_was_due_last() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
     assert_eq!(test.read("/pipelines").await[0]["status"], "never_run");
     assert_eq!(test.read("/pipelines").await[0]["last_run"], Value::Null);
     test.run(pipeline, "scheduled", "success", hours_ago(3)).await;
-    // A run of Airflow 2 without a logical date is as old as its queue time.
+    // A run without a logical date, as in Airflow 2, is ordered by its queue time.
     test.run(pipeline, "queued", "queued", hours_ago(1)).await;
     test.sql("update runs set run_after = null, logical_date = null where external_id = 'queued'").await;
-    // One that was due long ago and began a moment ago is no newer for that.
+    // A run that was due long ago is not newer for having started just now.
     test.run(pipeline, "backfill", "running", hours_ago(0)).await;
     test.sql("update runs set run_after = now() - interval '9 days' where external_id = 'backfill'").await;
-    let gone = test.run(pipeline, "gone", "failed", hours_ago(0)).await;
-    test.sql(&format!("update runs set deleted_at = now() where id = '{gone}'")).await;
-    let shown = test.read("/pipelines").await[0].clone();
-    assert_eq!((&shown["status"], &shown["last_run"]["external_id"]), (&json!("queued"), &json!("queued")));
+    let deleted = test.run(pipeline, "gone", "failed", hours_ago(0)).await;
+    test.sql(&format!("update runs set deleted_at = now() where id = '{deleted}'")).await;
+    let detail = test.read("/pipelines").await[0].clone();
+    assert_eq!((&detail["status"], &detail["last_run"]["external_id"]), (&json!("queued"), &json!("queued")));
     assert_eq!(field_of_each(&test.read("/runs").await, "external_id"), ["queued", "scheduled", "backfill"]);
 }
 
 #[tokio::test]
-async fn filters_combine() {
+async fn filters_are_combined() {
     let test = TestApi::new().await;
     for (name, change) in [
         ("sales", "owners = '{ann,bob}', owner = 'ann', tags = '{finance,daily}'"),
@@ -114,7 +114,7 @@ async fn filters_combine() {
 }
 
 #[tokio::test]
-async fn text_is_searched_word_by_word_without_patterns() {
+async fn text_search_matches_every_word_literally() {
     let test = TestApi::new().await;
     for (name, change) in [
         ("Daily_Sales", "external_id = 'daily_sales', tags = '{finance}'"),
@@ -139,7 +139,7 @@ async fn text_is_searched_word_by_word_without_patterns() {
         ("%5C", ""),
         ("+++", "Daily_Sales dailyXsales percent ÉTÉ"),
         ("", "Daily_Sales dailyXsales percent ÉTÉ"),
-        // The owners of one and the description of the other stand on lines of their own.
+        // Fields are searched separately, so that a word does not match across two of them.
         ("o'harapercent", ""),
         ("data-eng", "Daily_Sales dailyXsales ÉTÉ"),
     ] {
@@ -148,7 +148,7 @@ async fn text_is_searched_word_by_word_without_patterns() {
 }
 
 #[tokio::test]
-async fn lists_are_sorted_with_what_has_no_value_last() {
+async fn lists_are_sorted_with_missing_values_last() {
     let test = TestApi::new().await;
     for (name, runs) in [
         ("b", vec!["success", "failed", "failed"]),
@@ -176,11 +176,11 @@ async fn lists_are_sorted_with_what_has_no_value_last() {
         ("avg_duration", "b A c D"),
     ] {
         let mut found = names(&test, &format!("sort={sort}")).await;
-        // Where two are equal, their ids decide.
+        // Equal pipelines are ordered by their random ids, so that either order is right.
         for tie in [["b", "c"], ["A", "c"], ["A", "D"], ["c", "D"], ["A", "c"]] {
             let at = |name: &str| found.iter().position(|found| found == name).unwrap();
             let (first, second) = (at(tie[0]), at(tie[1]));
-            if first == second + 1 && may_swap(sort, tie) {
+            if first == second + 1 && are_equal(sort, tie) {
                 found.swap(first, second);
             }
         }
@@ -188,68 +188,71 @@ async fn lists_are_sorted_with_what_has_no_value_last() {
     }
 }
 
-/// Whether the two have the same value of what is sorted by.
-fn may_swap(sort: &str, [first, second]: [&str; 2]) -> bool {
+/// Whether two pipelines are equal in the sorted column.
+fn are_equal(sort: &str, [first, second]: [&str; 2]) -> bool {
     let failures = |name| if name == "b" { 2 } else { 0 };
-    let rated = |name| matches!(name, "A" | "b");
+    let has_rate = |name| matches!(name, "A" | "b");
     match sort.trim_start_matches('-') {
         "last_run" => (first, second) == ("b", "c"),
         "failed_count" => failures(first) == failures(second),
-        "success_rate" | "avg_duration" => !rated(first) && !rated(second),
+        "success_rate" | "avg_duration" => !has_rate(first) && !has_rate(second),
         _ => false,
     }
 }
 
 #[tokio::test]
-async fn one_pipeline_shows_its_graph_and_the_providers_own_words() {
+async fn a_single_pipeline_contains_its_task_graph_and_provider_metadata() {
     let test = TestApi::new().await;
     let id = test.pipeline("p").await;
     let tasks = json!([{"task_id": "a", "operator": "PythonOperator", "upstream": [], "downstream": ["b"]}]);
     test.sql(&format!("update pipelines set tasks = '{tasks}' where id = '{id}'")).await;
-    let shown = test.read(&format!("/pipelines/{id}")).await;
-    assert_eq!((&shown["tasks"], &shown["provider_metadata"]), (&tasks, &json!({"kept": true})));
+    let detail = test.read(&format!("/pipelines/{id}")).await;
+    assert_eq!((&detail["tasks"], &detail["provider_metadata"]), (&tasks, &json!({"kept": true})));
     let listed = test.read("/pipelines").await[0].clone();
     for (name, value) in listed.as_object().unwrap() {
-        assert_eq!(&shown[name], value, "{name}");
+        assert_eq!(&detail[name], value, "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_row_is_as_fresh_as_the_last_good_poll() {
+async fn rows_are_synced_as_of_the_last_successful_poll() {
     let test = TestApi::new().await;
-    let (there, gone) = (test.pipeline("there").await, test.pipeline("gone").await);
-    let run = test.run(there, "r", "success", hours_ago(2)).await;
-    let deleted = test.run(there, "d", "success", hours_ago(2)).await;
-    let run_of_gone = test.run(gone, "r", "running", hours_ago(2)).await;
-    test.sql(&format!("update pipelines set is_active = false, deleted_at = now() where id = '{gone}'"))
+    let (active, deleted) = (test.pipeline("there").await, test.pipeline("gone").await);
+    let run = test.run(active, "r", "success", hours_ago(2)).await;
+    let deleted_run = test.run(active, "d", "success", hours_ago(2)).await;
+    let run_of_deleted = test.run(deleted, "r", "running", hours_ago(2)).await;
+    test.sql(&format!("update pipelines set is_active = false, deleted_at = now() where id = '{deleted}'"))
         .await;
-    // One that the provider still lists, though it runs it no more, is looked at as any other.
-    test.sql(&format!("update pipelines set is_active = false where id = '{there}'")).await;
-    test.sql(&format!("update runs set deleted_at = now() where id = '{deleted}'")).await;
+    // An inactive pipeline that the provider still lists is synced by every poll too.
+    test.sql(&format!("update pipelines set is_active = false where id = '{active}'")).await;
+    test.sql(&format!("update runs set deleted_at = now() where id = '{deleted_run}'")).await;
     test.sql("update connector_state set confirmed_at = '2026-06-01Z'").await;
-    let shown = test.read(&format!("/pipelines/{there}")).await;
-    assert_eq!(shown["last_synced_at"], "2026-06-01T00:00:00Z");
+    let detail = test.read(&format!("/pipelines/{active}")).await;
+    assert_eq!(detail["last_synced_at"], "2026-06-01T00:00:00Z");
     assert_eq!(
-        (&shown["last_seen_at"], &shown["updated_at"]),
+        (&detail["last_seen_at"], &detail["updated_at"]),
         (&json!("2026-06-01T00:00:00Z"), &json!("2026-01-01T00:00:00Z"))
     );
-    assert_eq!(test.read(&format!("/pipelines/{gone}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
+    assert_eq!(test.read(&format!("/pipelines/{deleted}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
     test.sql("update connector_state set confirmed_at = '2099-06-01Z'").await;
     assert_eq!(test.read(&format!("/runs/{run}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
-    // One that the lists do not name is not confirmed by them.
+    // A pipeline that is missing from the listing is not confirmed by the poll.
     test.sql(
         "insert into pipeline_crawls (connector_id, external_id, absences)
               select connector_id, external_id, 1 from pipelines where deleted_at is null",
     )
     .await;
-    assert_eq!(test.read(&format!("/pipelines/{there}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
-    for unseen in [run, deleted, run_of_gone] {
-        assert_ne!(test.read(&format!("/runs/{unseen}")).await["last_synced_at"], "2099-06-01T00:00:00Z");
+    assert_eq!(test.read(&format!("/pipelines/{active}")).await["last_synced_at"], "2026-01-01T00:00:00Z");
+    for unconfirmed in [run, deleted_run, run_of_deleted] {
+        assert_ne!(
+            test.read(&format!("/runs/{unconfirmed}")).await["last_synced_at"],
+            "2099-06-01T00:00:00Z"
+        );
     }
 }
 
 #[tokio::test]
-async fn bad_values_are_all_told() {
+async fn all_invalid_parameters_are_returned_together() {
     let test = TestApi::new().await;
     let path = "/spaces/finance/orchestration/pipelines?status=good&criticality=urgent&team_id=x&connector_id=1&days=366\
                 &watched_only=maybe&is_paused=2&is_active=none&sort=age&page=0&size=-1&include_deleted=&q=%00";

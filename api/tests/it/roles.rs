@@ -1,6 +1,5 @@
-//! The PostgreSQL roles: what each may not do is refused, every table has a decision, and the script makes them on a
-//! server where nobody is a superuser. That they may do what they must is proved by every other test, whose services
-//! have these roles.
+//! The PostgreSQL roles: statements beyond their rights are rejected, every table has its grants, and the script creates
+//! the roles without a superuser. All other tests run with these roles, and so prove that the rights suffice.
 
 use local::{RoleUrls, TestDatabase};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -11,7 +10,8 @@ use crate::app::{SPACE, TestApi};
 use crate::command_line::{command, run};
 use crate::seed::EDITOR;
 
-/// What neither of them may do, and where it is to end: a refusal further on would hide a right that is too much.
+/// Statements that neither role may execute, and the object that the error must name: an error about another object
+/// would hide an excessive right.
 const FORBIDDEN: [(&str, &str); 15] = [
     ("truncate runs", "table runs"),
     ("drop table runs", "owner of table runs"),
@@ -86,29 +86,29 @@ const FORBIDDEN_TO_THE_WORKER: [(&str, &str); 17] = [
     ),
 ];
 
-async fn assert_refused(db: &PgPool, statements: &[(&str, &str)]) {
-    for (statement, at) in statements {
-        let tried = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned())).execute(db).await;
-        let refused = tried.expect_err(statement);
-        assert!(platform::db::is_denied(&refused), "{statement}: {refused}");
-        let words = refused.as_database_error().unwrap().message().to_owned();
-        assert!(words.contains(at), "{statement}: {words}");
+async fn assert_rejected(db: &PgPool, statements: &[(&str, &str)]) {
+    for (statement, object) in statements {
+        let result = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned())).execute(db).await;
+        let error = result.expect_err(statement);
+        assert!(platform::db::is_denied(&error), "{statement}: {error}");
+        let message = error.as_database_error().unwrap().message().to_owned();
+        assert!(message.contains(object), "{statement}: {message}");
     }
 }
 
 #[tokio::test]
-async fn what_a_role_has_no_need_of_is_refused() {
+async fn statements_beyond_the_rights_of_a_role_are_rejected() {
     let database = local::test_database().await.unwrap();
     let api = local::test_pool(&database.api_url).unwrap();
     let worker = local::test_pool(&database.worker_url).unwrap();
-    assert_refused(&api, &FORBIDDEN).await;
-    assert_refused(&api, &FORBIDDEN_TO_THE_API).await;
-    assert_refused(&worker, &FORBIDDEN).await;
-    assert_refused(&worker, &FORBIDDEN_TO_THE_WORKER).await;
+    assert_rejected(&api, &FORBIDDEN).await;
+    assert_rejected(&api, &FORBIDDEN_TO_THE_API).await;
+    assert_rejected(&worker, &FORBIDDEN).await;
+    assert_rejected(&worker, &FORBIDDEN_TO_THE_WORKER).await;
 }
 
-/// Tables of which the grants say nothing, and functions that run with their owner's rights but are not closed.
-async fn undecided(db: &PgPool) -> Vec<String> {
+/// Tables without grants, and functions that run with their owner's rights but are open to all roles.
+async fn ungoverned(db: &PgPool) -> Vec<String> {
     let grants = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/grants.sql");
     let grants = std::fs::read_to_string(grants).unwrap();
     let tables: Vec<String> = sqlx::query_scalar(
@@ -118,7 +118,7 @@ async fn undecided(db: &PgPool) -> Vec<String> {
     .fetch_all(db)
     .await
     .unwrap();
-    let open: Vec<String> = sqlx::query_scalar(
+    let open_functions: Vec<String> = sqlx::query_scalar(
         "select oid::regprocedure::text from pg_proc
          where pronamespace = 'public'::regnamespace and prosecdef
            and (has_function_privilege('public', oid, 'execute')
@@ -127,17 +127,20 @@ async fn undecided(db: &PgPool) -> Vec<String> {
     .fetch_all(db)
     .await
     .unwrap();
-    let mut undecided: Vec<_> =
-        tables.into_iter().filter(|table| !grants.contains(&format!("('{table}',"))).chain(open).collect();
-    undecided.sort();
-    undecided
+    let mut ungoverned: Vec<_> = tables
+        .into_iter()
+        .filter(|table| !grants.contains(&format!("('{table}',")))
+        .chain(open_functions)
+        .collect();
+    ungoverned.sort();
+    ungoverned
 }
 
 #[tokio::test]
-async fn every_table_has_a_line_in_the_grants() {
+async fn every_table_has_grants() {
     let database = local::test_database().await.unwrap();
     assert_eq!(
-        undecided(&database.pool).await,
+        ungoverned(&database.pool).await,
         [""; 0],
         "decide in migrations/grants.sql who may do what with it"
     );
@@ -147,7 +150,7 @@ async fn every_table_has_a_line_in_the_grants() {
     .execute(&database.pool)
     .await
     .unwrap();
-    assert_eq!(undecided(&database.pool).await, ["fresh", "loose()"]);
+    assert_eq!(ungoverned(&database.pool).await, ["fresh", "loose()"]);
 }
 
 fn role(url: &str) -> String {
@@ -163,36 +166,36 @@ async fn migrate(database: &TestDatabase, worker: &str, api: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_migration_puts_the_rights_right_again() {
+async fn every_migration_restores_the_rights() {
     let database = local::test_database().await.unwrap();
     let (worker, api) = (role(&database.worker_url), role(&database.api_url));
-    let spoil = format!("grant delete on dead_letters to {api}; revoke select on spaces from {api}");
-    sqlx::raw_sql(AssertSqlSafe(spoil)).execute(&database.pool).await.unwrap();
+    let grant = format!("grant delete on dead_letters to {api}; revoke select on spaces from {api}");
+    sqlx::raw_sql(AssertSqlSafe(grant)).execute(&database.pool).await.unwrap();
     let as_api = local::test_pool(&database.api_url).unwrap();
-    sqlx::query("delete from dead_letters").execute(&as_api).await.expect("the rights are spoilt");
+    sqlx::query("delete from dead_letters").execute(&as_api).await.expect("the right was granted");
     assert_eq!(migrate(&database, "nobody_1", "nobody_2").await, "The schema is up to date.\n");
-    sqlx::query("delete from dead_letters").execute(&as_api).await.expect("nobody asked for other rights");
-    let said = migrate(&database, &worker, &api).await;
-    assert_eq!(said, format!("The schema is up to date, and open to {api} and {worker}.\n"));
-    assert_refused(&as_api, &[("delete from dead_letters", "table dead_letters")]).await;
+    sqlx::query("delete from dead_letters").execute(&as_api).await.expect("no roles were given");
+    let output = migrate(&database, &worker, &api).await;
+    assert_eq!(output, format!("The schema is up to date, and open to {api} and {worker}.\n"));
+    assert_rejected(&as_api, &[("delete from dead_letters", "table dead_letters")]).await;
     sqlx::query("select from spaces").execute(&as_api).await.unwrap();
 }
 
 #[tokio::test]
-async fn the_command_line_says_who_may_use_it() {
+async fn the_command_line_requires_the_owner() {
     let test = TestApi::new().await;
     let output = run(command(&test.database.api_url, &["key", "create", "ada@x.org"])).await;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("set DATABASE_URL to the owner's"), "{said}");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("set DATABASE_URL to the owner's"), "{error}");
 }
 
-/// The one thing that the API's role may do to the read model does nothing but what a triggered run takes.
+/// The only function by which the API's role writes to the read model records nothing but the run of its own trigger.
 #[tokio::test]
-async fn a_run_is_recorded_only_for_a_command_that_waits_for_it() {
+async fn a_run_is_recorded_only_for_its_pending_trigger() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
     let victim = test.run(pipeline, "scheduled", "failed", crate::seed::hours_ago(1)).await;
-    let command = async |run_id: Uuid, external_id: &str| {
+    let insert_trigger = async |run_id: Uuid, external_id: &str| {
         sqlx::query_scalar::<_, Uuid>(
             "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
                  command_sha256, attempt_until)
@@ -208,34 +211,35 @@ async fn a_run_is_recorded_only_for_a_command_that_waits_for_it() {
     };
     let space = test.id(&format!("select id from spaces where slug = '{SPACE}'")).await;
     let other = test.id("select id from spaces where slug = 'other'").await;
-    let record = async |space: Uuid, command: Uuid, version: i64| {
+    let record = async |space: Uuid, trigger: Uuid, version: i64| {
         let seen = serde_json::json!({
             "version": version, "observed_at": "2026-01-01T00:00:00Z", "status": "success", "run_type": "manual", "conf": {},
         });
         sqlx::query("select record_triggered_run($1, $2, '', $3)")
             .bind(space)
-            .bind(command)
+            .bind(trigger)
             .bind(seen)
             .execute(&test.app.db)
             .await
     };
     let version = test.number("select nextval('observation_version')").await;
-    let fresh = command(Uuid::now_v7(), "mine").await;
-    assert!(record(space, Uuid::now_v7(), version).await.is_err(), "no such command");
-    assert!(record(other, fresh, version).await.is_err(), "another space's command");
-    assert!(record(space, fresh, i64::MAX).await.is_err(), "a version that nobody drew");
-    record(space, fresh, version).await.expect("what it is for");
-    let forged = command(victim.0, "forged").await;
-    assert!(record(space, forged, version).await.is_err(), "another run under the same id");
-    test.sql(&format!("update triggers set answer_status = 201, answer = '{{}}' where id = '{fresh}'")).await;
+    let pending = insert_trigger(Uuid::now_v7(), "mine").await;
+    assert!(record(space, Uuid::now_v7(), version).await.is_err(), "an unknown trigger");
+    assert!(record(other, pending, version).await.is_err(), "a trigger of another space");
+    assert!(record(space, pending, i64::MAX).await.is_err(), "a version above the sequence");
+    record(space, pending, version).await.expect("a pending trigger");
+    let forged = insert_trigger(victim.0, "forged").await;
+    assert!(record(space, forged, version).await.is_err(), "another run with the same id");
+    test.sql(&format!("update triggers set answer_status = 201, answer = '{{}}' where id = '{pending}'"))
+        .await;
     let later = test.number("select nextval('observation_version')").await;
-    assert!(record(space, fresh, later).await.is_err(), "a command that was answered");
-    let shown: Vec<String> =
+    assert!(record(space, pending, later).await.is_err(), "a finished trigger");
+    let recorded: Vec<String> =
         sqlx::query_scalar("select external_id || ' ' || status || ' ' || triggered_by_name from runs where triggered_by_name is not null")
             .fetch_all(&test.db)
             .await
             .unwrap();
-    assert_eq!(shown, ["mine success Edith"]);
+    assert_eq!(recorded, ["mine success Edith"]);
     assert_eq!(test.number("select count(*) from runs where status = 'failed'").await, 1);
     let path = format!("/spaces/{SPACE}/orchestration/runs");
     test.send(axum::http::Method::GET, EDITOR, &path, None).await.expect(200);
@@ -248,7 +252,7 @@ async fn execute(url: &str, statement: String) {
 }
 
 #[tokio::test]
-async fn the_script_takes_no_superuser_and_may_be_run_again() {
+async fn the_script_needs_no_superuser_and_is_idempotent() {
     let server = local::postgres().await.unwrap();
     let name = format!("orch_{}", Uuid::new_v4().simple());
     execute(&server, format!("create role {name} login createrole createdb password 'it''s me'")).await;
@@ -263,25 +267,25 @@ async fn the_script_takes_no_superuser_and_may_be_run_again() {
     migrate
         .env("ORCHESTRATION_WORKER_ROLE", role(&roles.worker))
         .env("ORCHESTRATION_API_ROLE", role(&roles.api));
-    let said = run(migrate).await;
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let output = run(migrate).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     roles.create(admin.as_str()).await.unwrap();
-    let made = run(command(&roles.owner, &["space", "create", "s", "--name", "S"])).await;
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let created = run(command(&roles.owner, &["space", "create", "s", "--name", "S"])).await;
+    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
     let api = local::test_pool(&roles.api).unwrap();
     let names: Vec<String> = sqlx::query_scalar("select name from spaces").fetch_all(&api).await.unwrap();
     assert_eq!(names, ["S"]);
     let worker = local::test_pool(&roles.worker).unwrap();
     sqlx::query("select id from connectors").execute(&worker).await.unwrap();
-    assert_refused(&worker, &[("select id from api_keys", "table api_keys")]).await;
-    // A second role in the API's place, for as long as its password is exchanged.
+    assert_rejected(&worker, &[("select id from api_keys", "table api_keys")]).await;
+    // A second role that replaces the API's while its password is rotated.
     execute(admin.as_str(), format!("create role {name}_api_2 login in role {name}_api password 'second'"))
         .await;
-    let mut second = Url::parse(&roles.api).unwrap();
-    second.set_username(&format!("{name}_api_2")).unwrap();
-    second.set_password(Some("second")).unwrap();
-    execute(second.as_str(), "select name from spaces".to_owned()).await;
-    // A role that could become the owner is no protection.
+    let mut second_role = Url::parse(&roles.api).unwrap();
+    second_role.set_username(&format!("{name}_api_2")).unwrap();
+    second_role.set_password(Some("second")).unwrap();
+    execute(second_role.as_str(), "select name from spaces".to_owned()).await;
+    // A role that is a member of the owner is rejected.
     execute(admin.as_str(), format!("grant {name}_owner to {name}_api")).await;
     let unsafe_role = roles.create(admin.as_str()).await.unwrap_err();
     assert!(

@@ -1,4 +1,4 @@
-//! Keys are exchanged while everything runs: API keys one after the other, sealing keys by resealing.
+//! Keys are rotated under running replicas: API keys by creating and revoking, sealing keys by resealing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::app::{SPACE, TestApi};
 use crate::command_line::{command, run};
 use crate::seed::{ADMIN, EDITOR};
 
-/// Exchanges a key under everybody; whether each replica knew it sooner than what it remembers runs out by itself.
-async fn exchange_key(test: &TestApi, replicas: &[TestApi]) -> bool {
+/// Rotates an API key. True if each replica rejects the old key before its cache entry expires.
+async fn rotate_api_key(test: &TestApi, replicas: &[TestApi]) -> bool {
     let path = format!("/spaces/{SPACE}/teams");
     let status = async |replica: &TestApi, key: &str| {
         replica.send(Method::GET, key, &path, None).await.status.as_u16()
@@ -26,35 +26,35 @@ async fn exchange_key(test: &TestApi, replicas: &[TestApi]) -> bool {
         }
     }
     test.administer(&["key", "revoke", old["id"].as_str().unwrap()]).await;
-    let told = async {
+    let is_rejected = async {
         for replica in replicas {
             while status(replica, old_key).await != 401 {
                 assert_eq!(status(replica, new_key).await, 200);
             }
         }
     };
-    let told = tokio::time::timeout(Duration::from_secs(3), told).await;
+    let is_rejected = tokio::time::timeout(Duration::from_secs(3), is_rejected).await;
     for replica in replicas {
         assert_eq!(status(replica, new_key).await, 200);
     }
-    told.is_ok()
+    is_rejected.is_ok()
 }
 
 #[tokio::test]
-async fn a_new_key_takes_over_and_the_old_one_is_worthless_on_every_replica_at_once() {
+async fn a_revoked_key_is_rejected_by_every_replica_at_once() {
     let test = TestApi::new().await;
     let replicas = [test.replica(keyring("a")), test.replica(keyring("a"))];
     for replica in &replicas {
         let app = replica.app.clone();
         tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
     }
-    // A machine that is busy with something else may be slow once, but not each time.
+    // Repeated, since a busy machine may be too slow now and then.
     for _ in 0..8 {
-        if exchange_key(&test, &replicas).await {
+        if rotate_api_key(&test, &replicas).await {
             return;
         }
     }
-    panic!("nobody tells the replicas");
+    panic!("the replicas are not notified");
 }
 
 /// Whether this replica can open the connector's credentials and log in with them.
@@ -76,25 +76,25 @@ async fn reseal(test: &TestApi, letters: &str) -> (bool, String) {
     let mut reseal = command(&test.database.url, &["credentials", "reseal"]);
     reseal.env("ORCHESTRATION_SEALING_KEYS", sealing_keys(letters));
     let output = run(reseal).await;
-    let said = if output.status.success() { output.stdout } else { output.stderr };
-    (output.status.success(), String::from_utf8(said).unwrap().trim().to_owned())
+    let printed = if output.status.success() { output.stdout } else { output.stderr };
+    (output.status.success(), String::from_utf8(printed).unwrap().trim().to_owned())
 }
 
 #[tokio::test]
-async fn sealing_keys_are_exchanged_under_a_running_api() {
+async fn sealing_keys_are_rotated_under_a_running_api() {
     let test = TestApi::new().await;
     let fake = FakeAirflow::start(0).await;
     set_password(&test, &fake).await;
-    // The new key is made known everywhere before any replica seals with it, so that old and new can run side by side.
-    let knows = test.replica(keyring("ab"));
-    assert!(logs_in(&test).await && logs_in(&knows).await);
-    set_password(&knows, &fake).await;
-    assert!(logs_in(&test).await, "what a replica of the first step seals, one of the step before opens");
-    let seals = test.replica(keyring("ba"));
-    set_password(&seals, &fake).await;
-    assert!(logs_in(&knows).await && !logs_in(&test).await);
-    // Back to the old key, and more of it than a batch.
-    set_password(&knows, &fake).await;
+    // Every replica opens with the new key before any replica seals with it, so that both can run side by side.
+    let opens_both = test.replica(keyring("ab"));
+    assert!(logs_in(&test).await && logs_in(&opens_both).await);
+    set_password(&opens_both, &fake).await;
+    assert!(logs_in(&test).await, "a replica of the step before opens what this one seals");
+    let seals_with_new = test.replica(keyring("ba"));
+    set_password(&seals_with_new, &fake).await;
+    assert!(logs_in(&opens_both).await && !logs_in(&test).await);
+    // Sealed with the old key again, and more connectors than one batch.
+    set_password(&opens_both, &fake).await;
     for n in 0..119 {
         let more = json!({"name": format!("more {n}"), "connector_type": "dbt",
                           "credentials": {"auth_type": "token", "token": "t"}});
@@ -103,36 +103,36 @@ async fn sealing_keys_are_exchanged_under_a_running_api() {
             .expect(201);
     }
     let stop = AtomicBool::new(false);
-    let used = async {
+    let use_both = async {
         let mut times = 0;
         while !stop.load(Ordering::Relaxed) || times == 0 {
-            assert!(logs_in(&seals).await && logs_in(&knows).await);
+            assert!(logs_in(&seals_with_new).await && logs_in(&opens_both).await);
             times += 1;
         }
     };
-    let resealed = async {
-        let said = reseal(&test, "ba").await;
+    let reseal_all = async {
+        let output = reseal(&test, "ba").await;
         stop.store(true, Ordering::Relaxed);
-        said
+        output
     };
-    let ((), said) = tokio::join!(used, resealed);
-    assert_eq!(said, (true, r#"{"resealed":120,"unchanged":0}"#.to_owned()));
+    let ((), output) = tokio::join!(use_both, reseal_all);
+    assert_eq!(output, (true, r#"{"resealed":120,"unchanged":0}"#.to_owned()));
     assert_eq!(reseal(&test, "ba").await, (true, r#"{"resealed":0,"unchanged":120}"#.to_owned()));
-    let alone = test.replica(keyring("b"));
-    assert!(logs_in(&alone).await, "the old key can go");
-    assert!(!logs_in(&test).await, "it opens nothing any more");
+    let new_only = test.replica(keyring("b"));
+    assert!(logs_in(&new_only).await, "the new key opens all credentials");
+    assert!(!logs_in(&test).await, "the old key opens none");
     let path = format!("/spaces/{SPACE}/audit?action=connector.resealed");
-    let told = test.send(Method::GET, ADMIN, &path, None).await;
-    assert_eq!(told.header("x-total-count"), "120");
+    let is_rejected = test.send(Method::GET, ADMIN, &path, None).await;
+    assert_eq!(is_rejected.header("x-total-count"), "120");
 }
 
 #[tokio::test]
-async fn credentials_that_no_key_opens_are_named_and_the_others_are_resealed() {
+async fn credentials_that_no_key_opens_are_reported_and_the_others_are_resealed() {
     let test = TestApi::new().await;
     let fake = FakeAirflow::start(0).await;
     set_password(&test, &fake).await;
     test.sql("update connectors set credentials_sealed = 'broken' where name = 'other airflow'").await;
-    let (good, said) = reseal(&test, "ba").await;
-    assert!(!good && said.contains("1 resealed") && said.contains("other airflow"), "{said}");
+    let (succeeded, output) = reseal(&test, "ba").await;
+    assert!(!succeeded && output.contains("1 resealed") && output.contains("other airflow"), "{output}");
     assert!(logs_in(&test.replica(keyring("b"))).await);
 }

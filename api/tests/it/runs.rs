@@ -1,4 +1,4 @@
-//! Runs: the list of a pipeline, the feed of the space, and one run with its tasks.
+//! Runs: the list of a pipeline, the list of the space, and a single run with its task runs.
 
 use chrono::{SecondsFormat, TimeDelta};
 use contract::ids::RunId;
@@ -8,7 +8,7 @@ use crate::app::TestApi;
 use crate::assertions::field_of_each;
 use crate::seed::hours_ago;
 
-async fn found(test: &TestApi, path: &str) -> String {
+async fn external_ids(test: &TestApi, path: &str) -> String {
     field_of_each(&test.read(path).await, "external_id").join(" ")
 }
 
@@ -54,50 +54,60 @@ async fn runs_are_listed_newest_first_and_filtered() {
         ("sort=-started_at".to_owned(), "d c b a e"),
         ("sort=-duration_seconds&status=success&status=running".to_owned(), "c a d"),
     ] {
-        assert_eq!(found(&test, &format!("/pipelines/{pipeline}/runs?{query}")).await, expected, "{query}");
+        assert_eq!(
+            external_ids(&test, &format!("/pipelines/{pipeline}/runs?{query}")).await,
+            expected,
+            "{query}"
+        );
     }
-    assert_eq!(found(&test, "/runs").await, "e d c b a x");
-    assert_eq!(found(&test, "/runs?q=Q").await, "x");
+    assert_eq!(external_ids(&test, "/runs").await, "e d c b a x");
+    assert_eq!(external_ids(&test, "/runs?q=Q").await, "x");
     assert_eq!(
-        found(&test, "/runs?status=failed&connector_id=00000000-0000-0000-0000-000000000000").await,
+        external_ids(&test, "/runs?status=failed&connector_id=00000000-0000-0000-0000-000000000000").await,
         ""
     );
-    assert_eq!(found(&test, "/runs?status=failed&owner=data-eng&sort=ended_at").await, "x b");
+    assert_eq!(external_ids(&test, "/runs?status=failed&owner=data-eng&sort=ended_at").await, "x b");
     let by = test.read(&format!("/pipelines/{pipeline}/runs?triggered_by={user}")).await[0]["triggered_by"]
         .clone();
     assert_eq!(by, json!({"id": user, "name": "Edith"}));
 }
 
 #[tokio::test]
-async fn history_outlives_its_pipeline_and_what_is_deleted_is_shown_on_request() {
+async fn runs_of_inactive_pipelines_and_on_request_deleted_runs_are_returned() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
-    let kept = test.run(pipeline, "kept", "success", hours_ago(1)).await;
-    let gone = test.run(pipeline, "gone", "failed", hours_ago(2)).await;
-    test.task_run(kept, "a", -1, "success").await;
-    let ghost = test.task_run(kept, "b", -1, "pending").await;
-    test.sql(&format!("update runs set deleted_at = '2026-05-05Z' where id = '{gone}'")).await;
-    test.sql(&format!("update task_runs set deleted_at = '2026-05-05Z' where id = '{ghost}'")).await;
+    let live = test.run(pipeline, "kept", "success", hours_ago(1)).await;
+    let deleted = test.run(pipeline, "gone", "failed", hours_ago(2)).await;
+    test.task_run(live, "a", -1, "success").await;
+    let deleted_task = test.task_run(live, "b", -1, "pending").await;
+    test.sql(&format!("update runs set deleted_at = '2026-05-05Z' where id = '{deleted}'")).await;
+    test.sql(&format!("update task_runs set deleted_at = '2026-05-05Z' where id = '{deleted_task}'")).await;
     test.sql("update pipelines set is_active = false").await;
     for base in [format!("/pipelines/{pipeline}/runs"), "/runs".to_owned()] {
-        assert_eq!(found(&test, &base).await, "kept");
-        assert_eq!(found(&test, &format!("{base}?include_deleted=true")).await, "kept gone");
-        assert_eq!(found(&test, &format!("{base}?include_deleted=true&status=failed")).await, "gone");
+        assert_eq!(external_ids(&test, &base).await, "kept");
+        assert_eq!(external_ids(&test, &format!("{base}?include_deleted=true")).await, "kept gone");
+        assert_eq!(external_ids(&test, &format!("{base}?include_deleted=true&status=failed")).await, "gone");
     }
-    assert_eq!(found(&test, "/runs?is_active=true").await, "");
-    let shown = test.read(&format!("/runs/{gone}")).await;
-    assert_eq!((&shown["deleted_at"], &shown["status"]), (&json!("2026-05-05T00:00:00Z"), &json!("failed")));
-    let shown = test.read(&format!("/runs/{kept}")).await;
-    assert_eq!(field_of_each(&shown["tasks"], "task_id"), ["a"]);
-    assert_eq!((&shown["task_counts"], &shown["deleted_at"]), (&json!({"success": 1}), &Value::Null));
-    let all = test.read(&format!("/runs/{kept}?include_deleted=true")).await;
+    assert_eq!(external_ids(&test, "/runs?is_active=true").await, "");
+    let run_detail = test.read(&format!("/runs/{deleted}")).await;
+    assert_eq!(
+        (&run_detail["deleted_at"], &run_detail["status"]),
+        (&json!("2026-05-05T00:00:00Z"), &json!("failed"))
+    );
+    let run_detail = test.read(&format!("/runs/{live}")).await;
+    assert_eq!(field_of_each(&run_detail["tasks"], "task_id"), ["a"]);
+    assert_eq!(
+        (&run_detail["task_counts"], &run_detail["deleted_at"]),
+        (&json!({"success": 1}), &Value::Null)
+    );
+    let all = test.read(&format!("/runs/{live}?include_deleted=true")).await;
     assert_eq!(field_of_each(&all["tasks"], "task_id"), ["a", "b"]);
     assert_eq!(all["task_counts"], json!({"success": 1, "pending": 1}));
-    assert_eq!(test.read(&format!("/task-runs/{ghost}")).await["deleted_at"], "2026-05-05T00:00:00Z");
+    assert_eq!(test.read(&format!("/task-runs/{deleted_task}")).await["deleted_at"], "2026-05-05T00:00:00Z");
 }
 
 #[tokio::test]
-async fn a_run_shows_thousands_of_mapped_tasks() {
+async fn a_run_contains_thousands_of_mapped_task_runs() {
     let test = TestApi::new().await;
     let run = test.run(test.pipeline("p").await, "r", "running", hours_ago(1)).await;
     test
@@ -109,30 +119,34 @@ async fn a_run_shows_thousands_of_mapped_tasks() {
              from runs, generate_series(0, 5999) n where runs.id = '{run}'"
         ))
         .await;
-    let shown = test.read(&format!("/runs/{run}")).await;
-    let indexes: Vec<_> =
-        shown["tasks"].as_array().unwrap().iter().map(|task| task["map_index"].as_i64().unwrap()).collect();
+    let run_detail = test.read(&format!("/runs/{run}")).await;
+    let indexes: Vec<_> = run_detail["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| task["map_index"].as_i64().unwrap())
+        .collect();
     assert_eq!(indexes, (0..6000).collect::<Vec<_>>());
-    assert_eq!(shown["task_counts"], json!({"failed": 2000, "success": 4000}));
-    assert_eq!(test.read("/runs").await[0]["task_counts"], shown["task_counts"]);
+    assert_eq!(run_detail["task_counts"], json!({"failed": 2000, "success": 4000}));
+    assert_eq!(test.read("/runs").await[0]["task_counts"], run_detail["task_counts"]);
 }
 
 #[tokio::test]
-async fn a_run_of_another_space_is_not_there() {
+async fn a_run_of_another_space_is_not_found() {
     let test = TestApi::new().await;
-    let theirs = test.pipeline_of(test.other_connector, "theirs").await;
-    let run: RunId = test.run(theirs, "r", "success", hours_ago(1)).await;
+    let other_pipeline = test.pipeline_of(test.other_connector, "theirs").await;
+    let run: RunId = test.run(other_pipeline, "r", "success", hours_ago(1)).await;
     assert_eq!(test.read("/runs").await, json!([]));
     let o = "/spaces/finance/orchestration";
     assert_eq!(test.get(&format!("{o}/runs/{run}")).await.expect(404), json!({"detail": "Run not found"}));
     assert_eq!(
-        test.get(&format!("{o}/pipelines/{theirs}/runs")).await.expect(404),
+        test.get(&format!("{o}/pipelines/{other_pipeline}/runs")).await.expect(404),
         json!({"detail": "Pipeline not found"})
     );
 }
 
 #[tokio::test]
-async fn bad_values_are_all_told() {
+async fn all_invalid_parameters_are_returned_together() {
     let test = TestApi::new().await;
     let response = test
         .get("/spaces/finance/orchestration/runs?status=never_run&run_type=x&started_from=yesterday&started_to=&ended_from=1\

@@ -1,5 +1,5 @@
-//! The document tried out on the running service: schemathesis (from PyPI) asks whatever the document allows, and
-//! whatever it does not, follows its links, and must find nothing that is not as the document says.
+//! Property tests of the OpenAPI document: schemathesis (from PyPI) sends valid and invalid requests to a running API,
+//! follows the document's links, and must find no response that contradicts the document.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use axum::http::Method;
 use sqlx::AssertSqlSafe;
-use testkit::{FakeAirflow, sealing_keys};
-use tokio::process::{Child, Command};
+use testkit::{ApiProcess, FakeAirflow, ProgramSettings, kafka_config, sealing_keys};
+use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::app::TestApi;
 use crate::seed::{ADMIN, comment, hours_ago};
 
-const LONGEST_RUN: Duration = Duration::from_secs(1800);
+const TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// The path parameters whose values are drawn from what there is.
-const KINDS: [(&str, &str); 5] = [
+/// Path parameters whose values are ids of existing rows.
+const PARAMETERS: [(&str, &str); 5] = [
     ("pipeline", "select id from pipelines"),
     ("run", "select id from runs"),
     ("task_run", "select id from task_runs"),
@@ -26,43 +26,8 @@ const KINDS: [(&str, &str); 5] = [
     ("comment", "select id from comments"),
 ];
 
-/// The binary, serving a world's database.
-struct Served {
-    _process: Child,
-    url: String,
-}
-
-impl Served {
-    async fn start(test: &TestApi, kafka: &str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_orchestration-api"))
-            .args(["serve", "--listen", &free.to_string()])
-            .env("DATABASE_URL", &test.database.api_url)
-            .env("KAFKA_BOOTSTRAP_SERVERS", kafka)
-            .env("ORCHESTRATION_SEALING_KEYS", sealing_keys("a"))
-            .env("ORCHESTRATION_ALLOW_PRIVATE_NETWORKS", "true")
-            .env("ORCHESTRATION_RATE_LIMIT_PER_MINUTE", "0")
-            .env("ORCHESTRATION_RATE_LIMIT_PER_HOUR", "0")
-            .env("ORCHESTRATION_LOG", "warn")
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let served = Self { _process: process, url: format!("http://{free}") };
-        let ready = async {
-            while !reqwest::get(format!("{}/readyz", served.url))
-                .await
-                .is_ok_and(|ready| ready.status() == 200)
-            {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), ready).await.expect("it becomes ready");
-        served
-    }
-}
-
-/// Some of everything, each connector leading to an Airflow that does as it is told.
-async fn populate(test: &TestApi) {
+/// Inserts rows of every kind; each connector leads to a fake Airflow.
+async fn insert_rows(test: &TestApi) {
     let fake = FakeAirflow::start(0).await;
     test.sql(&format!(r#"update connectors set config = '{{"base_url": "{}"}}'"#, fake.url)).await;
     test.sql(
@@ -92,15 +57,15 @@ async fn ids<T: From<Uuid>>(test: &TestApi, query: &str) -> Vec<T> {
     ids.into_iter().map(T::from).collect()
 }
 
-/// The settings of the repository, and the ids of what there is.
-async fn settings(test: &TestApi) -> String {
-    let mut settings = std::fs::read_to_string(folder().join("schemathesis.toml")).unwrap();
-    for (kind, query) in KINDS {
+/// The committed configuration with the ids of existing rows.
+async fn configuration(test: &TestApi) -> String {
+    let mut configuration = std::fs::read_to_string(folder().join("schemathesis.toml")).unwrap();
+    for (kind, query) in PARAMETERS {
         let ids: Vec<Uuid> = ids(test, query).await;
         let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
-        write!(settings, "\n[dictionaries.{kind}]\nvalues = {ids:?}\n").unwrap();
+        write!(configuration, "\n[dictionaries.{kind}]\nvalues = {ids:?}\n").unwrap();
     }
-    settings
+    configuration
 }
 
 fn folder() -> PathBuf {
@@ -108,32 +73,38 @@ fn folder() -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_running_service_is_as_its_document_says() {
+async fn the_running_api_conforms_to_its_document() {
     let kafka = local::kafka().await.unwrap();
     let test = TestApi::new().await;
-    populate(&test).await;
-    let served = Served::start(&test, &kafka).await;
+    insert_rows(&test).await;
+    let program = ProgramSettings {
+        database_url: test.database.api_url.clone(),
+        kafka: kafka_config(&kafka, ""),
+        sealing_keys: sealing_keys("a"),
+    };
+    let api = ApiProcess::start(&program, &[]).await;
+    api.wait_until_ready().await;
     let requirements = folder().join("requirements.txt");
     let python = local::python_environment("schemathesis-venv", &["3.12", "3.13", "3.11"], &requirements)
         .await
         .unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let config = place.path().join("schemathesis.toml");
-    std::fs::write(&config, settings(&test).await).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("schemathesis.toml");
+    std::fs::write(&config, configuration(&test).await).unwrap();
     let run = Command::new(python.join("bin/schemathesis"))
         .arg("--config-file")
         .arg(&config)
-        .args(["run", &format!("{}/openapi.json", served.url)])
-        .current_dir(place.path())
+        .args(["run", &format!("{}/openapi.json", api.url)])
+        .current_dir(directory.path())
         .env("SCHEMATHESIS_HOOKS", folder().join("formats.py"))
         .env("ORCHESTRATION_API_KEY", ADMIN)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(LONGEST_RUN, run).await.expect("it comes to an end").unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let output = tokio::time::timeout(TIMEOUT, run).await.expect("schemathesis ends").unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
     for phase in ["Examples", "Coverage", "Fuzzing", "Stateful"] {
-        assert!(said.contains(&format!("✅ {phase}")), "{phase} did not run:\n{said}");
+        assert!(stdout.contains(&format!("✅ {phase}")), "{phase} did not run:\n{stdout}");
     }
 }

@@ -1,10 +1,12 @@
-//! Syncs, as far as asking for one goes.
+//! Requests for syncs.
 
 use api::routes::BASE;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
+use contract::state::SyncTrigger;
 use contract::trace::TraceContext;
 use serde_json::{Value, json};
+use testkit::NewSync;
 
 use crate::app::{SPACE, TestApi};
 use crate::assertions::field_of_each;
@@ -15,11 +17,11 @@ fn path(test: &TestApi) -> String {
 }
 
 #[tokio::test]
-async fn a_request_is_written_down_and_put_out_in_one_go() {
+async fn a_request_is_stored_together_with_its_events() {
     let test = TestApi::new().await;
-    let answer = test.request(Method::POST, EDITOR, &path(&test), json!({"full": true})).await;
-    let location = answer.header("location").to_owned();
-    let sync = answer.expect(202);
+    let response = test.request(Method::POST, EDITOR, &path(&test), json!({"full": true})).await;
+    let location = response.header("location").to_owned();
+    let sync = response.expect(202);
     assert_eq!(
         location,
         format!("/api/v1.0/spaces/finance/orchestration{}s/{}", path(&test), sync["id"].as_str().unwrap())
@@ -30,25 +32,27 @@ async fn a_request_is_written_down_and_put_out_in_one_go() {
         (&json!("queued"), &json!("manual"), &json!(true))
     );
     assert_eq!(sync["requested_by"]["name"], "Edith");
-    let said: Vec<(Value, Value)> =
+    let records: Vec<(Value, Value)> =
         sqlx::query_as("select topic, convert_from(payload, 'UTF8')::jsonb from outbox order by id")
             .fetch_all(&test.db)
             .await
             .unwrap();
-    let topics: Vec<_> = said.iter().map(|(topic, _)| topic.as_str().unwrap()).collect();
+    let topics: Vec<_> = records.iter().map(|(topic, _)| topic.as_str().unwrap()).collect();
     assert_eq!(topics, ["orchestration.sync-requests.v1", "orchestration.syncs.v1"]);
-    assert_eq!((&said[0].1["id"], &said[0].1["full"]), (&sync["id"], &json!(true)));
-    assert_eq!((&said[1].1["status"], &said[1].1["space"]), (&json!("queued"), &json!("finance")));
+    assert_eq!((&records[0].1["id"], &records[0].1["full"]), (&sync["id"], &json!(true)));
+    assert_eq!((&records[1].1["status"], &records[1].1["space"]), (&json!("queued"), &json!("finance")));
 }
 
 #[tokio::test]
-async fn the_callers_trace_goes_along_and_one_that_makes_no_sense_is_replaced() {
+async fn the_callers_trace_is_propagated_and_an_invalid_one_is_replaced() {
     const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    for (given, kept) in [(&[GIVEN][..], true), (&["00-nonsense-01"], false), (&[GIVEN, GIVEN], false)] {
+    for (headers, is_propagated) in
+        [(&[GIVEN][..], true), (&["00-nonsense-01"], false), (&[GIVEN, GIVEN], false)]
+    {
         let test = TestApi::new().await;
         let mut request = Request::post(format!("{BASE}/spaces/{SPACE}/orchestration{}", path(&test)))
             .header(header::AUTHORIZATION, format!("Bearer {EDITOR}"));
-        for traceparent in given {
+        for traceparent in headers {
             request = request.header("traceparent", *traceparent);
         }
         test.raw(request.body(Body::empty()).unwrap()).await.expect(202);
@@ -65,12 +69,12 @@ async fn the_callers_trace_goes_along_and_one_that_makes_no_sense_is_replaced() 
             .collect();
         assert_eq!(ids.len(), 3);
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-        assert_eq!(ids[0] == "4bf92f3577b34da6a3ce929d0e0e4736", kept, "{given:?}");
+        assert_eq!(ids[0] == "4bf92f3577b34da6a3ce929d0e0e4736", is_propagated, "{headers:?}");
     }
 }
 
 #[tokio::test]
-async fn one_that_waits_serves_every_wish_and_one_that_runs_serves_none() {
+async fn requests_join_a_queued_sync_and_not_a_running_one() {
     let test = TestApi::new().await;
     let first = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
     let second = test
@@ -86,12 +90,12 @@ async fn one_that_waits_serves_every_wish_and_one_that_runs_serves_none() {
     assert_eq!(second["requested_by"]["name"], "Edith");
     let third = test.request(Method::POST, EDITOR, &path(&test), json!({"full": false})).await.expect(202);
     assert_eq!((&third["id"], &third["full"]), (&first["id"], &json!(true)));
-    // What was read before the third was asked would not serve it.
+    // The sync must start after the request that joined it last.
     assert_eq!(test.number("select count(*) from syncs where asked_at > requested_at").await, 1);
     assert_eq!(test.number("select count(*) from syncs where accept_mass_deletion").await, 1);
     test.sql("update syncs set status = 'running', started_at = now()").await;
-    let behind = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
-    assert_ne!(behind["id"], first["id"]);
+    let next = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
+    assert_ne!(next["id"], first["id"]);
     let list = test.read(&format!("{}s", path(&test))).await;
     assert_eq!(field_of_each(&list, "status"), ["queued", "running"]);
     assert_eq!(
@@ -101,43 +105,40 @@ async fn one_that_waits_serves_every_wish_and_one_that_runs_serves_none() {
 }
 
 #[tokio::test]
-async fn many_requests_at_once_are_one_sync() {
+async fn concurrent_requests_become_one_sync() {
     let test = TestApi::new().await;
     let path = path(&test);
-    let asked =
+    let requested =
         futures::future::join_all((0..8).map(|_| test.request(Method::POST, EDITOR, &path, Value::Null)))
             .await;
     let ids: std::collections::BTreeSet<_> =
-        asked.into_iter().map(|answer| answer.expect(202)["id"].to_string()).collect();
+        requested.into_iter().map(|response| response.expect(202)["id"].to_string()).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!(test.number("select count(*) from outbox").await, 2);
 }
 
 #[tokio::test]
-async fn a_scheduled_sync_that_waits_is_not_the_one_asked_for() {
+async fn a_request_does_not_join_a_queued_scheduled_sync() {
     let test = TestApi::new().await;
-    test.sql(
-        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
-             select gen_random_uuid(), space_id, id, 'queued', 'schedule', now() from connectors",
-    )
-    .await;
-    let asked = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
-    assert_eq!(asked["trigger"], "manual");
+    let scheduled = NewSync { trigger: SyncTrigger::Schedule, ..NewSync::default() };
+    testkit::insert_sync(&test.db, test.connector, scheduled).await;
+    let requested = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
+    assert_eq!(requested["trigger"], "manual");
 }
 
 #[tokio::test]
-async fn other_types_and_sleeping_connectors_are_refused() {
+async fn connectors_of_other_types_and_inactive_ones_reject_syncs() {
     let test = TestApi::new().await;
     test.sql("update connectors set connector_type = 'dbt'").await;
-    let refused = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await;
-    assert_eq!(refused.expect(400), json!({"detail": "Only Airflow connectors are supported"}));
+    let rejected = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await;
+    assert_eq!(rejected.expect(400), json!({"detail": "Only Airflow connectors are supported"}));
     test.sql("update connectors set connector_type = 'airflow', is_active = false").await;
     test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(409);
     test.sql("update connectors set deleted_at = now()").await;
     test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(404);
-    let faults = test
+    let invalid = test
         .request(Method::POST, EDITOR, &path(&test), json!({"full": "yes", "accept_mass_deletion": 1}))
         .await;
-    assert_eq!(faults.field_errors().len(), 2);
+    assert_eq!(invalid.field_errors().len(), 2);
     assert_eq!(test.number("select count(*) from syncs").await, 0);
 }

@@ -1,10 +1,10 @@
-//! Text of every kind: told back as it was, found as it is, or refused with a reason; never a 500.
+//! Unusual text: it is returned unchanged, found by search, or rejected with a 4xx.
 
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::access::{fill, ids, table};
+use crate::access::{fill_path, path_ids, routes};
 use crate::app::TestApi;
 use crate::assertions::field_of_each;
 use crate::seed::{ADMIN, EDITOR, comment, hours_ago};
@@ -27,25 +27,25 @@ fn encoded(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn text_comes_back_as_it_was() {
+async fn text_is_returned_unchanged() {
     let test = TestApi::new().await;
     let run = test.run(test.pipeline("p").await, "r", "success", hours_ago(1)).await;
     let path = format!("/runs/{run}/comments");
     for text in TEXTS {
-        let made = test.request(Method::POST, EDITOR, &path, comment(text)).await.expect(201);
-        assert_eq!(made["content"], text);
+        let created = test.request(Method::POST, EDITOR, &path, comment(text)).await.expect(201);
+        assert_eq!(created["content"], text);
         let body = json!({"name": text, "connector_type": "other", "config": {text: [text]}});
-        let made = test
+        let created = test
             .send(Method::POST, ADMIN, "/catalog/spaces/finance/connectors", Some(body))
             .await
             .expect(201);
-        assert_eq!((&made["name"], &made["config"]), (&json!(text.trim()), &json!({text: [text]})));
+        assert_eq!((&created["name"], &created["config"]), (&json!(text.trim()), &json!({text: [text]})));
     }
     assert_eq!(field_of_each(&test.read(&path).await, "content"), TEXTS);
 }
 
 #[tokio::test]
-async fn text_is_found_as_it_is() {
+async fn text_is_found_by_filters_and_search() {
     let test = TestApi::new().await;
     for (n, text) in TEXTS.iter().enumerate() {
         let pipeline = test.pipeline(&format!("p{n}")).await;
@@ -74,17 +74,17 @@ async fn text_is_found_as_it_is() {
 }
 
 #[tokio::test]
-async fn nul_is_refused_everywhere() {
+async fn nul_characters_and_invalid_slugs_are_rejected() {
     let test = TestApi::new().await;
     for query in ["q", "owner", "tag", "provider"] {
-        let answer = test.get(&format!("/spaces/finance/orchestration/pipelines?{query}=a%00")).await;
-        assert_eq!(answer.field_errors()[0].0, format!("query.{query}"));
+        let response = test.get(&format!("/spaces/finance/orchestration/pipelines?{query}=a%00")).await;
+        assert_eq!(response.field_errors()[0].0, format!("query.{query}"));
     }
     for slug in ["%00", "%ff", "a%2fb", "%F0%9F%A6%80", "';--"] {
-        let answer = test.get(&format!("/spaces/{slug}/teams")).await;
-        assert_eq!(answer.expect(404), json!({"detail": "Space not found"}), "{slug}");
-        let answer = test.get(&format!("/spaces/finance/orchestration/runs/{slug}")).await;
-        assert!([404, 422].contains(&answer.status.as_u16()), "{slug}");
+        let response = test.get(&format!("/spaces/{slug}/teams")).await;
+        assert_eq!(response.expect(404), json!({"detail": "Space not found"}), "{slug}");
+        let response = test.get(&format!("/spaces/finance/orchestration/runs/{slug}")).await;
+        assert!([404, 422].contains(&response.status.as_u16()), "{slug}");
     }
     let pipeline = test.pipeline("p").await;
     let trigger = format!("/pipelines/{pipeline}/trigger");
@@ -99,47 +99,49 @@ async fn nul_is_refused_everywhere() {
     for body in
         [json!({"name": "\u{0}", "connector_type": "x"}), json!({"name": "x", "connector_type": "x\u{0}"})]
     {
-        let answer = test.send(Method::POST, ADMIN, "/catalog/spaces/finance/connectors", Some(body)).await;
-        assert_eq!(answer.status, 422);
+        let response = test.send(Method::POST, ADMIN, "/catalog/spaces/finance/connectors", Some(body)).await;
+        assert_eq!(response.status, 422);
     }
 }
 
-/// Every parameter of every query, and every text and name in every body.
+/// Every query parameter, and every string of every body.
 #[tokio::test]
-async fn nul_is_a_fault_wherever_the_document_allows_text() {
+async fn nul_characters_are_rejected_in_every_documented_text() {
     let test = TestApi::new().await;
-    let ids = ids(&test, false).await;
+    let ids = path_ids(&test, false).await;
     let document = api::openapi::document();
-    let mut tried = 0;
-    for row in table().iter().filter(|row| row.1.starts_with(api::routes::BASE)) {
+    let mut requests = 0;
+    for row in routes().iter().filter(|row| row.1.starts_with(api::routes::BASE)) {
         let operation = &document["paths"][row.1][row.0.to_lowercase()];
         let request = || {
             let key = format!("Bearer {ADMIN}");
             Request::builder().method(row.0).header("authorization", key)
         };
-        let path = fill(row.1, &ids);
+        let path = fill_path(row.1, &ids);
         for parameter in
             operation["parameters"].as_array().unwrap().iter().filter(|known| known["in"] == "query")
         {
             let name = parameter["name"].as_str().unwrap();
-            let asked = request().uri(format!("{path}?{name}=%00")).body(Body::empty()).unwrap();
-            let answer = test.raw(asked).await;
-            assert_eq!(answer.field_errors()[0].0, format!("query.{name}"), "{row:?}");
-            tried += 1;
+            let request_with_nul = request().uri(format!("{path}?{name}=%00")).body(Body::empty()).unwrap();
+            let response = test.raw(request_with_nul).await;
+            assert_eq!(response.field_errors()[0].0, format!("query.{name}"), "{row:?}");
+            requests += 1;
         }
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
         let reference = schema["$ref"].as_str().or(schema["oneOf"][0]["$ref"].as_str());
-        let Some(kind) = reference.and_then(|reference| reference.rsplit('/').next()) else { continue };
-        for body in with_nul(&api::openapi::examples()[kind]) {
-            let asked = request().uri(&path).body(Body::from(body.to_string())).unwrap();
-            assert_eq!(test.raw(asked).await.status, 422, "{row:?} {body}");
-            tried += 1;
+        let Some(schema_name) = reference.and_then(|reference| reference.rsplit('/').next()) else {
+            continue;
+        };
+        for body in with_nul(&api::openapi::examples()[schema_name]) {
+            let request_with_nul = request().uri(&path).body(Body::from(body.to_string())).unwrap();
+            assert_eq!(test.raw(request_with_nul).await.status, 422, "{row:?} {body}");
+            requests += 1;
         }
     }
-    assert!(tried > 80, "{tried} were tried");
+    assert!(requests > 80, "only {requests} requests");
 }
 
-/// The same once for every text in it, with NUL there.
+/// Copies of the example, each with a NUL character in another string.
 fn with_nul(example: &Value) -> Vec<Value> {
     match example {
         Value::String(text) => vec![json!(format!("{text}\u{0}"))],
@@ -159,7 +161,7 @@ fn with_nul(example: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn ten_thousand_characters_and_words_are_searched() {
+async fn searches_of_ten_thousand_characters_succeed() {
     let test = TestApi::new().await;
     test.pipeline("p").await;
     for q in ["x".repeat(10_000), "p+".repeat(5_000), "%F0%9F%A6%80".repeat(5_000)] {

@@ -1,4 +1,4 @@
-//! Triggering: at most one run for a command, and its outcome told as it is.
+//! Triggers: a command creates at most one run, and its outcome is reported as it is.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use testkit::{FakeAirflow, TriggerBehavior};
 
 use crate::app::{ApiSetup, SPACE, TestApi};
-use crate::client::TestResponse;
+use crate::response::TestResponse;
 use crate::seed::{EDITOR, OTHER_EDITOR};
 
-/// A test whose connector leads to a fake.
-async fn test(setup: ApiSetup) -> (TestApi, FakeAirflow, PipelineId) {
+/// A test whose connector leads to a fake Airflow, and a pipeline of it.
+async fn start_test(setup: ApiSetup) -> (TestApi, FakeAirflow, PipelineId) {
     let test = TestApi::with(setup).await;
     let fake = FakeAirflow::start(0).await;
     let change = json!({
@@ -48,31 +48,31 @@ pub async fn trigger(test: &TestApi, pipeline: PipelineId, key: Option<&str>, bo
 }
 
 #[tokio::test]
-async fn a_run_is_made_and_readable_at_once() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
+async fn a_triggered_run_is_readable_at_once() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
     let body =
         json!({"conf": {"day": "2026-01-01"}, "logical_date": "2026-01-01T00:00:00Z", "note": "once more"});
-    let made = trigger(&test, pipeline, None, body).await.expect(201);
+    let created = trigger(&test, pipeline, None, body).await.expect(201);
     assert_eq!(
-        (&made["status"], &made["conf"], &made["triggered_by"]["name"]),
+        (&created["status"], &created["conf"], &created["triggered_by"]["name"]),
         (&json!("queued"), &json!({"day": "2026-01-01"}), &json!("Edith"))
     );
-    assert_eq!(made["logical_date"], "2026-01-01T00:00:00Z");
-    let id = made["id"].as_str().unwrap();
-    assert_eq!(id, RunId::of(test.connector, "p", made["external_id"].as_str().unwrap()).to_string());
-    assert_eq!(test.read(&format!("/runs/{id}")).await, made);
+    assert_eq!(created["logical_date"], "2026-01-01T00:00:00Z");
+    let id = created["id"].as_str().unwrap();
+    assert_eq!(id, RunId::of(test.connector, "p", created["external_id"].as_str().unwrap()).to_string());
+    assert_eq!(test.read(&format!("/runs/{id}")).await, created);
     let note = fake.triggered_runs()[0]["note"].as_str().unwrap().to_owned();
     assert!(
         note.starts_with("once more\n\nTriggered by Edith through Orchestration, space finance"),
         "{note}"
     );
-    let said: Value = sqlx::query_scalar("select convert_from(payload, 'UTF8')::jsonb from outbox")
+    let detail: Value = sqlx::query_scalar("select convert_from(payload, 'UTF8')::jsonb from outbox")
         .fetch_one(&test.db)
         .await
         .unwrap();
-    assert_eq!((&said["id"], &said["triggered_by"]["name"]), (&made["id"], &json!("Edith")));
-    let by = made["triggered_by"]["id"].as_str().unwrap();
-    assert_eq!(test.read(&format!("/runs?triggered_by={by}")).await[0]["id"], made["id"]);
+    assert_eq!((&detail["id"], &detail["triggered_by"]["name"]), (&created["id"], &json!("Edith")));
+    let by = created["triggered_by"]["id"].as_str().unwrap();
+    assert_eq!(test.read(&format!("/runs?triggered_by={by}")).await[0]["id"], created["id"]);
     trigger(&test, pipeline, None, Value::Null).await.expect(201);
     let named = trigger(&test, pipeline, None, json!({"run_id": "mine"})).await.expect(201);
     assert_eq!(named["external_id"], "mine");
@@ -81,7 +81,7 @@ async fn a_run_is_made_and_readable_at_once() {
 
 #[tokio::test]
 async fn the_event_of_a_triggered_run_belongs_to_the_callers_trace() {
-    let (test, _fake, pipeline) = test(ApiSetup::default()).await;
+    let (test, _fake, pipeline) = start_test(ApiSetup::default()).await;
     let mut request = request(pipeline, EDITOR, None, &Value::Null);
     let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     request.headers_mut().insert("traceparent", given.parse().unwrap());
@@ -92,8 +92,8 @@ async fn the_event_of_a_triggered_run_belongs_to_the_callers_trace() {
 }
 
 #[tokio::test]
-async fn the_same_key_is_the_same_command() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
+async fn a_repeated_idempotency_key_returns_the_first_outcome() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
     let body = json!({"conf": {"a": 1, "b": 2}});
     let first = trigger(&test, pipeline, Some("k1"), body.clone()).await.expect(201);
     test.sql("update runs set status = 'success', version = version + 1").await;
@@ -112,56 +112,57 @@ async fn the_same_key_is_the_same_command() {
     .await;
     trigger(&test, pipeline, Some("k1"), json!({"conf": {"a": 2}})).await.expect(201);
     assert_eq!(fake.triggered_runs().len(), 4);
-    for bad in ["", &"x".repeat(256)] {
-        trigger(&test, pipeline, Some(bad), Value::Null).await.expect(400);
+    for failure in ["", &"x".repeat(256)] {
+        trigger(&test, pipeline, Some(failure), Value::Null).await.expect(400);
     }
 }
 
 #[tokio::test]
-async fn many_at_once_with_one_key_are_one_run() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
+async fn concurrent_triggers_with_one_idempotency_key_create_one_run() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
     fake.set_behavior(TriggerBehavior::CreateSlowly);
-    let all =
+    let responses =
         futures::future::join_all((0..5).map(|_| trigger(&test, pipeline, Some("k"), Value::Null))).await;
     let ids: std::collections::BTreeSet<_> =
-        all.into_iter().map(|answer| answer.expect(201)["id"].to_string()).collect();
+        responses.into_iter().map(|response| response.expect(201)["id"].to_string()).collect();
     assert_eq!((ids.len(), fake.trigger_requests()), (1, 1));
 }
 
 #[tokio::test]
-async fn a_refusal_is_the_providers_own() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
+async fn a_rejection_has_the_status_of_the_provider() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
     for code in [400, 403, 404, 409, 422, 429, 500] {
         fake.set_behavior(TriggerBehavior::Reject(code));
         let key = format!("k{code}");
-        let refused = trigger(&test, pipeline, Some(&key), Value::Null).await;
-        assert_eq!(refused.status.as_u16(), code);
+        let rejected = trigger(&test, pipeline, Some(&key), Value::Null).await;
+        assert_eq!(rejected.status.as_u16(), code);
         assert_eq!(
-            (&refused.body["provider"], &refused.body["provider_status"]),
+            (&rejected.body["provider"], &rejected.body["provider_status"]),
             (&json!("airflow"), &json!(code))
         );
-        let said = refused.body["detail"].as_str().unwrap();
-        assert!(code >= 429 || said == "Not like this", "{said}");
+        let detail = rejected.body["detail"].as_str().unwrap();
+        assert!(code >= 429 || detail == "Not like this", "{detail}");
         fake.set_behavior(TriggerBehavior::Create);
-        // What was refused for good is refused again; what may be otherwise a moment later is asked again.
+        // A permanent rejection is repeated; after a temporary one, the provider is called again.
         let again = if matches!(code, 403 | 429 | 500) { 201 } else { code };
         trigger(&test, pipeline, Some(&key), Value::Null).await.expect(again);
     }
     let path = format!("/catalog/spaces/{SPACE}/connectors/{}", test.connector);
-    let wrong = json!({"credentials": {"auth_type": "basic", "username": "svc", "password": "wrong"}});
-    test.send(Method::PATCH, EDITOR, &path, Some(wrong)).await.expect(200);
-    let refused = trigger(&test, pipeline, None, Value::Null).await.expect(401);
+    let wrong_password =
+        json!({"credentials": {"auth_type": "basic", "username": "svc", "password": "wrong"}});
+    test.send(Method::PATCH, EDITOR, &path, Some(wrong_password)).await.expect(200);
+    let rejected = trigger(&test, pipeline, None, Value::Null).await.expect(401);
     assert_eq!(
-        refused,
+        rejected,
         json!({"detail": "Invalid credentials", "provider": "airflow", "provider_status": 401})
     );
 }
 
-/// As real servers said them, and as something before them might.
+/// Bodies of real servers, and of proxies before them.
 #[tokio::test]
-async fn every_shape_of_a_refusal_is_told_with_its_code_in_one_sentence() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
-    for (code, said, told) in [
+async fn every_form_of_a_rejection_becomes_one_sentence_with_its_status() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
+    for (code, detail, expected) in [
         (
             409,
             include_str!("../../../shared/provider/tests/fixtures/airflow-3.3/trigger_duplicate.json"),
@@ -186,26 +187,26 @@ async fn every_shape_of_a_refusal_is_told_with_its_code_in_one_sentence() {
         (403, "", "no reason given"),
         (418, "plain text", "plain text"),
     ] {
-        fake.set_behavior(TriggerBehavior::RejectWith(code, said));
-        let refused = trigger(&test, pipeline, None, Value::Null).await.expect(code);
+        fake.set_behavior(TriggerBehavior::RejectWith(code, detail));
+        let rejected = trigger(&test, pipeline, None, Value::Null).await.expect(code);
         assert_eq!(
-            refused,
-            json!({"detail": told, "provider": "airflow", "provider_status": code}),
-            "{said}"
+            rejected,
+            json!({"detail": expected, "provider": "airflow", "provider_status": code}),
+            "{detail}"
         );
     }
-    // A key that is wrong here is not the provider's: it says so.
-    let ours = test.raw(request(pipeline, "qk_wrong", None, &Value::Null)).await.expect(401);
-    assert!(ours.get("provider").is_none());
+    // A 401 for the API's own key does not name the provider.
+    let own_rejection = test.raw(request(pipeline, "qk_wrong", None, &Value::Null)).await.expect(401);
+    assert!(own_rejection.get("provider").is_none());
 }
 
 #[tokio::test]
-async fn a_broken_answer_is_looked_up_before_it_is_told() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
-    for mood in [TriggerBehavior::CreateAndDisconnect, TriggerBehavior::CreateAndFail] {
-        fake.set_behavior(mood);
-        let made = trigger(&test, pipeline, None, Value::Null).await.expect(201);
-        assert_eq!(made["triggered_by"]["name"], "Edith");
+async fn an_unknown_outcome_is_looked_up_at_the_provider() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
+    for behavior in [TriggerBehavior::CreateAndDisconnect, TriggerBehavior::CreateAndFail] {
+        fake.set_behavior(behavior);
+        let created = trigger(&test, pipeline, None, Value::Null).await.expect(201);
+        assert_eq!(created["triggered_by"]["name"], "Edith");
     }
     assert_eq!(fake.triggered_runs().len(), 2);
     fake.set_behavior(TriggerBehavior::Disconnect);
@@ -215,8 +216,8 @@ async fn a_broken_answer_is_looked_up_before_it_is_told() {
     assert_eq!(fake.triggered_runs().len(), 3);
 }
 
-/// Triggers with the key `k`: a run is made, and nobody hears of it. Its provider's id.
-async fn lose_sight(test: &TestApi, fake: &FakeAirflow, pipeline: PipelineId) -> String {
+/// Triggers with the idempotency key `k`: the provider creates a run, but its response is lost. The run's external id.
+async fn trigger_with_unknown_outcome(test: &TestApi, fake: &FakeAirflow, pipeline: PipelineId) -> String {
     fake.set_behavior(TriggerBehavior::DisconnectAlways);
     trigger(test, pipeline, Some("k"), Value::Null).await.expect(504);
     let run: String =
@@ -228,17 +229,17 @@ async fn lose_sight(test: &TestApi, fake: &FakeAirflow, pipeline: PipelineId) ->
 
 #[tokio::test]
 async fn a_repeat_after_an_unknown_outcome_finds_the_first_run() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
-    let run = lose_sight(&test, &fake, pipeline).await;
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
+    let run = trigger_with_unknown_outcome(&test, &fake, pipeline).await;
     let posts = fake.trigger_requests();
-    let made = trigger(&test, pipeline, Some("k"), Value::Null).await.expect(201);
-    assert_eq!((made["external_id"].as_str().unwrap(), fake.trigger_requests()), (run.as_str(), posts));
+    let created = trigger(&test, pipeline, Some("k"), Value::Null).await.expect(201);
+    assert_eq!((created["external_id"].as_str().unwrap(), fake.trigger_requests()), (run.as_str(), posts));
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_stays_unknown_until_it_can_be_asked_for() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
-    lose_sight(&test, &fake, pipeline).await;
+async fn an_unknown_outcome_stays_unknown_until_the_provider_can_be_read() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
+    trigger_with_unknown_outcome(&test, &fake, pipeline).await;
     set_password(&test, "wrong").await;
     trigger(&test, pipeline, Some("k"), Value::Null).await.expect(504);
     trigger(&test, pipeline, Some("new"), Value::Null).await.expect(401);
@@ -258,14 +259,14 @@ async fn an_unknown_outcome_stays_unknown_until_it_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_provider_that_hangs_before_anything_is_sent_is_told_so() {
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+async fn a_provider_that_hangs_before_the_trigger_is_sent_gets_a_502() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (test, _fake, pipeline) =
-        test(ApiSetup { request_timeout: Duration::from_secs(8), ..ApiSetup::default() }).await;
-    let config = format!(r#"{{"base_url": "http://{}"}}"#, silent.local_addr().unwrap());
+        start_test(ApiSetup { request_timeout: Duration::from_secs(8), ..ApiSetup::default() }).await;
+    let config = format!(r#"{{"base_url": "http://{}"}}"#, listener.local_addr().unwrap());
     test.sql(&format!("update connectors set config = '{config}'")).await;
-    let said = trigger(&test, pipeline, Some("k"), Value::Null).await.expect(502);
-    assert!(said["detail"].as_str().unwrap().contains("nothing was sent"), "{said}");
+    let detail = trigger(&test, pipeline, Some("k"), Value::Null).await.expect(502);
+    assert!(detail["detail"].as_str().unwrap().contains("nothing was sent"), "{detail}");
     let path = format!("/catalog/spaces/{SPACE}/connectors/{}/test", test.connector);
     let tested = test.send(Method::POST, EDITOR, &path, None).await.expect(200);
     assert_eq!(tested["success"], false);
@@ -273,43 +274,43 @@ async fn a_provider_that_hangs_before_anything_is_sent_is_told_so() {
 }
 
 #[tokio::test]
-async fn somebody_elses_run_of_the_same_name_is_not_ours() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
+async fn an_existing_run_of_the_same_name_is_a_conflict() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
     fake.add_run("taken", "by hand");
-    let refused = trigger(&test, pipeline, Some("k"), json!({"run_id": "taken"})).await.expect(409);
+    let rejected = trigger(&test, pipeline, Some("k"), json!({"run_id": "taken"})).await.expect(409);
     assert_eq!(
-        (&refused["provider_status"], &refused["detail"]),
+        (&rejected["provider_status"], &rejected["detail"]),
         (&json!(409), &json!("A run with this run id or this logical date exists already"))
     );
     assert_eq!(test.number("select count(*) from runs").await, 0);
 }
 
 #[tokio::test]
-async fn nothing_sent_is_told_apart() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
+async fn an_unreachable_provider_gets_a_502_and_a_retry_is_sent() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
     test.sql(r#"update connectors set config = '{"base_url": "http://127.0.0.1:9"}'"#).await;
-    let answer = trigger(&test, pipeline, Some("k"), Value::Null).await.expect(502);
-    assert!(answer["detail"].as_str().unwrap().contains("cannot be reached"));
+    let response = trigger(&test, pipeline, Some("k"), Value::Null).await.expect(502);
+    assert!(response["detail"].as_str().unwrap().contains("cannot be reached"));
     test.sql(&format!(r#"update connectors set config = '{{"base_url": "{}"}}'"#, fake.url)).await;
     trigger(&test, pipeline, Some("k"), Value::Null).await.expect(201);
     assert_eq!(fake.trigger_requests(), 1);
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_leaves_nothing_half_done() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
+async fn a_trigger_is_completed_after_its_client_disconnects() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
     fake.set_behavior(TriggerBehavior::CreateSlowly);
-    let asked = trigger(&test, pipeline, Some("k"), Value::Null);
-    assert!(tokio::time::timeout(Duration::from_millis(500), asked).await.is_err());
-    let made = trigger(&test, pipeline, Some("k"), Value::Null).await.expect(201);
+    let request = trigger(&test, pipeline, Some("k"), Value::Null);
+    assert!(tokio::time::timeout(Duration::from_millis(500), request).await.is_err());
+    let created = trigger(&test, pipeline, Some("k"), Value::Null).await.expect(201);
     assert_eq!((fake.trigger_requests(), test.number("select count(*) from runs").await), (1, 1));
-    assert_eq!(test.read(&format!("/runs/{}", made["id"].as_str().unwrap())).await["status"], "queued");
+    assert_eq!(test.read(&format!("/runs/{}", created["id"].as_str().unwrap())).await["status"], "queued");
 }
 
 #[tokio::test]
-async fn a_provider_that_takes_too_long_is_told_as_unknown_and_found_later() {
+async fn a_slow_provider_gets_a_504_and_a_retry_finds_the_run() {
     let (test, fake, pipeline) =
-        test(ApiSetup { request_timeout: Duration::from_millis(1500), ..ApiSetup::default() }).await;
+        start_test(ApiSetup { request_timeout: Duration::from_millis(1500), ..ApiSetup::default() }).await;
     fake.set_behavior(TriggerBehavior::CreateSlowly);
     trigger(&test, pipeline, Some("k"), Value::Null).await.expect(504);
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -318,17 +319,17 @@ async fn a_provider_that_takes_too_long_is_told_as_unknown_and_found_later() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_triggered_is_refused() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
-    let faulty = json!({"conf": [1], "logical_date": "tomorrow", "run_id": "a b", "note": "x".repeat(701)});
-    let places: Vec<_> = trigger(&test, pipeline, None, faulty)
+async fn invalid_triggers_are_rejected_before_anything_is_sent() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
+    let invalid = json!({"conf": [1], "logical_date": "tomorrow", "run_id": "a b", "note": "x".repeat(701)});
+    let places: Vec<_> = trigger(&test, pipeline, None, invalid)
         .await
         .field_errors()
         .into_iter()
         .map(|(place, _)| place)
         .collect();
     assert_eq!(places, ["body.conf", "body.logical_date", "body.run_id", "body.note"]);
-    // Between the slashes of an address these would lead elsewhere.
+    // As a segment of a URL's path, these would change the path.
     for place in [".", ".."] {
         let elsewhere = trigger(&test, pipeline, None, json!({"run_id": place})).await;
         assert_eq!(
@@ -349,24 +350,24 @@ async fn what_cannot_be_triggered_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connector_whose_credentials_no_key_opens_says_so_and_sends_nothing() {
-    let (test, fake, pipeline) = test(ApiSetup::default()).await;
+async fn credentials_that_no_key_opens_get_a_502_and_nothing_is_sent() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
     test.sql("update connectors set credentials_sealed = 'broken'").await;
-    let said = trigger(&test, pipeline, None, Value::Null).await.expect(502);
-    assert!(said["detail"].as_str().unwrap().contains("enter them again"), "{said}");
+    let detail = trigger(&test, pipeline, None, Value::Null).await.expect(502);
+    assert!(detail["detail"].as_str().unwrap().contains("enter them again"), "{detail}");
     assert_eq!(fake.trigger_requests(), 0);
 }
 
 #[tokio::test]
-async fn the_test_of_a_connector_tells_the_version() {
-    let (test, fake, _) = test(ApiSetup::default()).await;
+async fn the_test_of_a_connector_returns_the_version() {
+    let (test, fake, _) = start_test(ApiSetup::default()).await;
     let path = format!("/catalog/spaces/{SPACE}/connectors/{}/test", test.connector);
-    let good = test.send(Method::POST, EDITOR, &path, None).await.expect(200);
-    assert_eq!((&good["success"], &good["provider_version"]), (&json!(true), &json!("3.1.8")));
-    assert!(good["latency_ms"].is_u64());
+    let success = test.send(Method::POST, EDITOR, &path, None).await.expect(200);
+    assert_eq!((&success["success"], &success["provider_version"]), (&json!(true), &json!("3.1.8")));
+    assert!(success["latency_ms"].is_u64());
     drop(fake);
     test.sql("update connectors set credentials_sealed = 'broken'").await;
-    let bad = test.send(Method::POST, EDITOR, &path, None).await.expect(200);
-    assert_eq!((&bad["success"], &bad["provider_version"]), (&json!(false), &Value::Null));
-    assert!(bad["message"].as_str().unwrap().contains("enter them again"), "{bad}");
+    let failure = test.send(Method::POST, EDITOR, &path, None).await.expect(200);
+    assert_eq!((&failure["success"], &failure["provider_version"]), (&json!(false), &Value::Null));
+    assert!(failure["message"].as_str().unwrap().contains("enter them again"), "{failure}");
 }

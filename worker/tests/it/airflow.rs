@@ -1,4 +1,4 @@
-//! The whole way on a real Airflow, with the worker as its own process.
+//! From a real Airflow to the read model and the topics, with the worker as a process.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use crate::mirror::assert_mirrors;
 use crate::test_worker::TestWorker;
 
-/// A server that only serves what was seeded, 3,000 runs of 20 pipelines: nothing changes there by itself.
+/// A server without a scheduler, seeded with 3,000 runs of 20 pipelines, so that nothing changes by itself.
 pub async fn seeded_airflow() -> &'static AirflowServer {
     static SEEDED: OnceCell<AirflowServer> = OnceCell::const_new();
     let seeded = SEEDED.get_or_init(async || {
@@ -27,28 +27,28 @@ pub async fn seeded_airflow() -> &'static AirflowServer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_sync_killed_again_and_again_ends_equal_to_airflow() {
+async fn a_first_sync_that_is_killed_repeatedly_ends_equal_to_airflow() {
     let airflow = seeded_airflow().await;
     let test = TestWorker::idle().await;
     test.connect(airflow).await;
     test.execute("update connector_state set next_due_at = now()").await;
-    for moment in [
+    for condition in [
         "select count(*) > 0 from pipelines",
         "select count(*) > 300 from runs",
         "select count(*) >= 3 from pipeline_crawls where crawled_at is not null",
     ] {
         let mut worker = WorkerProcess::start(&test.settings, &[]).await;
-        test.wait_for(moment).await;
+        test.wait_for(condition).await;
         worker.kill();
     }
     let read = histories_read(&test).await;
     let _worker = WorkerProcess::start(&test.settings, &[]).await;
     test.wait_for("select bool_or(last_success_at is not null) from connector_state").await;
     assert_mirrors(&test, airflow).await;
-    assert!(read.is_subset(&histories_read(&test).await), "what was read through is not read again");
+    assert!(read.is_subset(&histories_read(&test).await), "a finished history is not read again");
 }
 
-/// Which histories were read through, and when.
+/// The histories that were read completely, and when.
 async fn histories_read(test: &TestWorker) -> BTreeSet<(String, DateTime<Utc>)> {
     let read =
         sqlx::query_as("select external_id, crawled_at from pipeline_crawls where crawled_at is not null");
@@ -56,10 +56,10 @@ async fn histories_read(test: &TestWorker) -> BTreeSet<(String, DateTime<Utc>)> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_triggered_in_airflow_shows_with_its_tasks_and_its_events() {
+async fn a_run_triggered_in_airflow_is_projected_and_published() {
     let airflow = local::airflow().await.unwrap();
-    let patience = Duration::from_secs(120);
-    airflow.wait_for_dag("warehouse_stock", patience).await.unwrap();
+    let timeout = Duration::from_secs(120);
+    airflow.wait_for_dag("warehouse_stock", timeout).await.unwrap();
     airflow.unpause("warehouse_stock").await.unwrap();
     let test = TestWorker::idle().await;
     test.connect(&airflow).await;
@@ -67,14 +67,12 @@ async fn a_run_triggered_in_airflow_shows_with_its_tasks_and_its_events() {
     let _worker = WorkerProcess::start(&test.settings, &[]).await;
     test.wait_for("select bool_or(last_success_at is not null) from connector_state").await;
     let run = airflow.trigger("warehouse_stock", &json!({"asked": "by a test"})).await.unwrap();
-    assert_eq!(airflow.wait_for_run("warehouse_stock", &run, patience).await.unwrap(), "success");
-    let shown = async {
-        let ours = "select count(*) = 1 from runs where external_id = $1 and status = 'success' and conf->>'asked' = 'by a test'";
-        while !sqlx::query_scalar::<_, bool>(ours).bind(&run).fetch_one(&test.pool).await.unwrap() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), shown).await.expect("the run shows");
+    assert_eq!(airflow.wait_for_run("warehouse_stock", &run, timeout).await.unwrap(), "success");
+    test.wait_for(&format!(
+        "select count(*) = 1 from runs
+         where external_id = '{run}' and status = 'success' and conf->>'asked' = 'by a test'"
+    ))
+    .await;
     let id: uuid::Uuid = sqlx::query_scalar("select id from runs where external_id = $1")
         .bind(&run)
         .fetch_one(&test.pool)

@@ -1,5 +1,5 @@
-//! A stranger's consumer, in another language and with another client: from the topic alone it comes to the same runs
-//! as the read model.
+//! The example consumer, in Python and with another Kafka client: from the topic alone it builds the same runs as the
+//! read model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,9 +14,10 @@ use tokio::process::Command;
 use crate::test_worker::TestWorker;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_in_python_rebuilds_all_runs_from_the_topic() {
+async fn the_example_consumer_builds_all_runs_from_the_topic() {
     let test = TestWorker::idle().await;
-    // Without the relay: nobody sends the winner again behind a late record, so order alone would give wrong runs.
+    // Without the relay, newer events are not published again after late ones, so that the last record of a run is
+    // often not its newest version.
     test.parts.start_projecting();
     let mut runs: Vec<RunObserved> =
         (0..300).map(|run| test.run("sales", &run.to_string(), 10, RunState::Running)).collect();
@@ -33,12 +34,12 @@ async fn a_consumer_in_python_rebuilds_all_runs_from_the_topic() {
     test.send(&late).await;
     test.wait_for("select count(*) = 300 and count(*) filter (where version >= 20) = 110 from runs").await;
 
-    let told = consume(&test).await;
-    assert_eq!(told.len(), 290);
-    assert_eq!(told, read_model(&test).await);
+    let consumed = consume(&test).await;
+    assert_eq!(consumed.len(), 290);
+    assert_eq!(consumed, read_model(&test).await);
 }
 
-/// What the example prints.
+/// The runs that the example prints.
 async fn consume(test: &TestWorker) -> BTreeMap<RunId, RunObserved> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples");
     let requirements = examples.join("requirements.txt");
@@ -57,7 +58,7 @@ async fn consume(test: &TestWorker) -> BTreeMap<RunId, RunObserved> {
     runs.map(|run| (run.id, run)).collect()
 }
 
-/// The same from the rows.
+/// The runs of the read model.
 async fn read_model(test: &TestWorker) -> BTreeMap<RunId, RunObserved> {
     let runs: Vec<Json<RunObserved>> = sqlx::query_scalar(
         "select to_jsonb(r) || '{\"space\": \"test\", \"pipeline_external_id\": \"sales\"}'

@@ -1,5 +1,4 @@
-//! A server that misbehaves in every way: the sync fails with a clear reason, nothing shown is touched, and the next
-//! good poll heals.
+//! Faulty servers: a sync fails with a clear reason and changes no rows, and the next successful poll recovers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +15,8 @@ use worker::sync::schedule;
 use crate::airflow::seeded_airflow;
 use crate::test_worker::TestWorker;
 
-/// A server that answers every request with the same bytes, then closes.
-async fn answering(head: &'static str, body: Vec<u8>) -> String {
+/// A server that responds to every request with the same bytes, and closes the connection.
+async fn start_faulty_server(head: &'static str, body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -39,13 +38,13 @@ const JSON: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Tue, 24 Nov 2026 00:00:00 GMT\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_airflow_that_was_upgraded_is_found_out_about_again() {
-    let is_new = Arc::new(AtomicBool::new(false));
-    let speaks = is_new.clone();
-    let answer = move |uri: Uri| {
-        let speaks_so = uri.path().starts_with("/api/v2") == speaks.load(Ordering::SeqCst);
+async fn the_api_version_is_detected_again_after_an_upgrade() {
+    let is_upgraded = Arc::new(AtomicBool::new(false));
+    let upgraded = is_upgraded.clone();
+    let respond = move |uri: Uri| {
+        let is_supported = uri.path().starts_with("/api/v2") == upgraded.load(Ordering::SeqCst);
         async move {
-            match speaks_so {
+            match is_supported {
                 true => (StatusCode::OK, Json(json!({"version": "2.11.2", "dags": [], "total_entries": 0}))),
                 false => (StatusCode::NOT_FOUND, Json(json!({"error": "API route not found"}))),
             }
@@ -54,15 +53,15 @@ async fn an_airflow_that_was_upgraded_is_found_out_about_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let test = TestWorker::start().await;
     test.set_base_url(&format!("http://{}", listener.local_addr().unwrap())).await;
-    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(respond)).await });
     test.run_sync(false).await.unwrap();
-    is_new.store(true, Ordering::SeqCst);
+    is_upgraded.store(true, Ordering::SeqCst);
     let _ = test.run_sync(false).await;
     test.run_sync(false).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_misbehaving_server_is_told_of_and_touches_nothing() {
+async fn a_faulty_server_fails_the_sync_and_changes_no_rows() {
     let airflow = local::airflow().await.unwrap();
     airflow.wait_for_dag("warehouse_stock", Duration::from_secs(120)).await.unwrap();
     let test = TestWorker::start().await;
@@ -96,11 +95,11 @@ async fn a_misbehaving_server_is_told_of_and_touches_nothing() {
             "gone at once",
         ),
     ];
-    for (head, body, reason) in faults {
-        let shown: String = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
-        test.set_base_url(&answering(head, body).await).await;
-        let error = test.run_sync(true).await.expect_err(&shown).to_string();
-        assert!(error.contains(reason), "{head}{shown}: {error}");
+    for (head, body, expected) in faults {
+        let description: String = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        test.set_base_url(&start_faulty_server(head, body).await).await;
+        let error = test.run_sync(true).await.expect_err(&description).to_string();
+        assert!(error.contains(expected), "{head}{description}: {error}");
     }
     test.set_base_url("http://127.0.0.1:9").await;
     let error = test.run_sync(true).await.unwrap_err().to_string();
@@ -144,10 +143,11 @@ async fn an_idle_poll_of_a_real_airflow_publishes_nothing_and_hardly_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_stop_the_schedule_until_they_change_and_a_request_tries_once() {
     let test = TestWorker::start().await;
-    let light = FakeAirflow::start(1).await;
+    let fake = FakeAirflow::start(1).await;
     let refusing = b"{\"detail\":\"Not authenticated\",\"version\":\"3.3.2\"}".to_vec();
     test.set_base_url(
-        &answering("HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n", refusing).await,
+        &start_faulty_server("HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n", refusing)
+            .await,
     )
     .await;
     let error = test.run_sync(false).await.unwrap_err().to_string();
@@ -156,21 +156,21 @@ async fn refused_credentials_stop_the_schedule_until_they_change_and_a_request_t
     test.execute(due).await;
     assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0);
     assert_eq!(test.number("select count(*) from connector_state where next_due_at < now()").await, 1);
-    // A request is taken all the same, and fails or heals.
+    // Manual syncs are still accepted.
     test.run_sync(false).await.unwrap_err();
     assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0);
-    test.set_base_url(&format!("{}/healed", light.url)).await;
+    test.set_base_url(&format!("{}/healed", fake.url)).await;
     test.run_sync(false).await.unwrap();
-    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 1, "the schedule goes on");
+    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 1, "the schedule continues");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_three_failures_the_schedule_rests_and_a_wait_that_was_asked_for_is_kept() {
+async fn the_schedule_backs_off_after_three_failures_and_respects_retry_after() {
     let test = TestWorker::start().await;
-    test.set_base_url(&answering("HTTP/1.1 500 Oops\r\n", Vec::new()).await).await;
-    // Both are written by the same transaction.
-    let rest = "select round(extract(epoch from retry_at - (select max(finished_at) from syncs)))::bigint from connector_state";
-    let mut rests = Vec::new();
+    test.set_base_url(&start_faulty_server("HTTP/1.1 500 Oops\r\n", Vec::new()).await).await;
+    // Both times are written by the same transaction.
+    let back_off = "select round(extract(epoch from retry_at - (select max(finished_at) from syncs)))::bigint from connector_state";
+    let mut back_offs = Vec::new();
     for failures in [0, 5, 8, 40] {
         sqlx::query("update connector_state set failures = $1")
             .bind(failures)
@@ -178,12 +178,13 @@ async fn after_three_failures_the_schedule_rests_and_a_wait_that_was_asked_for_i
             .await
             .unwrap();
         test.run_sync(false).await.unwrap_err();
-        rests.push(test.number(rest).await);
+        back_offs.push(test.number(back_off).await);
     }
-    assert_eq!(rests, [0, 4, 32, 60]);
-    test.set_base_url(&answering("HTTP/1.1 503 Busy\r\nretry-after: 900\r\n", Vec::new()).await).await;
+    assert_eq!(back_offs, [0, 4, 32, 60]);
+    test.set_base_url(&start_faulty_server("HTTP/1.1 503 Busy\r\nretry-after: 900\r\n", Vec::new()).await)
+        .await;
     test.run_sync(false).await.unwrap_err();
-    assert_eq!(test.number(rest).await, 900, "the source asked for a quarter of an hour");
+    assert_eq!(test.number(back_off).await, 900, "the server sent retry-after");
     test.execute("update connector_state set next_due_at = now()").await;
-    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0, "it rests");
+    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0, "no sync is scheduled before retry_at");
 }

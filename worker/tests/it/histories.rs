@@ -1,57 +1,55 @@
-//! Histories: read while polls go on, gone on with after a crash, and never in the way of what is new.
+//! Histories are read beside polls and resumed after a crash, and never delay new events.
 
 use chrono::{TimeDelta, Utc};
-use contract::state::{RunState, TaskState};
+use contract::state::{RunState, SyncTrigger, TaskState};
+use testkit::NewSync;
 use tokio::sync::watch;
 use worker::sync::{SyncError, sync_connector};
 
 use crate::syncing::small_provider;
 use crate::test_worker::TestWorker;
 
-/// Lets go of a lease as a worker does that is killed.
-async fn kill_holder(test: &TestWorker) {
+/// Expires the connector's lease, as if its worker had been killed.
+async fn expire_lease(test: &TestWorker) {
     test.execute("update connector_state set lease_until = now() - interval '1 second'").await;
 }
 
-async fn tick(test: &TestWorker) {
-    test.execute(
-        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, accepted_at)
-         select gen_random_uuid(), space_id, id, 'queued', 'schedule', now(), now() from connectors",
-    )
-    .await;
+async fn enqueue_scheduled_sync(test: &TestWorker) {
+    let sync = NewSync { trigger: SyncTrigger::Schedule, ..NewSync::default() };
+    testkit::insert_sync(&test.pool, test.connector, sync).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn polls_go_on_and_serve_who_waits_while_histories_are_read() {
+async fn polls_continue_and_complete_waiting_syncs_while_histories_are_read() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     test.sync(&provider, false).await.unwrap();
     provider.allow_histories(1);
     let full = test.sync(&provider, true);
-    let meanwhile = async {
+    let poll_meanwhile = async {
         test.wait_for("select count(*) = 1 from pipeline_crawls where crawled_at > (select max(requested_at) from syncs)").await;
         provider.runs.lock().unwrap()[0].status = RunState::Failed;
         *provider.changed.lock().unwrap() = true;
-        tick(&test).await;
-        let asked = test.enqueue_sync(false, false).await;
-        // Somebody joins it an hour from now: what is read until then does not serve them.
-        let joined = "update syncs set asked_at = now() + interval '1 hour' where id = $1";
-        sqlx::query(joined).bind(asked).execute(&test.pool).await.unwrap();
+        enqueue_scheduled_sync(&test).await;
+        let requested = test.enqueue_sync(false, false).await;
+        // A request joins the sync an hour from now, which no earlier poll completes.
+        let join_later = "update syncs set asked_at = now() + interval '1 hour' where id = $1";
+        sqlx::query(join_later).bind(requested).execute(&test.pool).await.unwrap();
         test.wait_for("select count(*) = 1 from runs where status = 'failed'").await;
         test.wait_for("select bool_and(status = 'succeeded') from syncs where trigger = 'schedule'").await;
-        let still = "select count(*) from syncs where status = 'running' and \"full\"";
-        assert_eq!(test.number(still).await, 1, "the full one is not through");
+        let running_full = "select count(*) from syncs where status = 'running' and \"full\"";
+        assert_eq!(test.number(running_full).await, 1, "the full sync is still running");
         assert_eq!(test.number("select count(*) from syncs where status = 'queued'").await, 1);
         test.execute("update syncs set asked_at = null").await;
         test.wait_for("select bool_and(status = 'succeeded') from syncs where not \"full\"").await;
         provider.allow_histories(0);
-        asked
+        requested
     };
-    let (full, asked) = tokio::join!(full, meanwhile);
+    let (full, requested) = tokio::join!(full, poll_meanwhile);
     full.unwrap();
     let (started_after, status): (bool, String) =
         sqlx::query_as("select started_at >= requested_at, status from syncs where id = $1")
-            .bind(asked)
+            .bind(requested)
             .fetch_one(&test.pool)
             .await
             .unwrap();
@@ -59,21 +57,21 @@ async fn polls_go_on_and_serve_who_waits_while_histories_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_sync_that_was_killed_goes_on_where_it_was_even_when_others_have_joined_it() {
+async fn a_killed_full_sync_resumes_even_if_others_have_joined_it() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     test.sync(&provider, false).await.unwrap();
     provider.allow_histories(3);
     let job = test.enqueue_and_claim(true).await;
     let progress = watch::Sender::default();
-    let killed = sync_connector(&test.pool, test.producer(), &job, &provider, &progress);
+    let blocked = sync_connector(&test.pool, test.producer(), &job, &provider, &progress);
     let full_crawls = "select count(*) >= 3 from pipeline_crawls where crawled_at >= (select max(requested_at) from syncs where \"full\")";
     tokio::select! {
-        outcome = killed => panic!("it cannot end: {outcome:?}"),
+        outcome = blocked => panic!("a blocked sync ended: {outcome:?}"),
         () = test.wait_for(full_crawls) => {}
     }
-    kill_holder(&test).await;
-    tick(&test).await;
+    expire_lease(&test).await;
+    enqueue_scheduled_sync(&test).await;
     provider.allow_histories(0);
     let job = test.enqueue_and_claim(false).await;
     assert_eq!(job.syncs.len(), 3);
@@ -81,13 +79,13 @@ async fn a_full_sync_that_was_killed_goes_on_where_it_was_even_when_others_have_
     assert_eq!(
         provider.histories_read(),
         2,
-        "what was read since the full one was asked for is not read again"
+        "histories read since the full sync was requested are not read again"
     );
     assert_eq!(test.number("select count(*) from syncs where status <> 'succeeded'").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_that_cannot_be_read_holds_up_neither_the_others_nor_the_cursor() {
+async fn an_unreadable_history_delays_neither_other_histories_nor_the_cursor() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     provider.unreadable.lock().unwrap().insert("c".to_owned());
@@ -100,14 +98,14 @@ async fn a_history_that_cannot_be_read_holds_up_neither_the_others_nor_the_curso
     let cursor = "select count(*) from connector_state where cursor_at > now() - interval '1 minute'";
     test.execute("update connector_state set cursor_at = now() - interval '1 day'").await;
     test.sync(&provider, false).await.unwrap_err();
-    assert_eq!(test.number(cursor).await, 1, "what changed was read, whatever the history");
+    assert_eq!(test.number(cursor).await, 1, "changes were read in spite of the history");
     provider.unreadable.lock().unwrap().clear();
     test.sync(&provider, false).await.unwrap();
     assert_eq!(test.number("select count(*) from runs").await, 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_fails_at_every_history_is_left_alone() {
+async fn a_sync_stops_after_too_many_unreadable_histories() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     for number in 0..40 {
@@ -119,12 +117,12 @@ async fn a_provider_that_fails_at_every_history_is_left_alone() {
     *provider.unreadable.lock().unwrap() = all;
     let error = test.sync(&provider, false).await.unwrap_err();
     assert!(matches!(error, SyncError::Provider(_)), "{error}");
-    // Eight are open at a time, and more than five bad ones are enough.
-    assert!(provider.histories_read() <= 10, "{} of 45 were asked for", provider.histories_read());
+    // Eight histories are read concurrently, and the sync fails after more than five errors.
+    assert!(provider.histories_read() <= 10, "{} of 45 histories were requested", provider.histories_read());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_runs_whose_tasks_changed_are_read_as_histories_and_not_one_by_one() {
+async fn many_runs_with_changed_tasks_are_read_by_history_and_not_one_by_one() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     for run in 0..300 {
@@ -145,7 +143,7 @@ async fn many_runs_whose_tasks_changed_are_read_as_histories_and_not_one_by_one(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_in_a_state_that_nobody_knows_are_asked_for_a_few_at_a_time() {
+async fn runs_in_an_unknown_state_are_read_in_limited_numbers() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     for run in 0..500 {
@@ -159,12 +157,12 @@ async fn runs_in_a_state_that_nobody_knows_are_asked_for_a_few_at_a_time() {
     assert_eq!(provider.take_single_run_requests(), 200);
     provider.runs.lock().unwrap().last_mut().unwrap().status = RunState::Failed;
     test.sync(&provider, false).await.unwrap();
-    let ended = "select count(*) from runs where external_id = 'live' and status = 'failed'";
-    assert_eq!(test.number(ended).await, 1, "one that runs is among the first that are asked for");
+    let is_failed = "select count(*) from runs where external_id = 'live' and status = 'failed'";
+    assert_eq!(test.number(is_failed).await, 1, "running runs are read first");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_older_than_the_history_comes_whole_when_it_changes() {
+async fn a_changed_run_older_than_the_history_is_read_with_its_task_runs() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     let mut old = test.run("a", "old", 0, RunState::Success);
@@ -175,18 +173,19 @@ async fn a_run_older_than_the_history_comes_whole_when_it_changes() {
         provider.task_runs.lock().unwrap().push(task);
     }
     test.sync(&provider, false).await.unwrap();
-    let shown = "select count(*) from task_runs t join runs r on r.id = t.run_id where r.external_id = 'old'";
-    assert_eq!(test.number(shown).await, 0, "it is older than the history");
+    let old_task_runs =
+        "select count(*) from task_runs t join runs r on r.id = t.run_id where r.external_id = 'old'";
+    assert_eq!(test.number(old_task_runs).await, 0, "the run is older than the history");
     *provider.changed.lock().unwrap() = true;
     *provider.hides_tasks.lock().unwrap() = true;
     test.sync(&provider, false).await.unwrap();
-    assert_eq!(test.number(shown).await, 2);
+    assert_eq!(test.number(old_task_runs).await, 2);
     test.sync(&provider, true).await.unwrap();
-    assert_eq!(test.number(shown).await, 2, "and a full sync does not take it for deleted");
+    assert_eq!(test.number(old_task_runs).await, 2, "a full sync does not delete it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_graph_comes_with_the_history_and_changes_with_it() {
+async fn a_task_graph_is_read_again_with_the_history() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     *provider.tasks.lock().unwrap() = vec!["t1", "t2"];
@@ -197,11 +196,11 @@ async fn a_task_graph_comes_with_the_history_and_changes_with_it() {
     test.execute("update pipeline_crawls set crawled_at = now() - interval '7 hours'").await;
     test.execute("update connector_state set confirmed_at = now() - interval '7 hours'").await;
     test.sync(&provider, false).await.unwrap();
-    assert_eq!(test.number(tasks).await, 3, "no list told of it");
+    assert_eq!(test.number(tasks).await, 3, "the graph changed without a listed change");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_ran_and_is_unknown_gives_a_changed_graph_away() {
+async fn a_task_run_of_an_unknown_task_refreshes_the_graph() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     *provider.tasks.lock().unwrap() = vec!["t1", "t2"];
@@ -210,26 +209,27 @@ async fn a_task_that_ran_and_is_unknown_gives_a_changed_graph_away() {
     provider.task_runs.lock().unwrap().push(test.task_run("a", "r1", "t3", -1, TaskState::Success));
     *provider.changed.lock().unwrap() = true;
     test.sync(&provider, false).await.unwrap();
-    let grown = "select count(*) from pipelines where jsonb_array_length(tasks) = 3 and external_id = 'a'";
-    assert_eq!(test.number(grown).await, 1);
+    let with_three_tasks =
+        "select count(*) from pipelines where jsonb_array_length(tasks) = 3 and external_id = 'a'";
+    assert_eq!(test.number(with_three_tasks).await, 1);
     assert_eq!(test.number("select count(*) from pipelines where jsonb_array_length(tasks) = 3").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_failed_for_weeks_is_still_told_of() {
+async fn a_sync_after_twenty_thousand_failures_still_fails_with_a_back_off() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     provider.fail_from(Some(1));
     test.execute("update connector_state set failures = 20000").await;
     test.sync(&provider, false).await.unwrap_err();
     assert_eq!(test.number("select count(*) from syncs where status = 'failed'").await, 1);
-    let rest = "select count(*) from connector_state where failures = 20001
+    let back_off = "select count(*) from connector_state where failures = 20001
                 and retry_at between now() + interval '30 seconds' and now() + interval '61 seconds'";
-    assert_eq!(test.number(rest).await, 1);
+    assert_eq!(test.number(back_off).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_brake_is_passed_only_by_the_request_that_may() {
+async fn a_mass_deletion_is_accepted_only_for_the_sync_that_accepts_it() {
     let test = TestWorker::idle().await;
     test.enqueue_sync(true, false).await;
     test.enqueue_sync(false, true).await;

@@ -1,4 +1,4 @@
-//! Requests and schedules become jobs: none lost, none twice.
+//! Requests and schedules become jobs, each exactly once.
 
 use contract::events::{Record, SyncRequested, Topic};
 use contract::ids::{PipelineId, RunId, SyncId};
@@ -20,24 +20,25 @@ fn request(test: &TestWorker, id: Uuid) -> SyncRequested {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_from_anyone_becomes_one_job_and_nonsense_a_dead_letter() {
+async fn a_request_on_the_topic_becomes_one_job_and_a_malformed_one_a_dead_letter() {
     let test = TestWorker::idle().await;
     test.parts.start_requests();
-    let asked = request(&test, Uuid::now_v7());
-    let mut nonsense = Record::of(&asked).unwrap();
-    nonsense.payload = b"sync everything, please".to_vec();
-    let stranger = SyncRequested { connector_id: Uuid::nil().into(), ..request(&test, Uuid::now_v7()) };
-    let mut bare = Record::of(&asked).unwrap();
+    let first = request(&test, Uuid::now_v7());
+    let mut malformed = Record::of(&first).unwrap();
+    malformed.payload = b"sync everything, please".to_vec();
+    let of_unknown_connector =
+        SyncRequested { connector_id: Uuid::nil().into(), ..request(&test, Uuid::now_v7()) };
+    let mut minimal = Record::of(&first).unwrap();
     let other = Uuid::now_v7();
-    bare.payload =
+    minimal.payload =
         serde_json::to_vec(&serde_json::json!({"id": other, "connector_id": test.connector, "full": true}))
             .unwrap();
     let records = [
-        Record::of(&asked).unwrap(),
-        nonsense,
-        Record::of(&stranger).unwrap(),
-        Record::of(&asked).unwrap(),
-        bare,
+        Record::of(&first).unwrap(),
+        malformed,
+        Record::of(&of_unknown_connector).unwrap(),
+        Record::of(&first).unwrap(),
+        minimal,
     ];
     assert!(records.iter().all(|record| record.topic == Topic::SyncRequests));
     test.producer().send(&records).await.unwrap();
@@ -49,7 +50,7 @@ async fn a_request_from_anyone_becomes_one_job_and_nonsense_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_connector_that_is_switched_off_only_what_was_asked_before_is_served() {
+async fn an_inactive_connector_accepts_only_requests_from_before() {
     let test = TestWorker::idle().await;
     test.parts.start_requests();
     let before = test.enqueue_sync(false, false).await;
@@ -58,29 +59,29 @@ async fn of_a_connector_that_is_switched_off_only_what_was_asked_before_is_serve
     let requests = [request(&test, Uuid::now_v7()), request(&test, before.0)];
     test.producer().send(&requests.map(|request| Record::of(&request).unwrap())).await.unwrap();
     test.wait_for("select count(*) = 1 from syncs where accepted_at is not null").await;
-    let told: String =
+    let error: String =
         sqlx::query_scalar("select error from dead_letters").fetch_one(&test.pool).await.unwrap();
-    assert!(told.contains("is switched off; set is_active first"), "{told}");
+    assert!(error.contains("is switched off; set is_active first"), "{error}");
     assert_eq!(test.number("select count(*) from syncs").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_sync_serves_every_request_that_waits_and_a_lost_worker_loses_none() {
+async fn one_job_claims_all_waiting_syncs_and_an_expired_lease_loses_none() {
     let test = TestWorker::idle().await;
     test.enqueue_sync(false, false).await;
     let job = test.enqueue_and_claim(true).await;
     assert_eq!(job.syncs.len(), 2);
-    assert!(job.full_since.is_some(), "one of them asked for everything");
+    assert!(job.full_since.is_some(), "one of the syncs is full");
     let lease = worker::sync::jobs::lease(&test.parts.runner.pool, "other", None).await.unwrap();
     assert!(lease.is_none(), "the lease is held");
     test.execute("update connector_state set lease_until = now() - interval '1 second'").await;
     let again = test.enqueue_and_claim(false).await;
-    assert_eq!(again.syncs.len(), 3, "what the lost worker had begun is begun again");
+    assert_eq!(again.syncs.len(), 3, "the syncs of the expired lease are claimed again");
     assert!(again.epoch > job.epoch);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_sync_reads_what_was_read_before_its_last_wish_was_asked() {
+async fn a_full_sync_reads_histories_again_that_are_older_than_its_last_request() {
     let test = TestWorker::idle().await;
     test.enqueue_sync(true, false).await;
     test.execute("update syncs set requested_at = '2020-01-01Z', asked_at = '2021-01-01Z'").await;
@@ -89,7 +90,7 @@ async fn a_full_sync_reads_what_was_read_before_its_last_wish_was_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_of_a_connector_that_is_deleted_meanwhile_ends_with_a_reason() {
+async fn a_sync_of_a_deleted_connector_fails_with_a_reason() {
     let test = TestWorker::idle().await;
     test.enqueue_sync(false, false).await;
     test.execute("update connectors set deleted_at = now()").await;
@@ -102,15 +103,15 @@ async fn a_request_of_a_connector_that_is_deleted_meanwhile_ends_with_a_reason()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tick_fires_once_across_workers_and_missed_ones_become_one() {
+async fn a_tick_is_enqueued_once_by_many_workers_and_missed_ticks_are_counted() {
     let test = TestWorker::idle().await;
     test.execute(
         "update connector_state set next_due_at = date_trunc('second', now()) - interval '9 seconds'",
     )
     .await;
     let ticks = futures::future::join_all((0..8).map(|_| schedule::tick(&test.parts.runner.pool))).await;
-    let made: usize = ticks.into_iter().map(Result::unwrap).sum();
-    assert_eq!(made, 1);
+    let enqueued: usize = ticks.into_iter().map(Result::unwrap).sum();
+    assert_eq!(enqueued, 1);
     assert_eq!(test.number("select count(*) from syncs where trigger = 'schedule'").await, 1);
     let missed = test.number("select missed_ticks from connector_state").await;
     assert!((9..30).contains(&missed), "{missed}");
@@ -118,7 +119,7 @@ async fn a_tick_fires_once_across_workers_and_missed_ones_become_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_triggered_run_is_followed_for_a_day_whatever_its_dates() {
+async fn a_triggered_run_is_followed_up_for_a_day_whatever_its_dates() {
     let test = TestWorker::idle().await;
     let pool = &test.parts.runner.pool;
     sqlx::query(
@@ -136,27 +137,27 @@ async fn a_triggered_run_is_followed_for_a_day_whatever_its_dates() {
     let run = test.run("sales", "r1", 1, RunState::Queued);
     test.send(std::slice::from_ref(&run)).await;
     test.wait_for("select count(*) = 1 from runs").await;
-    for (year, age, followed) in [("2020", "1 minute", 1), ("2099", "1 minute", 1), ("2099", "2 days", 0)] {
-        let long_ago = format!(
+    for (year, age, expected) in [("2020", "1 minute", 1), ("2099", "1 minute", 1), ("2099", "2 days", 0)] {
+        let change_dates = format!(
             "update runs set logical_date = '{year}-01-01Z', run_after = null, queued_at = null, started_at = null,
                  triggered_by_id = (select id from users);
              update triggers set created_at = now() - interval '{age}'; delete from syncs"
         );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(long_ago)).execute(&test.pool).await.unwrap();
-        assert_eq!(schedule::follow(pool).await.unwrap(), followed, "{year}, {age} ago");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(change_dates)).execute(&test.pool).await.unwrap();
+        assert_eq!(schedule::follow(pool).await.unwrap(), expected, "{year}, {age} ago");
     }
     test.execute("update triggers set created_at = now(); update connector_state set confirmed_at = now()")
         .await;
-    assert_eq!(schedule::follow(pool).await.unwrap(), 0, "it was looked at just now");
+    assert_eq!(schedule::follow(pool).await.unwrap(), 0, "the run was confirmed just now");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_fails_ends_readable_with_a_reason() {
+async fn a_failed_sync_has_a_reason_and_releases_the_lease() {
     let test = TestWorker::idle().await;
     let sync = test.enqueue_sync(false, false).await;
     let outcome =
         test.parts.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap().unwrap();
-    assert!(outcome.is_err(), "nothing listens there");
+    assert!(outcome.is_err(), "no server listens at the address");
     let (status, error): (SyncStatus, String) =
         sqlx::query_as("select status, error from syncs where id = $1")
             .bind(sync)

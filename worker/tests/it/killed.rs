@@ -1,5 +1,5 @@
-//! kill -9 at every step of a sync: a real worker, a real Airflow, and between them a proxy that holds a request back
-//! until the worker is dead. After each, one more poll equals the source, and no request for a sync is lost.
+//! SIGKILL at every step of a sync: a real worker, a real Airflow, and between them a proxy that delays a request until
+//! the worker is dead. After each kill, one more poll makes the read model equal to the source, and no sync is lost.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,26 +17,26 @@ use tokio::sync::watch;
 use crate::mirror::assert_mirrors;
 use crate::test_worker::TestWorker;
 
-/// Rows on a page, so that every list has several.
-const PAGE: usize = 4;
+/// Rows of a page: every list has several pages.
+const PAGE_SIZE: usize = 4;
 
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Passes requests on, in small pages, except the one that it is told to hold back.
+/// Forwards requests with a smaller page size, and delays the request that a test chooses.
 #[derive(Clone)]
-struct Proxy {
+struct DelayingProxy {
     url: String,
     airflow: String,
     client: reqwest::Client,
-    hold: Arc<Mutex<Option<Hold>>>,
+    hold: Arc<Mutex<Option<DelayedRequest>>>,
     held: watch::Sender<bool>,
 }
 
-/// Parts of a URL to hold back, and how many such requests may pass before.
-type Hold = (&'static [&'static str], usize);
+/// The parts of the URL of the request to delay, and how many such requests are forwarded before.
+type DelayedRequest = (&'static [&'static str], usize);
 
-impl Proxy {
-    async fn before(airflow: &AirflowServer) -> Self {
+impl DelayingProxy {
+    async fn start(airflow: &AirflowServer) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
@@ -45,7 +45,7 @@ impl Proxy {
             hold: Arc::default(),
             held: watch::Sender::default(),
         };
-        let router = Router::new().fallback(pass).with_state(proxy.clone());
+        let router = Router::new().fallback(forward).with_state(proxy.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         proxy
     }
@@ -55,19 +55,19 @@ impl Proxy {
         *self.hold.lock().unwrap() = Some((parts, after));
     }
 
-    async fn until_held(&self) {
+    async fn wait_until_held(&self) {
         let mut held = self.held.subscribe();
         let held = held.wait_for(|held| *held);
-        tokio::time::timeout(PATIENCE, held).await.expect("the request comes").unwrap();
+        tokio::time::timeout(TIMEOUT, held).await.expect("the request comes").unwrap();
     }
 
-    /// Lets the held request go where nobody waits for it any more.
+    /// Forwards the delayed request, whose client is dead.
     fn release(&self) {
         *self.hold.lock().unwrap() = None;
         self.held.send_replace(false);
     }
 
-    fn is_to_hold(&self, url: &str) -> bool {
+    fn should_hold(&self, url: &str) -> bool {
         let mut hold = self.hold.lock().unwrap();
         match hold.as_mut() {
             Some((parts, after)) if parts.iter().all(|part| url.contains(part)) => {
@@ -80,29 +80,31 @@ impl Proxy {
     }
 }
 
-async fn pass(State(proxy): State<Proxy>, request: Request) -> Response {
+async fn forward(State(proxy): State<DelayingProxy>, request: Request) -> Response {
     let url = request.uri().to_string();
-    if proxy.is_to_hold(&url) {
+    if proxy.should_hold(&url) {
         let mut held = proxy.held.subscribe();
         proxy.held.send_replace(true);
         let _ = held.wait_for(|held| !*held).await;
     }
-    let url = format!("{}{}", proxy.airflow, url.replace("limit=100", &format!("limit={PAGE}")));
+    let url = format!("{}{}", proxy.airflow, url.replace("limit=100", &format!("limit={PAGE_SIZE}")));
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-    let mut asked = proxy.client.request(parts.method, url).body(body);
+    let mut request_to_airflow = proxy.client.request(parts.method, url).body(body);
     for name in ["authorization", "content-type"] {
         if let Some(value) = parts.headers.get(name) {
-            asked = asked.header(name, value);
+            request_to_airflow = request_to_airflow.header(name, value);
         }
     }
-    let Ok(answer) = asked.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
-    let (status, date) = (answer.status(), answer.headers().get("date").cloned());
-    let body: Bytes = answer.bytes().await.unwrap_or_default();
+    let Ok(response) = request_to_airflow.send().await else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    let (status, date) = (response.status(), response.headers().get("date").cloned());
+    let body: Bytes = response.bytes().await.unwrap_or_default();
     (status, date.map(|date| [("date", date)]), body).into_response()
 }
 
-/// An Airflow that nobody else looks at, since its rows will change.
+/// An Airflow that no other test uses, since its rows change.
 async fn airflow() -> AirflowServer {
     let name = "airflow-changing".to_owned();
     let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
@@ -112,7 +114,7 @@ async fn airflow() -> AirflowServer {
     airflow
 }
 
-/// Changes some runs and tasks of every pipeline, in the way that Airflow itself writes.
+/// Changes some runs and tasks of every pipeline in Airflow's database.
 async fn change(metadata: &mut PgConnection, round: i64) {
     for statement in [
         "update dag_run set state = case state when 'success' then 'failed' else 'success' end, updated_at = now()
@@ -126,24 +128,20 @@ async fn change(metadata: &mut PgConnection, round: i64) {
     }
 }
 
-/// Until a statement of the worker waits for a lock.
-async fn until_stuck(test: &TestWorker, statement: &str) {
-    let stuck = async {
-        let waits = "select exists (select from pg_stat_activity where datname = current_database()
-                     and wait_event_type = 'Lock' and query like '%' || $1 || '%' and pid <> pg_backend_pid())";
-        // What a role does it shows to itself alone.
-        let worker = &test.parts.runner.pool;
-        while !sqlx::query_scalar::<_, bool>(waits).bind(statement).fetch_one(worker).await.unwrap() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, stuck).await.expect("the statement waits");
+/// Waits until a statement of the worker waits for a lock.
+async fn wait_until_blocked(test: &TestWorker, statement: &str) {
+    let is_blocked = format!(
+        "select exists (select from pg_stat_activity where datname = current_database()
+         and wait_event_type = 'Lock' and query like '%{statement}%' and pid <> pg_backend_pid())"
+    );
+    // A role sees the statements of its own sessions only.
+    testkit::eventually_true(&test.parts.runner.pool, TIMEOUT, &is_blocked).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_killed_at_any_step_of_a_sync_is_made_good_by_one_more_poll() {
+async fn one_poll_repairs_a_sync_killed_at_any_step() {
     let airflow = airflow().await;
-    let proxy = Proxy::before(&airflow).await;
+    let proxy = DelayingProxy::start(&airflow).await;
     let mut metadata = PgConnection::connect(airflow.database_url.as_deref().unwrap()).await.unwrap();
     let test = TestWorker::idle().await;
     test.connect(&airflow).await;
@@ -155,27 +153,27 @@ async fn a_worker_killed_at_any_step_of_a_sync_is_made_good_by_one_more_poll() {
         ("after the list", false, &["/dagRuns?updated_at_gte"], 0),
         ("between pages of runs", false, &["/dagRuns?updated_at_gte"], 2),
         ("between pages of task runs", false, &["/taskInstances?", "updated_at_gte"], 2),
-        ("before what is unfinished", false, &["state=running"], 0),
+        ("before the unfinished runs", false, &["state=running"], 0),
         ("at the task graphs", true, &["/tasks"], 5),
         ("between histories", true, &["/dagRuns?run_after_gte"], 9),
         ("within a history", true, &["/taskInstances?", "run_after_gte"], 14),
     ];
-    settle(&test, &airflow, "before anything").await;
+    poll_and_compare(&test, &airflow, "before anything").await;
     let mut round = 0;
     for (step, full, parts, after) in steps {
         change(&mut metadata, round).await;
         round += 1;
         proxy.hold(parts, after);
         test.enqueue_sync(full, false).await;
-        proxy.until_held().await;
+        proxy.wait_until_held().await;
         worker.kill();
         proxy.release();
         worker = restart(&test).await;
-        settle(&test, &airflow, step).await;
+        poll_and_compare(&test, &airflow, step).await;
     }
     for (step, lock, statement) in [
         (
-            "after everything was sent, before the cursor",
+            "after the last event, before the cursor",
             "select from connector_state for update",
             "update connector_state set cursor_at",
         ),
@@ -185,33 +183,33 @@ async fn a_worker_killed_at_any_step_of_a_sync_is_made_good_by_one_more_poll() {
         round += 1;
         proxy.hold(&["/dagRuns?updated_at_gte"], 0);
         test.enqueue_sync(false, false).await;
-        proxy.until_held().await;
+        proxy.wait_until_held().await;
         let mut locking = test.pool.begin().await.unwrap();
         sqlx::query(lock).execute(&mut *locking).await.unwrap();
         proxy.release();
-        until_stuck(&test, statement).await;
+        wait_until_blocked(&test, statement).await;
         worker.kill();
         locking.rollback().await.unwrap();
         worker = restart(&test).await;
-        settle(&test, &airflow, step).await;
+        poll_and_compare(&test, &airflow, step).await;
     }
-    let lost =
+    let unfinished =
         "select count(*) from syncs where status not in ('succeeded', 'failed') or started_at < requested_at
                 or status = 'failed' and error is null";
-    assert_eq!(test.number(lost).await, 0, "every request has come to an end that can be read");
+    assert_eq!(test.number(unfinished).await, 0, "every sync has finished, with an error if it failed");
     assert_eq!(test.number("select count(*) from syncs where status = 'failed'").await, 0);
 }
 
-/// Another worker; the lease of the dead one is over.
+/// Expires the dead worker's lease, and starts another worker.
 async fn restart(test: &TestWorker) -> WorkerProcess {
     test.execute("update connector_state set lease_until = now()").await;
     WorkerProcess::start(&test.settings, &[]).await
 }
 
-/// One more poll, after which the read model is the source's.
-async fn settle(test: &TestWorker, airflow: &AirflowServer, step: &str) {
-    eprintln!("settling: {step}");
+/// Polls once more, and asserts that the read model is equal to the source.
+async fn poll_and_compare(test: &TestWorker, airflow: &AirflowServer, step: &str) {
+    eprintln!("polling: {step}");
     test.enqueue_sync(false, false).await;
-    test.wait_for_within(PATIENCE, "select bool_and(status in ('succeeded', 'failed')) from syncs").await;
+    test.wait_for_within(TIMEOUT, "select bool_and(status in ('succeeded', 'failed')) from syncs").await;
     assert_mirrors(test, airflow).await;
 }

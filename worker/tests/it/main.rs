@@ -1,6 +1,6 @@
-//! The worker on real PostgreSQL and Kafka: each test has a database and topics of its own.
+//! Tests of the worker on real PostgreSQL and Kafka: each test has a database and topics of its own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod airflow;
 mod audit;

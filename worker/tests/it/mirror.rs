@@ -1,7 +1,7 @@
-//! Compares the read model with a real Airflow field by field, both ways. What Airflow says is read and put into our
-//! words by code of its own, in `theirs`: the provider under test has no part in it.
+//! Compares the read model with a real Airflow field by field, in both directions. Airflow is read and normalized by
+//! independent code in `source`, and not by the provider under test.
 
-mod theirs;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,78 +11,85 @@ use serde_json::{Value, json};
 
 use crate::test_worker::TestWorker;
 
-/// Things by their provider's name.
-pub type Rows = BTreeMap<String, Value>;
+/// Rows by their external id, as JSON.
+pub type ComparedRows = BTreeMap<String, Value>;
 
-/// Panics with the first differences, if there is any between Airflow and the read model.
+/// Panics with the first differences between Airflow and the read model, if there are any.
 pub async fn assert_mirrors(test: &TestWorker, airflow: &AirflowServer) {
     let found = differences(test, airflow).await;
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// The first differences of each kind.
+/// The first differences of each kind of row.
 pub async fn differences(test: &TestWorker, airflow: &AirflowServer) -> Vec<String> {
-    let runs = theirs::runs(airflow).await;
-    let tasks = theirs::task_runs(airflow, &runs).await;
+    let runs = source::runs(airflow).await;
+    let tasks = source::task_runs(airflow, &runs).await;
     let base: String = sqlx::query_scalar("select config->>'base_url' from connectors where id = $1")
         .bind(test.connector)
         .fetch_one(&test.pool)
         .await
         .unwrap();
     let kinds = [
-        ("pipelines", shown_at(&base, airflow, theirs::pipelines(airflow).await), our_pipelines(test).await),
-        ("runs", shown_at(&base, airflow, runs), our_runs(test).await),
-        ("task runs", tasks, our_task_runs(test).await),
+        (
+            "pipelines",
+            with_base_url(&base, airflow, source::pipelines(airflow).await),
+            stored_pipelines(test).await,
+        ),
+        ("runs", with_base_url(&base, airflow, runs), stored_runs(test).await),
+        ("task runs", tasks, stored_task_runs(test).await),
     ];
-    kinds.iter().filter_map(|(what, theirs, ours)| difference(what, theirs, ours)).collect()
+    kinds.iter().filter_map(|(query, source, stored)| difference(query, source, stored)).collect()
 }
 
-/// With the links that a connector of this address gives: it need not be the one that Airflow is asked at here.
-fn shown_at(base: &str, airflow: &AirflowServer, mut rows: Rows) -> Rows {
+/// Replaces the address in links by the connector's, which may be that of a proxy.
+fn with_base_url(base: &str, airflow: &AirflowServer, mut read_rows: ComparedRows) -> ComparedRows {
     let (from, to) = (airflow.url.trim_end_matches('/'), base.trim_end_matches('/'));
-    for row in rows.values_mut() {
+    for row in read_rows.values_mut() {
         row["external_url"] = json!(row["external_url"].as_str().map(|url| url.replacen(from, to, 1)));
     }
-    rows
+    read_rows
 }
 
-fn difference(what: &str, theirs: &Rows, ours: &Rows) -> Option<String> {
-    let keys: BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
-    let differing: Vec<_> = keys.into_iter().filter(|key| theirs.get(*key) != ours.get(*key)).collect();
-    let some: Vec<_> =
-        differing.iter().take(5).map(|key| shown(key, theirs.get(*key), ours.get(*key))).collect();
-    let head = format!("{} of {} {what} differ (Airflow's, ours):\n", differing.len(), theirs.len());
-    (!some.is_empty()).then(|| head + &some.join("\n"))
+fn difference(query: &str, source: &ComparedRows, stored: &ComparedRows) -> Option<String> {
+    let keys: BTreeSet<_> = source.keys().chain(stored.keys()).collect();
+    let differing: Vec<_> = keys.into_iter().filter(|key| source.get(*key) != stored.get(*key)).collect();
+    let first: Vec<_> =
+        differing.iter().take(5).map(|key| describe(key, source.get(*key), stored.get(*key))).collect();
+    let head =
+        format!("{} of {} {query} differ (Airflow's, the read model's):\n", differing.len(), source.len());
+    (!first.is_empty()).then(|| head + &first.join("\n"))
 }
 
-fn shown(key: &str, theirs: Option<&Value>, ours: Option<&Value>) -> String {
-    let (Some(theirs), Some(ours)) = (theirs, ours) else {
-        let side = if theirs.is_some() { "here" } else { "in Airflow" };
-        return format!("  {key} is not {side}");
+fn describe(key: &str, source: Option<&Value>, stored: Option<&Value>) -> String {
+    let (Some(source), Some(stored)) = (source, stored) else {
+        let side = if source.is_some() { "in the read model" } else { "in Airflow" };
+        return format!("  {key} is missing {side}");
     };
-    let fields: BTreeSet<_> = [theirs, ours].iter().flat_map(|row| row.as_object().unwrap().keys()).collect();
-    let fields = fields.into_iter().filter(|field| theirs[*field] != ours[*field]);
-    let fields: Vec<_> = fields.map(|field| format!("{field}: {}, {}", theirs[field], ours[field])).collect();
+    let fields: BTreeSet<_> =
+        [source, stored].iter().flat_map(|row| row.as_object().unwrap().keys()).collect();
+    let fields = fields.into_iter().filter(|field| source[*field] != stored[*field]);
+    let fields: Vec<_> =
+        fields.map(|field| format!("{field}: {}, {}", source[field], stored[field])).collect();
     format!("  {key}  {}", fields.join("; "))
 }
 
-/// One spelling of each moment.
+/// A time in microseconds, so that equal times are equal values.
 fn time(value: &Value) -> Value {
     let Some(text) = value.as_str() else { return Value::Null };
     let moment: DateTime<Utc> = text.parse().unwrap();
     json!(moment.timestamp_micros())
 }
 
-/// What a row of ours says, with times and numbers in one spelling.
-async fn rows(test: &TestWorker, what: &'static str) -> Rows {
-    let rows: Vec<(String, Value)> = sqlx::query_as(what).fetch_all(&test.pool).await.unwrap();
-    let count = rows.len();
-    let rows: Rows = rows.into_iter().map(|(key, row)| (key, in_one_spelling(row))).collect();
-    assert_eq!(rows.len(), count, "something stands there twice");
-    rows
+/// Rows of the read model, with times and numbers normalized.
+async fn read_rows(test: &TestWorker, query: &'static str) -> ComparedRows {
+    let read_rows: Vec<(String, Value)> = sqlx::query_as(query).fetch_all(&test.pool).await.unwrap();
+    let count = read_rows.len();
+    let read_rows: ComparedRows = read_rows.into_iter().map(|(key, row)| (key, normalize(row))).collect();
+    assert_eq!(read_rows.len(), count, "an external id is not unique");
+    read_rows
 }
 
-fn in_one_spelling(mut row: Value) -> Value {
+fn normalize(mut row: Value) -> Value {
     for (key, value) in row.as_object_mut().unwrap() {
         let is_time = key.ends_with("_at") || key.starts_with("data_interval");
         if is_time || ["logical_date", "run_after"].contains(&key.as_str()) {
@@ -95,9 +102,9 @@ fn in_one_spelling(mut row: Value) -> Value {
     row
 }
 
-/// The task graph of a pipeline that is gone is the last known one: there is nothing to compare it with.
-async fn our_pipelines(test: &TestWorker) -> Rows {
-    rows(
+/// The task graph of an inactive pipeline is the last observed one, and is not compared.
+async fn stored_pipelines(test: &TestWorker) -> ComparedRows {
+    read_rows(
         test,
         "select external_id, jsonb_build_object('name', name, 'description', description, 'owner', owner,
              'owners', owners, 'tags', tags, 'schedule', schedule, 'is_paused', is_paused,
@@ -108,9 +115,9 @@ async fn our_pipelines(test: &TestWorker) -> Rows {
     .await
 }
 
-/// What belongs to a deleted pipeline stays as it was last known.
-async fn our_runs(test: &TestWorker) -> Rows {
-    rows(
+/// Runs of deleted pipelines stay as they were last observed, and are not compared.
+async fn stored_runs(test: &TestWorker) -> ComparedRows {
+    read_rows(
         test,
         "select p.external_id || '/' || r.external_id, jsonb_build_object('status', r.status,
              'provider_status', r.provider_status, 'run_type', r.run_type, 'logical_date', logical_date,
@@ -124,8 +131,8 @@ async fn our_runs(test: &TestWorker) -> Rows {
     .await
 }
 
-async fn our_task_runs(test: &TestWorker) -> Rows {
-    rows(
+async fn stored_task_runs(test: &TestWorker) -> ComparedRows {
+    read_rows(
         test,
         "select p.external_id || '/' || r.external_id || '/' || task_id || '/' || map_index,
              jsonb_build_object('name', t.name, 'operator', operator, 'status', t.status,

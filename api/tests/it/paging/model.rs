@@ -1,5 +1,5 @@
-//! What a list must hold, worked out in plain Rust and apart from the SQL that answers it: rows by chance, with many
-//! ties and gaps, and what is asked of them.
+//! A model of the lists in plain Rust, independent of the SQL under test: random rows with many equal and missing
+//! values, random queries, and the expected result.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -18,24 +18,24 @@ const STATUSES: [&str; 4] = ["success", "failed", "running", "queued"];
 const RUN_TYPES: [&str; 3] = ["scheduled", "manual", "backfill"];
 const OWNERS: [&str; 3] = ["ann", "bob", "cid"];
 const CRITICALITIES: [&str; 2] = ["low", "high"];
-/// Names that differ in case alone tie.
+/// Names are compared without case, so that some are equal.
 const NAMES: [&str; 4] = ["a", "A", "b", "C"];
 const RUN_SORTS: [&str; 3] = ["started_at", "ended_at", "duration_seconds"];
 const PIPELINE_SORTS: [&str; 5] = ["name", "last_run", "failed_count", "success_rate", "avg_duration"];
 
 #[derive(Clone, Debug)]
-pub struct Pipeline {
+pub struct ModelPipeline {
     pub id: Uuid,
     name: &'static str,
     owners: Vec<&'static str>,
     criticality: Option<&'static str>,
     is_paused: bool,
-    runs: Vec<Run>,
+    runs: Vec<ModelRun>,
 }
 
-/// Times are hours ago.
+/// A run; its times are in hours before now.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct ModelRun {
     id: Uuid,
     status: &'static str,
     run_type: &'static str,
@@ -45,10 +45,10 @@ pub struct Run {
     is_deleted: bool,
 }
 
-/// A list, and what is asked of it.
+/// A list with its filters, order and page size.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    list: List,
+pub struct ListQuery {
+    list: ListKind,
     status: Vec<&'static str>,
     run_type: Vec<&'static str>,
     owner: Vec<&'static str>,
@@ -61,13 +61,13 @@ pub struct Asked {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum List {
+enum ListKind {
     Pipelines,
     Runs,
     RunsOfPipeline,
 }
 
-pub fn pipelines() -> impl Strategy<Value = Vec<Pipeline>> {
+pub fn pipelines() -> impl Strategy<Value = Vec<ModelPipeline>> {
     let run = (
         any::<u128>(),
         select(&STATUSES[..]),
@@ -77,7 +77,7 @@ pub fn pipelines() -> impl Strategy<Value = Vec<Pipeline>> {
         option::of(0..4_i64),
         prop::bool::weighted(0.2),
     );
-    let run = run.prop_map(|(id, status, run_type, due, started, duration, is_deleted)| Run {
+    let run = run.prop_map(|(id, status, run_type, due, started, duration, is_deleted)| ModelRun {
         id: Uuid::from_u128(id),
         status,
         run_type,
@@ -95,7 +95,7 @@ pub fn pipelines() -> impl Strategy<Value = Vec<Pipeline>> {
         any::<bool>(),
         vec(run, 0..12),
     );
-    let pipeline = pipeline.prop_map(|(id, name, owners, criticality, is_paused, runs)| Pipeline {
+    let pipeline = pipeline.prop_map(|(id, name, owners, criticality, is_paused, runs)| ModelPipeline {
         id: Uuid::from_u128(id),
         name,
         owners,
@@ -106,17 +106,17 @@ pub fn pipelines() -> impl Strategy<Value = Vec<Pipeline>> {
     vec(pipeline, 1..9)
 }
 
-pub fn asked() -> impl Strategy<Value = Asked> {
-    let some = |words: &'static [&'static str]| prop_oneof![2 => Just(Vec::new()), 1 => subsequence(words, 1..words.len())];
-    let pipelines = (some(&OWNERS), some(&CRITICALITIES), option::weighted(0.3, any::<bool>()));
+pub fn list_query() -> impl Strategy<Value = ListQuery> {
+    let any_of = |values: &'static [&'static str]| prop_oneof![2 => Just(Vec::new()), 1 => subsequence(values, 1..values.len())];
+    let pipelines = (any_of(&OWNERS), any_of(&CRITICALITIES), option::weighted(0.3, any::<bool>()));
     let runs =
-        (some(&STATUSES), some(&RUN_TYPES), option::weighted(0.3, 0..4_i64), prop::bool::weighted(0.2));
-    let list = select(&[List::Pipelines, List::Runs, List::RunsOfPipeline][..]);
+        (any_of(&STATUSES), any_of(&RUN_TYPES), option::weighted(0.3, 0..4_i64), prop::bool::weighted(0.2));
+    let list = select(&[ListKind::Pipelines, ListKind::Runs, ListKind::RunsOfPipeline][..]);
     (list, pipelines, runs, option::of((0..5_usize, any::<bool>())), 1..9_usize).prop_map(
         |(list, pipelines, runs, sort, size)| {
             let (owner, criticality, is_paused) = pipelines;
             let (status, run_type, duration_min, include_deleted) = runs;
-            Asked {
+            ListQuery {
                 list,
                 status,
                 run_type,
@@ -132,9 +132,9 @@ pub fn asked() -> impl Strategy<Value = Asked> {
     )
 }
 
-/// Puts these pipelines in the place of all that were there.
-pub async fn store(test: &TestApi, pipelines: &[Pipeline]) {
-    // The tables first, in the order of the writer: rows alone would be met in any order, and block each other.
+/// Replaces all pipelines and runs in the database.
+pub async fn replace_all(test: &TestApi, pipelines: &[ModelPipeline]) {
+    // Tables are locked in the order of the concurrent writer: row locks in another order would deadlock.
     test.sql(
         "lock table runs, pipelines in exclusive mode;
              delete from runs; delete from pipeline_governance; delete from pipelines",
@@ -182,7 +182,7 @@ async fn execute(test: &TestApi, statement: &'static str, rows: Value) {
     sqlx::query(statement).bind(rows).execute(&test.db).await.unwrap();
 }
 
-impl Run {
+impl ModelRun {
     fn row(&self, pipeline: Uuid) -> Value {
         json!({"id": self.id, "pipeline": pipeline, "status": self.status, "run_type": self.run_type,
                "due": hours_ago(self.due), "started": self.started.map(hours_ago), "duration": self.duration,
@@ -193,7 +193,7 @@ impl Run {
         self.started.zip(self.duration).map(|(started, duration)| started - duration)
     }
 
-    /// The later, the greater.
+    /// The value to sort by; a later time is greater.
     fn key(&self, sort: usize) -> Option<f64> {
         let key = match RUN_SORTS[sort % RUN_SORTS.len()] {
             "started_at" => self.started.map(|hours| -hours),
@@ -204,21 +204,21 @@ impl Run {
     }
 }
 
-impl Pipeline {
-    fn latest(&self) -> Option<&Run> {
-        let there = self.runs.iter().filter(|run| !run.is_deleted);
-        there.max_by_key(|run| (-run.due, run.id))
+impl ModelPipeline {
+    fn latest(&self) -> Option<&ModelRun> {
+        let present = self.runs.iter().filter(|run| !run.is_deleted);
+        present.max_by_key(|run| (-run.due, run.id))
     }
 
     fn key(&self, sort: usize, include_deleted: bool) -> Option<f64> {
         let runs: Vec<_> = self.runs.iter().filter(|run| include_deleted || !run.is_deleted).collect();
         let count = |status| runs.iter().filter(|run| run.status == status).count() as f64;
-        let (good, bad) = (count("success"), count("failed"));
+        let (succeeded, failed) = (count("success"), count("failed"));
         match PIPELINE_SORTS[sort] {
             "name" => Some(f64::from(self.name.to_lowercase().as_bytes()[0])),
             "last_run" => self.latest().map(|run| -(run.due as f64)),
-            "failed_count" => Some(bad),
-            "success_rate" => (good + bad > 0.0).then(|| good / (good + bad)),
+            "failed_count" => Some(failed),
+            "success_rate" => (succeeded + failed > 0.0).then(|| succeeded / (succeeded + failed)),
             _ => {
                 let finished = runs.iter().filter(|run| ["success", "failed"].contains(&run.status));
                 let durations: Vec<_> = finished.filter_map(|run| run.duration).collect();
@@ -228,63 +228,63 @@ impl Pipeline {
     }
 }
 
-impl Asked {
-    pub fn path(&self, pipelines: &[Pipeline]) -> String {
+impl ListQuery {
+    pub fn path(&self, pipelines: &[ModelPipeline]) -> String {
         let (list, sorts) = match self.list {
-            List::Pipelines => ("/pipelines".to_owned(), &PIPELINE_SORTS[..]),
-            List::Runs => ("/runs".to_owned(), &RUN_SORTS[..]),
-            List::RunsOfPipeline => (format!("/pipelines/{}/runs", pipelines[0].id), &RUN_SORTS[..]),
+            ListKind::Pipelines => ("/pipelines".to_owned(), &PIPELINE_SORTS[..]),
+            ListKind::Runs => ("/runs".to_owned(), &RUN_SORTS[..]),
+            ListKind::RunsOfPipeline => (format!("/pipelines/{}/runs", pipelines[0].id), &RUN_SORTS[..]),
         };
         let mut path = format!("{list}?size={}&include_deleted={}", self.size, self.include_deleted);
-        let words = [
+        let values = [
             ("status", &self.status),
             ("run_type", &self.run_type),
             ("owner", &self.owner),
             ("criticality", &self.criticality),
         ];
-        for (name, words) in words {
-            words.iter().for_each(|word| path += &format!("&{name}={word}"));
+        for (name, values) in values {
+            values.iter().for_each(|value| path += &format!("&{name}={value}"));
         }
         path.extend(self.is_paused.map(|paused| format!("&is_paused={paused}")));
         path.extend(self.duration_min.map(|least| format!("&duration_min={least}")));
-        let minus = |descends| if descends { "-" } else { "" };
-        path.extend(
-            self.sort
-                .map(|(sort, descends)| format!("&sort={}{}", minus(descends), sorts[sort % sorts.len()])),
-        );
+        let sign = |is_descending| if is_descending { "-" } else { "" };
+        path.extend(self.sort.map(|(sort, is_descending)| {
+            format!("&sort={}{}", sign(is_descending), sorts[sort % sorts.len()])
+        }));
         path
     }
 
-    /// The ids that must be found, in order.
-    pub fn expected(&self, pipelines: &[Pipeline]) -> Vec<Uuid> {
+    /// The expected ids in order.
+    pub fn expected(&self, pipelines: &[ModelPipeline]) -> Vec<Uuid> {
         match self.list {
-            List::Pipelines => self.expected_pipelines(pipelines),
-            List::Runs => self.expected_runs(pipelines.iter().filter(|pipeline| self.admits(pipeline))),
-            List::RunsOfPipeline => self.expected_runs(pipelines.iter().take(1)),
+            ListKind::Pipelines => self.expected_pipelines(pipelines),
+            ListKind::Runs => self.expected_runs(pipelines.iter().filter(|pipeline| self.matches(pipeline))),
+            ListKind::RunsOfPipeline => self.expected_runs(pipelines.iter().take(1)),
         }
     }
 
-    fn admits(&self, pipeline: &Pipeline) -> bool {
-        let owned = self.owner.is_empty() || pipeline.owners.iter().any(|owner| self.owner.contains(owner));
-        let critical = self.criticality.is_empty()
-            || pipeline.criticality.is_some_and(|word| self.criticality.contains(&word));
-        owned && critical && self.is_paused.is_none_or(|paused| paused == pipeline.is_paused)
+    fn matches(&self, pipeline: &ModelPipeline) -> bool {
+        let has_owner =
+            self.owner.is_empty() || pipeline.owners.iter().any(|owner| self.owner.contains(owner));
+        let has_criticality = self.criticality.is_empty()
+            || pipeline.criticality.is_some_and(|value| self.criticality.contains(&value));
+        has_owner && has_criticality && self.is_paused.is_none_or(|paused| paused == pipeline.is_paused)
     }
 
-    fn expected_pipelines(&self, pipelines: &[Pipeline]) -> Vec<Uuid> {
-        let status = |pipeline: &Pipeline| pipeline.latest().map_or("never_run", |run| run.status);
-        let found = pipelines.iter().filter(|pipeline| self.admits(pipeline));
+    fn expected_pipelines(&self, pipelines: &[ModelPipeline]) -> Vec<Uuid> {
+        let status = |pipeline: &ModelPipeline| pipeline.latest().map_or("never_run", |run| run.status);
+        let found = pipelines.iter().filter(|pipeline| self.matches(pipeline));
         let mut found: Vec<_> = found
             .filter(|pipeline| self.status.is_empty() || self.status.contains(&status(pipeline)))
             .collect();
-        let (sort, descends) = self.sort.unwrap_or((0, false));
-        let key = |pipeline: &Pipeline| pipeline.key(sort, self.include_deleted);
-        found.sort_by(|a, b| nulls_last(key(a), key(b), descends).then(a.id.cmp(&b.id)));
+        let (sort, is_descending) = self.sort.unwrap_or((0, false));
+        let key = |pipeline: &ModelPipeline| pipeline.key(sort, self.include_deleted);
+        found.sort_by(|a, b| nulls_last(key(a), key(b), is_descending).then(a.id.cmp(&b.id)));
         found.iter().map(|pipeline| pipeline.id).collect()
     }
 
-    fn expected_runs<'a>(&self, pipelines: impl Iterator<Item = &'a Pipeline>) -> Vec<Uuid> {
-        let admits = |run: &&Run| {
+    fn expected_runs<'a>(&self, pipelines: impl Iterator<Item = &'a ModelPipeline>) -> Vec<Uuid> {
+        let matches = |run: &&ModelRun| {
             (self.include_deleted || !run.is_deleted)
                 && (self.status.is_empty() || self.status.contains(&run.status))
                 && (self.run_type.is_empty() || self.run_type.contains(&run.run_type))
@@ -292,7 +292,7 @@ impl Asked {
                     .duration_min
                     .is_none_or(|least| run.duration.is_some_and(|duration| duration >= least))
         };
-        let mut found: Vec<_> = pipelines.flat_map(|pipeline| &pipeline.runs).filter(admits).collect();
+        let mut found: Vec<_> = pipelines.flat_map(|pipeline| &pipeline.runs).filter(matches).collect();
         found.sort_by(|a, b| match self.sort {
             None => (a.due, b.id).cmp(&(b.due, a.id)),
             Some((sort, true)) => nulls_last(a.key(sort), b.key(sort), true).then(b.id.cmp(&a.id)),
@@ -302,16 +302,16 @@ impl Asked {
     }
 }
 
-fn nulls_last(a: Option<f64>, b: Option<f64>, descends: bool) -> Ordering {
+fn nulls_last(a: Option<f64>, b: Option<f64>, is_descending: bool) -> Ordering {
     match (a, b) {
-        (Some(a), Some(b)) if descends => b.total_cmp(&a),
+        (Some(a), Some(b)) if is_descending => b.total_cmp(&a),
         (Some(a), Some(b)) => a.total_cmp(&b),
         (a, b) => b.is_some().cmp(&a.is_some()),
     }
 }
 
-/// No id stands for two things.
-pub fn are_distinct(pipelines: &[Pipeline]) -> bool {
+/// Whether all ids are distinct.
+pub fn are_distinct(pipelines: &[ModelPipeline]) -> bool {
     let ids =
         pipelines.iter().flat_map(|pipeline| pipeline.runs.iter().map(|run| run.id).chain([pipeline.id]));
     let all: Vec<_> = ids.collect();

@@ -1,24 +1,24 @@
-//! What an Airflow says of itself, in our words, from either REST API. Written apart from the provider, so that the two
-//! do not share their mistakes.
+//! Reads an Airflow over either version of its REST API and normalizes it. This code is independent of the provider's,
+//! so that the two do not have the same bugs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use local::{AirflowApi, AirflowServer};
 use serde_json::{Value, json};
 
-use super::{Rows, time};
+use super::{ComparedRows, time};
 
-/// How often a list without an order is read through until everything was in it once.
-const PASSES: usize = 30;
+/// How often an unordered list is read until it has contained every item.
+const MAX_PASSES: usize = 30;
 
-/// All DAGs, those that are no longer in a file included.
-pub async fn pipelines(airflow: &AirflowServer) -> Rows {
-    let all = match airflow.api {
+/// All DAGs, including those whose file is deleted.
+pub async fn pipelines(airflow: &AirflowServer) -> ComparedRows {
+    let path = match airflow.api {
         AirflowApi::V1 => "dags?only_active=false&order_by=dag_id",
         AirflowApi::V2 => "dags?exclude_stale=false&order_by=dag_id",
     };
-    let mut rows = Rows::new();
-    for dag in list(airflow, all, "dags", |dag| text(&dag["dag_id"])).await {
+    let mut rows = ComparedRows::new();
+    for dag in list(airflow, path, "dags", |dag| text(&dag["dag_id"])).await {
         let id = text(&dag["dag_id"]);
         rows.insert(id.clone(), pipeline(airflow, &id, dag).await);
     }
@@ -31,7 +31,9 @@ async fn pipeline(airflow: &AirflowServer, id: &str, dag: Value) -> Value {
         AirflowApi::V2 => dag["is_stale"] == false,
     };
     let (schedule, next, page) = match airflow.api {
-        AirflowApi::V1 => (written(&dag["schedule_interval"]), "next_dagrun_create_after", Some("grid")),
+        AirflowApi::V1 => {
+            (schedule_text(&dag["schedule_interval"]), "next_dagrun_create_after", Some("grid"))
+        }
         AirflowApi::V2 => (dag["timetable_summary"].clone(), "next_dagrun_run_after", None),
     };
     let owners = sorted(dag["owners"].as_array().unwrap().iter().map(text));
@@ -44,12 +46,12 @@ async fn pipeline(airflow: &AirflowServer, id: &str, dag: Value) -> Value {
         "external_url": url(airflow, &[&["dags", id], page.as_slice()].concat()),
         "next_run_at": if is_paused { Value::Null } else { time(&dag[next]) },
         "tasks": if is_active { graph(airflow, id).await } else { Value::Null },
-        "provider_metadata": lasting(dag),
+        "provider_metadata": without_volatile_fields(dag),
     })
 }
 
-/// A schedule of Airflow 2 as its authors wrote it.
-fn written(interval: &Value) -> Value {
+/// A schedule of Airflow 2 as text.
+fn schedule_text(interval: &Value) -> Value {
     let (days, seconds) = (&interval["days"], interval["seconds"].as_u64().unwrap_or_default());
     let clock = format!("{}:{:02}:{:02}", seconds / 3600, seconds % 3600 / 60, seconds % 60);
     match interval["__type"].as_str() {
@@ -58,12 +60,12 @@ fn written(interval: &Value) -> Value {
         Some("TimeDelta") if days == 0 => json!(clock),
         Some("TimeDelta") if days == 1 => json!(format!("1 day, {clock}")),
         Some("TimeDelta") => json!(format!("{days} days, {clock}")),
-        Some(other) => panic!("no scenario has a schedule of this kind: {other}"),
+        Some(other) => panic!("unexpected type of schedule: {other}"),
     }
 }
 
-/// A DAG as it was listed, without what changes at every look.
-fn lasting(mut dag: Value) -> Value {
+/// A DAG as listed, without the fields that change with time.
+fn without_volatile_fields(mut dag: Value) -> Value {
     let fields = dag.as_object_mut().unwrap();
     fields.retain(|name, _| !name.starts_with("last_") && !name.starts_with("next_dagrun"));
     fields.remove("file_token");
@@ -77,17 +79,18 @@ async fn graph(airflow: &AirflowServer, dag: &str) -> Value {
     let listed = airflow.get(&format!("dags/{dag}/tasks")).await.unwrap();
     let tasks: BTreeMap<String, &Value> =
         listed["tasks"].as_array().unwrap().iter().map(|task| (text(&task["task_id"]), task)).collect();
-    let behind = |id: &str| sorted(tasks[id]["downstream_task_ids"].as_array().unwrap().iter().map(text));
+    let downstream_of =
+        |id: &str| sorted(tasks[id]["downstream_task_ids"].as_array().unwrap().iter().map(text));
     let nodes = tasks.keys().map(|id| {
-        let before: Vec<_> = tasks.keys().filter(|other| behind(other).contains(id)).collect();
+        let upstream: Vec<_> = tasks.keys().filter(|other| downstream_of(other).contains(id)).collect();
         let operator = &tasks[id]["class_ref"]["class_name"];
-        json!({"task_id": id, "operator": operator, "upstream": before, "downstream": behind(id)})
+        json!({"task_id": id, "operator": operator, "upstream": upstream, "downstream": downstream_of(id)})
     });
     nodes.collect()
 }
 
 /// All runs of all DAGs.
-pub async fn runs(airflow: &AirflowServer) -> Rows {
+pub async fn runs(airflow: &AirflowServer) -> ComparedRows {
     let runs = list(airflow, "dags/~/dagRuns?order_by=id", "dag_runs", run_key).await;
     runs.into_iter().map(|run| (run_key(&run), self::run(airflow, &run))).collect()
 }
@@ -109,7 +112,7 @@ fn run(airflow: &AirflowServer, run: &Value) -> Value {
     let run_type = match run["run_type"].as_str().unwrap() {
         "dataset_triggered" => "asset_triggered",
         "operator_triggered" | "asset_materialization" => "manual",
-        same => same,
+        state => state,
     };
     let (start, end) = (time(&run["start_date"]), time(&run["end_date"]));
     json!({
@@ -117,22 +120,22 @@ fn run(airflow: &AirflowServer, run: &Value) -> Value {
         "logical_date": time(&run["logical_date"]), "data_interval_start": time(&run["data_interval_start"]),
         "data_interval_end": time(&run["data_interval_end"]), "run_after": time(&run["run_after"]),
         "queued_at": time(&run["queued_at"]), "started_at": start, "ended_at": end,
-        "duration_seconds": seconds(&start, &end), "conf": run["conf"], "note": filled(&run["note"]),
+        "duration_seconds": seconds(&start, &end), "conf": run["conf"], "note": null_if_empty(&run["note"]),
         "external_url": page,
     })
 }
 
 /// All task instances of these runs.
-pub async fn task_runs(airflow: &AirflowServer, runs: &Rows) -> Rows {
+pub async fn task_runs(airflow: &AirflowServer, runs: &ComparedRows) -> ComparedRows {
     let dags: BTreeSet<&str> = runs.keys().filter_map(|key| key.split('/').next()).collect();
     let order = match airflow.api {
         AirflowApi::V1 => "",
         AirflowApi::V2 => "?order_by=id",
     };
-    let mut rows = Rows::new();
+    let mut rows = ComparedRows::new();
     for dag in dags {
-        let all = format!("dags/{dag}/dagRuns/~/taskInstances{order}");
-        let tasks = list(airflow, &all, "task_instances", task_key).await;
+        let path = format!("dags/{dag}/dagRuns/~/taskInstances{order}");
+        let tasks = list(airflow, &path, "task_instances", task_key).await;
         rows.extend(tasks.into_iter().map(|task| (task_key(&task), task_run(&task))));
     }
     rows
@@ -148,7 +151,7 @@ fn task_run(task: &Value) -> Value {
         Some("up_for_retry" | "restarting") => "retrying",
         Some("up_for_reschedule") => "scheduled",
         Some("awaiting_input") => "deferred",
-        Some(same) => same,
+        Some(state) => state,
     };
     let (start, end) = (time(&task["start_date"]), time(&task["end_date"]));
     let duration =
@@ -157,16 +160,16 @@ fn task_run(task: &Value) -> Value {
         "name": task["task_display_name"], "operator": task["operator"], "status": status,
         "provider_status": task["state"], "try_number": task["try_number"], "max_tries": task["max_tries"],
         "queued_at": time(&task["queued_when"]), "started_at": start, "ended_at": end,
-        "duration_seconds": duration, "pool": task["pool"], "queue": filled(&task["queue"]),
-        "hostname": filled(&task["hostname"]),
+        "duration_seconds": duration, "pool": task["pool"], "queue": null_if_empty(&task["queue"]),
+        "hostname": null_if_empty(&task["hostname"]),
     })
 }
 
-/// All items of a list. One without an order may show some rows twice and others never: it is read again until as many
-/// came as there are, and the many of a mapped task from their own list, which has an order.
+/// All items of a list. An unordered list may contain some rows twice and others never, so it is read again until all
+/// items were found. Instances of mapped tasks are read from their own list, which is ordered.
 async fn list(airflow: &AirflowServer, path: &str, field: &str, key: fn(&Value) -> String) -> Vec<Value> {
     let mut found = BTreeMap::new();
-    for _ in 0..PASSES {
+    for _ in 0..MAX_PASSES {
         let total = add_pages(airflow, path, field, key, &mut found).await;
         if found.len() < total {
             for mapped in mapped_lists(&found) {
@@ -177,10 +180,10 @@ async fn list(airflow: &AirflowServer, path: &str, field: &str, key: fn(&Value) 
             return found.into_values().collect();
         }
     }
-    panic!("{path} never showed everything");
+    panic!("{path} never contained all items");
 }
 
-/// Adds what the pages of a list show; how many items it is said to hold.
+/// Adds the items of all pages of a list; the list's total.
 async fn add_pages(
     airflow: &AirflowServer,
     path: &str,
@@ -201,12 +204,12 @@ async fn add_pages(
     total
 }
 
-/// Where the instances of mapped tasks are listed, for each task of which one was found.
+/// The lists of the instances of each mapped task of which an instance was found.
 fn mapped_lists(found: &BTreeMap<String, Value>) -> BTreeSet<String> {
     let mapped = found.values().filter(|item| item["map_index"].as_i64() >= Some(0));
     let list = |item: &Value| {
-        let place = |name: &str| item[name].as_str().unwrap().to_owned();
-        let (dag, run, task) = (place("dag_id"), place("dag_run_id"), place("task_id"));
+        let field = |name: &str| item[name].as_str().unwrap().to_owned();
+        let (dag, run, task) = (field("dag_id"), field("dag_run_id"), field("task_id"));
         format!("dags/{dag}/dagRuns/{run}/taskInstances/{task}/listMapped")
     };
     mapped.map(list).collect()
@@ -229,7 +232,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-fn filled(value: &Value) -> &Value {
+fn null_if_empty(value: &Value) -> &Value {
     if value == "" { &Value::Null } else { value }
 }
 
