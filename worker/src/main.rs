@@ -1,21 +1,22 @@
-//! The worker's entry: reads the command line and starts what it says.
+//! The entry point of the worker: parses the command line and runs the command.
 
 use clap::Parser;
 use platform::db;
-use platform::telemetry::start_logging;
-use worker::config::{Cli, Command, DeadLetters};
-use worker::{dead_letters, foreground, process, rebuild};
+use platform::telemetry::{LogConfig, start_logging};
+use worker::app;
+use worker::cli::{DeadLettersCommand, WorkerCli, WorkerCommand};
+use worker::commands::{dead_letters, rebuild, sync};
 
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Run(args) => start(&args.settings.log, process::run(&args)).await,
-        Command::Sync(args) => start(&args.settings.log, foreground::sync(&args)).await,
-        Command::Rebuild(args) => start(&args.settings.log, rebuild::rebuild(&args)).await,
-        Command::DeadLetters(DeadLetters::List(args)) => {
+    let outcome = match WorkerCli::parse().command {
+        WorkerCommand::Run(args) => start(&args.settings.log, app::run(&args)).await,
+        WorkerCommand::Sync(args) => start(&args.settings.log, sync::sync(&args)).await,
+        WorkerCommand::Rebuild(args) => start(&args.settings.log, rebuild::rebuild(&args)).await,
+        WorkerCommand::DeadLetters(DeadLettersCommand::List(args)) => {
             start(&args.settings.log, dead_letters::list(&args)).await
         }
-        Command::DeadLetters(DeadLetters::Replay(args)) => {
+        WorkerCommand::DeadLetters(DeadLettersCommand::Replay(args)) => {
             start(&args.settings.log, dead_letters::replay(&args)).await
         }
     };
@@ -28,8 +29,9 @@ async fn main() -> std::process::ExitCode {
     }
 }
 
+/// Starts logging and runs a command. An error that comes from the database gets advice for the operator.
 async fn start(
-    log: &platform::telemetry::LogConfig,
+    log: &LogConfig,
     command: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let _logging = start_logging(log, "orchestration-worker").map_err(anyhow::Error::msg)?;

@@ -1,224 +1,221 @@
-//! What changed since the last sync, and what the provider's list of changes does not tell: runs that are unfinished
-//! here, runs whose tasks changed, and the stand-ins of mapped tasks that have been expanded.
+//! What changed since the last sync, and what the provider's list of changes leaves out: runs that are unfinished in the
+//! read model, runs whose task runs changed, and placeholders of mapped tasks that have been expanded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contract::events::{RunObserved, TaskRunObserved, UserRef};
-use contract::ids::{PipelineId, RunId, TaskRunId, UserId};
+use contract::ids::{PipelineId, RunId, TaskRunId};
 use contract::state::TaskState;
 use futures::future::ready;
 use futures::{StreamExt, TryStreamExt, stream};
 use provider::{RunScope, TaskRunScope};
 use uuid::Uuid;
 
-use super::graphs::Ran;
-use super::listing::Listed;
-use super::{Sync, SyncError, jobs};
-use crate::project::find;
+use super::pipelines::ListedPipelines;
+use super::task_graphs::ExecutedTasks;
+use super::{SyncError, SyncPass};
+use crate::store::runs::RunNames;
+use crate::store::{entities, histories, runs};
 
-/// The provider stamps changes by several clocks and commits later than it stamps.
+/// The provider stamps changes by several clocks, and commits them later than it stamps them.
 const OVERLAP: TimeDelta = TimeDelta::seconds(30);
 /// How far back a first sync looks before it reads histories.
 const NEWEST: TimeDelta = TimeDelta::minutes(15);
-/// So many runs a poll asks for one by one at most, for each reason that there is.
-const REREADS: usize = 200;
+/// How many runs a poll requests one by one at most, for each reason to do so.
+const MAX_REREADS: usize = 200;
+/// The map index of a task run that stands for a mapped task before it is expanded.
+const UNMAPPED: i32 = -1;
 
-/// Runs by id, with the provider's names of pipeline and run.
-type Runs = BTreeMap<RunId, (String, String)>;
+/// Runs by id, with the external ids of pipeline and run.
+pub(super) type RunsById = BTreeMap<RunId, RunNames>;
 
-/// The runs that were read: all of them with their pipelines, and which are older than any history.
+/// The runs that were read: their pipelines, and those that are older than any history.
 #[derive(Default)]
-pub(super) struct Read {
-    pub runs: BTreeMap<RunId, PipelineId>,
-    old: Runs,
+pub(super) struct RunsRead {
+    pub(super) runs: BTreeMap<RunId, PipelineId>,
+    older_than_history: RunsById,
 }
 
-impl Sync<'_> {
-    /// Publishes everything that changed at or after the cursor; tells which runs there were.
+impl SyncPass<'_> {
+    /// Publishes everything that changed at or after the cursor; returns the pipelines of unfinished and changed runs.
     pub(super) async fn read_changes(
         &self,
         cursor: DateTime<Utc>,
-        listed: &Listed,
+        listed: &ListedPipelines,
     ) -> Result<BTreeSet<PipelineId>, SyncError> {
         let since = cursor - OVERLAP;
-        let Read { runs: mut read, mut old } = self.read_runs(&RunScope::ChangedSince(since)).await?;
-        let (mut touched, ran) = self.read_changed_task_runs(since).await?;
-        read.extend(self.read_runs(&RunScope::Unfinished).await?.runs);
-        touched.retain(|run, _| !read.contains_key(run));
-        let mut stale = self.unfinished_here(&read).await?;
-        stale.extend(self.few_or_histories(touched).await?);
-        // A pipeline that is gone takes its runs along in the provider; here they stay as last known.
-        stale.retain(|_, (pipeline, _)| listed.contains(pipeline));
+        let RunsRead { mut runs, mut older_than_history } =
+            self.read_runs(&RunScope::ChangedSince(since)).await?;
+        let (mut changed, executed) = self.read_changed_task_runs(since).await?;
+        runs.extend(self.read_runs(&RunScope::Unfinished).await?.runs);
+        changed.retain(|run, _| !runs.contains_key(run));
+        let mut stale = self.unfinished_elsewhere(&runs).await?;
+        stale.extend(self.few_or_histories(changed).await?);
+        // The provider deletes a pipeline with its runs; the read model keeps them as last seen.
+        stale.retain(|_, names| listed.contains(&names.pipeline));
         self.reread(stale).await?;
-        old.retain(|_, (pipeline, _)| listed.contains(pipeline));
-        self.read_whole(old).await?;
-        self.read_doubtful_graphs(&ran).await?;
-        Ok(read.into_values().collect())
+        older_than_history.retain(|_, names| listed.contains(&names.pipeline));
+        self.read_all_task_runs(older_than_history).await?;
+        self.refresh_stale_graphs(&executed).await?;
+        Ok(runs.into_values().collect())
     }
 
-    /// One by one many runs would take for ever: then their pipelines' histories are due.
-    async fn few_or_histories(&self, runs: Runs) -> Result<Runs, SyncError> {
-        if runs.len() <= REREADS {
+    /// Returns the runs if they are few. Reading many one by one would take too long: the histories of their pipelines
+    /// become due instead.
+    async fn few_or_histories(&self, runs: RunsById) -> Result<RunsById, SyncError> {
+        if runs.len() <= MAX_REREADS {
             return Ok(runs);
         }
-        let pipelines: BTreeSet<&String> = runs.values().map(|(pipeline, _)| pipeline).collect();
-        jobs::forget_crawls(self.pool, self.job, &Vec::from_iter(pipelines)).await?;
-        Ok(Runs::new())
+        let pipelines: BTreeSet<&String> = runs.values().map(|names| &names.pipeline).collect();
+        let connector = self.job.lease.connector_id;
+        histories::mark_unread(self.pool, connector, &Vec::from_iter(pipelines)).await?;
+        Ok(RunsById::new())
     }
 
-    /// Reads all tasks of runs that no history holds, since they are too old: only those that changed would be here.
-    async fn read_whole(&self, runs: Runs) -> Result<(), SyncError> {
-        let scopes = runs.into_values().take(REREADS);
-        let scopes = scopes.map(|(pipeline, run)| TaskRunScope::Run { pipeline, run });
+    /// Reads all task runs of runs that are too old for any history: otherwise only the changed ones would be stored.
+    async fn read_all_task_runs(&self, runs: RunsById) -> Result<(), SyncError> {
+        let scopes = runs.into_values().take(MAX_REREADS);
+        let scopes = scopes.map(|RunNames { pipeline, run }| TaskRunScope::Run { pipeline, run });
         let reads = scopes.map(|scope| self.read_task_runs(scope));
-        stream::iter(reads).buffer_unordered(self.at_once()).try_for_each(|_| ready(Ok(()))).await
+        stream::iter(reads).buffer_unordered(self.concurrency()).try_for_each(|_| ready(Ok(()))).await
     }
 
-    /// Publishes what runs and what has just run, so that a first sync shows the newest within seconds; tells whose
-    /// runs these are.
-    pub(super) async fn read_newest(&self, clock: DateTime<Utc>) -> Result<BTreeSet<PipelineId>, SyncError> {
-        let mut read = self.read_runs(&RunScope::Unfinished).await?.runs;
-        read.extend(self.read_runs(&RunScope::ChangedSince(clock - NEWEST)).await?.runs);
-        Ok(read.into_values().collect())
+    /// Publishes unfinished and just finished runs, so that a first sync shows the newest within seconds; returns their
+    /// pipelines.
+    pub(super) async fn read_newest(
+        &self,
+        provider_clock: DateTime<Utc>,
+    ) -> Result<BTreeSet<PipelineId>, SyncError> {
+        let mut runs = self.read_runs(&RunScope::Unfinished).await?.runs;
+        runs.extend(self.read_runs(&RunScope::ChangedSince(provider_clock - NEWEST)).await?.runs);
+        Ok(runs.into_values().collect())
     }
 
-    /// Publishes the runs of a scope and tells which there are, and whose.
-    pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<Read, SyncError> {
-        let mut read = Read::default();
-        let mut page = None;
-        loop {
-            let seen = self.observe().await?;
-            let found = self.provider.runs(scope, seen, page.as_ref()).await?;
-            let begin = seen.at - TimeDelta::days(self.job.config.history_days.into());
-            for run in &found.items {
+    /// Publishes the runs of a scope and returns which there are.
+    pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<RunsRead, SyncError> {
+        let mut read = RunsRead::default();
+        let fetch = |seen, page: Option<_>| async move { self.provider.runs(scope, seen, page.as_ref()).await };
+        let mut pages = pin!(self.pages(fetch));
+        while let Some((seen, runs)) = pages.try_next().await? {
+            let history_begin = seen.at - TimeDelta::days(self.job.config.history_days.into());
+            for run in &runs {
                 read.runs.insert(run.id, run.pipeline_id);
-                if run.ordered_at().is_some_and(|at| at < begin) {
-                    read.old.insert(run.id, (run.pipeline_external_id.clone(), run.external_id.clone()));
+                if run.ordered_at().is_some_and(|at| at < history_begin) {
+                    let (pipeline, name) = (run.pipeline_external_id.clone(), run.external_id.clone());
+                    read.older_than_history.insert(run.id, RunNames { pipeline, run: name });
                 }
             }
-            self.take_runs(found.items).await?;
-            page = found.next;
-            if page.is_none() {
-                return Ok(read);
-            }
+            self.publish_runs(runs).await?;
         }
+        Ok(read)
     }
 
-    /// Publishes the task runs that changed; tells which runs they are of, and of which tasks.
-    async fn read_changed_task_runs(&self, since: DateTime<Utc>) -> Result<(Runs, Ran), SyncError> {
-        let scope = TaskRunScope::ChangedSince(since);
-        let (mut touched, mut ran) = (Runs::new(), Ran::new());
-        let mut page = None;
-        loop {
-            let seen = self.observe().await?;
-            let found = self.provider.task_runs(&scope, seen, page.as_ref()).await?;
-            for task_run in &found.items {
-                let names = (task_run.pipeline_external_id.clone(), task_run.run_external_id.clone());
-                touched.insert(task_run.run_id, names);
-                ran.entry(task_run.pipeline_id).or_default().insert(task_run.task_id.clone());
+    /// Publishes the task runs that changed; returns their runs, and the tasks that were executed.
+    async fn read_changed_task_runs(
+        &self,
+        since: DateTime<Utc>,
+    ) -> Result<(RunsById, ExecutedTasks), SyncError> {
+        let scope = &TaskRunScope::ChangedSince(since);
+        let (mut changed, mut executed) = (RunsById::new(), ExecutedTasks::new());
+        let fetch =
+            |seen, page: Option<_>| async move { self.provider.task_runs(scope, seen, page.as_ref()).await };
+        let mut pages = pin!(self.pages(fetch));
+        while let Some((_, task_runs)) = pages.try_next().await? {
+            for task_run in &task_runs {
+                let (pipeline, run) =
+                    (task_run.pipeline_external_id.clone(), task_run.run_external_id.clone());
+                changed.insert(task_run.run_id, RunNames { pipeline, run });
+                executed.entry(task_run.pipeline_id).or_default().insert(task_run.task_id.clone());
             }
-            self.take_task_runs(found.items).await?;
-            page = found.next;
-            if page.is_none() {
-                return Ok((touched, ran));
-            }
+            self.publish_task_runs(task_runs).await?;
         }
+        Ok((changed, executed))
     }
 
-    /// Publishes runs, keeping who triggered them: that is ours to know, not the provider's.
-    async fn take_runs(&self, mut observed: Vec<RunObserved>) -> Result<(), SyncError> {
-        let ids: Vec<Uuid> = observed.iter().map(|run| run.id.0).collect();
-        let triggered: BTreeMap<RunId, UserRef> = self.triggered_by(&ids).await?;
+    /// Publishes the task runs of a scope and returns which there are.
+    pub(super) async fn read_task_runs(&self, scope: TaskRunScope) -> Result<BTreeSet<TaskRunId>, SyncError> {
+        let mut read = BTreeSet::new();
+        let scope = &scope;
+        let fetch =
+            |seen, page: Option<_>| async move { self.provider.task_runs(scope, seen, page.as_ref()).await };
+        let mut pages = pin!(self.pages(fetch));
+        while let Some((_, task_runs)) = pages.try_next().await? {
+            read.extend(task_runs.iter().map(|task_run| task_run.id));
+            self.publish_task_runs(task_runs).await?;
+        }
+        Ok(read)
+    }
+
+    /// Publishes runs with the user who triggered them, whom only this service has stored.
+    async fn publish_runs(&self, mut observed: Vec<RunObserved>) -> Result<(), SyncError> {
+        let ids: Vec<RunId> = observed.iter().map(|run| run.id).collect();
+        let triggered_by: BTreeMap<RunId, UserRef> = runs::find_triggered_by(self.pool, &ids).await?;
         for run in &mut observed {
-            run.triggered_by = triggered.get(&run.id).cloned();
+            run.triggered_by = triggered_by.get(&run.id).cloned();
         }
         self.publisher.count(|report| report.runs_seen += observed.len() as u64);
         self.publisher.publish(observed).await?;
-        self.note_progress(|_| {});
+        self.update_progress(|_| {});
         Ok(())
     }
 
-    /// Publishes task runs, and that the stand-ins of those that were expanded are gone.
-    pub(super) async fn take_task_runs(&self, observed: Vec<TaskRunObserved>) -> Result<(), SyncError> {
-        let ghosts = self.ghosts_beside(&observed).await?;
+    /// Publishes task runs, and the deletion of the placeholders that they have superseded.
+    async fn publish_task_runs(&self, observed: Vec<TaskRunObserved>) -> Result<(), SyncError> {
+        let superseded = self.superseded_placeholders(&observed).await?;
         self.publisher.count(|report| report.task_runs_seen += observed.len() as u64);
         self.publisher.publish(observed).await?;
-        self.publisher.publish(ghosts).await?;
-        self.note_progress(|_| {});
+        self.publisher.publish(superseded).await?;
+        self.update_progress(|_| {});
         Ok(())
     }
 
-    /// When a mapped task is expanded the provider renames its stand-in, index -1, without a word. One that is said to
-    /// be removed is no such ghost: its task was not mapped before, and both are there.
-    async fn ghosts_beside(&self, observed: &[TaskRunObserved]) -> Result<Vec<TaskRunObserved>, SyncError> {
-        let stand_in = |task_run: &TaskRunObserved| {
+    /// When a mapped task is expanded, the provider renames its placeholder (index -1) and lists no change of it. A
+    /// placeholder with the state `removed` is not superseded: its task was not mapped before, and both exist.
+    async fn superseded_placeholders(
+        &self,
+        observed: &[TaskRunObserved],
+    ) -> Result<Vec<TaskRunObserved>, SyncError> {
+        let placeholder = |task_run: &TaskRunObserved| {
             let TaskRunObserved { pipeline_external_id, run_external_id, task_id, .. } = task_run;
-            TaskRunId::of(task_run.connector_id, pipeline_external_id, run_external_id, task_id, -1).0
+            let connector = task_run.connector_id;
+            TaskRunId::of(connector, pipeline_external_id, run_external_id, task_id, UNMAPPED).0
         };
-        let mapped = observed.iter().filter(|task_run| task_run.map_index >= 0);
-        let mut stand_ins: BTreeMap<Uuid, &TaskRunObserved> =
-            mapped.map(|task_run| (stand_in(task_run), task_run)).collect();
+        let mapped = observed.iter().filter(|task_run| task_run.map_index > UNMAPPED);
+        let mut placeholders: BTreeMap<Uuid, &TaskRunObserved> =
+            mapped.map(|task_run| (placeholder(task_run), task_run)).collect();
         for task_run in observed {
-            stand_ins.remove(&task_run.id.0);
+            placeholders.remove(&task_run.id.0);
         }
-        let known = find::<TaskRunObserved>(self.pool, &Vec::from_iter(stand_ins.keys().copied())).await?;
-        let ghosts = known.into_iter().filter(|known| !known.deleted && known.status != TaskState::Removed);
-        let ghosts = ghosts.map(|ghost| {
-            let TaskRunObserved { version, observed_at, .. } = *stand_ins[&ghost.id.0];
-            TaskRunObserved { version, observed_at, deleted: true, ..ghost }
+        let ids = Vec::from_iter(placeholders.keys().copied());
+        let stored = entities::find::<TaskRunObserved>(self.pool, &ids).await?;
+        let superseded =
+            stored.into_iter().filter(|stored| !stored.deleted && stored.status != TaskState::Removed);
+        let deleted = superseded.map(|stored| {
+            let TaskRunObserved { version, observed_at, .. } = *placeholders[&stored.id.0];
+            TaskRunObserved { version, observed_at, deleted: true, ..stored }
         });
-        Ok(ghosts.collect())
+        Ok(deleted.collect())
     }
 
-    /// Who triggered these runs through the API, which writes each command down before it sends it: what the row says,
-    /// or, for a run that is seen here first, the command.
-    async fn triggered_by(&self, runs: &[Uuid]) -> Result<BTreeMap<RunId, UserRef>, SyncError> {
-        if runs.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let triggered: Vec<(RunId, UserId, String)> = sqlx::query_as(
-            "select distinct on (run_id) run_id, user_id, name from (
-                 select id as run_id, triggered_by_id as user_id, triggered_by_name as name, 0 as rank
-                 from runs where id = any($1) and triggered_by_id is not null
-                 union all
-                 select t.run_id, u.id, u.name, 1 from triggers t join users u on u.id = t.user_id
-                 where t.run_id = any($1) and coalesce(t.answer_status, 201) = 201) said
-             order by run_id, rank",
-        )
-        .bind(runs)
-        .fetch_all(self.pool)
-        .await?;
-        Ok(triggered.into_iter().map(|(run, id, name)| (run, UserRef { id, name })).collect())
+    /// Finds runs that are unfinished in the read model and were not read just now: the provider has not listed them.
+    async fn unfinished_elsewhere(&self, read: &BTreeMap<RunId, PipelineId>) -> Result<RunsById, SyncError> {
+        let read = Vec::from_iter(read.keys().copied());
+        let connector = self.job.lease.connector_id;
+        Ok(runs::find_unfinished(self.pool, connector, &read, MAX_REREADS as i64).await?)
     }
 
-    /// Runs that are unfinished here and were not read just now. Of many each poll takes others; those in a state that
-    /// nobody here knows come last, since they may stay in it for ever.
-    async fn unfinished_here(&self, read: &BTreeMap<RunId, PipelineId>) -> Result<Runs, SyncError> {
-        let runs: Vec<(Uuid, String, String)> = sqlx::query_as(
-            "select r.id, p.external_id, r.external_id from runs r join pipelines p on p.id = r.pipeline_id
-             where r.connector_id = $1 and r.status in ('queued', 'running', 'unknown')
-               and r.deleted_at is null and p.deleted_at is null and r.id <> all($2)
-             order by r.status = 'unknown', random() limit $3",
-        )
-        .bind(self.job.connector_id)
-        .bind(Vec::from_iter(read.keys()))
-        .bind(REREADS as i64)
-        .fetch_all(self.pool)
-        .await?;
-        Ok(runs.into_iter().map(|(id, pipeline, run)| (RunId(id), (pipeline, run))).collect())
+    /// Requests runs one by one. A run that the provider no longer has is deleted with its task runs.
+    pub(super) async fn reread(&self, runs: RunsById) -> Result<(), SyncError> {
+        let rereads = runs.into_iter().map(|(id, names)| self.reread_one(id, names));
+        stream::iter(rereads).buffer_unordered(self.concurrency()).try_for_each(|()| ready(Ok(()))).await
     }
 
-    /// Asks for runs one by one; one that the provider does not have any more is deleted, with its task runs.
-    pub(super) async fn reread(&self, runs: Runs) -> Result<(), SyncError> {
-        let rereads = runs.into_iter().map(|(id, (pipeline, run))| self.reread_one(id, pipeline, run));
-        stream::iter(rereads).buffer_unordered(self.at_once()).try_for_each(|()| ready(Ok(()))).await
-    }
-
-    async fn reread_one(&self, id: RunId, pipeline: String, run: String) -> Result<(), SyncError> {
+    async fn reread_one(&self, id: RunId, names: RunNames) -> Result<(), SyncError> {
         let seen = self.observe().await?;
-        match self.provider.run(&pipeline, &run, seen).await? {
-            Some(observed) => self.take_runs(vec![observed]).await,
+        match self.provider.run(&names.pipeline, &names.run, seen).await? {
+            Some(observed) => self.publish_runs(vec![observed]).await,
             None => self.delete_run(id, seen).await,
         }
     }

@@ -1,41 +1,34 @@
-//! What the provider no longer has. Nothing is deleted on one sign alone: a pipeline must be missing from two complete
-//! listings and be unknown when asked for; a run must be unknown when asked for; a task run must be missing twice.
+//! What the provider no longer has. One sign alone deletes nothing: a pipeline must be missing from two complete
+//! listings and be unknown when requested, a run must be unknown when requested, a task run must be missing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::events::{Observation, PipelineObserved, RunObserved, TaskRunObserved};
-use contract::ids::{RunId, TaskRunId};
+use contract::ids::{PipelineId, RunId, TaskRunId};
 use provider::{ProviderError, TaskRunScope};
 use uuid::Uuid;
 
-use super::error::is_about_one;
-use super::listing::Listed;
-use super::{Sync, SyncError};
-use crate::project::find;
+use super::error::is_request_specific;
+use super::pipelines::ListedPipelines;
+use super::{SyncError, SyncPass};
+use crate::store::runs::RunNames;
+use crate::store::{entities, histories, pipelines, runs, task_runs};
 
-/// Of a connector's pipelines, the share that may go at once: one in this many.
-const BRAKE: usize = 5;
-/// In how many complete listings in a row a pipeline must be missing.
-const ABSENCES: i32 = 2;
+/// More than one in this many of a connector's pipelines may not go at once: their deactivation must be accepted.
+const MASS_DELETION_RATIO: usize = 5;
+/// How many complete listings in a row a pipeline must miss before it is deleted.
+const MISSED_LISTINGS_BEFORE_DELETE: i32 = 2;
 
-impl Sync<'_> {
-    /// Deactivates the pipelines that a complete listing no longer names.
-    pub(super) async fn deactivate_missing(&self, listed: &Listed) -> Result<(), SyncError> {
-        let here: Vec<(Uuid, String)> = sqlx::query_as(
-            "select id, external_id from pipelines where connector_id = $1 and deleted_at is null",
-        )
-        .bind(self.job.connector_id)
-        .fetch_all(self.pool)
-        .await?;
-        let total = here.len();
-        let missing: BTreeMap<String, Uuid> = here
-            .into_iter()
-            .filter(|(_, name)| !listed.contains(name))
-            .map(|(id, name)| (name, id))
-            .collect();
-        // Also before the brake: whoever lets them pass it has seen them missing before.
-        let gone = self.note_absences(&missing).await?;
-        if missing.len() * BRAKE > total && !self.job.accept_mass_deletion {
+impl SyncPass<'_> {
+    /// Deactivates the pipelines that are missing from a complete listing and are gone at the provider.
+    pub(super) async fn deactivate_missing(&self, listed: &ListedPipelines) -> Result<(), SyncError> {
+        let stored = pipelines::find_existing(self.pool, self.job.lease.connector_id).await?;
+        let total = stored.len();
+        let missing: BTreeMap<String, PipelineId> =
+            stored.into_iter().filter(|(name, _)| !listed.contains(name)).collect();
+        // Counted also before the limit: when a mass deletion is accepted, the pipelines have been missed before.
+        let gone = self.count_missed_listing(&missing).await?;
+        if missing.len() * MASS_DELETION_RATIO > total && !self.job.accept_mass_deletion {
             return Err(SyncError::MassDeletion { missing: missing.len(), total });
         }
         for name in gone {
@@ -44,9 +37,25 @@ impl Sync<'_> {
         Ok(())
     }
 
-    /// One of which the provider does not tell, since it may not be read any more, say, stays and holds up nothing; an
-    /// accepted mass deletion takes it for gone.
-    async fn deactivate_if_gone(&self, name: &str, pipeline: Uuid) -> Result<(), SyncError> {
+    /// Counts a missed listing of these pipelines, resets the count of all others, and returns the pipelines that have
+    /// missed enough.
+    async fn count_missed_listing(
+        &self,
+        missing: &BTreeMap<String, PipelineId>,
+    ) -> Result<Vec<String>, SyncError> {
+        let connector = self.job.lease.connector_id;
+        let names: Vec<&String> = missing.keys().collect();
+        histories::reset_missed_listings(self.pool, connector, &names).await?;
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let limit = MISSED_LISTINGS_BEFORE_DELETE;
+        Ok(histories::count_missed_listing(self.pool, connector, &names, limit).await?)
+    }
+
+    /// Deactivates a pipeline that the provider does not have. Where the provider does not say, for example because the
+    /// connector's user may no longer read it, the pipeline stays, unless a mass deletion is accepted.
+    async fn deactivate_if_gone(&self, name: &str, pipeline: PipelineId) -> Result<(), SyncError> {
         let seen = self.observe().await?;
         match self.provider.has_pipeline(name).await {
             Ok(true) => Ok(()),
@@ -54,150 +63,89 @@ impl Sync<'_> {
             Err(ProviderError::Forbidden { .. }) if self.job.accept_mass_deletion => {
                 self.deactivate(pipeline, seen).await
             }
-            Err(error) if is_about_one(&error) => {
-                tracing::warn!(pipeline = name, %error, "a pipeline is no longer listed, and whether it is gone is not told; a full sync with accept_mass_deletion deactivates what may not be read");
+            Err(error) if is_request_specific(&error) => {
+                tracing::warn!(
+                    pipeline = name,
+                    %error,
+                    "unlisted pipeline kept: the provider does not say whether it is gone; a full sync with \
+                     accept_mass_deletion deactivates what may not be read"
+                );
                 Ok(())
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Counts the absences, forgets those that ended, and tells which pipelines have been missing long enough.
-    async fn note_absences(&self, missing: &BTreeMap<String, Uuid>) -> Result<Vec<String>, SyncError> {
-        let names: Vec<&String> = missing.keys().collect();
-        sqlx::query(
-            "update pipeline_crawls set absences = 0
-             where connector_id = $1 and absences > 0 and external_id <> all($2)",
-        )
-        .bind(self.job.connector_id)
-        .bind(&names)
-        .execute(self.pool)
-        .await?;
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let gone = sqlx::query_scalar(
-            "with counted as (
-                 insert into pipeline_crawls (connector_id, external_id, absences)
-                 select $1, unnest($2::text[]), 1
-                 on conflict (connector_id, external_id) do update set absences = pipeline_crawls.absences + 1
-                 returning external_id, absences)
-             select external_id from counted where absences >= $3",
-        )
-        .bind(self.job.connector_id)
-        .bind(&names)
-        .bind(ABSENCES)
-        .fetch_all(self.pool)
-        .await?;
-        Ok(gone)
-    }
-
-    async fn deactivate(&self, pipeline: Uuid, seen: Observation) -> Result<(), SyncError> {
-        let gone: Vec<_> = find::<PipelineObserved>(self.pool, &[pipeline])
-            .await?
-            .into_iter()
-            .map(|pipeline| PipelineObserved {
-                version: seen.version,
-                observed_at: seen.at,
-                deleted: true,
-                is_active: false,
-                ..pipeline
-            })
-            .collect();
-        self.publisher.count(|report| report.pipelines_deactivated += gone.len() as u64);
-        self.publisher.publish(gone).await?;
-        self.forget_history(pipeline).await
-    }
-
-    /// Should it come back, it may have lost its runs: its history is due then.
-    async fn forget_history(&self, pipeline: Uuid) -> Result<(), SyncError> {
-        sqlx::query(
-            "update pipeline_crawls c set crawled_at = null from pipelines p
-             where p.id = $1 and c.connector_id = p.connector_id and c.external_id = p.external_id",
-        )
-        .bind(pipeline)
-        .execute(self.pool)
-        .await?;
-        Ok(())
+    async fn deactivate(&self, pipeline: PipelineId, seen: Observation) -> Result<(), SyncError> {
+        let stored = entities::find::<PipelineObserved>(self.pool, &[pipeline.0]).await?;
+        let deactivated = stored.into_iter().map(|pipeline| PipelineObserved {
+            version: seen.version,
+            observed_at: seen.at,
+            deleted: true,
+            is_active: false,
+            ..pipeline
+        });
+        let deactivated: Vec<_> = deactivated.collect();
+        self.publisher.count(|report| report.pipelines_deactivated += deactivated.len() as u64);
+        self.publisher.publish(deactivated).await?;
+        // If the pipeline comes back, it may have lost runs.
+        Ok(histories::mark_pipeline_unread(self.pool, pipeline).await?)
     }
 
     /// Deletes a run that the provider does not have, and its task runs.
     pub(super) async fn delete_run(&self, run: RunId, seen: Observation) -> Result<(), SyncError> {
-        let task_runs: Vec<Uuid> =
-            sqlx::query_scalar("select id from task_runs where run_id = $1 and deleted_at is null")
-                .bind(run)
-                .fetch_all(self.pool)
-                .await?;
-        self.delete_task_runs(&task_runs, seen).await?;
-        let gone = find::<RunObserved>(self.pool, &[run.0]).await?.into_iter().map(|run| RunObserved {
+        let of_run = task_runs::find_ids_of_run(self.pool, run).await?;
+        self.delete_task_runs(&of_run, seen).await?;
+        let stored = entities::find::<RunObserved>(self.pool, &[run.0]).await?;
+        let deleted = stored.into_iter().map(|run| RunObserved {
             version: seen.version,
             observed_at: seen.at,
             deleted: true,
             ..run
         });
-        self.publisher.publish(gone.collect()).await
+        self.publisher.publish(deleted.collect()).await
     }
 
-    async fn delete_task_runs(&self, task_runs: &[Uuid], seen: Observation) -> Result<(), SyncError> {
-        for chunk in task_runs.chunks(500) {
-            let gone = find::<TaskRunObserved>(self.pool, chunk).await?.into_iter().map(|task_run| {
-                TaskRunObserved { version: seen.version, observed_at: seen.at, deleted: true, ..task_run }
+    async fn delete_task_runs(&self, ids: &[Uuid], seen: Observation) -> Result<(), SyncError> {
+        for chunk in ids.chunks(500) {
+            let stored = entities::find::<TaskRunObserved>(self.pool, chunk).await?;
+            let deleted = stored.into_iter().map(|task_run| TaskRunObserved {
+                version: seen.version,
+                observed_at: seen.at,
+                deleted: true,
+                ..task_run
             });
-            self.publisher.publish(gone.collect()).await?;
+            self.publisher.publish(deleted.collect()).await?;
         }
         Ok(())
     }
 
-    /// Asks again for what a history no longer named, and deletes what is gone for sure.
+    /// Requests the runs and task runs again that are missing from a history, and deletes those that are gone.
     pub(super) async fn delete_missing(
         &self,
-        runs: BTreeSet<RunId>,
-        task_runs: BTreeSet<TaskRunId>,
+        missing_runs: BTreeSet<RunId>,
+        missing_task_runs: BTreeSet<TaskRunId>,
     ) -> Result<(), SyncError> {
-        let names = self.names_of(&runs).await?;
-        self.reread(names.into_iter().map(|(run, pipeline, name)| (run, (pipeline, name))).collect()).await?;
-        let task_runs: Vec<Uuid> = task_runs.into_iter().map(Uuid::from).collect();
-        let suspects: BTreeSet<RunId> = sqlx::query_scalar(
-            "select distinct run_id from task_runs where id = any($1) and not run_id = any($2)",
-        )
-        .bind(&task_runs)
-        .bind(Vec::from_iter(&runs))
-        .fetch_all(self.pool)
-        .await?
-        .into_iter()
-        .collect();
-        for (run, pipeline, name) in self.names_of(&suspects).await? {
-            self.delete_missing_tasks(run, TaskRunScope::Run { pipeline, run: name }, &task_runs).await?;
+        let missing_runs = Vec::from_iter(missing_runs);
+        self.reread(runs::find_names(self.pool, &missing_runs).await?).await?;
+        let suspects: Vec<Uuid> = missing_task_runs.into_iter().map(Uuid::from).collect();
+        let suspect_runs = task_runs::find_runs_of(self.pool, &suspects, &missing_runs).await?;
+        for (run, names) in runs::find_names(self.pool, &suspect_runs).await? {
+            self.delete_missing_task_runs(run, names, &suspects).await?;
         }
         Ok(())
     }
 
-    async fn delete_missing_tasks(
+    async fn delete_missing_task_runs(
         &self,
         run: RunId,
-        scope: TaskRunScope,
+        RunNames { pipeline, run: name }: RunNames,
         suspects: &[Uuid],
     ) -> Result<(), SyncError> {
         let seen = self.observe().await?;
-        let there: Vec<Uuid> = self.read_task_runs(scope).await?.into_iter().map(Uuid::from).collect();
-        let gone: Vec<Uuid> = sqlx::query_scalar(
-            "select id from task_runs where run_id = $1 and id = any($2) and id <> all($3) and deleted_at is null",
-        )
-        .bind(run)
-        .bind(suspects)
-        .bind(there)
-        .fetch_all(self.pool)
-        .await?;
+        let read = self.read_task_runs(TaskRunScope::Run { pipeline, run: name }).await?;
+        let read: Vec<Uuid> = read.into_iter().map(Uuid::from).collect();
+        let gone = task_runs::find_missing(self.pool, run, suspects, &read).await?;
         self.delete_task_runs(&gone, seen).await
-    }
-
-    async fn names_of(&self, runs: &BTreeSet<RunId>) -> Result<Vec<(RunId, String, String)>, SyncError> {
-        Ok(sqlx::query_as(
-            "select r.id, p.external_id, r.external_id from runs r join pipelines p on p.id = r.pipeline_id
-             where r.id = any($1)",
-        )
-        .bind(Vec::from_iter(runs))
-        .fetch_all(self.pool)
-        .await?)
     }
 }

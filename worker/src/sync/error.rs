@@ -6,7 +6,7 @@ use platform::kafka::SendError;
 use platform::stored_connector::StoredConnectorError;
 use provider::ProviderError;
 
-/// What ended a sync before its time. The text goes into the sync's `error`.
+/// Why a sync ended before it was complete. The text is stored as the sync's `error`.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     #[error(transparent)]
@@ -38,7 +38,7 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// How long the provider asked to be left alone.
+    /// The back-off that the provider demands.
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::Provider(error) | Self::Unreadable { error, .. } => error.retry_after(),
@@ -47,8 +47,8 @@ impl SyncError {
     }
 }
 
-/// Whether the provider may well answer other questions.
-pub fn is_about_one(error: &ProviderError) -> bool {
+/// Whether an error is specific to one request, so that other requests may succeed.
+pub(super) fn is_request_specific(error: &ProviderError) -> bool {
     matches!(
         error,
         ProviderError::Failing { .. }

@@ -1,0 +1,223 @@
+//! The worker as one program: the ticker, the runners, the relay and the consumers, started and stopped together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use contract::events::Topic;
+use platform::kafka::{KafkaProbe, Producer, TopicError, ensure_topics};
+use platform::secrets::Keyring;
+use platform::telemetry::GaugeTtl;
+use platform::{db, outbox, pipeline_metrics, shutdown, telemetry};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_cron_scheduler::{Job, JobScheduler};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::cli::{RunArgs, WorkerSettings};
+use crate::consumer::{self, ConsumerConfig};
+use crate::http::HealthServer;
+use crate::queue::runner::Runner;
+use crate::queue::{follow_ups, requests, schedule};
+use crate::records::ApplyRecords;
+use crate::{metrics, projection, retention};
+
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+const RELAY_INTERVAL: Duration = Duration::from_millis(200);
+const RELAY_BACKOFF: Duration = Duration::from_secs(1);
+const TOPICS_INTERVAL: Duration = Duration::from_millis(500);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The connections and background tasks of a worker.
+pub struct Worker {
+    pub runner: Runner,
+    pub tasks: TaskTracker,
+    settings: WorkerSettings,
+    /// Consumer threads must not outlive the worker, however it ends.
+    _stop: DropGuard,
+}
+
+/// Runs until a signal stops it.
+///
+/// # Errors
+/// When a setting cannot work, or Kafka's topics contradict the event contract.
+pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
+    args.retention.check()?;
+    let recorder = telemetry::start_metrics("worker", GaugeTtl::After(metrics::GAUGE_TTL))?;
+    metrics::describe();
+    let stop = shutdown::on_signal()?;
+    let worker = Worker::open(&args.settings, stop.clone())?;
+    let pool = worker.runner.pool.clone();
+    let listener = TcpListener::bind(args.metrics_listen).await.with_context(|| {
+        format!("{} cannot be listened on; choose another with --metrics-listen", args.metrics_listen)
+    })?;
+    let kafka = KafkaProbe::new(&args.settings.kafka).context("Kafka's settings cannot be used")?;
+    let server = HealthServer { metrics: recorder, pool: pool.clone(), kafka, stop: stop.clone() };
+    worker.tasks.spawn(server.serve(listener));
+    worker.await_topics().await?;
+    worker.tasks.spawn(metrics::run(pool.clone(), args.settings.kafka.clone(), stop.clone()));
+    worker.start_projecting();
+    worker.start_requests();
+    worker.start_relay();
+    worker.tasks.spawn(refresh_run_metrics(pool.clone(), stop.clone()));
+    worker.tasks.spawn(retention::run(pool, args.retention.clone(), stop.clone()));
+    let _ticker = worker.start_ticker().await?;
+    worker.tasks.spawn(worker.runner.clone().run(args.syncs_at_once.into()));
+    tracing::info!(metrics = %args.metrics_listen, syncs_at_once = args.syncs_at_once, "worker started");
+    stop.cancelled().await;
+    worker.stop().await;
+    Ok(())
+}
+
+impl Worker {
+    /// Opens all connections without waiting for any server.
+    ///
+    /// # Errors
+    /// When a setting cannot work.
+    pub fn open(settings: &WorkerSettings, stop: CancellationToken) -> anyhow::Result<Self> {
+        let keyring = Keyring::new(&settings.sealing)?;
+        let pool = db::pool(&settings.database, "orchestration-worker")?;
+        let producer = Producer::new(&settings.kafka).context("Kafka's settings cannot be used")?;
+        let runner = Runner {
+            pool,
+            producer,
+            keyring,
+            network: settings.network,
+            owner: Arc::from(Uuid::now_v7().to_string()),
+            providers: Arc::default(),
+            job_ready: Arc::new(Notify::new()),
+            stop: stop.clone(),
+        };
+        let settings = settings.clone();
+        Ok(Self { runner, tasks: TaskTracker::new(), settings, _stop: stop.drop_guard() })
+    }
+
+    /// Creates and checks the topics. It waits for Kafka as long as that is down.
+    ///
+    /// # Errors
+    /// When an existing topic contradicts the event contract.
+    pub async fn await_topics(&self) -> anyhow::Result<()> {
+        loop {
+            match ensure_topics(&self.settings.kafka).await {
+                Ok(()) => return Ok(()),
+                Err(error) if self.runner.stop.is_cancelled() => return Err(error.into()),
+                Err(error @ TopicError::Unsettled { .. }) => tracing::info!(%error, "topics are being created"),
+                Err(error) if error.is_transient() => tracing::warn!(%error, "topics not available; retrying"),
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(TOPICS_INTERVAL).await;
+        }
+    }
+
+    /// Starts the projection of the state topics.
+    pub fn start_projecting(&self) {
+        self.start_consumer("projector", &Topic::STATE, projection::apply);
+    }
+
+    /// Starts the consumer that enqueues the sync requests from Kafka.
+    pub fn start_requests(&self) {
+        self.start_consumer("requests", &[Topic::SyncRequests], requests::apply);
+    }
+
+    fn start_consumer(&self, group: &'static str, topics: &'static [Topic], apply: ApplyRecords) {
+        let config = ConsumerConfig {
+            kafka: self.settings.kafka.clone(),
+            pool: self.runner.pool.clone(),
+            group,
+            topics,
+            apply,
+        };
+        let stop = self.runner.stop.clone();
+        let runtime = Handle::current();
+        self.tasks.spawn_blocking(move || consumer::run(&config, &runtime, &stop));
+    }
+
+    /// Starts the relay, which sends the records of the outbox to Kafka.
+    pub fn start_relay(&self) {
+        let Runner { pool, producer, stop, .. } = self.runner.clone();
+        self.tasks.spawn(relay(pool, producer, stop));
+    }
+
+    /// Starts the ticker, which serves all schedules.
+    async fn start_ticker(&self) -> anyhow::Result<JobScheduler> {
+        let runner = self.runner.clone();
+        let scheduler = JobScheduler::new().await?;
+        let tick = Job::new_async("* * * * * *", move |_, _| {
+            let runner = runner.clone();
+            Box::pin(async move { tick(&runner).await })
+        })?;
+        scheduler.add(tick).await?;
+        scheduler.start().await?;
+        let stop = self.runner.stop.clone();
+        let mut stopping = scheduler.clone();
+        self.tasks.spawn(async move {
+            stop.cancelled().await;
+            if let Err(error) = stopping.shutdown().await {
+                tracing::warn!(%error, "ticker not stopped");
+            }
+        });
+        Ok(scheduler)
+    }
+
+    /// Stops all tasks and waits for them, up to a timeout.
+    pub async fn stop(self) {
+        self.runner.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
+            tracing::warn!("stop timed out; the next worker resumes the open syncs");
+        }
+        self.runner.producer.flush().await;
+        tracing::info!("worker stopped");
+    }
+}
+
+/// Enqueues due syncs and follow-ups, and wakes the runner if there are any.
+async fn tick(runner: &Runner) {
+    metrics::count_tick();
+    let enqueue = async {
+        let due = schedule::enqueue_due(&runner.pool).await? as u64;
+        Ok::<u64, sqlx::Error>(due + follow_ups::enqueue_follow_ups(&runner.pool).await?)
+    };
+    match enqueue.await {
+        Ok(0) => {}
+        Ok(_) => runner.job_ready.notify_one(),
+        Err(error) => tracing::warn!(%error, "schedules delayed: PostgreSQL does not answer"),
+    }
+}
+
+async fn relay(pool: PgPool, producer: Producer, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match outbox::relay(&pool, &producer).await {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "outbox relay failed; retrying");
+                tokio::time::sleep(RELAY_BACKOFF).await;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RELAY_INTERVAL) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Refreshes the stored metrics of pipelines. Best effort: the API computes outdated ones itself, so a delay here is
+/// harmless.
+async fn refresh_run_metrics(pool: PgPool, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match pipeline_metrics::refresh(&pool).await {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(error) => tracing::debug!(%error, "pipeline metrics not refreshed: PostgreSQL does not answer"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(METRICS_INTERVAL) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}

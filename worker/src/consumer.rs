@@ -1,0 +1,193 @@
+//! The consumer loop: poll, apply, commit, on a thread of its own. Offsets are stored in PostgreSQL, in the transaction
+//! that applies the records; Kafka's group offsets only feed lag dashboards. What a record means is for the function
+//! that applies it.
+
+mod batch;
+pub(crate) mod bisect;
+mod rebalance;
+mod trace_log;
+
+use std::time::{Duration, Instant};
+
+use contract::events::Topic;
+use platform::kafka::{KafkaConfig, Positions};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use sqlx::PgPool;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::records::{ApplyRecords, ConsumedRecord};
+use batch::{ApplyError, apply_batch};
+use rebalance::RebalanceContext;
+use trace_log::TraceLog;
+
+const MAX_BATCH_RECORDS: usize = 1_000;
+const MAX_BATCH_BYTES: usize = 8 << 20;
+/// How long a batch waits for its first record, and for more once it has one.
+const POLL_TIMEOUT: Duration = Duration::from_millis(200);
+const BATCH_TIMEOUT: Duration = Duration::from_millis(20);
+const MIN_RETRY_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_RETRY_BACKOFF: Duration = Duration::from_secs(5);
+
+/// The topics to consume, and the function that applies their records.
+#[derive(Clone)]
+pub struct ConsumerConfig {
+    pub kafka: KafkaConfig,
+    pub pool: PgPool,
+    pub group: &'static str,
+    pub topics: &'static [Topic],
+    pub apply: ApplyRecords,
+}
+
+/// Why a consumer is closed and opened again.
+#[derive(Debug, thiserror::Error)]
+enum Interruption {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error("another worker has moved the offset of {topic}/{partition}")]
+    Fenced { topic: String, partition: i32 },
+    #[error("the assigned partitions could not be started")]
+    Unassigned,
+    #[error("partitions were assigned while a batch waited for PostgreSQL")]
+    Reassigned,
+}
+
+/// Consumes until stopped. After an interruption it opens a new consumer.
+pub fn run(config: &ConsumerConfig, runtime: &Handle, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(interruption) = consume(config, runtime, stop) {
+            tracing::warn!(group = config.group, reason = %interruption, "consumer restarts");
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+}
+
+fn consume(config: &ConsumerConfig, runtime: &Handle, stop: &CancellationToken) -> Result<(), Interruption> {
+    let consumer = connect(config, runtime, stop)?;
+    let mut trace_log = TraceLog::default();
+    while !stop.is_cancelled() {
+        let records = poll_batch(&consumer, config)?;
+        if consumer.context().has_failed() {
+            return Err(Interruption::Unassigned);
+        }
+        if !records.is_empty() {
+            apply_with_retry(&consumer, config, runtime, stop, &records)?;
+            trace_log.log_batch(config.group, &records);
+        }
+    }
+    Ok(())
+}
+
+fn connect(
+    config: &ConsumerConfig,
+    runtime: &Handle,
+    stop: &CancellationToken,
+) -> Result<BaseConsumer<RebalanceContext>, KafkaError> {
+    let kafka = &config.kafka;
+    let context = RebalanceContext::new(config.pool.clone(), runtime.clone(), stop.clone());
+    let consumer: BaseConsumer<RebalanceContext> = kafka
+        .client()
+        .set("group.id", kafka.group(config.group))
+        .set("group.protocol", "classic")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", "6000")
+        .set("heartbeat.interval.ms", "1000")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("queued.max.messages.kbytes", "16384")
+        .create_with_context(context)?;
+    let topics: Vec<String> = config.topics.iter().map(|topic| kafka.topic(*topic)).collect();
+    consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
+    Ok(consumer)
+}
+
+/// Collects the records that have arrived, up to the limits of a batch.
+fn poll_batch(
+    consumer: &BaseConsumer<RebalanceContext>,
+    config: &ConsumerConfig,
+) -> Result<Vec<ConsumedRecord>, Interruption> {
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    let mut timeout = POLL_TIMEOUT;
+    let started = Instant::now();
+    while records.len() < MAX_BATCH_RECORDS && bytes < MAX_BATCH_BYTES {
+        let record = match consumer.poll(timeout) {
+            None => break,
+            Some(Ok(message)) => ConsumedRecord::read(&message, &config.kafka, config.topics),
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                return Err(KafkaError::MessageConsumptionFatal(code).into());
+            }
+            Some(Err(error)) => {
+                tracing::warn!(group = config.group, %error, "Kafka poll failed");
+                break;
+            }
+        };
+        bytes += record.payload.as_ref().map_or(0, Vec::len);
+        records.push(record);
+        timeout = if records.len() == 1 {
+            BATCH_TIMEOUT
+        } else {
+            BATCH_TIMEOUT.saturating_sub(started.elapsed())
+        };
+    }
+    Ok(records)
+}
+
+/// Applies a batch, with retries as long as PostgreSQL is down. Nothing is fetched in the meantime.
+fn apply_with_retry(
+    consumer: &BaseConsumer<RebalanceContext>,
+    config: &ConsumerConfig,
+    runtime: &Handle,
+    stop: &CancellationToken,
+    records: &[ConsumedRecord],
+) -> Result<(), Interruption> {
+    let mut backoff = MIN_RETRY_BACKOFF;
+    loop {
+        // A rebalance during the back-off may have revoked partitions, or assigned them again with later offsets.
+        let mut positions = consumer.context().positions();
+        let unapplied = batch::unapplied(records, &positions);
+        match runtime.block_on(apply_batch(config, &mut positions, &unapplied)) {
+            Ok(()) => {
+                consumer.context().advance(&positions);
+                return Ok(commit(consumer, &positions)?);
+            }
+            Err(ApplyError::Fenced { topic, partition }) => {
+                return Err(Interruption::Fenced { topic, partition });
+            }
+            Err(ApplyError::Database(error)) => {
+                tracing::warn!(group = config.group, %error, "batch not applied; retrying");
+                consumer.context().advance(&positions);
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                wait_paused(consumer, backoff)?;
+                backoff = (backoff * 2).min(MAX_RETRY_BACKOFF);
+            }
+        }
+    }
+}
+
+/// Keeps the group membership alive while nothing may be fetched. A record that arrives nevertheless is of a partition
+/// that has just been assigned; it would be lost between the batches.
+fn wait_paused(consumer: &BaseConsumer<RebalanceContext>, duration: Duration) -> Result<(), Interruption> {
+    consumer.pause(&consumer.assignment()?)?;
+    let until = Instant::now() + duration;
+    while Instant::now() < until {
+        match consumer.poll(Duration::from_millis(50)) {
+            None => {}
+            Some(Ok(_)) => return Err(Interruption::Reassigned),
+            Some(Err(_)) => break,
+        }
+    }
+    Ok(consumer.resume(&consumer.assignment()?)?)
+}
+
+fn commit(consumer: &BaseConsumer<RebalanceContext>, positions: &Positions) -> Result<(), KafkaError> {
+    let mut offsets = TopicPartitionList::new();
+    for ((topic, partition), next) in positions {
+        offsets.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
+    }
+    consumer.commit(&offsets, CommitMode::Async)
+}

@@ -1,0 +1,102 @@
+//! One batch: its records are applied, its dead letters stored and its offsets advanced in one transaction.
+
+use contract::trace::TraceContext;
+use platform::kafka::Positions;
+use sqlx::PgConnection;
+
+use super::ConsumerConfig;
+use super::bisect::{Bisection, is_caused_by_data};
+use crate::metrics::count_records;
+use crate::records::{ConsumedRecord, Rejected};
+use crate::store::{dead_letters, projection_offsets};
+
+/// Why a batch was not applied.
+#[derive(Debug)]
+pub(super) enum ApplyError {
+    /// Another consumer has moved the offset of the partition.
+    Fenced { topic: String, partition: i32 },
+    /// To be retried.
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for ApplyError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Returns the records of assigned partitions that were not applied yet.
+pub(super) fn unapplied(records: &[ConsumedRecord], positions: &Positions) -> Vec<ConsumedRecord> {
+    let is_unapplied = |record: &&ConsumedRecord| {
+        let partition = (record.topic_name.clone(), record.partition);
+        positions.get(&partition).is_some_and(|next| record.offset >= *next)
+    };
+    records.iter().filter(is_unapplied).cloned().collect()
+}
+
+/// Applies a batch and advances `positions`. A record that PostgreSQL refuses for its content becomes a dead letter.
+pub(super) async fn apply_batch(
+    config: &ConsumerConfig,
+    positions: &mut Positions,
+    records: &[ConsumedRecord],
+) -> Result<(), ApplyError> {
+    let mut bisection = Bisection::new(records);
+    while let Some(slice) = bisection.next_slice() {
+        match apply_slice(config, positions, slice, None).await {
+            Err(ApplyError::Database(error)) if is_caused_by_data(&error) => {
+                if bisection.halve(slice).is_some() {
+                    apply_slice(config, positions, slice, Some(error.to_string())).await?;
+                }
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+/// Applies records in one transaction or, where a record was refused before, stores it as a dead letter.
+async fn apply_slice(
+    config: &ConsumerConfig,
+    positions: &mut Positions,
+    records: &[ConsumedRecord],
+    refusal: Option<String>,
+) -> Result<(), ApplyError> {
+    let mut tx = config.pool.begin().await?;
+    let rejected = match refusal {
+        Some(error) => vec![Rejected { index: 0, error }],
+        None => (config.apply)(&mut tx, records).await?,
+    };
+    for Rejected { index, error } in &rejected {
+        store_dead_letter(&mut tx, &records[*index], error).await?;
+    }
+    let advanced = advance(&mut tx, positions, records).await?;
+    tx.commit().await?;
+    positions.extend(advanced);
+    count_records(config.group, records.len() - rejected.len(), rejected.len());
+    Ok(())
+}
+
+/// Advances the offset of each partition, unless another consumer has moved it.
+async fn advance(
+    db: &mut PgConnection,
+    positions: &Positions,
+    records: &[ConsumedRecord],
+) -> Result<Positions, ApplyError> {
+    let ends = records.iter().map(|record| ((record.topic_name.clone(), record.partition), record.offset + 1));
+    let advanced: Positions = ends.collect();
+    for (partition, next) in &advanced {
+        let from = positions.get(partition).copied();
+        if !projection_offsets::advance(&mut *db, partition, from, *next).await? {
+            let (topic, partition) = partition.clone();
+            return Err(ApplyError::Fenced { topic, partition });
+        }
+    }
+    Ok(advanced)
+}
+
+async fn store_dead_letter(db: &mut PgConnection, record: &ConsumedRecord, error: &str) -> sqlx::Result<()> {
+    let ConsumedRecord { topic_name: topic, partition, offset, .. } = record;
+    let trace_id = record.trace().map(TraceContext::trace_id);
+    tracing::error!(topic, partition, offset, error, trace_id, "dead letter stored");
+    dead_letters::insert(db, record, error).await
+}

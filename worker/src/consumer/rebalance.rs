@@ -1,0 +1,155 @@
+//! Rebalances: which partitions are assigned to this consumer, and their offsets, which come from PostgreSQL and not
+//! from Kafka's group offsets.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use platform::kafka::Positions;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use sqlx::PgPool;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::projection_offsets;
+
+const MAX_ATTEMPTS: u32 = 20;
+/// The first failures are no reason for a warning: a new topic or a broker that has just started takes a moment.
+const QUIET_ATTEMPTS: u32 = 3;
+const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The context of a consumer, which librdkafka calls at every rebalance.
+pub(super) struct RebalanceContext {
+    pool: PgPool,
+    runtime: Handle,
+    stop: CancellationToken,
+    positions: Mutex<Positions>,
+    failed: AtomicBool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AssignError {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl RebalanceContext {
+    pub(super) fn new(pool: PgPool, runtime: Handle, stop: CancellationToken) -> Self {
+        Self { pool, runtime, stop, positions: Mutex::default(), failed: AtomicBool::new(false) }
+    }
+
+    /// The next offset of every assigned partition.
+    pub(super) fn positions(&self) -> Positions {
+        self.lock_positions().clone()
+    }
+
+    /// Advances the offsets of those partitions that are still assigned.
+    pub(super) fn advance(&self, to: &Positions) {
+        for (partition, next) in self.lock_positions().iter_mut() {
+            *next = to.get(partition).copied().unwrap_or(*next);
+        }
+    }
+
+    /// Whether assigned partitions could not be started.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn lock_positions(&self) -> MutexGuard<'_, Positions> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn assign(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: &mut TopicPartitionList,
+    ) -> Result<(), AssignError> {
+        let mut assigned = Positions::new();
+        for mut element in partitions.elements() {
+            let (topic, partition) = (element.topic().to_owned(), element.partition());
+            let watermarks = consumer.fetch_watermarks(&topic, partition, WATERMARKS_TIMEOUT)?;
+            let next = self.runtime.block_on(start_offset(&self.pool, &topic, partition, watermarks))?;
+            element.set_offset(Offset::Offset(next))?;
+            assigned.insert((topic, partition), next);
+        }
+        consumer.incremental_assign(partitions)?;
+        self.lock_positions().extend(assigned);
+        Ok(())
+    }
+
+    fn assign_with_retry(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) {
+        for attempt in 0..MAX_ATTEMPTS {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            match self.assign(consumer, partitions) {
+                Ok(()) => return,
+                Err(error) if attempt < QUIET_ATTEMPTS => {
+                    tracing::info!(%error, "assigned partitions not ready");
+                }
+                Err(error) => tracing::warn!(%error, "assignment of partitions failed"),
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        self.failed.store(true, Ordering::Relaxed);
+        // A client whose assignment is not answered never closes.
+        if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
+            tracing::warn!(%error, "assignment of no partitions failed");
+        }
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        let mut positions = self.lock_positions();
+        for element in partitions.elements() {
+            positions.remove(&(element.topic().to_owned(), element.partition()));
+        }
+        if let Err(error) = consumer.incremental_unassign(partitions) {
+            tracing::warn!(%error, "revocation of partitions failed");
+        }
+    }
+}
+
+impl ClientContext for RebalanceContext {}
+
+impl ConsumerContext for RebalanceContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.assign_with_retry(consumer, partitions);
+        } else {
+            self.revoke(consumer, partitions);
+        }
+    }
+}
+
+/// The stored offset of a partition, or its low watermark where none is stored or the stored one is outside of the log,
+/// because the topic was created again or old records were removed.
+async fn start_offset(
+    pool: &PgPool,
+    topic: &str,
+    partition: i32,
+    (low, high): (i64, i64),
+) -> sqlx::Result<i64> {
+    let stored = projection_offsets::find(pool, topic, partition).await?;
+    let start = match stored {
+        Some(stored) if stored > high => {
+            tracing::warn!(topic, partition, stored, high, "stored offset beyond the end of the log; reading from its start");
+            low
+        }
+        Some(stored) => stored.max(low),
+        None => low,
+    };
+    if stored != Some(start) {
+        projection_offsets::set(pool, topic, partition, start).await?;
+    }
+    Ok(start)
+}

@@ -1,0 +1,153 @@
+//! What the worker measures: gauges of connectors, queues and the read model's lag, which are refreshed at an interval,
+//! and the counters and histograms that other modules record.
+
+mod describe;
+mod lag;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use contract::events::Topic;
+use metrics::{counter, gauge, histogram};
+use platform::kafka::KafkaConfig;
+use provider::connector::parse_schedule;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+pub use describe::describe;
+
+use crate::store::connectors::{self, ConnectorHealth};
+use crate::store::projection_offsets;
+use crate::store::queues::{self, QueueLengths};
+use lag::{LagReader, TopicLag};
+
+/// Gauges that are not set for this long disappear from `/metrics`: their connector was deleted.
+pub const GAUGE_TTL: Duration = Duration::from_secs(60);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+/// More connectors than this have no gauges of their own, to limit the number of labels.
+const MAX_CONNECTORS: i64 = 2_000;
+/// Queues are counted up to this length.
+const MAX_COUNT: i64 = 10_000;
+
+/// What one refresh has found.
+#[derive(Default)]
+struct Measurements {
+    connectors: Vec<ConnectorHealth>,
+    queues: QueueLengths,
+    lag: Vec<TopicLag>,
+}
+
+/// Refreshes the gauges until stopped. While a server is down they keep what was found last.
+pub async fn run(pool: PgPool, kafka: KafkaConfig, stop: CancellationToken) {
+    let mut found = Measurements::default();
+    let mut lag_reader = None;
+    while !stop.is_cancelled() {
+        let queries = async {
+            tokio::try_join!(connectors::find_health(&pool, MAX_CONNECTORS), queues::find_lengths(&pool, MAX_COUNT))
+        };
+        match queries.await {
+            Ok((connectors, queues)) => (found.connectors, found.queues) = (connectors, queues),
+            Err(error) => tracing::debug!(%error, "gauges not refreshed: PostgreSQL does not answer"),
+        }
+        match read_lag(&pool, &kafka, &mut lag_reader).await {
+            Ok(lag) => found.lag = lag,
+            Err(error) => tracing::debug!(%error, "lag not refreshed"),
+        }
+        found.connectors.iter().for_each(record_connector);
+        record_queues(&found.queues);
+        found.lag.iter().for_each(record_lag);
+        tokio::select! {
+            () = tokio::time::sleep(REFRESH_INTERVAL) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+async fn read_lag(
+    pool: &PgPool,
+    kafka: &KafkaConfig,
+    reader: &mut Option<LagReader>,
+) -> anyhow::Result<Vec<TopicLag>> {
+    let projected = projection_offsets::find_all(pool).await?;
+    let reader = match reader {
+        Some(reader) => reader,
+        None => reader.insert(LagReader::open(kafka)?),
+    };
+    reader.read(projected).await
+}
+
+fn record_connector(connector: &ConnectorHealth) {
+    let label = [("connector_id", connector.id.clone())];
+    gauge!("orchestration_connector_last_success_timestamp_seconds", &label)
+        .set(timestamp_seconds(connector.last_success_at));
+    gauge!("orchestration_connector_consecutive_failures", &label).set(connector.failures);
+    if let Some(due_at) = due_at(connector) {
+        gauge!("orchestration_connector_due_timestamp_seconds", &label).set(timestamp_seconds(due_at));
+    }
+}
+
+fn due_at(connector: &ConnectorHealth) -> Option<DateTime<Utc>> {
+    let cron = parse_schedule(connector.schedule.as_deref()?).ok()?;
+    cron.find_next_occurrence(&connector.expected_from, false).ok()
+}
+
+fn timestamp_seconds(at: DateTime<Utc>) -> f64 {
+    at.timestamp_micros() as f64 / 1e6
+}
+
+fn record_queues(queues: &QueueLengths) {
+    gauge!("orchestration_syncs_waiting").set(queues.queued_syncs as f64);
+    gauge!("orchestration_syncs_running").set(queues.running_syncs as f64);
+    gauge!("orchestration_syncs_oldest_waiting_seconds").set(queues.oldest_queued_seconds);
+    gauge!("orchestration_outbox_records").set(queues.outbox_records as f64);
+    gauge!("orchestration_outbox_oldest_seconds").set(queues.oldest_outbox_seconds);
+    gauge!("orchestration_dead_letters_open").set(queues.open_dead_letters as f64);
+}
+
+fn record_lag(lag: &TopicLag) {
+    let label = [("topic", lag.topic.to_string())];
+    gauge!("orchestration_projector_lag_records", &label).set(lag.records as f64);
+    gauge!("orchestration_projector_lag_seconds", &label).set(lag.seconds);
+}
+
+/// Counts a tick of the schedules, one a second.
+pub(crate) fn count_tick() {
+    counter!("orchestration_ticks_total").increment(1);
+}
+
+/// Counts scheduled syncs that were due but skipped.
+pub(crate) fn count_missed_ticks(missed: u64) {
+    counter!("orchestration_ticks_missed_total").increment(missed);
+}
+
+/// Records how long after its scheduled time a sync started.
+pub(crate) fn record_schedule_lateness(seconds: f64) {
+    histogram!("orchestration_schedule_lateness_seconds").record(seconds);
+}
+
+/// Records how long a sync took.
+pub(crate) fn record_sync_duration(outcome: &'static str, seconds: f64) {
+    histogram!("orchestration_sync_duration_seconds", "outcome" => outcome).record(seconds);
+}
+
+/// Counts changes that were found, by what changed.
+pub(crate) fn count_changes(topic: Topic, changes: u64) {
+    let kind = match topic {
+        Topic::Pipelines => "pipeline",
+        Topic::Runs => "run",
+        Topic::TaskRuns => "task_run",
+        Topic::Syncs | Topic::SyncRequests => "sync",
+    };
+    counter!("orchestration_changes_total", "kind" => kind).increment(changes);
+}
+
+/// Counts records that a consumer group has applied or rejected.
+pub(crate) fn count_records(group: &'static str, applied: usize, rejected: usize) {
+    counter!("orchestration_records_applied_total", "group" => group).increment(applied as u64);
+    counter!("orchestration_dead_letters_total", "group" => group).increment(rejected as u64);
+}
+
+/// Counts rows that retention has removed.
+pub(crate) fn count_removed_rows(what: &'static str, rows: u64) {
+    counter!("orchestration_retention_removed_total", "what" => what).increment(rows);
+}

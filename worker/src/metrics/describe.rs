@@ -1,0 +1,87 @@
+//! Descriptions of the worker's metrics.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
+
+/// Describes the metrics. Counters of rare events exist from the start, so that their first event is an increase.
+pub fn describe() {
+    describe_connectors();
+    describe_queues();
+    describe_projection();
+    let histogram = |name, help| describe_histogram!(name, Unit::Seconds, help);
+    histogram(
+        "orchestration_sync_duration_seconds",
+        "How long syncs took, by outcome: succeeded, failed, or left to another worker",
+    );
+    histogram(
+        "orchestration_schedule_lateness_seconds",
+        "How long after its scheduled time a sync began: ticking, waiting for a permit",
+    );
+    describe_counter!("orchestration_ticks_total", "Runs of the scheduler, one a second");
+    describe_counter!("orchestration_ticks_missed_total", "Scheduled syncs that were due but skipped");
+    describe_counter!("orchestration_changes_total", "Pipelines, runs and task runs found changed, by kind");
+    describe_counter!("orchestration_events_published_total", "Events acknowledged by Kafka, by topic");
+    counter!("orchestration_ticks_total").increment(0);
+    counter!("orchestration_ticks_missed_total").increment(0);
+}
+
+fn describe_connectors() {
+    describe_gauge!(
+        "orchestration_connector_last_success_timestamp_seconds",
+        Unit::Seconds,
+        "When the last successful sync of a connector finished, or when it was created if it had none"
+    );
+    describe_gauge!(
+        "orchestration_connector_due_timestamp_seconds",
+        Unit::Seconds,
+        "When the next successful sync of a connector is due by its schedule; absent without a schedule"
+    );
+    describe_gauge!(
+        "orchestration_connector_consecutive_failures",
+        "Failed syncs of a connector since the last successful one"
+    );
+}
+
+fn describe_queues() {
+    describe_gauge!("orchestration_syncs_waiting", "Queued syncs");
+    describe_gauge!("orchestration_syncs_running", "Running syncs");
+    describe_gauge!(
+        "orchestration_syncs_oldest_waiting_seconds",
+        Unit::Seconds,
+        "Age of the oldest sync that is queued for a worker, and not for another sync of its connector"
+    );
+    describe_gauge!(
+        "orchestration_outbox_records",
+        "Records that are queued for Kafka in the outbox, counted up to 10000"
+    );
+    describe_gauge!(
+        "orchestration_outbox_oldest_seconds",
+        Unit::Seconds,
+        "Age of the oldest record in the outbox"
+    );
+    describe_gauge!(
+        "orchestration_dead_letters_open",
+        "Dead letters that were not sent again, counted up to 10000"
+    );
+}
+
+fn describe_projection() {
+    describe_gauge!(
+        "orchestration_projector_lag_records",
+        "Records that the read model has not applied yet, by topic"
+    );
+    describe_gauge!(
+        "orchestration_projector_lag_seconds",
+        Unit::Seconds,
+        "Age of the oldest record that the read model has not applied yet, by topic"
+    );
+    describe_counter!("orchestration_records_applied_total", "Records read from Kafka and applied, by group");
+    describe_counter!(
+        "orchestration_events_too_large_total",
+        "Events left out because they were larger than Kafka accepts, by topic"
+    );
+    describe_counter!("orchestration_dead_letters_total", "Records stored as dead letters, by group");
+    describe_counter!(
+        "orchestration_retention_removed_total",
+        "Rows past retention that were removed, by kind of row"
+    );
+}

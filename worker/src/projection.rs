@@ -1,0 +1,147 @@
+//! The projections: events of the state topics become rows. An older observation never overwrites a newer one,
+//! whatever the order or number of deliveries. Reading Kafka and moving offsets is for `consumer`, SQL for `store`.
+
+mod pipelines;
+mod runs;
+mod task_runs;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use chrono::{TimeDelta, Utc};
+use contract::events::{PipelineObserved, RunObserved, TaskRunObserved};
+use contract::ids::ConnectorId;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use platform::outbox;
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::records::{ConsumedRecord, Rejected};
+use crate::store::connectors;
+use crate::store::entities::{self, ExpiryCandidate, StoredEntity};
+
+/// The shortest retention that can be configured.
+const MIN_RETENTION: TimeDelta = TimeDelta::days(1);
+
+/// An event that is projected into a row.
+pub trait Projected: StoredEntity {
+    /// The times by which this entity expires; none when it never does.
+    fn expiry_candidate(&self) -> Option<ExpiryCandidate>;
+
+    /// This event with the external ids of its parents from another event of the same entity, because the parents' rows
+    /// may not exist yet.
+    fn with_names_from(self, other: &Self) -> Self;
+}
+
+/// Returns which of these events are of entities past retention. None of the entities may have a row: they were removed
+/// or never stored, and must not come back.
+pub async fn find_expired<'a, E: Projected>(
+    db: impl PgExecutor<'_>,
+    unstored: impl Iterator<Item = &'a E>,
+) -> sqlx::Result<HashSet<Uuid>> {
+    let oldest_kept = Utc::now() - MIN_RETENTION;
+    let candidates: Vec<_> = unstored
+        .filter_map(Projected::expiry_candidate)
+        .filter(|candidate| candidate.last_activity_at < oldest_kept)
+        .collect();
+    entities::find_expired::<E>(db, &candidates).await
+}
+
+/// Applies a batch within the caller's transaction and returns the records that can never be applied.
+pub fn apply<'a>(
+    db: &'a mut PgConnection,
+    records: &'a [ConsumedRecord],
+) -> BoxFuture<'a, sqlx::Result<Vec<Rejected>>> {
+    async move {
+        let mut rejected = project::<PipelineObserved>(db, records).await?;
+        rejected.extend(project::<RunObserved>(db, records).await?);
+        rejected.extend(project::<TaskRunObserved>(db, records).await?);
+        Ok(rejected)
+    }
+    .boxed()
+}
+
+/// An event and the offset of its record.
+type EventAt<E> = (E, i64);
+
+async fn project<E: Projected>(
+    db: &mut PgConnection,
+    records: &[ConsumedRecord],
+) -> sqlx::Result<Vec<Rejected>> {
+    let (events, mut rejected) = decode::<E>(records);
+    let connector_ids: BTreeSet<ConnectorId> = events.iter().map(|(_, event)| event.connector_id()).collect();
+    let existing = connectors::find_existing(&mut *db, &Vec::from_iter(connector_ids)).await?;
+    let mut accepted = Vec::new();
+    for (index, event) in events {
+        if existing.contains(&event.connector_id()) {
+            accepted.push((event, records[index].offset));
+        } else {
+            let error = format!("there is no connector {}", event.connector_id());
+            rejected.push(Rejected { index, error });
+        }
+    }
+    if !accepted.is_empty() {
+        upsert_newest(db, &accepted).await?;
+    }
+    Ok(rejected)
+}
+
+fn decode<E: Projected>(records: &[ConsumedRecord]) -> (Vec<(usize, E)>, Vec<Rejected>) {
+    let mut events = Vec::new();
+    let mut rejected = Vec::new();
+    for (index, record) in records.iter().enumerate().filter(|(_, record)| record.topic == E::TOPIC) {
+        // A tombstone adds nothing to the event with `deleted` that precedes it.
+        let Some(payload) = &record.payload else { continue };
+        match serde_json::from_slice(payload) {
+            Ok(event) => events.push((index, event)),
+            Err(error) => rejected.push(Rejected { index, error: error.to_string() }),
+        }
+    }
+    (events, rejected)
+}
+
+/// Upserts the newest observation of each entity, unless it is stored already or past retention.
+///
+/// Where an older record follows a newer one in the log, compaction would keep the older one: the newer event is
+/// published again.
+async fn upsert_newest<E: Projected>(db: &mut PgConnection, events: &[EventAt<E>]) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = events.iter().map(|(event, _)| event.subject()).collect();
+    let stored = entities::find_versions::<E>(&mut *db, &ids).await?;
+    // By id: version, log offset, and the event where it is newer than the row.
+    let mut newest: HashMap<Uuid, (i64, i64, Option<&E>)> =
+        stored.values().map(|stored| (stored.id, (stored.version, stored.log_offset, None))).collect();
+    let mut superseded: HashMap<Uuid, &E> = HashMap::new();
+    for (event, offset) in events {
+        match newest.get(&event.subject()) {
+            Some((version, newest_offset, _)) if event.version() < *version => {
+                if offset > newest_offset {
+                    superseded.insert(event.subject(), event);
+                }
+            }
+            Some((version, ..)) if event.version() == *version => {}
+            _ => {
+                newest.insert(event.subject(), (event.version(), *offset, Some(event)));
+            }
+        }
+    }
+    let mut changed: Vec<(&E, i64)> =
+        newest.into_values().filter_map(|(_, offset, event)| Some((event?, offset))).collect();
+    let unstored = changed.iter().map(|(event, _)| *event).filter(|event| !stored.contains_key(&event.subject()));
+    let expired = find_expired(&mut *db, unstored).await?;
+    changed.retain(|(event, _)| !expired.contains(&event.subject()));
+    entities::upsert(&mut *db, &changed).await?;
+    republish_winners(db, &superseded).await
+}
+
+/// Puts the stored event of each superseded one into the outbox.
+async fn republish_winners<E: Projected>(
+    db: &mut PgConnection,
+    superseded: &HashMap<Uuid, &E>,
+) -> sqlx::Result<()> {
+    let ids = Vec::from_iter(superseded.keys().copied());
+    for winner in entities::find::<E>(&mut *db, &ids).await? {
+        let older = superseded[&winner.subject()];
+        outbox::enqueue(db, &winner.with_names_from(older)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Claiming: the leased connector's open syncs are started and become one job.
+
+use contract::ids::SyncId;
+use platform::secrets::Keyring;
+use platform::stored_connector::open_stored_connector;
+use platform::syncs::enqueue_sync_events;
+use provider::connector::{AIRFLOW, ConnectorConfig, Secrets};
+use sqlx::PgConnection;
+use tracing::Span;
+use tracing::field::Empty;
+
+use crate::metrics::record_schedule_lateness;
+use crate::store::connector_state::{self, Lease};
+use crate::store::connectors::{self, SyncSettings};
+use crate::store::syncs::{self, StartedSync};
+use crate::sync::{SyncError, SyncJob};
+
+/// How often a sync is started before it fails for good.
+const MAX_ATTEMPTS: i32 = 5;
+
+/// A lease with the syncs that were started under it, and their job; an error when the connector's settings cannot be
+/// used.
+pub struct ClaimedJob {
+    pub lease: Lease,
+    pub syncs: Vec<SyncId>,
+    pub job: Result<SyncJob, SyncError>,
+}
+
+impl ClaimedJob {
+    /// A log span with the ids of connector, space and syncs.
+    pub fn span(&self) -> Span {
+        let sync_ids = self.syncs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let space = self.job.as_ref().ok().map(|job| job.space.as_str());
+        let connector_id = self.lease.connector_id;
+        // At this level the ids are part of every line, whatever is logged.
+        tracing::error_span!("sync", %connector_id, space, sync_ids, trace_id = Empty)
+    }
+}
+
+/// Starts every open sync of the leased connector; none when all of them have exhausted their attempts.
+pub async fn claim(
+    db: &mut PgConnection,
+    lease: Lease,
+    keyring: &Keyring,
+) -> sqlx::Result<Option<ClaimedJob>> {
+    let started = syncs::start_open(&mut *db, lease.connector_id).await?;
+    let (started, exhausted): (Vec<_>, Vec<_>) =
+        started.into_iter().partition(|sync| sync.attempts <= MAX_ATTEMPTS);
+    syncs::fail_exhausted(db, &ids(&exhausted)).await?;
+    enqueue_sync_events(db, &ids(started.iter().filter(|sync| sync.is_manual))).await?;
+    if started.is_empty() {
+        connector_state::release(db, lease).await?;
+        return Ok(None);
+    }
+    started.iter().filter_map(|sync| sync.lateness_seconds).for_each(record_schedule_lateness);
+    let settings = connectors::find_sync_settings(db, lease.connector_id).await?.ok_or(SyncError::Deleted);
+    let job = settings.and_then(|settings| build_job(lease, &started, settings, keyring));
+    Ok(Some(ClaimedJob { lease, syncs: ids(&started), job }))
+}
+
+fn build_job(
+    lease: Lease,
+    started: &[StartedSync],
+    settings: SyncSettings,
+    keyring: &Keyring,
+) -> Result<SyncJob, SyncError> {
+    let (config, secrets) = open_settings(lease, &settings, keyring)?;
+    let full_syncs = || started.iter().filter(|sync| sync.full);
+    Ok(SyncJob {
+        lease,
+        space: settings.space,
+        config,
+        secrets,
+        cursor_at: settings.cursor_at,
+        confirmed_at: settings.confirmed_at,
+        syncs: ids(started),
+        full_since: full_syncs().map(|sync| sync.requested_at).max(),
+        accept_mass_deletion: full_syncs().any(|sync| sync.accept_mass_deletion),
+        trace: started.iter().find_map(|sync| sync.traceparent.as_deref()?.parse().ok()),
+    })
+}
+
+fn open_settings(
+    lease: Lease,
+    settings: &SyncSettings,
+    keyring: &Keyring,
+) -> Result<(ConnectorConfig, Secrets), SyncError> {
+    if settings.connector_type != AIRFLOW {
+        return Err(SyncError::OtherType);
+    }
+    let (config, sealed) = (settings.config.0.clone(), settings.credentials_sealed.as_deref());
+    Ok(open_stored_connector(lease.connector_id, config, sealed, keyring)?)
+}
+
+fn ids<'a>(started: impl IntoIterator<Item = &'a StartedSync>) -> Vec<SyncId> {
+    started.into_iter().map(|sync| sync.id).collect()
+}

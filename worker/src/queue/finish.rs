@@ -1,0 +1,48 @@
+//! Finishing a sync: success, or failure with its reason.
+
+use contract::events::SyncReport;
+use contract::ids::SyncId;
+use provider::ProviderError;
+use sqlx::PgPool;
+
+use crate::store::connector_state::{self, Failure, Lease};
+use crate::store::syncs;
+use crate::sync::{SyncError, SyncJob, Synced};
+
+/// Finishes the syncs of a job that read everything, and moves the cursor.
+pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &Synced) -> Result<(), SyncError> {
+    let mut tx = pool.begin().await?;
+    let poll = &synced.last_poll;
+    if !connector_state::record_success(&mut *tx, job.lease, poll.provider_clock, poll.began_at).await? {
+        return Err(SyncError::LeaseLost);
+    }
+    syncs::finish(&mut tx, &job.syncs, None, &synced.report).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Finishes syncs that failed: the cursor stays, and the reason is stored. Syncs that were stopped go back to the queue.
+/// After a lost lease nothing changes, because the new holder of the lease has the syncs.
+pub async fn fail(
+    pool: &PgPool,
+    lease: Lease,
+    syncs: &[SyncId],
+    error: &SyncError,
+    report: &SyncReport,
+) -> sqlx::Result<()> {
+    let mut tx = pool.begin().await?;
+    let is_stopped = matches!(error, SyncError::Stopped);
+    let failure = Failure {
+        credentials_refused: matches!(error, SyncError::Provider(ProviderError::CredentialsRefused { .. })),
+        counts: !is_stopped,
+        retry_after: error.retry_after().as_secs_f64(),
+    };
+    if !connector_state::record_failure(&mut *tx, lease, &failure).await? {
+        return Ok(());
+    }
+    if is_stopped {
+        syncs::requeue(&mut tx, syncs).await?;
+    } else {
+        syncs::finish(&mut tx, syncs, Some(&error.to_string()), report).await?;
+    }
+    tx.commit().await
+}

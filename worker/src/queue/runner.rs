@@ -1,0 +1,263 @@
+//! Runners: each claims jobs under a lease and finishes them, as succeeded, failed with a reason, or requeued.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{ExponentialBuilder, Retryable};
+use contract::events::SyncReport;
+use contract::ids::ConnectorId;
+use platform::kafka::Producer;
+use platform::secrets::Keyring;
+use platform::trace;
+use provider::NetworkPolicy;
+use sqlx::PgPool;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::claim::{self, ClaimedJob};
+use super::finish;
+use super::open_providers::OpenProviders;
+use crate::metrics::record_sync_duration;
+use crate::store::connector_state::{self, LEASE_SECONDS, Lease};
+use crate::store::syncs;
+use crate::sync::{SyncProgress, SyncError, SyncJob, Synced, sync_connector};
+
+const RENEW_INTERVAL: Duration = Duration::from_secs(4);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+const ERROR_BACKOFF: Duration = Duration::from_secs(2);
+/// A sync without progress for this long releases its permit: its provider is slow, or does not answer at all.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many syncs may be open for each permit, idle ones included.
+const MAX_OPEN_PER_PERMIT: usize = 8;
+
+/// Claims jobs and runs them. Clones share the connections and the open providers.
+#[derive(Clone)]
+pub struct Runner {
+    pub pool: PgPool,
+    pub producer: Producer,
+    pub keyring: Keyring,
+    pub network: NetworkPolicy,
+    /// Names this process in leases.
+    pub owner: Arc<str>,
+    pub(crate) providers: Arc<OpenProviders>,
+    /// Notified when this process has enqueued a sync, so that it is claimed before the next poll of the queue.
+    pub job_ready: Arc<Notify>,
+    pub stop: CancellationToken,
+}
+
+/// How a job ended; none when all of its syncs had exhausted their attempts.
+type JobOutcome = Option<Result<Synced, SyncError>>;
+
+impl Runner {
+    /// Claims and runs jobs until stopped, `concurrency` at a time, and waits for the open ones. Jobs whose provider does
+    /// not answer do not count.
+    pub async fn run(self, concurrency: usize) {
+        let permits = Arc::new(Semaphore::new(concurrency));
+        let open_permits = Arc::new(Semaphore::new(concurrency * MAX_OPEN_PER_PERMIT));
+        let running = TaskTracker::new();
+        while let (Some(open_permit), Some(permit)) =
+            (self.acquire(&open_permits).await, self.acquire(&permits).await)
+        {
+            let pause = match self.lease(None).await {
+                Ok(Some(lease)) => {
+                    let runner = self.clone();
+                    let permits = permits.clone();
+                    running.spawn(async move {
+                        runner.run_with_permit(lease, permit, permits).await;
+                        drop(open_permit);
+                    });
+                    continue;
+                }
+                Ok(None) => POLL_INTERVAL,
+                Err(error) => {
+                    tracing::warn!(%error, "claim failed: PostgreSQL does not answer");
+                    ERROR_BACKOFF
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.job_ready.notified() => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+        running.close();
+        running.wait().await;
+    }
+
+    /// Runs the job of a lease. Its permit is released while it makes no progress.
+    async fn run_with_permit(&self, lease: Lease, permit: OwnedSemaphorePermit, permits: Arc<Semaphore>) {
+        let progress = watch::Sender::default();
+        tokio::select! {
+            // The outcome of the sync is logged and stored already.
+            outcome = self.run_leased(lease, &progress) => {
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, "job failed: PostgreSQL does not answer; it is claimed again when its lease expires");
+                }
+            }
+            () = release_while_idle(permit, permits, progress.subscribe()) => {}
+        }
+    }
+
+    async fn acquire(&self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            permit = permits.clone().acquire_owned() => permit.ok(),
+        }
+    }
+
+    /// Runs the oldest open job, of one connector or of any; none when the queue is empty.
+    ///
+    /// # Errors
+    /// Only those of PostgreSQL. The outcome of the sync is in the value.
+    pub async fn run_next(
+        &self,
+        only: Option<ConnectorId>,
+        progress: &watch::Sender<SyncProgress>,
+    ) -> sqlx::Result<JobOutcome> {
+        match self.lease(only).await? {
+            Some(lease) => self.run_leased(lease, progress).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn lease(&self, only: Option<ConnectorId>) -> sqlx::Result<Option<Lease>> {
+        connector_state::lease(&self.pool, &self.owner, only).await
+    }
+
+    async fn run_leased(
+        &self,
+        lease: Lease,
+        progress: &watch::Sender<SyncProgress>,
+    ) -> sqlx::Result<JobOutcome> {
+        let mut tx = self.pool.begin().await?;
+        let claimed = claim::claim(&mut tx, lease, &self.keyring).await?;
+        tx.commit().await?;
+        match claimed {
+            Some(claimed) => Ok(Some(self.run_claimed(claimed, progress).await)),
+            None => Ok(None),
+        }
+    }
+
+    /// Runs a claimed job as a span of the trace of its request.
+    async fn run_claimed(
+        &self,
+        claimed: ClaimedJob,
+        progress: &watch::Sender<SyncProgress>,
+    ) -> Result<Synced, SyncError> {
+        let span = claimed.span();
+        let trace = trace::start(&span, claimed.job.as_ref().ok().and_then(|job| job.trace));
+        trace::scope(Some(trace), self.run_and_finish(claimed, progress)).instrument(span).await
+    }
+
+    /// Runs a job and stores a failure, with retries: PostgreSQL may be down at this moment.
+    async fn run_and_finish(
+        &self,
+        claimed: ClaimedJob,
+        progress: &watch::Sender<SyncProgress>,
+    ) -> Result<Synced, SyncError> {
+        let ClaimedJob { lease, syncs, job } = claimed;
+        let started = Instant::now();
+        let outcome = match job {
+            Ok(job) => self.run_job(&job, progress).await,
+            Err(error) => Err(error),
+        };
+        let report = progress.borrow().report;
+        log_outcome(&outcome, started.elapsed());
+        if let Err(error) = &outcome {
+            let fail = || finish::fail(&self.pool, lease, &syncs, error, &report);
+            if let Err(error) = fail.retry(ExponentialBuilder::default().with_max_times(5)).await {
+                tracing::warn!(%error, "sync failure not stored; the sync is started again later");
+            }
+        }
+        outcome
+    }
+
+    async fn run_job(&self, job: &SyncJob, progress: &watch::Sender<SyncProgress>) -> Result<Synced, SyncError> {
+        let provider = self.providers.open(job, self.network)?;
+        let synced = tokio::select! {
+            synced = sync_connector(&self.pool, &self.producer, job, provider.as_ref(), progress) => {
+                synced.inspect_err(|error| self.close_unless_transient(job, error))?
+            }
+            lost = self.hold_lease(job, progress) => return Err(lost),
+            () = self.stop.cancelled() => return Err(SyncError::Stopped),
+        };
+        finish::succeed(&self.pool, job, &synced).await?;
+        Ok(synced)
+    }
+
+    fn close_unless_transient(&self, job: &SyncJob, error: &SyncError) {
+        if matches!(error, SyncError::Provider(error) if !error.is_transient()) {
+            self.providers.close(job.lease.connector_id);
+        }
+    }
+
+    /// Renews the lease and stores the report until the lease is lost. A database that is down for less than the
+    /// duration of a lease does not end a sync.
+    async fn hold_lease(&self, job: &SyncJob, progress: &watch::Sender<SyncProgress>) -> SyncError {
+        let mut renewed_at = Instant::now();
+        loop {
+            tokio::time::sleep(RENEW_INTERVAL).await;
+            let report = progress.borrow().report;
+            match self.renew(job, &report).await {
+                Ok(true) => renewed_at = Instant::now(),
+                Ok(false) => return SyncError::LeaseLost,
+                Err(error) => {
+                    tracing::warn!(%error, "lease renewal failed");
+                    if renewed_at.elapsed().as_secs_f64() > LEASE_SECONDS {
+                        return SyncError::LeaseLost;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn renew(&self, job: &SyncJob, report: &SyncReport) -> sqlx::Result<bool> {
+        let renewed = connector_state::renew(&self.pool, job.lease).await?;
+        syncs::update_report(&self.pool, &job.syncs, report).await?;
+        Ok(renewed)
+    }
+}
+
+/// Releases the permit of a job while it makes no progress, and acquires one again, if there is one, when it goes on.
+async fn release_while_idle(
+    permit: OwnedSemaphorePermit,
+    permits: Arc<Semaphore>,
+    mut progress: watch::Receiver<SyncProgress>,
+) {
+    let mut permit = Some(permit);
+    loop {
+        match tokio::time::timeout(IDLE_TIMEOUT, progress.changed()).await {
+            Err(_) => drop(permit.take()),
+            Ok(Ok(())) if permit.is_none() => permit = permits.clone().try_acquire_owned().ok(),
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+        }
+    }
+}
+
+fn log_outcome(outcome: &Result<Synced, SyncError>, duration: Duration) {
+    let seconds = duration.as_secs_f64();
+    let label = match outcome {
+        Ok(Synced { report, .. }) if report.events_published > 0 => {
+            let SyncReport { requests, runs_seen, task_runs_seen, events_published, .. } = report;
+            tracing::info!(seconds, requests, runs_seen, task_runs_seen, events_published, "sync succeeded");
+            "succeeded"
+        }
+        Ok(Synced { report, .. }) => {
+            tracing::debug!(seconds, requests = report.requests, "sync succeeded without changes");
+            "succeeded"
+        }
+        Err(error @ (SyncError::Stopped | SyncError::LeaseLost)) => {
+            tracing::info!(seconds, %error, "sync left to another worker");
+            "left"
+        }
+        Err(error) => {
+            tracing::warn!(seconds, %error, "sync failed");
+            "failed"
+        }
+    };
+    record_sync_duration(label, seconds);
+}

@@ -1,0 +1,16 @@
+//! All SQL of the worker, one file a table: statements with parameters in and rows out. What the rows mean is for the
+//! callers.
+
+pub mod connector_state;
+pub(crate) mod connectors;
+pub(crate) mod dead_letters;
+pub mod entities;
+pub(crate) mod histories;
+pub(crate) mod pipelines;
+pub(crate) mod projection_offsets;
+pub(crate) mod queues;
+pub(crate) mod rebuild;
+pub(crate) mod retention;
+pub(crate) mod runs;
+pub(crate) mod syncs;
+pub(crate) mod task_runs;

@@ -1,0 +1,218 @@
+//! `connector_state`: the lease of each connector, how far its syncs have come, and when the next one is due.
+
+use chrono::{DateTime, Utc};
+use contract::ids::{ConnectorId, SpaceId};
+use sqlx::PgExecutor;
+
+/// How long a lease is valid without being renewed, in seconds.
+pub const LEASE_SECONDS: f64 = 15.0;
+/// Failures in a row before schedules back off: by a second, then twice as long each time, up to the maximum.
+const TOLERATED_FAILURES: i32 = 3;
+const MAX_BACKOFF_SECONDS: f64 = 60.0;
+
+/// The exclusive right to sync a connector. Every lease has a higher epoch than the one before it, and statements
+/// that carry an older epoch change nothing.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Lease {
+    pub connector_id: ConnectorId,
+    #[sqlx(rename = "lease_epoch")]
+    pub epoch: i64,
+}
+
+/// Leases the connector with the oldest open sync, or `only` this one; none when no sync is open.
+///
+/// Open are queued syncs, and running ones whose worker has let its lease expire. A request that has not come back from
+/// Kafka within a minute counts as accepted: its row exists, so it is never lost.
+pub async fn lease(
+    db: impl PgExecutor<'_>,
+    owner: &str,
+    only: Option<ConnectorId>,
+) -> sqlx::Result<Option<Lease>> {
+    sqlx::query_as(
+        "update connector_state set lease_owner = $1, lease_epoch = lease_epoch + 1,
+             lease_until = clock_timestamp() + make_interval(secs => $2)
+         where connector_id = (
+             select state.connector_id from syncs s
+             join connector_state state using (connector_id)
+             where s.status in ('queued', 'running')
+               and (s.accepted_at is not null or s.requested_at < now() - interval '1 minute')
+               and (state.lease_until is null or state.lease_until < now())
+               and ($3::uuid is null or state.connector_id = $3)
+             order by s.requested_at limit 1
+             for update of state skip locked)
+         returning connector_id, lease_epoch",
+    )
+    .bind(owner)
+    .bind(LEASE_SECONDS)
+    .bind(only)
+    .fetch_optional(db)
+    .await
+}
+
+/// Extends a lease; false when it is lost.
+pub async fn renew(db: impl PgExecutor<'_>, lease: Lease) -> sqlx::Result<bool> {
+    let renewed = sqlx::query(
+        "update connector_state set lease_until = clock_timestamp() + make_interval(secs => $3)
+         where connector_id = $1 and lease_epoch = $2",
+    )
+    .bind(lease.connector_id)
+    .bind(lease.epoch)
+    .bind(LEASE_SECONDS)
+    .execute(db)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// Ends a lease before it expires.
+pub async fn release(db: impl PgExecutor<'_>, lease: Lease) -> sqlx::Result<()> {
+    sqlx::query("update connector_state set lease_until = null where connector_id = $1 and lease_epoch = $2")
+        .bind(lease.connector_id)
+        .bind(lease.epoch)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Moves the cursor during a sync; false when the lease is lost.
+pub(crate) async fn move_cursor(
+    db: impl PgExecutor<'_>,
+    lease: Lease,
+    cursor: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let moved =
+        sqlx::query("update connector_state set cursor_at = $3 where connector_id = $1 and lease_epoch = $2")
+            .bind(lease.connector_id)
+            .bind(lease.epoch)
+            .bind(cursor)
+            .execute(db)
+            .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// Records a complete poll in the middle of a sync; false when the lease is lost.
+pub(crate) async fn record_poll(
+    db: impl PgExecutor<'_>,
+    lease: Lease,
+    cursor: DateTime<Utc>,
+    confirmed_at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let recorded = sqlx::query(
+        "update connector_state set cursor_at = $3, confirmed_at = $4
+         where connector_id = $1 and lease_epoch = $2",
+    )
+    .bind(lease.connector_id)
+    .bind(lease.epoch)
+    .bind(cursor)
+    .bind(confirmed_at)
+    .execute(db)
+    .await?;
+    Ok(recorded.rows_affected() == 1)
+}
+
+/// Records a complete sync and ends the lease; false when the lease was lost before.
+pub(crate) async fn record_success(
+    db: impl PgExecutor<'_>,
+    lease: Lease,
+    cursor: DateTime<Utc>,
+    confirmed_at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let recorded = sqlx::query(
+        "update connector_state set cursor_at = $3, confirmed_at = $4, last_success_at = clock_timestamp(),
+             credentials_refused_at = null, failures = 0, retry_at = null, lease_until = null
+         where connector_id = $1 and lease_epoch = $2",
+    )
+    .bind(lease.connector_id)
+    .bind(lease.epoch)
+    .bind(cursor)
+    .bind(confirmed_at)
+    .execute(db)
+    .await?;
+    Ok(recorded.rows_affected() == 1)
+}
+
+/// How a sync failed, as far as it matters for the connector's schedule.
+pub(crate) struct Failure {
+    pub credentials_refused: bool,
+    /// Whether it counts as one more failure in a row.
+    pub counts: bool,
+    /// The shortest back-off, in seconds.
+    pub retry_after: f64,
+}
+
+/// Records a failed sync and ends the lease; false when the lease was lost before.
+pub(crate) async fn record_failure(
+    db: impl PgExecutor<'_>,
+    lease: Lease,
+    failure: &Failure,
+) -> sqlx::Result<bool> {
+    let recorded = sqlx::query(
+        "update connector_state set lease_until = null,
+             credentials_refused_at = case when $3 then clock_timestamp() else credentials_refused_at end,
+             failures = failures + $4,
+             retry_at = clock_timestamp() + make_interval(secs => greatest($5, least($6, 2 ^ least(failures - $7, 16))))
+         where connector_id = $1 and lease_epoch = $2",
+    )
+    .bind(lease.connector_id)
+    .bind(lease.epoch)
+    .bind(failure.credentials_refused)
+    .bind(i32::from(failure.counts))
+    .bind(failure.retry_after)
+    .bind(MAX_BACKOFF_SECONDS)
+    .bind(TOLERATED_FAILURES)
+    .execute(db)
+    .await?;
+    Ok(recorded.rows_affected() == 1)
+}
+
+/// A connector whose next tick has come.
+#[derive(sqlx::FromRow)]
+pub(crate) struct DueConnector {
+    pub connector_id: ConnectorId,
+    pub space_id: SpaceId,
+    pub next_due_at: DateTime<Utc>,
+    pub schedule: Option<String>,
+    /// Whether a scheduled sync of it is queued or running.
+    pub is_busy: bool,
+    pub now: DateTime<Utc>,
+}
+
+/// Finds connectors that are due and locks their rows for this transaction. Those that another worker holds are
+/// skipped.
+pub(crate) async fn lock_due(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<DueConnector>> {
+    sqlx::query_as(
+        "select state.connector_id, c.space_id, state.next_due_at, c.config->>'schedule' as schedule, now() as now,
+             exists (select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running')
+                     and s.trigger = 'schedule') as is_busy
+         from connector_state state join connectors c on c.id = state.connector_id
+         where state.next_due_at <= now() and state.credentials_refused_at is null
+           and (state.retry_at is null or state.retry_at <= now())
+           and c.is_active and c.deleted_at is null
+         order by state.next_due_at limit $1
+         for update of state skip locked",
+    )
+    .bind(limit)
+    .fetch_all(db)
+    .await
+}
+
+/// The next tick of a connector's schedule; none when it has no schedule.
+pub(crate) struct NextTick {
+    pub connector_id: ConnectorId,
+    pub next_due_at: Option<DateTime<Utc>>,
+    pub missed_ticks: i64,
+}
+
+/// Stores when connectors are due next, and adds the ticks that they have missed.
+pub(crate) async fn update_next_ticks(db: impl PgExecutor<'_>, ticks: &[NextTick]) -> sqlx::Result<()> {
+    sqlx::query(
+        "update connector_state state set next_due_at = due.next, missed_ticks = missed_ticks + due.missed
+         from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as due(connector_id, next, missed)
+         where state.connector_id = due.connector_id",
+    )
+    .bind(ticks.iter().map(|tick| tick.connector_id).collect::<Vec<_>>())
+    .bind(ticks.iter().map(|tick| tick.next_due_at).collect::<Vec<_>>())
+    .bind(ticks.iter().map(|tick| tick.missed_ticks).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}

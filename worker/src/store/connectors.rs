@@ -1,0 +1,111 @@
+//! `connectors`: what the worker reads of them. Only the API changes them.
+
+use chrono::{DateTime, Utc};
+use contract::ids::{ConnectorId, SpaceId, SyncId};
+use sqlx::PgExecutor;
+use sqlx::types::Json;
+
+/// Returns which of these connectors exist, deleted ones included.
+pub(crate) async fn find_existing(
+    db: impl PgExecutor<'_>,
+    ids: &[ConnectorId],
+) -> sqlx::Result<Vec<ConnectorId>> {
+    sqlx::query_scalar("select id from connectors where id = any($1)").bind(ids).fetch_all(db).await
+}
+
+/// What a sync needs of its connector.
+#[derive(sqlx::FromRow)]
+pub(crate) struct SyncSettings {
+    /// The slug of the connector's space.
+    pub space: String,
+    pub connector_type: String,
+    pub config: Json<serde_json::Value>,
+    pub credentials_sealed: Option<Vec<u8>>,
+    pub cursor_at: Option<DateTime<Utc>>,
+    pub confirmed_at: Option<DateTime<Utc>>,
+}
+
+/// Finds the settings for a sync; none when the connector is deleted.
+pub(crate) async fn find_sync_settings(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+) -> sqlx::Result<Option<SyncSettings>> {
+    sqlx::query_as(
+        "select spaces.slug as space, c.connector_type, c.config, c.credentials_sealed, state.cursor_at,
+             state.confirmed_at
+         from connectors c join spaces on spaces.id = c.space_id
+         join connector_state state on state.connector_id = c.id
+         where c.id = $1 and c.deleted_at is null",
+    )
+    .bind(connector)
+    .fetch_optional(db)
+    .await
+}
+
+/// The connector of a sync request.
+#[derive(sqlx::FromRow)]
+pub(crate) struct RequestedConnector {
+    pub connector_type: String,
+    pub is_active: bool,
+    /// Whether the requested sync has a row.
+    pub is_stored: bool,
+}
+
+/// Finds the connector of a sync request; none when it is deleted.
+pub(crate) async fn find_requested(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    sync: SyncId,
+) -> sqlx::Result<Option<RequestedConnector>> {
+    sqlx::query_as(
+        "select connector_type, is_active, exists (select from syncs where id = $2) as is_stored
+         from connectors where id = $1 and deleted_at is null",
+    )
+    .bind(connector)
+    .bind(sync)
+    .fetch_optional(db)
+    .await
+}
+
+/// The space of a connector, and whether the connector is switched on.
+#[derive(sqlx::FromRow)]
+pub(crate) struct ConnectorSpace {
+    pub space_id: SpaceId,
+    pub is_active: bool,
+}
+
+/// Finds the space of a connector; none when it is deleted.
+pub(crate) async fn find_space(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+) -> sqlx::Result<Option<ConnectorSpace>> {
+    sqlx::query_as("select space_id, is_active from connectors where id = $1 and deleted_at is null")
+        .bind(connector)
+        .fetch_optional(db)
+        .await
+}
+
+/// The schedule of a connector and how its syncs went, for metrics.
+#[derive(sqlx::FromRow)]
+pub(crate) struct ConnectorHealth {
+    pub id: String,
+    pub last_success_at: DateTime<Utc>,
+    /// The last success, or a later change of the connector: the next tick after it is when the connector is due.
+    pub expected_from: DateTime<Utc>,
+    pub schedule: Option<String>,
+    pub failures: i32,
+}
+
+/// Finds the health of active connectors.
+pub(crate) async fn find_health(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<ConnectorHealth>> {
+    sqlx::query_as(
+        "select c.id::text as id, coalesce(state.last_success_at, c.created_at) as last_success_at,
+             greatest(state.last_success_at, c.created_at, c.updated_at) as expected_from,
+             c.config->>'schedule' as schedule, state.failures
+         from connectors c join connector_state state on state.connector_id = c.id
+         where c.is_active and c.deleted_at is null order by c.id limit $1",
+    )
+    .bind(limit)
+    .fetch_all(db)
+    .await
+}

@@ -1,0 +1,128 @@
+//! `pipeline_crawls`: when the history of each pipeline was read, and in how many listings a pipeline was missing.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use contract::ids::ConnectorId;
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::connector_state::Lease;
+
+/// Returns when each history was last read, by the pipeline's external id: those that reach back at least this many
+/// days.
+pub(crate) async fn find_read(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    days: i32,
+) -> sqlx::Result<BTreeMap<String, DateTime<Utc>>> {
+    let read: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+        "select external_id, crawled_at from pipeline_crawls
+         where connector_id = $1 and history_days >= $2 and crawled_at is not null",
+    )
+    .bind(connector)
+    .bind(days)
+    .fetch_all(db)
+    .await?;
+    Ok(read.into_iter().collect())
+}
+
+/// Records that a pipeline's history was read; false when the lease is lost.
+pub(crate) async fn record_read(
+    db: impl PgExecutor<'_>,
+    lease: Lease,
+    pipeline: &str,
+    started_at: DateTime<Utc>,
+    days: i32,
+) -> sqlx::Result<bool> {
+    let recorded = sqlx::query(
+        "insert into pipeline_crawls (connector_id, external_id, crawled_at, history_days)
+         select connector_id, $3, $4, $5 from connector_state where connector_id = $1 and lease_epoch = $2
+         on conflict (connector_id, external_id) do update
+             set crawled_at = excluded.crawled_at, history_days = excluded.history_days",
+    )
+    .bind(lease.connector_id)
+    .bind(lease.epoch)
+    .bind(pipeline)
+    .bind(started_at)
+    .bind(days)
+    .execute(db)
+    .await?;
+    Ok(recorded.rows_affected() == 1)
+}
+
+/// Makes the histories of these pipelines due, by their external ids.
+pub(crate) async fn mark_unread(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    pipelines: &[&String],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update pipeline_crawls set crawled_at = null where connector_id = $1 and external_id = any($2)",
+    )
+    .bind(connector)
+    .bind(pipelines)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Makes the history of a pipeline due.
+pub(crate) async fn mark_pipeline_unread(db: impl PgExecutor<'_>, pipeline: Uuid) -> sqlx::Result<()> {
+    sqlx::query(
+        "update pipeline_crawls c set crawled_at = null from pipelines p
+         where p.id = $1 and c.connector_id = p.connector_id and c.external_id = p.external_id",
+    )
+    .bind(pipeline)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Makes histories due that reach back more than these days, because a longer retention allows more.
+pub(crate) async fn mark_longer_than_unread(db: impl PgExecutor<'_>, days: i32) -> sqlx::Result<()> {
+    sqlx::query("update pipeline_crawls set history_days = 0 where history_days > $1")
+        .bind(days)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Resets the count of missed listings of all pipelines but these.
+pub(crate) async fn reset_missed_listings(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    missing: &[&String],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update pipeline_crawls set absences = 0
+         where connector_id = $1 and absences > 0 and external_id <> all($2)",
+    )
+    .bind(connector)
+    .bind(missing)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Counts a missed listing of each of these pipelines and returns those that have missed at least `limit` in a row.
+pub(crate) async fn count_missed_listing(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    missing: &[&String],
+    limit: i32,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "with counted as (
+             insert into pipeline_crawls (connector_id, external_id, absences)
+             select $1, unnest($2::text[]), 1
+             on conflict (connector_id, external_id) do update set absences = pipeline_crawls.absences + 1
+             returning external_id, absences)
+         select external_id from counted where absences >= $3",
+    )
+    .bind(connector)
+    .bind(missing)
+    .bind(limit)
+    .fetch_all(db)
+    .await
+}

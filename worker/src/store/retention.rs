@@ -1,0 +1,229 @@
+//! `retention`: for how many days each kind of row is kept, when the next pass is due, and the statements that find and
+//! remove rows past retention.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+/// For how many days runs and task runs are kept; none means forever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct StoredRetention {
+    pub runs: Option<i32>,
+    pub task_runs: Option<i32>,
+}
+
+impl StoredRetention {
+    /// Finds the retention that a worker stored last.
+    pub(crate) async fn find(db: impl PgExecutor<'_>) -> sqlx::Result<Self> {
+        sqlx::query_as(
+            "select (select days from retention where what = 'runs') as runs,
+                 (select days from retention where what = 'task_runs') as task_runs",
+        )
+        .fetch_one(db)
+        .await
+    }
+}
+
+/// Blocks other workers from storing their policy until the end of the transaction. Locks of single rows could
+/// deadlock.
+pub(crate) async fn lock(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+    sqlx::query("lock table retention in share row exclusive mode").execute(db).await?;
+    Ok(())
+}
+
+/// Finds the stored days of a kind. The outer option is empty before any worker has stored them.
+pub(crate) async fn find_days(db: impl PgExecutor<'_>, what: &str) -> sqlx::Result<Option<Option<i32>>> {
+    sqlx::query_scalar("select days from retention where what = $1").bind(what).fetch_optional(db).await
+}
+
+/// Stores the days of a kind.
+pub(crate) async fn set_days(db: impl PgExecutor<'_>, what: &str, days: Option<i32>) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into retention (what, days) values ($1, $2)
+         on conflict (what) do update set days = excluded.days",
+    )
+    .bind(what)
+    .bind(days)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Makes a pass due now. A pass under way ends, because its lease is lost.
+pub(crate) async fn make_pass_due(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+    sqlx::query("update retention set next_pass_at = now()").execute(db).await?;
+    Ok(())
+}
+
+/// A kind of row in a pass that was claimed.
+#[derive(sqlx::FromRow)]
+pub(crate) struct DueRetention {
+    pub what: String,
+    pub days: Option<i32>,
+    /// Rows before this time are past retention; none when all are kept.
+    pub before: Option<DateTime<Utc>>,
+    pub next_pass_at: DateTime<Utc>,
+}
+
+/// Claims a pass that is due, for this long (a PostgreSQL interval); empty when none is due.
+pub(crate) async fn claim_pass(
+    db: impl PgExecutor<'_>,
+    duration: &str,
+) -> sqlx::Result<Vec<DueRetention>> {
+    sqlx::query_as(
+        "update retention set next_pass_at = now() + $1::interval where next_pass_at <= now()
+         returning what, days, now() - days * interval '24 hours' as before, next_pass_at",
+    )
+    .bind(duration)
+    .fetch_all(db)
+    .await
+}
+
+/// Moves the next pass from this time to the end of an interval from now; none when another worker has moved it.
+pub(crate) async fn move_pass(
+    db: impl PgExecutor<'_>,
+    from: DateTime<Utc>,
+    interval: &str,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let moved: Vec<DateTime<Utc>> = sqlx::query_scalar(
+        "update retention set next_pass_at = now() + $2::interval where next_pass_at = $1
+         returning next_pass_at",
+    )
+    .bind(from)
+    .bind(interval)
+    .fetch_all(db)
+    .await?;
+    Ok(moved.first().copied())
+}
+
+/// The statements of one kind of row.
+pub(crate) struct RetentionSql {
+    /// → partition ids (spaces or connectors); each partition is scanned separately.
+    partitions: &'static str,
+    /// `$1` partition id, `$2` time, `$3` and `$4` time and id of the row before, `$5` limit → the next rows older than
+    /// `$2`: id, time, and whether it may be removed. Rows that others may use are locked then.
+    find: &'static str,
+    /// `$1` ids that may be removed.
+    remove: &'static str,
+}
+
+impl RetentionSql {
+    /// Finds the partitions of this kind.
+    pub(crate) async fn find_partitions(&self, db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Uuid>> {
+        sqlx::query_scalar(self.partitions).fetch_all(db).await
+    }
+
+    /// Finds the next rows of a partition: id, time, and whether it may be removed.
+    pub(crate) async fn find_old(
+        &self,
+        db: impl PgExecutor<'_>,
+        partition: Uuid,
+        before: DateTime<Utc>,
+        (after_time, after_id): (DateTime<Utc>, Uuid),
+        limit: i64,
+    ) -> sqlx::Result<Vec<(Uuid, DateTime<Utc>, bool)>> {
+        sqlx::query_as(self.find)
+            .bind(partition)
+            .bind(before)
+            .bind(after_time)
+            .bind(after_id)
+            .bind(limit)
+            .fetch_all(db)
+            .await
+    }
+
+    /// Removes rows; returns how many.
+    pub(crate) async fn remove(&self, db: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<u64> {
+        Ok(sqlx::query(self.remove).bind(ids).execute(db).await?.rows_affected())
+    }
+}
+
+pub(crate) const TASK_RUNS: RetentionSql = RetentionSql {
+    partitions: "select id from spaces",
+    find: "
+        select old.id, old.ordered_at, locked.id is not null from (
+            select id, ordered_at from runs
+            where space_id = $1 and ordered_at < $2 and (ordered_at, id) > ($3, $4)
+            order by ordered_at, id limit $5) old
+        left join lateral (
+            select r.id from runs r where r.id = old.id
+                and (exists (select from task_runs t where t.run_id = old.id and t.deleted_at is null)
+                     or exists (select from task_runs t where t.run_id = old.id and t.deleted_at is not null))
+                and may_go(old.id, $2)
+            for update skip locked) locked on true
+        order by old.ordered_at, old.id",
+    // Comments are read again: one that was written before the run was locked keeps it. At most a batch is removed.
+    remove: "
+        with removable as materialized (
+            select run.id from unnest($1) as run(id)
+            where not exists (select from comments c where c.run_id = run.id and c.task_run_id is null)
+                and not exists (select from comments c where c.run_id = run.id and c.task_run_id is not null)),
+        task_run as materialized (
+            select id from task_runs where run_id = any(array(select id from removable)) and deleted_at is null
+            union all
+            select id from task_runs where run_id = any(array(select id from removable)) and deleted_at is not null
+            limit 1000)
+        delete from task_runs where id = any(array(select id from task_run))",
+};
+
+pub(crate) const RUNS: RetentionSql = RetentionSql {
+    partitions: "select id from spaces",
+    find: "
+        select old.id, old.ordered_at, locked.id is not null from (
+            select id, ordered_at from runs
+            where space_id = $1 and ordered_at < $2 and (ordered_at, id) > ($3, $4)
+            order by ordered_at, id limit $5) old
+        left join lateral (
+            select r.id from runs r where r.id = old.id and may_go(old.id, $2)
+                and not exists (select from task_runs t where t.run_id = old.id and t.deleted_at is null)
+                and not exists (select from task_runs t where t.run_id = old.id and t.deleted_at is not null)
+            for update skip locked) locked on true
+        order by old.ordered_at, old.id",
+    remove: "
+        delete from runs r where r.id = any($1)
+            and not exists (select from comments c where c.run_id = r.id and c.task_run_id is null)
+            and not exists (select from comments c where c.run_id = r.id and c.task_run_id is not null)",
+};
+
+pub(crate) const SYNCS: RetentionSql = RetentionSql {
+    partitions: "select id from connectors",
+    find: "
+        select id, requested_at, true from syncs
+        where connector_id = $1 and requested_at < $2 and (requested_at, id) > ($3, $4)
+            and status in ('succeeded', 'failed')
+            and id <> (select latest.id from syncs latest
+                       where latest.connector_id = $1 and latest.status in ('succeeded', 'failed')
+                       order by latest.requested_at desc, latest.id desc limit 1)
+        order by requested_at, id limit $5 for update skip locked",
+    remove: "delete from syncs where id = any($1)",
+};
+
+pub(crate) const TRIGGERS: RetentionSql = RetentionSql {
+    partitions: SINGLE_PARTITION,
+    find: "
+        select id, created_at, true from triggers
+        where $1::uuid is not null and created_at < $2 and (created_at, id) > ($3, $4)
+        order by created_at, id limit $5",
+    remove: "delete from triggers where id = any($1)",
+};
+
+pub(crate) const DEAD_LETTERS: RetentionSql = RetentionSql {
+    partitions: SINGLE_PARTITION,
+    find: "
+        select id, replayed_at, true from dead_letters
+        where $1::uuid is not null and replayed_at < $2 and (replayed_at, id) > ($3, $4)
+        order by replayed_at, id limit $5 for update skip locked",
+    remove: "delete from dead_letters where id = any($1)",
+};
+
+pub(crate) const AUDIT: RetentionSql = RetentionSql {
+    partitions: SINGLE_PARTITION,
+    find: "
+        select id, at, true from audit
+        where $1::uuid is not null and at < $2 and (at, id) > ($3, $4)
+        order by at, id limit $5",
+    remove: "delete from audit where id = any($1)",
+};
+
+/// For kinds that are scanned as a whole.
+const SINGLE_PARTITION: &str = "select '00000000-0000-0000-0000-000000000000'::uuid";

@@ -1,0 +1,232 @@
+//! One pass over a connector: it lists the pipelines, reads what changed and the histories that are due, and publishes
+//! the differences. Which connector is next is for `queue`, SQL for `store`, and projecting events for `projection`.
+
+mod changes;
+mod deletions;
+mod error;
+mod history;
+mod job;
+mod pages;
+mod pipelines;
+mod progress;
+mod publish;
+mod task_graphs;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use contract::events::{Observation, SyncReport};
+use contract::ids::PipelineId;
+use platform::kafka::Producer;
+use provider::Provider;
+use sqlx::PgPool;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use error::SyncError;
+pub use job::SyncJob;
+pub use progress::{SyncPhase, SyncProgress};
+
+use crate::metrics::record_schedule_lateness;
+use crate::store::{connector_state, syncs};
+use pipelines::ListedPipelines;
+use publish::Publisher;
+
+/// While histories are read, polls go on: at this interval, or at ten times the duration of a poll.
+const MIN_POLL_INTERVAL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL_FACTOR: u32 = 10;
+/// How long the read model may make no progress before a sync stops waiting for it.
+const READ_MODEL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What one pass works with.
+struct SyncPass<'a> {
+    pool: &'a PgPool,
+    job: &'a SyncJob,
+    provider: &'a dyn Provider,
+    publisher: Publisher,
+    progress: &'a watch::Sender<SyncProgress>,
+    /// How many requests the provider had sent before this pass.
+    requests_before: u64,
+    /// Held while pipelines are compared with the read model and published: one comparison at a time.
+    pipelines_lock: Mutex<()>,
+}
+
+/// The outcome of a complete sync.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synced {
+    pub report: SyncReport,
+    pub last_poll: CompletedPoll,
+}
+
+/// A complete read of the provider's pipelines and of its changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompletedPoll {
+    /// The provider's time when the poll began: the cursor of the next one.
+    pub provider_clock: DateTime<Utc>,
+    /// PostgreSQL's time when the poll began: the read model is at least as recent.
+    pub began_at: DateTime<Utc>,
+    listed: ListedPipelines,
+    /// The pipelines with unfinished or changed runs.
+    recently_active: BTreeSet<PipelineId>,
+}
+
+/// Syncs a connector: lists its pipelines, reads what changed since the cursor, reads the histories that are due while
+/// polls go on, and returns once the read model has all of it.
+///
+/// # Errors
+/// When any part failed. What was published stays published, and the cursor stays behind what was not.
+pub async fn sync_connector(
+    pool: &PgPool,
+    producer: &Producer,
+    job: &SyncJob,
+    provider: &dyn Provider,
+    progress: &watch::Sender<SyncProgress>,
+) -> Result<Synced, SyncError> {
+    let publisher = Publisher::new(pool.clone(), producer.clone());
+    let requests_before = provider.requests();
+    let pipelines_lock = Mutex::default();
+    let pass = SyncPass { pool, job, provider, publisher, progress, requests_before, pipelines_lock };
+    let outcome = pass.run().await;
+    pass.update_progress(|_| {});
+    outcome
+}
+
+impl SyncPass<'_> {
+    async fn run(&self) -> Result<Synced, SyncError> {
+        self.enter_phase(SyncPhase::Connecting);
+        let poll = self.poll(self.job.cursor_at).await?;
+        let due = self.due_histories(&poll).await?;
+        let last_poll = if due.is_empty() { poll } else { self.read_due_histories(due, poll).await? };
+        self.enter_phase(SyncPhase::Projecting);
+        self.await_read_model().await?;
+        Ok(Synced { report: self.report(), last_poll })
+    }
+
+    /// Lists all pipelines and reads what changed since the cursor; without a cursor, the newest runs.
+    async fn poll(&self, cursor: Option<DateTime<Utc>>) -> Result<CompletedPoll, SyncError> {
+        let began_at = self.observe().await?.at;
+        let provider_clock = self.provider.clock().await?;
+        if cursor.is_none() {
+            // Moved before anything is read: the next poll then finds what changes while histories are read, even if
+            // this sync never finishes.
+            self.move_cursor(provider_clock).await?;
+        }
+        self.enter_phase(SyncPhase::Listing);
+        let listed = self.list_pipelines().await?;
+        self.enter_phase(SyncPhase::Changes);
+        let recently_active = match cursor {
+            Some(cursor) => self.read_changes(cursor, &listed).await?,
+            None => self.read_newest(provider_clock).await?,
+        };
+        Ok(CompletedPoll { provider_clock, began_at, listed, recently_active })
+    }
+
+    /// Reads the histories that are due while polls go on, and returns the last poll.
+    async fn read_due_histories(
+        &self,
+        due: Vec<String>,
+        poll: CompletedPoll,
+    ) -> Result<CompletedPoll, SyncError> {
+        // A history that cannot be read must not hold back the changes that polls find.
+        self.move_cursor(poll.provider_clock).await?;
+        self.enter_phase(SyncPhase::Histories);
+        let done = CancellationToken::new();
+        let read = async {
+            self.read_histories(&due).await?;
+            done.cancel();
+            Ok(())
+        };
+        let ((), last_poll) = tokio::try_join!(read, self.poll_until(&done, poll))?;
+        Ok(last_poll)
+    }
+
+    async fn poll_until(
+        &self,
+        done: &CancellationToken,
+        mut last: CompletedPoll,
+    ) -> Result<CompletedPoll, SyncError> {
+        let mut pause = MIN_POLL_INTERVAL;
+        loop {
+            tokio::select! {
+                () = done.cancelled() => return Ok(last),
+                () = tokio::time::sleep(pause) => {}
+            }
+            let started = Instant::now();
+            last = self.poll(Some(last.provider_clock)).await?;
+            pause = MIN_POLL_INTERVAL.max(started.elapsed() * POLL_INTERVAL_FACTOR);
+            self.await_read_model().await?;
+            self.complete_waiting(&last).await?;
+        }
+    }
+
+    async fn move_cursor(&self, cursor: DateTime<Utc>) -> Result<(), SyncError> {
+        let moved = connector_state::move_cursor(self.pool, self.job.lease, cursor).await?;
+        if moved { Ok(()) } else { Err(SyncError::LeaseLost) }
+    }
+
+    /// Records a complete poll in the middle of a sync that reads histories, and finishes the queued syncs that ask for
+    /// no more than a poll, so that they do not wait for the histories.
+    async fn complete_waiting(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
+        let lease = self.job.lease;
+        let mut tx = self.pool.begin().await?;
+        if !connector_state::record_poll(&mut *tx, lease, poll.provider_clock, poll.began_at).await? {
+            return Err(SyncError::LeaseLost);
+        }
+        let completed = syncs::start_polled(&mut *tx, lease.connector_id, poll.began_at).await?;
+        let (ids, lateness): (Vec<_>, Vec<_>) = completed.into_iter().unzip();
+        syncs::finish(&mut tx, &ids, None, &self.report()).await?;
+        lateness.into_iter().flatten().for_each(record_schedule_lateness);
+        Ok(tx.commit().await?)
+    }
+
+    /// How many items of one kind are processed at a time: twice as many as the provider's concurrent requests, because
+    /// half of them are being published while the others are read.
+    fn concurrency(&self) -> usize {
+        2 * usize::from(self.job.config.max_requests_in_flight)
+    }
+
+    /// Marks the moment before a page is requested.
+    async fn observe(&self) -> Result<Observation, SyncError> {
+        Ok(platform::db::observe(self.pool).await?)
+    }
+
+    /// Waits until the read model has what was published so far.
+    async fn await_read_model(&self) -> Result<(), SyncError> {
+        let published = self.publisher.positions();
+        if published.is_empty() {
+            return Ok(());
+        }
+        let mut least = i64::MAX;
+        let mut since = Instant::now();
+        loop {
+            let behind = self.publisher.lag(&published).await?;
+            if behind == 0 {
+                return Ok(());
+            }
+            if behind < least {
+                (least, since) = (behind, Instant::now());
+            } else if since.elapsed() > READ_MODEL_TIMEOUT {
+                return Err(SyncError::ReadModelBehind { behind });
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    fn report(&self) -> SyncReport {
+        let requests = self.provider.requests() - self.requests_before;
+        SyncReport { requests, ..self.publisher.report() }
+    }
+
+    fn enter_phase(&self, phase: SyncPhase) {
+        self.update_progress(|progress| progress.phase = progress.phase.max(phase));
+    }
+
+    fn update_progress(&self, update: impl FnOnce(&mut SyncProgress)) {
+        self.progress.send_modify(|progress| {
+            update(progress);
+            progress.report = self.report();
+        });
+    }
+}

@@ -1,0 +1,37 @@
+//! The job of one pass: a leased connector and the syncs that the pass completes.
+
+use chrono::{DateTime, Utc};
+use contract::events::Source;
+use contract::ids::SyncId;
+use contract::trace::TraceContext;
+use provider::connector::{ConnectorConfig, Secrets};
+
+use crate::store::connector_state::Lease;
+
+/// A leased connector and the syncs that one pass over it completes.
+#[derive(Clone, Debug)]
+pub struct SyncJob {
+    pub lease: Lease,
+    /// The slug of the connector's space.
+    pub space: String,
+    pub config: ConnectorConfig,
+    pub secrets: Secrets,
+    /// The provider's time from which changes are read; none before the first sync.
+    pub cursor_at: Option<DateTime<Utc>>,
+    /// When the last complete poll began, by PostgreSQL's clock.
+    pub confirmed_at: Option<DateTime<Utc>>,
+    pub syncs: Vec<SyncId>,
+    /// When the latest full sync among them was requested: every history must have been read since.
+    pub full_since: Option<DateTime<Utc>>,
+    /// Whether one of the full syncs accepts a mass deletion.
+    pub accept_mass_deletion: bool,
+    /// The trace context of the first of them that has one.
+    pub trace: Option<TraceContext>,
+}
+
+impl SyncJob {
+    /// The source of the events that the pass publishes.
+    pub fn source(&self) -> Source {
+        Source { space: self.space.clone(), connector_id: self.lease.connector_id }
+    }
+}

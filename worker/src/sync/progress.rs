@@ -1,0 +1,24 @@
+//! How far a sync has come, for its observers.
+
+use contract::events::SyncReport;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncProgress {
+    pub phase: SyncPhase,
+    pub histories_read: usize,
+    pub histories_due: usize,
+    pub report: SyncReport,
+}
+
+/// The phases of a sync in their order. A sync never goes back to an earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SyncPhase {
+    #[default]
+    Connecting,
+    Listing,
+    Changes,
+    Histories,
+    Projecting,
+    /// Another worker runs the sync, so its phase is not known.
+    Remote,
+}
