@@ -105,8 +105,12 @@ impl Worker {
             match ensure_topics(&self.settings.kafka).await {
                 Ok(()) => return Ok(()),
                 Err(error) if self.runner.stop.is_cancelled() => return Err(error.into()),
-                Err(error @ TopicError::Unsettled { .. }) => tracing::info!(%error, "topics are being created"),
-                Err(error) if error.is_transient() => tracing::warn!(%error, "topics not available; retrying"),
+                Err(error @ TopicError::NotVisible { .. }) => {
+                    tracing::info!(%error, "topics are being created")
+                }
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "topics not available; retrying")
+                }
                 Err(error) => return Err(error.into()),
             }
             tokio::time::sleep(TOPICS_INTERVAL).await;
@@ -213,7 +217,9 @@ async fn refresh_run_metrics(pool: PgPool, stop: CancellationToken) {
         match pipeline_metrics::refresh(&pool).await {
             Ok(0) => {}
             Ok(_) => continue,
-            Err(error) => tracing::debug!(%error, "pipeline metrics not refreshed: PostgreSQL does not answer"),
+            Err(error) => {
+                tracing::debug!(%error, "pipeline metrics not refreshed: PostgreSQL does not answer")
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(METRICS_INTERVAL) => {}

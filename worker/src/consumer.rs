@@ -10,7 +10,8 @@ mod trace_log;
 use std::time::{Duration, Instant};
 
 use contract::events::Topic;
-use platform::kafka::{KafkaConfig, Positions};
+use platform::kafka::KafkaConfig;
+use platform::offsets::Offsets;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
@@ -126,11 +127,8 @@ fn poll_batch(
         };
         bytes += record.payload.as_ref().map_or(0, Vec::len);
         records.push(record);
-        timeout = if records.len() == 1 {
-            BATCH_TIMEOUT
-        } else {
-            BATCH_TIMEOUT.saturating_sub(started.elapsed())
-        };
+        timeout =
+            if records.len() == 1 { BATCH_TIMEOUT } else { BATCH_TIMEOUT.saturating_sub(started.elapsed()) };
     }
     Ok(records)
 }
@@ -146,19 +144,19 @@ fn apply_with_retry(
     let mut backoff = MIN_RETRY_BACKOFF;
     loop {
         // A rebalance during the back-off may have revoked partitions, or assigned them again with later offsets.
-        let mut positions = consumer.context().positions();
-        let unapplied = batch::unapplied(records, &positions);
-        match runtime.block_on(apply_batch(config, &mut positions, &unapplied)) {
+        let mut offsets = consumer.context().offsets();
+        let unapplied = batch::unapplied(records, &offsets);
+        match runtime.block_on(apply_batch(config, &mut offsets, &unapplied)) {
             Ok(()) => {
-                consumer.context().advance(&positions);
-                return Ok(commit(consumer, &positions)?);
+                consumer.context().advance(&offsets);
+                return Ok(commit(consumer, &offsets)?);
             }
             Err(ApplyError::Fenced { topic, partition }) => {
                 return Err(Interruption::Fenced { topic, partition });
             }
             Err(ApplyError::Database(error)) => {
                 tracing::warn!(group = config.group, %error, "batch not applied; retrying");
-                consumer.context().advance(&positions);
+                consumer.context().advance(&offsets);
                 if stop.is_cancelled() {
                     return Ok(());
                 }
@@ -184,10 +182,10 @@ fn wait_paused(consumer: &BaseConsumer<RebalanceContext>, duration: Duration) ->
     Ok(consumer.resume(&consumer.assignment()?)?)
 }
 
-fn commit(consumer: &BaseConsumer<RebalanceContext>, positions: &Positions) -> Result<(), KafkaError> {
-    let mut offsets = TopicPartitionList::new();
-    for ((topic, partition), next) in positions {
-        offsets.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
+fn commit(consumer: &BaseConsumer<RebalanceContext>, offsets: &Offsets) -> Result<(), KafkaError> {
+    let mut partitions = TopicPartitionList::new();
+    for ((topic, partition), next) in offsets {
+        partitions.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
     }
-    consumer.commit(&offsets, CommitMode::Async)
+    consumer.commit(&partitions, CommitMode::Async)
 }

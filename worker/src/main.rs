@@ -30,10 +30,7 @@ async fn main() -> std::process::ExitCode {
 }
 
 /// Starts logging and runs a command. An error that comes from the database gets advice for the operator.
-async fn start(
-    log: &LogConfig,
-    command: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<()> {
+async fn start(log: &LogConfig, command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let _logging = start_logging(log, "orchestration-worker").map_err(anyhow::Error::msg)?;
     command.await.map_err(|error| match db::advice(error.as_ref()) {
         Some(advice) => error.context(advice),

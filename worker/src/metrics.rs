@@ -43,7 +43,10 @@ pub async fn run(pool: PgPool, kafka: KafkaConfig, stop: CancellationToken) {
     let mut lag_reader = None;
     while !stop.is_cancelled() {
         let queries = async {
-            tokio::try_join!(connectors::find_health(&pool, MAX_CONNECTORS), queues::find_lengths(&pool, MAX_COUNT))
+            tokio::try_join!(
+                connectors::find_health(&pool, MAX_CONNECTORS),
+                queues::find_lengths(&pool, MAX_COUNT)
+            )
         };
         match queries.await {
             Ok((connectors, queues)) => (found.connectors, found.queues) = (connectors, queues),

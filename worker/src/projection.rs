@@ -126,7 +126,8 @@ async fn upsert_newest<E: Projected>(db: &mut PgConnection, events: &[EventAt<E>
     }
     let mut changed: Vec<(&E, i64)> =
         newest.into_values().filter_map(|(_, offset, event)| Some((event?, offset))).collect();
-    let unstored = changed.iter().map(|(event, _)| *event).filter(|event| !stored.contains_key(&event.subject()));
+    let unstored =
+        changed.iter().map(|(event, _)| *event).filter(|event| !stored.contains_key(&event.subject()));
     let expired = find_expired(&mut *db, unstored).await?;
     changed.retain(|(event, _)| !expired.contains(&event.subject()));
     entities::upsert(&mut *db, &changed).await?;

@@ -44,26 +44,26 @@ pub async fn run(pool: PgPool, config: RetentionConfig, stop: CancellationToken)
 /// the retention grows.
 pub async fn store_policy(pool: &PgPool, config: &RetentionConfig) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
-    retention::lock(&mut *tx).await?;
+    retention::lock(&mut tx).await?;
     let mut has_changed = false;
     for kind in &KINDS {
         let (what, days) = (kind.what, (kind.days)(config));
-        let before = retention::find_days(&mut *tx, what).await?;
+        let before = retention::find_days(&mut tx, what).await?;
         if before == Some(days) {
             continue;
         }
-        retention::set_days(&mut *tx, what, days).await?;
+        retention::set_days(&mut tx, what, days).await?;
         has_changed = true;
         tracing::info!(what, days, "retention changed");
         if let Some(Some(before)) = before
             && days.is_none_or(|days| days > before)
             && matches!(what, "runs" | "task_runs")
         {
-            histories::mark_longer_than_unread(&mut *tx, before).await?;
+            histories::mark_longer_than_unread(&mut tx, before).await?;
         }
     }
     if has_changed {
-        retention::make_pass_due(&mut *tx).await?;
+        retention::make_pass_due(&mut tx).await?;
     }
     tx.commit().await
 }

@@ -171,10 +171,10 @@ impl SyncPass<'_> {
     async fn complete_waiting(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
         let lease = self.job.lease;
         let mut tx = self.pool.begin().await?;
-        if !connector_state::record_poll(&mut *tx, lease, poll.provider_clock, poll.began_at).await? {
+        if !connector_state::record_poll(&mut tx, lease, poll.provider_clock, poll.began_at).await? {
             return Err(SyncError::LeaseLost);
         }
-        let completed = syncs::start_polled(&mut *tx, lease.connector_id, poll.began_at).await?;
+        let completed = syncs::start_polled(&mut tx, lease.connector_id, poll.began_at).await?;
         let (ids, lateness): (Vec<_>, Vec<_>) = completed.into_iter().unzip();
         syncs::finish(&mut tx, &ids, None, &self.report()).await?;
         lateness.into_iter().flatten().for_each(record_schedule_lateness);
@@ -194,7 +194,7 @@ impl SyncPass<'_> {
 
     /// Waits until the read model has what was published so far.
     async fn await_read_model(&self) -> Result<(), SyncError> {
-        let published = self.publisher.positions();
+        let published = self.publisher.offsets();
         if published.is_empty() {
             return Ok(());
         }

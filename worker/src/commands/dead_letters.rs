@@ -59,9 +59,10 @@ async fn replay_batch(
 ) -> anyhow::Result<usize> {
     let letters = dead_letters::find_open(pool, ids, BATCH).await?;
     let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
-    let records = letters.into_iter().map(|letter| record(letter, kafka)).collect::<anyhow::Result<Vec<_>>>()?;
-    let left_out = producer.send(&records).await?.left_out;
-    let sent = ids.into_iter().enumerate().filter(|(index, _)| !left_out.contains(index));
+    let records =
+        letters.into_iter().map(|letter| record(letter, kafka)).collect::<anyhow::Result<Vec<_>>>()?;
+    let oversized = producer.send(&records).await?.oversized;
+    let sent = ids.into_iter().enumerate().filter(|(index, _)| !oversized.contains(index));
     let sent: Vec<Uuid> = sent.map(|(_, id)| id).collect();
     dead_letters::mark_replayed(pool, &sent).await?;
     Ok(sent.len())

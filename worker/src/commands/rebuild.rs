@@ -9,7 +9,8 @@ use contract::events::Topic;
 use indicatif::ProgressBar;
 use platform::audit::{self, Actor, AuditEvent};
 use platform::db;
-use platform::kafka::{KafkaConfig, Positions};
+use platform::kafka::KafkaConfig;
+use platform::offsets::Offsets;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -59,7 +60,7 @@ pub async fn rebuild(args: &RebuildArgs) -> anyhow::Result<()> {
 struct StateLog {
     kafka: KafkaConfig,
     consumer: BaseConsumer,
-    positions: Positions,
+    offsets: Offsets,
     records_read: u64,
 }
 
@@ -71,7 +72,7 @@ impl StateLog {
             .set("enable.auto.commit", "false")
             .set("queued.max.messages.kbytes", "32768")
             .create()?;
-        let mut positions = Positions::new();
+        let mut offsets = Offsets::new();
         let mut partitions = TopicPartitionList::new();
         for topic in Topic::STATE.map(|topic| kafka.topic(topic)) {
             let metadata = block_in_place(|| consumer.fetch_metadata(Some(&topic), KAFKA_TIMEOUT))
@@ -83,16 +84,16 @@ impl StateLog {
             for partition in found {
                 partitions.add_partition_offset(&topic, partition.id(), Offset::Beginning)?;
                 let (low, _) = watermarks(&consumer, &topic, partition.id())?;
-                positions.insert((topic.clone(), partition.id()), low);
+                offsets.insert((topic.clone(), partition.id()), low);
             }
         }
         consumer.assign(&partitions)?;
-        Ok(Self { kafka: kafka.clone(), consumer, positions, records_read: 0 })
+        Ok(Self { kafka: kafka.clone(), consumer, offsets, records_read: 0 })
     }
 
     /// Refuses topics of which nothing was ever projected, because they belong to another installation.
-    fn check_was_projected(&self, projected: &Positions) -> anyhow::Result<()> {
-        let is_known = projected.keys().any(|partition| self.positions.contains_key(partition));
+    fn check_was_projected(&self, projected: &Offsets) -> anyhow::Result<()> {
+        let is_known = projected.keys().any(|partition| self.offsets.contains_key(partition));
         if !projected.is_empty() && !is_known {
             bail!("nothing of these topics was ever projected; check --kafka-prefix");
         }
@@ -105,7 +106,7 @@ impl StateLog {
         for (topic, last_offset) in Topic::STATE.into_iter().zip(last_offsets) {
             let name = self.kafka.topic(topic);
             let mut end = 0;
-            for (_, partition) in self.positions.keys().filter(|(topic, _)| *topic == name) {
+            for (_, partition) in self.offsets.keys().filter(|(topic, _)| *topic == name) {
                 let (_, high) = watermarks(&self.consumer, &name, *partition)?;
                 end = end.max(high);
             }
@@ -126,7 +127,7 @@ impl StateLog {
         let mut is_swapped = false;
         for _ in 0..MAX_SWAP_ATTEMPTS {
             self.project_to_end(db, &bar).await?;
-            is_swapped = swap(db, &self.positions).await?;
+            is_swapped = swap(db, &self.offsets).await?;
             if is_swapped {
                 break;
             }
@@ -138,9 +139,9 @@ impl StateLog {
     /// How many offsets remain before the end.
     fn lag(&self) -> anyhow::Result<u64> {
         let mut lag = 0;
-        for ((topic, partition), position) in &self.positions {
+        for ((topic, partition), offset) in &self.offsets {
             let (_, high) = watermarks(&self.consumer, topic, *partition)?;
-            lag += (high - position).max(0);
+            lag += (high - offset).max(0);
         }
         Ok(lag.unsigned_abs())
     }
@@ -163,7 +164,7 @@ impl StateLog {
             let Some(message) = self.consumer.poll(Duration::from_millis(200)) else { break };
             let message = message.context("Kafka does not answer well")?;
             let record = ConsumedRecord::read(&message, &self.kafka, &Topic::STATE);
-            self.positions.insert((record.topic_name.clone(), record.partition), record.offset + 1);
+            self.offsets.insert((record.topic_name.clone(), record.partition), record.offset + 1);
             records.push(record);
         }
         Ok(records)
@@ -201,10 +202,10 @@ fn log_skipped(record: &ConsumedRecord, error: &str) {
     tracing::warn!(topic, partition, offset, error, "invalid record skipped");
 }
 
-/// Swaps the tables, unless a worker has projected further than these positions.
-async fn swap(db: &mut PgConnection, reached: &Positions) -> anyhow::Result<bool> {
+/// Swaps the tables, unless a worker has projected further than these offsets.
+async fn swap(db: &mut PgConnection, reached: &Offsets) -> anyhow::Result<bool> {
     let mut tx = db.begin().await?;
-    projection_offsets::lock(&mut *tx).await?;
+    projection_offsets::lock(&mut tx).await?;
     let projected = projection_offsets::find_all(&mut *tx).await?;
     let is_behind = projected
         .iter()
@@ -219,7 +220,7 @@ async fn swap(db: &mut PgConnection, reached: &Positions) -> anyhow::Result<bool
 
 async fn request_full_syncs(pool: &PgPool) -> anyhow::Result<usize> {
     let mut tx = pool.begin().await?;
-    let requested = syncs::insert_full_of_all(&mut *tx, provider::connector::AIRFLOW).await?;
+    let requested = syncs::insert_full_of_all(&mut tx, provider::connector::AIRFLOW).await?;
     for (sync, space, connector) in &requested {
         let event = AuditEvent::request_sync(Actor::CommandLine, *connector, *sync, true, false);
         audit::record(&mut tx, *space, &event).await?;

@@ -52,7 +52,7 @@ async fn request(pool: &PgPool, args: &SyncArgs) -> anyhow::Result<SyncId> {
     let id = SyncId(Uuid::now_v7());
     let mut tx = pool.begin().await?;
     let sync = ManualSync { id, space_id, connector_id, full, accept_mass_deletion };
-    syncs::insert_manual(&mut *tx, &sync).await?;
+    syncs::insert_manual(&mut tx, &sync).await?;
     let event = AuditEvent::request_sync(Actor::CommandLine, connector_id, id, full, accept_mass_deletion);
     audit::record(&mut tx, space_id, &event).await?;
     tx.commit().await?;

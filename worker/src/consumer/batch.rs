@@ -1,7 +1,7 @@
 //! One batch: its records are applied, its dead letters stored and its offsets advanced in one transaction.
 
 use contract::trace::TraceContext;
-use platform::kafka::Positions;
+use platform::offsets::Offsets;
 use sqlx::PgConnection;
 
 use super::ConsumerConfig;
@@ -26,26 +26,26 @@ impl From<sqlx::Error> for ApplyError {
 }
 
 /// Returns the records of assigned partitions that were not applied yet.
-pub(super) fn unapplied(records: &[ConsumedRecord], positions: &Positions) -> Vec<ConsumedRecord> {
+pub(super) fn unapplied(records: &[ConsumedRecord], offsets: &Offsets) -> Vec<ConsumedRecord> {
     let is_unapplied = |record: &&ConsumedRecord| {
         let partition = (record.topic_name.clone(), record.partition);
-        positions.get(&partition).is_some_and(|next| record.offset >= *next)
+        offsets.get(&partition).is_some_and(|next| record.offset >= *next)
     };
     records.iter().filter(is_unapplied).cloned().collect()
 }
 
-/// Applies a batch and advances `positions`. A record that PostgreSQL refuses for its content becomes a dead letter.
+/// Applies a batch and advances `offsets`. A record that PostgreSQL refuses for its content becomes a dead letter.
 pub(super) async fn apply_batch(
     config: &ConsumerConfig,
-    positions: &mut Positions,
+    offsets: &mut Offsets,
     records: &[ConsumedRecord],
 ) -> Result<(), ApplyError> {
     let mut bisection = Bisection::new(records);
     while let Some(slice) = bisection.next_slice() {
-        match apply_slice(config, positions, slice, None).await {
+        match apply_slice(config, offsets, slice, None).await {
             Err(ApplyError::Database(error)) if is_caused_by_data(&error) => {
                 if bisection.halve(slice).is_some() {
-                    apply_slice(config, positions, slice, Some(error.to_string())).await?;
+                    apply_slice(config, offsets, slice, Some(error.to_string())).await?;
                 }
             }
             outcome => outcome?,
@@ -57,7 +57,7 @@ pub(super) async fn apply_batch(
 /// Applies records in one transaction or, where a record was refused before, stores it as a dead letter.
 async fn apply_slice(
     config: &ConsumerConfig,
-    positions: &mut Positions,
+    offsets: &mut Offsets,
     records: &[ConsumedRecord],
     refusal: Option<String>,
 ) -> Result<(), ApplyError> {
@@ -69,9 +69,9 @@ async fn apply_slice(
     for Rejected { index, error } in &rejected {
         store_dead_letter(&mut tx, &records[*index], error).await?;
     }
-    let advanced = advance(&mut tx, positions, records).await?;
+    let advanced = advance(&mut tx, offsets, records).await?;
     tx.commit().await?;
-    positions.extend(advanced);
+    offsets.extend(advanced);
     count_records(config.group, records.len() - rejected.len(), rejected.len());
     Ok(())
 }
@@ -79,13 +79,14 @@ async fn apply_slice(
 /// Advances the offset of each partition, unless another consumer has moved it.
 async fn advance(
     db: &mut PgConnection,
-    positions: &Positions,
+    offsets: &Offsets,
     records: &[ConsumedRecord],
-) -> Result<Positions, ApplyError> {
-    let ends = records.iter().map(|record| ((record.topic_name.clone(), record.partition), record.offset + 1));
-    let advanced: Positions = ends.collect();
+) -> Result<Offsets, ApplyError> {
+    let ends =
+        records.iter().map(|record| ((record.topic_name.clone(), record.partition), record.offset + 1));
+    let advanced: Offsets = ends.collect();
     for (partition, next) in &advanced {
-        let from = positions.get(partition).copied();
+        let from = offsets.get(partition).copied();
         if !projection_offsets::advance(&mut *db, partition, from, *next).await? {
             let (topic, partition) = partition.clone();
             return Err(ApplyError::Fenced { topic, partition });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use platform::kafka::Positions;
+use platform::offsets::Offsets;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
@@ -26,7 +26,7 @@ pub(super) struct RebalanceContext {
     pool: PgPool,
     runtime: Handle,
     stop: CancellationToken,
-    positions: Mutex<Positions>,
+    offsets: Mutex<Offsets>,
     failed: AtomicBool,
 }
 
@@ -40,17 +40,17 @@ enum AssignError {
 
 impl RebalanceContext {
     pub(super) fn new(pool: PgPool, runtime: Handle, stop: CancellationToken) -> Self {
-        Self { pool, runtime, stop, positions: Mutex::default(), failed: AtomicBool::new(false) }
+        Self { pool, runtime, stop, offsets: Mutex::default(), failed: AtomicBool::new(false) }
     }
 
     /// The next offset of every assigned partition.
-    pub(super) fn positions(&self) -> Positions {
-        self.lock_positions().clone()
+    pub(super) fn offsets(&self) -> Offsets {
+        self.lock_offsets().clone()
     }
 
     /// Advances the offsets of those partitions that are still assigned.
-    pub(super) fn advance(&self, to: &Positions) {
-        for (partition, next) in self.lock_positions().iter_mut() {
+    pub(super) fn advance(&self, to: &Offsets) {
+        for (partition, next) in self.lock_offsets().iter_mut() {
             *next = to.get(partition).copied().unwrap_or(*next);
         }
     }
@@ -60,8 +60,8 @@ impl RebalanceContext {
         self.failed.load(Ordering::Relaxed)
     }
 
-    fn lock_positions(&self) -> MutexGuard<'_, Positions> {
-        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_offsets(&self) -> MutexGuard<'_, Offsets> {
+        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn assign(
@@ -69,7 +69,7 @@ impl RebalanceContext {
         consumer: &BaseConsumer<Self>,
         partitions: &mut TopicPartitionList,
     ) -> Result<(), AssignError> {
-        let mut assigned = Positions::new();
+        let mut assigned = Offsets::new();
         for mut element in partitions.elements() {
             let (topic, partition) = (element.topic().to_owned(), element.partition());
             let watermarks = consumer.fetch_watermarks(&topic, partition, WATERMARKS_TIMEOUT)?;
@@ -78,7 +78,7 @@ impl RebalanceContext {
             assigned.insert((topic, partition), next);
         }
         consumer.incremental_assign(partitions)?;
-        self.lock_positions().extend(assigned);
+        self.lock_offsets().extend(assigned);
         Ok(())
     }
 
@@ -104,9 +104,9 @@ impl RebalanceContext {
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
-        let mut positions = self.lock_positions();
+        let mut offsets = self.lock_offsets();
         for element in partitions.elements() {
-            positions.remove(&(element.topic().to_owned(), element.partition()));
+            offsets.remove(&(element.topic().to_owned(), element.partition()));
         }
         if let Err(error) = consumer.incremental_unassign(partitions) {
             tracing::warn!(%error, "revocation of partitions failed");
@@ -142,7 +142,13 @@ async fn start_offset(
     let stored = projection_offsets::find(pool, topic, partition).await?;
     let start = match stored {
         Some(stored) if stored > high => {
-            tracing::warn!(topic, partition, stored, high, "stored offset beyond the end of the log; reading from its start");
+            tracing::warn!(
+                topic,
+                partition,
+                stored,
+                high,
+                "stored offset beyond the end of the log; reading from its start"
+            );
             low
         }
         Some(stored) => stored.max(low),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use contract::events::Topic;
-use platform::kafka::{KafkaConfig, Positions};
+use platform::kafka::KafkaConfig;
+use platform::offsets::Offsets;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
@@ -43,7 +44,7 @@ impl LagReader {
     }
 
     /// Reads the lag of every state topic behind these offsets. Fails when Kafka does not answer within some seconds.
-    pub(super) async fn read(&self, projected: Positions) -> anyhow::Result<Vec<TopicLag>> {
+    pub(super) async fn read(&self, projected: Offsets) -> anyhow::Result<Vec<TopicLag>> {
         let (consumer, kafka) = (self.consumer.clone(), self.kafka.clone());
         let read = move || {
             Topic::STATE
@@ -59,7 +60,7 @@ fn read_topic(
     consumer: &BaseConsumer,
     topic: Topic,
     name: &str,
-    projected: &Positions,
+    projected: &Offsets,
 ) -> anyhow::Result<TopicLag> {
     let mut unapplied = TopicPartitionList::new();
     let mut records = 0;

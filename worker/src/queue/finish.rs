@@ -13,7 +13,7 @@ use crate::sync::{SyncError, SyncJob, Synced};
 pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &Synced) -> Result<(), SyncError> {
     let mut tx = pool.begin().await?;
     let poll = &synced.last_poll;
-    if !connector_state::record_success(&mut *tx, job.lease, poll.provider_clock, poll.began_at).await? {
+    if !connector_state::record_success(&mut tx, job.lease, poll.provider_clock, poll.began_at).await? {
         return Err(SyncError::LeaseLost);
     }
     syncs::finish(&mut tx, &job.syncs, None, &synced.report).await?;
@@ -36,7 +36,7 @@ pub async fn fail(
         counts: !is_stopped,
         retry_after: error.retry_after().as_secs_f64(),
     };
-    if !connector_state::record_failure(&mut *tx, lease, &failure).await? {
+    if !connector_state::record_failure(&mut tx, lease, &failure).await? {
         return Ok(());
     }
     if is_stopped {

@@ -22,7 +22,7 @@ use super::open_providers::OpenProviders;
 use crate::metrics::record_sync_duration;
 use crate::store::connector_state::{self, LEASE_SECONDS, Lease};
 use crate::store::syncs;
-use crate::sync::{SyncProgress, SyncError, SyncJob, Synced, sync_connector};
+use crate::sync::{SyncError, SyncJob, SyncProgress, Synced, sync_connector};
 
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -62,12 +62,7 @@ impl Runner {
         {
             let pause = match self.lease(None).await {
                 Ok(Some(lease)) => {
-                    let runner = self.clone();
-                    let permits = permits.clone();
-                    running.spawn(async move {
-                        runner.run_with_permit(lease, permit, permits).await;
-                        drop(open_permit);
-                    });
+                    running.spawn(self.clone().run_with_permit(lease, permit, permits.clone(), open_permit));
                     continue;
                 }
                 Ok(None) => POLL_INTERVAL,
@@ -87,7 +82,13 @@ impl Runner {
     }
 
     /// Runs the job of a lease. Its permit is released while it makes no progress.
-    async fn run_with_permit(&self, lease: Lease, permit: OwnedSemaphorePermit, permits: Arc<Semaphore>) {
+    async fn run_with_permit(
+        self,
+        lease: Lease,
+        permit: OwnedSemaphorePermit,
+        permits: Arc<Semaphore>,
+        _open_permit: OwnedSemaphorePermit,
+    ) {
         let progress = watch::Sender::default();
         tokio::select! {
             // The outcome of the sync is logged and stored already.
@@ -175,7 +176,11 @@ impl Runner {
         outcome
     }
 
-    async fn run_job(&self, job: &SyncJob, progress: &watch::Sender<SyncProgress>) -> Result<Synced, SyncError> {
+    async fn run_job(
+        &self,
+        job: &SyncJob,
+        progress: &watch::Sender<SyncProgress>,
+    ) -> Result<Synced, SyncError> {
         let provider = self.providers.open(job, self.network)?;
         let synced = tokio::select! {
             synced = sync_connector(&self.pool, &self.producer, job, provider.as_ref(), progress) => {

@@ -18,7 +18,7 @@ const MAX_MISSED: usize = 10_000;
 /// Enqueues a sync for every connector that is due and has no open scheduled sync; returns how many.
 pub async fn enqueue_due(pool: &PgPool) -> sqlx::Result<usize> {
     let mut tx = pool.begin().await?;
-    let due = connector_state::lock_due(&mut *tx, BATCH).await?;
+    let due = connector_state::lock_due(&mut tx, BATCH).await?;
     let mut next_ticks = Vec::new();
     let mut scheduled = Vec::new();
     for connector in &due {
@@ -30,8 +30,8 @@ pub async fn enqueue_due(pool: &PgPool) -> sqlx::Result<usize> {
             scheduled.push(ScheduledSync { id: Uuid::now_v7(), space_id, connector_id, tick_at });
         }
     }
-    connector_state::update_next_ticks(&mut *tx, &next_ticks).await?;
-    syncs::insert_scheduled(&mut *tx, &scheduled).await?;
+    connector_state::update_next_ticks(&mut tx, &next_ticks).await?;
+    syncs::insert_scheduled(&mut tx, &scheduled).await?;
     tx.commit().await?;
     count_missed_ticks(next_ticks.iter().map(|tick| tick.missed_ticks).sum::<i64>().unsigned_abs());
     Ok(scheduled.len())

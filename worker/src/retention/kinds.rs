@@ -14,18 +14,10 @@ pub(super) struct RetainedKind {
 
 /// Task runs come before runs, because a run is removed only when it has no task runs left.
 pub(super) const KINDS: [RetainedKind; 6] = [
-    RetainedKind {
-        what: "task_runs",
-        days: RetentionConfig::task_run_days,
-        sql: retention::TASK_RUNS,
-    },
+    RetainedKind { what: "task_runs", days: RetentionConfig::task_run_days, sql: retention::TASK_RUNS },
     RetainedKind { what: "runs", days: |config| config.keep_runs.days(), sql: retention::RUNS },
     RetainedKind { what: "syncs", days: |config| config.keep_syncs.days(), sql: retention::SYNCS },
-    RetainedKind {
-        what: "triggers",
-        days: |config| config.keep_triggers.days(),
-        sql: retention::TRIGGERS,
-    },
+    RetainedKind { what: "triggers", days: |config| config.keep_triggers.days(), sql: retention::TRIGGERS },
     RetainedKind {
         what: "dead_letters",
         days: |config| config.keep_dead_letters.days(),

@@ -105,8 +105,9 @@ impl KindPass<'_> {
     ) -> sqlx::Result<(u64, Option<ScanPosition>)> {
         let mut tx = self.pool.begin().await?;
         let sql = &self.kind.sql;
-        let found = sql.find_old(&mut *tx, partition, self.before, from, BATCH).await?;
-        let removable: Vec<Uuid> = found.iter().filter(|(.., removable)| *removable).map(|(id, ..)| *id).collect();
+        let found = sql.find_old(&mut tx, partition, self.before, from, BATCH).await?;
+        let removable: Vec<Uuid> =
+            found.iter().filter(|(.., removable)| *removable).map(|(id, ..)| *id).collect();
         let removed = if removable.is_empty() { 0 } else { sql.remove(&mut tx, &removable).await? };
         tx.commit().await?;
         let next = match found.last() {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, SpaceId};
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 
 /// How long a lease is valid without being renewed, in seconds.
 pub const LEASE_SECONDS: f64 = 15.0;
@@ -64,7 +64,7 @@ pub async fn renew(db: impl PgExecutor<'_>, lease: Lease) -> sqlx::Result<bool> 
 }
 
 /// Ends a lease before it expires.
-pub async fn release(db: impl PgExecutor<'_>, lease: Lease) -> sqlx::Result<()> {
+pub async fn release(db: &mut PgConnection, lease: Lease) -> sqlx::Result<()> {
     sqlx::query("update connector_state set lease_until = null where connector_id = $1 and lease_epoch = $2")
         .bind(lease.connector_id)
         .bind(lease.epoch)
@@ -91,7 +91,7 @@ pub(crate) async fn move_cursor(
 
 /// Records a complete poll in the middle of a sync; false when the lease is lost.
 pub(crate) async fn record_poll(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     lease: Lease,
     cursor: DateTime<Utc>,
     confirmed_at: DateTime<Utc>,
@@ -111,7 +111,7 @@ pub(crate) async fn record_poll(
 
 /// Records a complete sync and ends the lease; false when the lease was lost before.
 pub(crate) async fn record_success(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     lease: Lease,
     cursor: DateTime<Utc>,
     confirmed_at: DateTime<Utc>,
@@ -141,7 +141,7 @@ pub(crate) struct Failure {
 
 /// Records a failed sync and ends the lease; false when the lease was lost before.
 pub(crate) async fn record_failure(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     lease: Lease,
     failure: &Failure,
 ) -> sqlx::Result<bool> {
@@ -178,7 +178,7 @@ pub(crate) struct DueConnector {
 
 /// Finds connectors that are due and locks their rows for this transaction. Those that another worker holds are
 /// skipped.
-pub(crate) async fn lock_due(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<DueConnector>> {
+pub(crate) async fn lock_due(db: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<DueConnector>> {
     sqlx::query_as(
         "select state.connector_id, c.space_id, state.next_due_at, c.config->>'schedule' as schedule, now() as now,
              exists (select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running')
@@ -203,7 +203,7 @@ pub(crate) struct NextTick {
 }
 
 /// Stores when connectors are due next, and adds the ticks that they have missed.
-pub(crate) async fn update_next_ticks(db: impl PgExecutor<'_>, ticks: &[NextTick]) -> sqlx::Result<()> {
+pub(crate) async fn update_next_ticks(db: &mut PgConnection, ticks: &[NextTick]) -> sqlx::Result<()> {
     sqlx::query(
         "update connector_state state set next_due_at = due.next, missed_ticks = missed_ticks + due.missed
          from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as due(connector_id, next, missed)

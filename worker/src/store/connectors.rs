@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, SpaceId, SyncId};
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 use sqlx::types::Json;
 
 /// Returns which of these connectors exist, deleted ones included.
 pub(crate) async fn find_existing(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     ids: &[ConnectorId],
 ) -> sqlx::Result<Vec<ConnectorId>> {
     sqlx::query_scalar("select id from connectors where id = any($1)").bind(ids).fetch_all(db).await
@@ -27,7 +27,7 @@ pub(crate) struct SyncSettings {
 
 /// Finds the settings for a sync; none when the connector is deleted.
 pub(crate) async fn find_sync_settings(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     connector: ConnectorId,
 ) -> sqlx::Result<Option<SyncSettings>> {
     sqlx::query_as(
@@ -53,7 +53,7 @@ pub(crate) struct RequestedConnector {
 
 /// Finds the connector of a sync request; none when it is deleted.
 pub(crate) async fn find_requested(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     connector: ConnectorId,
     sync: SyncId,
 ) -> sqlx::Result<Option<RequestedConnector>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::records::ConsumedRecord;
 
 /// Stores a record as a dead letter, unless it is stored already.
 pub(crate) async fn insert(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     record: &ConsumedRecord,
     error: &str,
 ) -> sqlx::Result<()> {
@@ -97,6 +97,9 @@ pub(crate) async fn find_open(
 
 /// Marks dead letters as sent again.
 pub(crate) async fn mark_replayed(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<()> {
-    sqlx::query("update dead_letters set replayed_at = now() where id = any($1)").bind(ids).execute(db).await?;
+    sqlx::query("update dead_letters set replayed_at = now() where id = any($1)")
+        .bind(ids)
+        .execute(db)
+        .await?;
     Ok(())
 }

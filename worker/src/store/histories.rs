@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use contract::ids::ConnectorId;
-use sqlx::PgExecutor;
-use uuid::Uuid;
+use contract::ids::{ConnectorId, PipelineId};
+use sqlx::{PgConnection, PgExecutor};
 
 use super::connector_state::Lease;
 
@@ -68,7 +67,7 @@ pub(crate) async fn mark_unread(
 }
 
 /// Makes the history of a pipeline due.
-pub(crate) async fn mark_pipeline_unread(db: impl PgExecutor<'_>, pipeline: Uuid) -> sqlx::Result<()> {
+pub(crate) async fn mark_pipeline_unread(db: impl PgExecutor<'_>, pipeline: PipelineId) -> sqlx::Result<()> {
     sqlx::query(
         "update pipeline_crawls c set crawled_at = null from pipelines p
          where p.id = $1 and c.connector_id = p.connector_id and c.external_id = p.external_id",
@@ -80,7 +79,7 @@ pub(crate) async fn mark_pipeline_unread(db: impl PgExecutor<'_>, pipeline: Uuid
 }
 
 /// Makes histories due that reach back more than these days, because a longer retention allows more.
-pub(crate) async fn mark_longer_than_unread(db: impl PgExecutor<'_>, days: i32) -> sqlx::Result<()> {
+pub(crate) async fn mark_longer_than_unread(db: &mut PgConnection, days: i32) -> sqlx::Result<()> {
     sqlx::query("update pipeline_crawls set history_days = 0 where history_days > $1")
         .bind(days)
         .execute(db)

@@ -1,35 +1,30 @@
 //! `projection_offsets`: the next offset of each partition that a consumer has to apply.
 
-use platform::kafka::Positions;
-use sqlx::PgExecutor;
+use platform::offsets::Offsets;
+use sqlx::{PgConnection, PgExecutor};
 
 type OffsetRow = (String, i32, i64);
 
-fn positions(rows: Vec<OffsetRow>) -> Positions {
+fn offsets(rows: Vec<OffsetRow>) -> Offsets {
     rows.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect()
 }
 
 /// Returns all offsets.
-pub(crate) async fn find_all(db: impl PgExecutor<'_>) -> sqlx::Result<Positions> {
+pub(crate) async fn find_all(db: impl PgExecutor<'_>) -> sqlx::Result<Offsets> {
     let rows = sqlx::query_as("select topic, partition, next_offset from projection_offsets");
-    Ok(positions(rows.fetch_all(db).await?))
+    Ok(offsets(rows.fetch_all(db).await?))
 }
 
 /// Returns the offsets of these topics.
-pub(crate) async fn find_of_topics(db: impl PgExecutor<'_>, topics: &[String]) -> sqlx::Result<Positions> {
-    let rows = sqlx::query_as(
-        "select topic, partition, next_offset from projection_offsets where topic = any($1)",
-    )
-    .bind(topics);
-    Ok(positions(rows.fetch_all(db).await?))
+pub(crate) async fn find_of_topics(db: impl PgExecutor<'_>, topics: &[String]) -> sqlx::Result<Offsets> {
+    let rows =
+        sqlx::query_as("select topic, partition, next_offset from projection_offsets where topic = any($1)")
+            .bind(topics);
+    Ok(offsets(rows.fetch_all(db).await?))
 }
 
 /// Returns the offset of one partition; none before the first assignment.
-pub(crate) async fn find(
-    db: impl PgExecutor<'_>,
-    topic: &str,
-    partition: i32,
-) -> sqlx::Result<Option<i64>> {
+pub(crate) async fn find(db: impl PgExecutor<'_>, topic: &str, partition: i32) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar("select next_offset from projection_offsets where topic = $1 and partition = $2")
         .bind(topic)
         .bind(partition)
@@ -38,12 +33,7 @@ pub(crate) async fn find(
 }
 
 /// Sets the offset of one partition, whatever it was.
-pub(crate) async fn set(
-    db: impl PgExecutor<'_>,
-    topic: &str,
-    partition: i32,
-    next: i64,
-) -> sqlx::Result<()> {
+pub(crate) async fn set(db: impl PgExecutor<'_>, topic: &str, partition: i32, next: i64) -> sqlx::Result<()> {
     sqlx::query(
         "insert into projection_offsets (topic, partition, next_offset) values ($1, $2, $3)
          on conflict (topic, partition) do update set next_offset = excluded.next_offset",
@@ -58,7 +48,7 @@ pub(crate) async fn set(
 
 /// Advances the offset of one partition; false when it is not `from`, because another consumer has moved it.
 pub(crate) async fn advance(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     (topic, partition): &(String, i32),
     from: Option<i64>,
     next: i64,
@@ -77,7 +67,7 @@ pub(crate) async fn advance(
 }
 
 /// Blocks every projection from committing until the end of the transaction.
-pub(crate) async fn lock(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+pub(crate) async fn lock(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("lock table projection_offsets in exclusive mode").execute(db).await?;
     Ok(())
 }

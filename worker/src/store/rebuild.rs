@@ -1,9 +1,9 @@
 //! SQL of the rebuild: fresh tables of the read model beside the live ones, and the swap.
 
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgConnection;
 
 /// Takes the lock of rebuilds until the end of the session; false while another session holds it.
-pub(crate) async fn try_lock(db: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+pub(crate) async fn try_lock(db: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("select pg_try_advisory_lock(hashtext('rebuild'))").fetch_one(db).await
 }
 
@@ -80,7 +80,7 @@ const SWAP: &str = "
     end $$";
 
 /// The highest log offsets in the rows of pipelines, runs and task runs.
-pub(crate) async fn find_last_log_offsets(db: impl PgExecutor<'_>) -> sqlx::Result<[Option<i64>; 3]> {
+pub(crate) async fn find_last_log_offsets(db: &mut PgConnection) -> sqlx::Result<[Option<i64>; 3]> {
     let (pipelines, runs, task_runs) = sqlx::query_as(
         "select (select max(log_offset) from pipelines), (select max(log_offset) from runs),
              (select max(log_offset) from task_runs)",

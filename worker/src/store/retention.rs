@@ -26,18 +26,18 @@ impl StoredRetention {
 
 /// Blocks other workers from storing their policy until the end of the transaction. Locks of single rows could
 /// deadlock.
-pub(crate) async fn lock(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+pub(crate) async fn lock(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("lock table retention in share row exclusive mode").execute(db).await?;
     Ok(())
 }
 
 /// Finds the stored days of a kind. The outer option is empty before any worker has stored them.
-pub(crate) async fn find_days(db: impl PgExecutor<'_>, what: &str) -> sqlx::Result<Option<Option<i32>>> {
+pub(crate) async fn find_days(db: &mut PgConnection, what: &str) -> sqlx::Result<Option<Option<i32>>> {
     sqlx::query_scalar("select days from retention where what = $1").bind(what).fetch_optional(db).await
 }
 
 /// Stores the days of a kind.
-pub(crate) async fn set_days(db: impl PgExecutor<'_>, what: &str, days: Option<i32>) -> sqlx::Result<()> {
+pub(crate) async fn set_days(db: &mut PgConnection, what: &str, days: Option<i32>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into retention (what, days) values ($1, $2)
          on conflict (what) do update set days = excluded.days",
@@ -50,7 +50,7 @@ pub(crate) async fn set_days(db: impl PgExecutor<'_>, what: &str, days: Option<i
 }
 
 /// Makes a pass due now. A pass under way ends, because its lease is lost.
-pub(crate) async fn make_pass_due(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+pub(crate) async fn make_pass_due(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("update retention set next_pass_at = now()").execute(db).await?;
     Ok(())
 }
@@ -66,10 +66,7 @@ pub(crate) struct DueRetention {
 }
 
 /// Claims a pass that is due, for this long (a PostgreSQL interval); empty when none is due.
-pub(crate) async fn claim_pass(
-    db: impl PgExecutor<'_>,
-    duration: &str,
-) -> sqlx::Result<Vec<DueRetention>> {
+pub(crate) async fn claim_pass(db: impl PgExecutor<'_>, duration: &str) -> sqlx::Result<Vec<DueRetention>> {
     sqlx::query_as(
         "update retention set next_pass_at = now() + $1::interval where next_pass_at <= now()
          returning what, days, now() - days * interval '24 hours' as before, next_pass_at",
@@ -116,7 +113,7 @@ impl RetentionSql {
     /// Finds the next rows of a partition: id, time, and whether it may be removed.
     pub(crate) async fn find_old(
         &self,
-        db: impl PgExecutor<'_>,
+        db: &mut PgConnection,
         partition: Uuid,
         before: DateTime<Utc>,
         (after_time, after_id): (DateTime<Utc>, Uuid),

@@ -10,7 +10,8 @@ use sqlx::PgExecutor;
 use super::entities::StoredEntity;
 
 impl StoredEntity for RunObserved {
-    const FIND_VERSIONS: &'static str = "select id, version, fingerprint, log_offset from runs where id = any($1)";
+    const FIND_VERSIONS: &'static str =
+        "select id, version, fingerprint, log_offset from runs where id = any($1)";
 
     const UPSERT: &'static str = "
         insert into runs (

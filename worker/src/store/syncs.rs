@@ -28,7 +28,7 @@ pub(crate) struct StartedSync {
 
 /// Starts every open sync of a connector.
 pub(crate) async fn start_open(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     connector: ConnectorId,
 ) -> sqlx::Result<Vec<StartedSync>> {
     sqlx::query_as(
@@ -49,7 +49,7 @@ pub(crate) async fn start_open(
 /// Starts the queued syncs that a poll which began at this time completes: those that ask for no history. Returns the
 /// lateness in seconds of those that a schedule enqueued.
 pub(crate) async fn start_polled(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     connector: ConnectorId,
     poll_began_at: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(SyncId, Option<f64>)>> {
@@ -143,7 +143,7 @@ pub(crate) struct ScheduledSync {
 }
 
 /// Enqueues scheduled syncs.
-pub(crate) async fn insert_scheduled(db: impl PgExecutor<'_>, syncs: &[ScheduledSync]) -> sqlx::Result<()> {
+pub(crate) async fn insert_scheduled(db: &mut PgConnection, syncs: &[ScheduledSync]) -> sqlx::Result<()> {
     sqlx::query(
         "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, accepted_at, tick_at)
          select id, space_id, connector_id, 'queued', 'schedule', now(), now(), tick_at
@@ -186,7 +186,7 @@ pub(crate) async fn insert_follow_ups(db: impl PgExecutor<'_>) -> sqlx::Result<u
 /// Accepts a sync request: inserts its sync, or marks the one that its sender inserted as accepted. Returns the space of
 /// the connector and whether the sync is new; none when the request was accepted before.
 pub(crate) async fn accept_request(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     request: &SyncRequested,
     traceparent: &str,
 ) -> sqlx::Result<Option<(SpaceId, bool)>> {
@@ -210,7 +210,7 @@ pub(crate) async fn accept_request(
 
 /// Enqueues a full sync for every active connector of a type.
 pub(crate) async fn insert_full_of_all(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     connector_type: &str,
 ) -> sqlx::Result<Vec<(SyncId, SpaceId, ConnectorId)>> {
     sqlx::query_as(
@@ -234,7 +234,7 @@ pub(crate) struct ManualSync {
 }
 
 /// Enqueues a manual sync.
-pub(crate) async fn insert_manual(db: impl PgExecutor<'_>, sync: &ManualSync) -> sqlx::Result<()> {
+pub(crate) async fn insert_manual(db: &mut PgConnection, sync: &ManualSync) -> sqlx::Result<()> {
     sqlx::query(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
                requested_at, accepted_at)

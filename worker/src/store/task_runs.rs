@@ -98,13 +98,11 @@ pub(crate) async fn find_runs_of(
     ids: &[Uuid],
     except: &[RunId],
 ) -> sqlx::Result<Vec<RunId>> {
-    sqlx::query_scalar(
-        "select distinct run_id from task_runs where id = any($1) and not run_id = any($2)",
-    )
-    .bind(ids)
-    .bind(except)
-    .fetch_all(db)
-    .await
+    sqlx::query_scalar("select distinct run_id from task_runs where id = any($1) and not run_id = any($2)")
+        .bind(ids)
+        .bind(except)
+        .fetch_all(db)
+        .await
 }
 
 /// Finds those of the suspected task runs of a run that were not read again and are not deleted.

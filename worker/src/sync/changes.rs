@@ -96,7 +96,8 @@ impl SyncPass<'_> {
     /// Publishes the runs of a scope and returns which there are.
     pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<RunsRead, SyncError> {
         let mut read = RunsRead::default();
-        let fetch = |seen, page: Option<_>| async move { self.provider.runs(scope, seen, page.as_ref()).await };
+        let fetch =
+            |seen, page: Option<_>| async move { self.provider.runs(scope, seen, page.as_ref()).await };
         let mut pages = pin!(self.pages(fetch));
         while let Some((seen, runs)) = pages.try_next().await? {
             let history_begin = seen.at - TimeDelta::days(self.job.config.history_days.into());

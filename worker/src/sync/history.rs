@@ -84,7 +84,7 @@ impl SyncPass<'_> {
         retention: StoredRetention,
         unreadable: &mut Vec<UnreadableHistory>,
     ) -> Result<(), SyncError> {
-        let reads = names.iter().map(async |name| (name, self.read_history(name, retention).await));
+        let reads = names.iter().cloned().map(|name| self.read_named_history(name, retention));
         let mut reads = stream::iter(reads).buffer_unordered(self.concurrency());
         while let Some((name, outcome)) = reads.next().await {
             match outcome {
@@ -93,7 +93,7 @@ impl SyncPass<'_> {
                     self.update_progress(|progress| progress.histories_read += 1);
                 }
                 Err(SyncError::Provider(error)) if is_request_specific(&error) => {
-                    unreadable.push((name.clone(), error));
+                    unreadable.push((name, error));
                 }
                 Err(error) => return Err(error),
             }
@@ -104,10 +104,21 @@ impl SyncPass<'_> {
         Ok(())
     }
 
+    async fn read_named_history(
+        &self,
+        name: String,
+        retention: StoredRetention,
+    ) -> (String, Result<(), SyncError>) {
+        let outcome = self.read_history(&name, retention).await;
+        (name, outcome)
+    }
+
     async fn read_history(&self, pipeline: &str, retention: StoredRetention) -> Result<(), SyncError> {
         let started_at = self.observe().await?.at;
-        let (since, task_runs_since) =
-            (self.history_begin(started_at, retention.runs), self.history_begin(started_at, retention.task_runs));
+        let (since, task_runs_since) = (
+            self.history_begin(started_at, retention.runs),
+            self.history_begin(started_at, retention.task_runs),
+        );
         let id = PipelineId::of(self.job.lease.connector_id, pipeline);
         let mut missing_runs: BTreeSet<_> = runs::find_ids_since(self.pool, id, since).await?;
         let mut missing_task_runs: BTreeSet<_> =

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use contract::events::{Record, SyncReport};
-use platform::kafka::{Positions, Producer};
+use platform::kafka::Producer;
+use platform::offsets::Offsets;
 use platform::trace;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -24,7 +25,7 @@ pub(super) struct Publisher {
 #[derive(Default)]
 struct Published {
     report: SyncReport,
-    positions: Positions,
+    offsets: Offsets,
 }
 
 impl Publisher {
@@ -54,13 +55,13 @@ impl Publisher {
             return Ok(());
         }
         let sent = self.producer.send(&records).await?;
-        let count = (records.len() - sent.left_out.len()) as u64;
+        let count = (records.len() - sent.oversized.len()) as u64;
         count_changes(E::TOPIC, count);
         let mut published = self.published();
         published.report.events_published += count;
-        for (partition, next) in sent.positions {
-            let position = published.positions.entry(partition).or_default();
-            *position = (*position).max(next);
+        for (partition, next) in sent.offsets {
+            let offset = published.offsets.entry(partition).or_default();
+            *offset = (*offset).max(next);
         }
         Ok(())
     }
@@ -75,12 +76,12 @@ impl Publisher {
     }
 
     /// The offsets after the last published record of each partition.
-    pub(super) fn positions(&self) -> Positions {
-        self.published().positions.clone()
+    pub(super) fn offsets(&self) -> Offsets {
+        self.published().offsets.clone()
     }
 
-    /// How many records the read model is behind these positions.
-    pub(super) async fn lag(&self, target: &Positions) -> Result<i64, SyncError> {
+    /// How many records the read model is behind these offsets.
+    pub(super) async fn lag(&self, target: &Offsets) -> Result<i64, SyncError> {
         let topics: HashSet<String> = target.keys().map(|(topic, _)| topic.clone()).collect();
         let projected = projection_offsets::find_of_topics(&self.pool, &Vec::from_iter(topics)).await?;
         let lag = |(partition, target): (&_, &i64)| (target - projected.get(partition).unwrap_or(&0)).max(0);

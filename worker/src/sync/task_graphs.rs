@@ -19,9 +19,8 @@ pub(super) type ExecutedTasks = BTreeMap<PipelineId, BTreeSet<String>>;
 impl SyncPass<'_> {
     /// Reads the graphs again that lack an executed task. A graph that cannot be read now is read with its history.
     pub(super) async fn refresh_stale_graphs(&self, executed: &ExecutedTasks) -> Result<(), SyncError> {
-        let executed = executed
-            .iter()
-            .flat_map(|(pipeline, tasks)| tasks.iter().map(|task| (*pipeline, task.as_str())));
+        let executed =
+            executed.iter().flat_map(|(pipeline, tasks)| tasks.iter().map(|task| (*pipeline, task.as_str())));
         let (pipeline_ids, tasks): (Vec<PipelineId>, Vec<&str>) = executed.unzip();
         if pipeline_ids.is_empty() {
             return Ok(());
