@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, SpaceId, SyncId};
-use sqlx::{PgConnection, PgExecutor};
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor};
 
 /// Returns which of these connectors exist, deleted ones included.
 pub(crate) async fn find_existing(

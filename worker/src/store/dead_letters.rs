@@ -4,18 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{PgConnection, PgExecutor};
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use crate::records::ConsumedRecord;
 
 /// Stores a record as a dead letter, unless it is stored already.
-pub(crate) async fn insert(
-    db: &mut PgConnection,
-    record: &ConsumedRecord,
-    error: &str,
-) -> sqlx::Result<()> {
+pub(crate) async fn insert(db: &mut PgConnection, record: &ConsumedRecord, error: &str) -> sqlx::Result<()> {
     sqlx::query(
         r#"insert into dead_letters (id, topic, partition, "offset", key, headers, payload, error)
            values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (topic, partition, "offset") do nothing"#,

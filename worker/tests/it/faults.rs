@@ -10,7 +10,7 @@ use serde_json::json;
 use testkit::FakeAirflow;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use worker::sync::schedule;
+use worker::queue::schedule;
 
 use crate::airflow::seeded_airflow;
 use crate::test_worker::TestWorker;
@@ -154,14 +154,14 @@ async fn refused_credentials_stop_the_schedule_until_they_change_and_a_request_t
     assert!(error.contains("update them in the connector"), "{error}");
     let due = "update connector_state set next_due_at = now() - interval '1 second', retry_at = null";
     test.execute(due).await;
-    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0);
+    assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 0);
     assert_eq!(test.number("select count(*) from connector_state where next_due_at < now()").await, 1);
     // Manual syncs are still accepted.
     test.run_sync(false).await.unwrap_err();
-    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0);
+    assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 0);
     test.set_base_url(&format!("{}/healed", fake.url)).await;
     test.run_sync(false).await.unwrap();
-    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 1, "the schedule continues");
+    assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 1, "the schedule continues");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,5 +186,5 @@ async fn the_schedule_backs_off_after_three_failures_and_respects_retry_after() 
     test.run_sync(false).await.unwrap_err();
     assert_eq!(test.number(back_off).await, 900, "the server sent retry-after");
     test.execute("update connector_state set next_due_at = now()").await;
-    assert_eq!(schedule::tick(&test.pool).await.unwrap(), 0, "no sync is scheduled before retry_at");
+    assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 0, "no sync is scheduled before retry_at");
 }

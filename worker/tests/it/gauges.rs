@@ -6,7 +6,7 @@ use contract::events::Topic;
 use contract::state::RunState;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio_util::sync::CancellationToken;
-use worker::gauges;
+use worker::metrics as worker_metrics;
 
 use crate::test_worker::TestWorker;
 
@@ -21,7 +21,7 @@ async fn scrape(test: &TestWorker) -> String {
         }
     };
     tokio::select! {
-        () = gauges::keep(test.pool.clone(), test.kafka().clone(), CancellationToken::new()) => {}
+        () = worker_metrics::run(test.pool.clone(), test.kafka().clone(), CancellationToken::new()) => {}
         () = metrics => {}
         () = tokio::time::sleep(Duration::from_secs(60)) => panic!("no gauges are set"),
     }

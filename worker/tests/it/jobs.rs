@@ -4,7 +4,7 @@ use contract::events::{Record, SyncRequested, Topic};
 use contract::ids::{PipelineId, RunId, SyncId};
 use contract::state::{RunState, SyncStatus};
 use uuid::Uuid;
-use worker::sync::schedule;
+use worker::queue::{follow_ups, schedule};
 
 use crate::test_worker::TestWorker;
 
@@ -72,12 +72,12 @@ async fn one_job_claims_all_waiting_syncs_and_an_expired_lease_loses_none() {
     let job = test.enqueue_and_claim(true).await;
     assert_eq!(job.syncs.len(), 2);
     assert!(job.full_since.is_some(), "one of the syncs is full");
-    let lease = worker::sync::jobs::lease(&test.parts.runner.pool, "other", None).await.unwrap();
+    let lease = worker::store::connector_state::lease(&test.parts.runner.pool, "other", None).await.unwrap();
     assert!(lease.is_none(), "the lease is held");
     test.execute("update connector_state set lease_until = now() - interval '1 second'").await;
     let again = test.enqueue_and_claim(false).await;
     assert_eq!(again.syncs.len(), 3, "the syncs of the expired lease are claimed again");
-    assert!(again.epoch > job.epoch);
+    assert!(again.lease.epoch > job.lease.epoch);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +109,8 @@ async fn a_tick_is_enqueued_once_by_many_workers_and_missed_ticks_are_counted() 
         "update connector_state set next_due_at = date_trunc('second', now()) - interval '9 seconds'",
     )
     .await;
-    let ticks = futures::future::join_all((0..8).map(|_| schedule::tick(&test.parts.runner.pool))).await;
+    let ticks =
+        futures::future::join_all((0..8).map(|_| schedule::enqueue_due(&test.parts.runner.pool))).await;
     let enqueued: usize = ticks.into_iter().map(Result::unwrap).sum();
     assert_eq!(enqueued, 1);
     assert_eq!(test.number("select count(*) from syncs where trigger = 'schedule'").await, 1);
@@ -144,11 +145,11 @@ async fn a_triggered_run_is_followed_up_for_a_day_whatever_its_dates() {
              update triggers set created_at = now() - interval '{age}'; delete from syncs"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(change_dates)).execute(&test.pool).await.unwrap();
-        assert_eq!(schedule::follow(pool).await.unwrap(), expected, "{year}, {age} ago");
+        assert_eq!(follow_ups::enqueue_follow_ups(pool).await.unwrap(), expected, "{year}, {age} ago");
     }
     test.execute("update triggers set created_at = now(); update connector_state set confirmed_at = now()")
         .await;
-    assert_eq!(schedule::follow(pool).await.unwrap(), 0, "the run was confirmed just now");
+    assert_eq!(follow_ups::enqueue_follow_ups(pool).await.unwrap(), 0, "the run was confirmed just now");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,8 +13,9 @@ use sqlx::PgConnection;
 use testkit::WorkerProcess;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use worker::consume::{self, Consumption, Dead, Message};
-use worker::project;
+use worker::consumer::{self, ConsumerConfig};
+use worker::projection;
+use worker::records::{ConsumedRecord, Rejected};
 
 use crate::test_worker::TestWorker;
 
@@ -50,12 +51,12 @@ static REFUSES: AtomicBool = AtomicBool::new(false);
 /// Projects, unless PostgreSQL is said to take nothing.
 fn apply<'a>(
     db: &'a mut PgConnection,
-    messages: &'a [Message],
-) -> BoxFuture<'a, Result<Vec<Dead>, sqlx::Error>> {
+    messages: &'a [ConsumedRecord],
+) -> BoxFuture<'a, Result<Vec<Rejected>, sqlx::Error>> {
     async move {
         match REFUSES.load(Ordering::SeqCst) {
             true => Err(sqlx::Error::PoolTimedOut),
-            false => project::apply(db, messages).await,
+            false => projection::apply(db, messages).await,
         }
     }
     .boxed()
@@ -64,7 +65,7 @@ fn apply<'a>(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_assigned_while_postgres_takes_nothing_is_not_lost() {
     let test = TestWorker::idle().await;
-    let consumption = Consumption {
+    let consumption = ConsumerConfig {
         kafka: test.kafka().clone(),
         pool: test.parts.runner.pool.clone(),
         group: "projector",
@@ -73,7 +74,7 @@ async fn what_is_assigned_while_postgres_takes_nothing_is_not_lost() {
     };
     let consume = |stop: CancellationToken| {
         let (consumption, runtime) = (consumption.clone(), Handle::current());
-        tokio::task::spawn_blocking(move || consume::run(&consumption, &runtime, &stop))
+        tokio::task::spawn_blocking(move || consumer::run(&consumption, &runtime, &stop))
     };
     let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
     // A thread that goes on would keep a test from failing.

@@ -19,9 +19,10 @@ async fn a_row_says_what_its_event_said() {
     test.send(std::slice::from_ref(&run)).await;
     test.wait_for("select (select count(*) from runs) + (select count(*) from pipelines) = 2").await;
     let pipelines: Vec<PipelineObserved> =
-        worker::project::find(&test.parts.runner.pool, &[pipeline.id.0]).await.unwrap();
+        worker::store::entities::find(&test.parts.runner.pool, &[pipeline.id.0]).await.unwrap();
     assert_eq!(pipelines, [pipeline]);
-    let runs: Vec<RunObserved> = worker::project::find(&test.parts.runner.pool, &[run.id.0]).await.unwrap();
+    let runs: Vec<RunObserved> =
+        worker::store::entities::find(&test.parts.runner.pool, &[run.id.0]).await.unwrap();
     assert_eq!(runs, [run]);
 }
 

@@ -26,12 +26,12 @@ fn settings(arguments: &[&str]) -> Result<RetentionConfig, clap::Error> {
 /// Tells PostgreSQL how long things are kept, and makes the passes that are due.
 async fn keep(pool: &PgPool, arguments: &[&str]) {
     let settings = settings(arguments).unwrap();
-    retention::agree(pool, &settings).await.unwrap();
+    retention::store_policy(pool, &settings).await.unwrap();
     look(pool).await;
 }
 
 async fn look(pool: &PgPool) {
-    retention::look(pool, 1_000_000, &CancellationToken::new()).await.unwrap();
+    retention::run_due_pass(pool, 1_000_000, &CancellationToken::new()).await.unwrap();
 }
 
 /// A run that was due, began and ended so many days ago.
@@ -251,7 +251,7 @@ async fn many_go_in_batches_and_one_worker_is_at_it() {
          select gen_random_uuid(), r.space_id, r.connector_id, r.pipeline_id, r.id, 'airflow', 't' || n, 1, '', 0,
              r.observed_at, 't', n, 't', 'success', 1, 0, case when n % 2 = 0 then r.observed_at end
          from runs r, generate_series(1, 1200) n where r.external_id = 'r7'").await;
-    retention::agree(&test.pool, &settings(&["--keep-runs", "30"]).unwrap()).await.unwrap();
+    retention::store_policy(&test.pool, &settings(&["--keep-runs", "30"]).unwrap()).await.unwrap();
     let mut elsewhere = test.pool.begin().await.unwrap();
     sqlx::query("update retention set next_pass_at = now() + interval '1 minute'")
         .execute(&mut *elsewhere)

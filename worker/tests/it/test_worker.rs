@@ -20,10 +20,11 @@ use testkit::{FakeProvider, NewSync, ProgramSettings, sealing_keys};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::config::{Cli, Command, Settings};
-use worker::process::Parts;
-use worker::sync::jobs::Job;
-use worker::sync::{SyncError, Synced, jobs, sync_connector};
+use worker::app::Worker;
+use worker::cli::{WorkerCli, WorkerCommand, WorkerSettings};
+use worker::queue::{claim, finish};
+use worker::store::connector_state;
+use worker::sync::{SyncError, SyncJob, Synced, sync_connector};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -34,7 +35,7 @@ pub struct TestWorker {
     pub pool: PgPool,
     owner_url: String,
     pub connector: ConnectorId,
-    pub parts: Parts,
+    pub parts: Worker,
 }
 
 impl TestWorker {
@@ -72,7 +73,7 @@ impl TestWorker {
         testkit::create_space(&pool, "test").await;
         let config = serde_json::json!({"base_url": "http://127.0.0.1:1/", "schedule": "* * * * * *"});
         let connector = testkit::create_connector(&pool, "test", "airflow", config).await;
-        let parts = Parts::open(&parse(&settings), CancellationToken::new()).unwrap();
+        let parts = Worker::open(&parse(&settings), CancellationToken::new()).unwrap();
         parts.await_topics().await.unwrap();
         Self { settings, pool, owner_url, connector, parts }
     }
@@ -101,8 +102,8 @@ impl TestWorker {
     }
 
     /// The parts of another worker with the same settings, projecting.
-    pub fn start_another(&self) -> Parts {
-        let parts = Parts::open(&parse(&self.settings), CancellationToken::new()).unwrap();
+    pub fn start_another(&self) -> Worker {
+        let parts = Worker::open(&parse(&self.settings), CancellationToken::new()).unwrap();
         parts.start_projecting();
         parts
     }
@@ -127,14 +128,15 @@ impl TestWorker {
     }
 
     /// Claims the connector's waiting syncs, as a runner does.
-    pub async fn claim(&self) -> Job {
+    pub async fn claim(&self) -> SyncJob {
         let runner = &self.parts.runner;
-        let lease = jobs::lease(&runner.pool, "test", Some(self.connector)).await.unwrap().unwrap();
+        let lease =
+            connector_state::lease(&runner.pool, "test", Some(self.connector)).await.unwrap().unwrap();
         let mut db = runner.pool.acquire().await.unwrap();
-        jobs::take(&mut db, lease, &runner.keyring).await.unwrap().unwrap().job.unwrap()
+        claim::claim(&mut db, lease, &runner.keyring).await.unwrap().unwrap().job.unwrap()
     }
 
-    pub async fn enqueue_and_claim(&self, full: bool) -> Job {
+    pub async fn enqueue_and_claim(&self, full: bool) -> SyncJob {
         self.enqueue_sync(full, false).await;
         self.claim().await
     }
@@ -152,17 +154,16 @@ impl TestWorker {
         self.sync_job(provider, &job).await
     }
 
-    pub async fn sync_job(&self, provider: &FakeProvider, job: &Job) -> Result<Synced, SyncError> {
+    pub async fn sync_job(&self, provider: &FakeProvider, job: &SyncJob) -> Result<Synced, SyncError> {
         let progress = watch::Sender::default();
-        let lease = jobs::Lease { connector_id: job.connector_id, epoch: job.epoch };
         let pool = &self.parts.runner.pool;
         let outcome = sync_connector(pool, self.producer(), job, provider, &progress).await;
         let outcome = match outcome {
-            Ok(synced) => jobs::succeed(pool, job, &synced).await.map(|()| synced),
+            Ok(synced) => finish::succeed(pool, job, &synced).await.map(|()| synced),
             Err(error) => Err(error),
         };
         if let Err(error) = &outcome {
-            jobs::fail(pool, lease, &job.syncs, error, &progress.borrow().report).await.unwrap();
+            finish::fail(pool, job.lease, &job.syncs, error, &progress.borrow().report).await.unwrap();
         }
         outcome
     }
@@ -325,9 +326,9 @@ async fn stderr_of_failure(command: std::process::Command) -> String {
 }
 
 /// The settings as the worker's command line parses them.
-fn parse(settings: &ProgramSettings) -> Settings {
+fn parse(settings: &ProgramSettings) -> WorkerSettings {
     let kafka = &settings.kafka;
-    let cli = Cli::try_parse_from([
+    let cli = WorkerCli::try_parse_from([
         "orchestration-worker",
         "run",
         "--database-url",
@@ -342,6 +343,6 @@ fn parse(settings: &ProgramSettings) -> Settings {
         &settings.sealing_keys,
         "--allow-private-networks",
     ]);
-    let Command::Run(args) = cli.unwrap().command else { unreachable!("the command is `run`") };
+    let WorkerCommand::Run(args) = cli.unwrap().command else { unreachable!("the command is `run`") };
     args.settings
 }

@@ -25,19 +25,19 @@ async fn logs_contain_one_trace_from_the_request_through_kafka_to_the_read_model
     );
 
     let worker = lines_of_trace(&system.log("worker"));
-    let request = line(&worker, "a sync is asked for");
+    let request = line(&worker, "sync request accepted");
     assert_eq!(
         (request["sync_id"].as_str(), request["connector_id"].as_str()),
         (Some(id), Some(system.connector.as_str()))
     );
-    let synced = line(&worker, "synced");
+    let synced = line(&worker, "sync succeeded");
     let span = &synced["span"];
     assert_eq!((span["sync_ids"].as_str(), span["space"].as_str()), (Some(id), Some(SPACE)));
     assert_eq!(span["connector_id"], system.connector);
     assert!(synced["events_published"].as_u64() > Some(0), "{synced}");
     let applied: BTreeSet<&str> = worker
         .iter()
-        .filter(|line| line["message"] == "applied")
+        .filter(|line| line["message"] == "batch applied")
         .map(|line| line["group"].as_str().unwrap())
         .collect();
     assert_eq!(applied, BTreeSet::from(["projector", "requests"]));

@@ -14,8 +14,8 @@ use contract::ids::{RunId, SpaceId, UserId};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::project::Projection;
 use worker::retention::{self, RetentionConfig};
+use worker::store::entities::StoredEntity;
 
 use crate::history::{History, TASKS_OF_A_RUN};
 use crate::report::{Report, Unit};
@@ -52,7 +52,7 @@ struct Batch {
 }
 
 impl Batch {
-    async fn write<E: Projection>(
+    async fn write<E: StoredEntity>(
         &self,
         db: &mut PgConnection,
         [new, changed, unchanged]: [&'static str; 3],
@@ -93,14 +93,14 @@ impl Batch {
 }
 
 /// Looks the entities up and writes them, unless nothing has changed.
-async fn apply<E: Projection>(
+async fn apply<E: StoredEntity>(
     db: &mut PgConnection,
     ids: &[Uuid],
     rows: Option<&str>,
 ) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let mut tx = db.begin().await?;
-    sqlx::query(E::KNOWN).bind(ids).fetch_all(&mut *tx).await?;
+    sqlx::query(E::FIND_VERSIONS).bind(ids).fetch_all(&mut *tx).await?;
     if let Some(rows) = rows {
         sqlx::query(E::UPSERT).bind(rows).execute(&mut *tx).await?;
     }
@@ -179,10 +179,10 @@ async fn removal(history: &History, runs: i64, report: &mut Report) -> anyhow::R
     let oldest: i64 = sqlx::query_scalar(oldest).fetch_one(&history.db).await?;
     let keep = ["bench", "--keep-runs", &oldest.to_string()];
     let settings = Settings::try_parse_from(keep)?.retention;
-    retention::agree(&history.db, &settings).await?;
+    retention::store_policy(&history.db, &settings).await?;
     sqlx::query("update retention set next_pass_at = now()").execute(&history.db).await?;
     let began = Instant::now();
-    retention::look(&history.db, u32::MAX, &CancellationToken::new()).await?;
+    retention::run_due_pass(&history.db, u32::MAX, &CancellationToken::new()).await?;
     let took = began.elapsed();
     let left: i64 = sqlx::query_scalar("select count(*) from runs").fetch_one(&history.db).await?;
     let removed = (runs - left) * (1 + TASKS_OF_A_RUN);
