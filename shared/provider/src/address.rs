@@ -1,5 +1,5 @@
-//! Which addresses a provider may have. A connector's URL is somebody's input, so it must not become a way into the
-//! network we run in. What is asked of an allowed address is for the providers.
+//! Protection against server-side request forgery: a connector's URL is user input, so it must not reach the internal
+//! network or metadata services.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,41 +10,43 @@ use url::{Host, Url};
 
 use super::{NetworkPolicy, ProviderError};
 
-const ALLOW_PRIVATE: &str = "start the service with --allow-private-networks (ORCHESTRATION_ALLOW_PRIVATE_NETWORKS=true) if connectors may reach private networks";
-const NEVER: &str = "link-local, metadata, multicast, broadcast and unspecified addresses are never asked; enter another base URL";
+const ALLOW_PRIVATE: &str = "start the service with --allow-private-networks \
+    (ORCHESTRATION_ALLOW_PRIVATE_NETWORKS=true) if connectors may reach private networks";
+const NEVER: &str = "link-local, metadata, multicast, broadcast and unspecified addresses are never asked; \
+    enter another base URL";
 
-/// Metadata services outside the link-local range: of AWS over IPv6, of Alibaba and of Azure.
+/// Metadata services outside the link-local range: AWS over IPv6, Alibaba Cloud and Azure.
 const METADATA: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
-/// Whether a base URL may be stored: `http` or `https`, a host, nothing but a path behind it, and no address that the
-/// policy refuses. A name is not looked up here, since what it resolves to is checked at every connection.
+/// Checks a base URL before it is stored: `http` or `https`, a host, nothing but a path after it, and no address that the
+/// policy denies. A host name is not resolved here: the resolver checks its addresses at every connection.
 ///
 /// # Errors
-/// `Misconfigured` or `Denied`, in words for the person who entered it.
+/// `Misconfigured` or `Denied`, with a text for the user who entered the URL.
 pub fn check_base_url(url: &Url, policy: NetworkPolicy) -> Result<(), ProviderError> {
-    let wrong = |what: &str| Err(ProviderError::Misconfigured(format!("The base URL {what}.")));
+    let invalid = |what: &str| Err(ProviderError::Misconfigured(format!("The base URL {what}.")));
     if !matches!(url.scheme(), "http" | "https") {
-        return wrong("must begin with http:// or https://");
+        return invalid("must begin with http:// or https://");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return wrong("must not hold a user or password; enter them as credentials");
+        return invalid("must not hold a user or password; enter them as credentials");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return wrong("must end before any ? or #");
+        return invalid("must end before any ? or #");
     }
     match url.host() {
         Some(Host::Ipv4(address)) => check_address(address.into(), policy),
         Some(Host::Ipv6(address)) => check_address(address.into(), policy),
         Some(Host::Domain(_)) => Ok(()),
-        None => wrong("must name a host"),
+        None => invalid("must name a host"),
     }
 }
 
-/// Whether the policy lets us connect to this address.
+/// Checks that the policy allows connections to this address.
 pub(super) fn check_address(address: IpAddr, policy: NetworkPolicy) -> Result<(), ProviderError> {
     let denied =
         |advice: &str| Err(ProviderError::Denied { address: address.to_string(), advice: advice.to_owned() });
@@ -55,7 +57,7 @@ pub(super) fn check_address(address: IpAddr, policy: NetworkPolicy) -> Result<()
     }
 }
 
-/// How near an address is. The nearest comes first, since it counts where two apply.
+/// The class of an address, strictest first: for an embedded address the stricter class applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reach {
     Never,
@@ -97,7 +99,7 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
     }
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped, compatible, NAT64, 6to4 or Teredo.
+/// The IPv4 address embedded in an IPv6 address: mapped, compatible, NAT64, 6to4 or Teredo.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let join = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     match address.segments() {
@@ -110,8 +112,8 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Looks names up as the system does and gives on only what the policy allows. It is asked at every connection, so a
-/// name that resolves to another address the second time is caught.
+/// A resolver that returns only the addresses that the policy allows. The HTTP client calls it for every connection, which
+/// also prevents DNS rebinding.
 pub(super) struct PolicedResolver {
     pub policy: NetworkPolicy,
     pub inner: Arc<dyn Resolve>,
@@ -133,7 +135,7 @@ impl Resolve for PolicedResolver {
     }
 }
 
-/// The system's own look-up.
+/// The system's resolver.
 pub(super) struct SystemResolver;
 
 impl Resolve for SystemResolver {
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_never_a_provider_under_any_policy() {
+    fn link_local_and_metadata_addresses_are_always_denied() {
         for address in [
             "169.254.169.254",
             "0.0.0.0",
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn reaches_private_networks_only_when_told_to() {
+    fn private_addresses_are_allowed_by_the_open_policy_only() {
         for address in [
             "10.1.2.3",
             "172.16.0.1",
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn reaches_public_addresses() {
+    fn public_addresses_are_allowed() {
         for address in
             ["8.8.8.8", "172.32.0.1", "100.128.0.1", "192.0.1.1", "2606:4700::1111", "::ffff:8.8.8.8"]
         {
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn checks_what_is_entered() {
+    fn base_urls_are_checked() {
         let check =
             |url: &str| check_base_url(&url.parse().unwrap(), CLOSED).map_err(|error| error.to_string());
         assert_eq!(check("https://airflow.example/base/"), Ok(()));
@@ -238,8 +240,8 @@ mod tests {
             "http://[::1]:8080/",
             "http://[::ffff:127.0.0.1]/",
         ] {
-            let refusal = check(url).expect_err(url);
-            assert!(!refusal.contains("secret"), "{refusal}");
+            let error = check(url).expect_err(url);
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A connector's settings as they are stored: where the provider is, how to speak to it, when to poll it. The API
-//! writes them, the worker reads them; keeping the secrets sealed is for `secrets`.
+//! The configuration and the credentials of a connector. The API writes them and the worker reads them; `platform::secrets`
+//! seals the credentials.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -16,17 +16,17 @@ use url::Url;
 
 use contract::ids::ConnectorId;
 
-/// The provider's kind that can be synced.
+/// The connector type of Apache Airflow.
 pub const AIRFLOW: &str = "airflow";
 
-/// How to reach and poll a provider. Stored as JSON and shown in the API.
+/// How to reach and poll a provider. Stored as JSON, and returned by the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectorConfig {
-    /// With any base path, without the REST version.
+    /// Includes the base path, without the path of the REST API.
     pub base_url: Url,
     #[serde(default)]
     pub api_version: ApiVersion,
-    /// A cron line of six fields, seconds first, in UTC; none polls only when asked.
+    /// A cron expression of six fields, seconds first, in UTC. Without one the connector is synced on request only.
     #[serde(default)]
     pub schedule: Option<String>,
     /// How far back the first sync reads, in days.
@@ -34,10 +34,10 @@ pub struct ConnectorConfig {
     pub history_days: u16,
     #[serde(default = "ConnectorConfig::default_verify_tls")]
     pub verify_tls: bool,
-    /// How many requests its syncs have open at a time.
+    /// The maximum number of concurrent requests.
     #[serde(default = "ConnectorConfig::default_max_requests_in_flight")]
     pub max_requests_in_flight: u16,
-    /// How many requests its syncs send in a second.
+    /// The maximum number of requests per second.
     #[serde(default = "ConnectorConfig::default_max_requests_per_second")]
     pub max_requests_per_second: u16,
 }
@@ -52,34 +52,34 @@ impl ConnectorConfig {
         30
     }
 
-    /// Certificates are checked unless someone says otherwise.
+    /// Certificates are verified by default.
     pub fn default_verify_tls() -> bool {
         true
     }
 
-    /// 4: the server and its database are the bottleneck, and more at once was measured to bring nothing.
+    /// 4: the server and its database are the bottleneck; more concurrency showed no gain in measurements.
     pub fn default_max_requests_in_flight() -> u16 {
         4
     }
 
-    /// 50: more than a server of the usual size can answer, so that it spares only one that answers at once.
+    /// 50: more than a server of the usual size can serve, so that the limit only affects very fast servers.
     pub fn default_max_requests_per_second() -> u16 {
         50
     }
 }
 
-/// Which generation of the provider's REST API to speak.
+/// The version of the provider's REST API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApiVersion {
-    /// Ask the server.
+    /// Detect the newest version that the server has.
     #[default]
     Auto,
     V1,
     V2,
 }
 
-/// What the provider wants to see. Serialized in full only to be sealed.
+/// The credentials for a provider. They serialize in full, and are serialized only to be sealed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(tag = "auth_type", rename_all = "snake_case")]
 pub enum Credentials {
@@ -97,7 +97,7 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// What may be read back.
+    /// Returns the part that is not secret.
     pub fn public(&self) -> serde_json::Value {
         match self {
             Self::None => serde_json::json!({"auth_type": "none"}),
@@ -107,7 +107,7 @@ impl Credentials {
     }
 }
 
-/// All that is sealed of a connector: who we are to its provider, and what every request carries besides.
+/// The sealed part of a connector: credentials, and headers that are sent with every request.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Secrets {
     #[serde(flatten)]
@@ -118,7 +118,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// What may be read back: of headers their names.
+    /// Returns the part that is not secret: of headers only the names.
     pub fn public(&self) -> serde_json::Value {
         let mut public = self.credentials.public();
         public["headers"] = self.headers.keys().cloned().collect();
@@ -132,7 +132,7 @@ impl From<Credentials> for Secrets {
     }
 }
 
-/// What a request says of itself, and what says who we are.
+/// Headers that the HTTP client sets itself.
 pub const RESERVED_HEADERS: [HeaderName; 10] = [
     ACCEPT,
     AUTHORIZATION,
@@ -146,10 +146,10 @@ pub const RESERVED_HEADERS: [HeaderName; 10] = [
     UPGRADE,
 ];
 
-/// Whether a header may be sent with every request.
+/// Checks a header that is to be sent with every request.
 ///
 /// # Errors
-/// What is wrong with it, in one sentence that does not tell its value.
+/// One sentence that says what is wrong, without the value.
 pub fn check_header(name: &str, value: &str) -> Result<(), String> {
     let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
         return Err("a header's name is letters, digits and - without spaces".to_owned());
@@ -174,20 +174,20 @@ fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(secret.expose_secret())
 }
 
-/// Where a connector's credentials are sealed to.
+/// The additional authenticated data that a connector's credentials are sealed with.
 pub fn credentials_aad(connector: ConnectorId) -> String {
     format!("connectors/{connector}/credentials_sealed")
 }
 
-/// Reads a schedule: a cron line of six fields, seconds first.
+/// Parses a cron expression of six fields, seconds first.
 ///
 /// # Errors
-/// What is wrong with the line, in one sentence.
-pub fn parse_schedule(line: &str) -> Result<Cron, String> {
+/// One sentence that says what is wrong.
+pub fn parse_schedule(expression: &str) -> Result<Cron, String> {
     CronParser::builder()
         .seconds(Seconds::Required)
         .build()
-        .parse(line)
+        .parse(expression)
         .map_err(|error| format!("must be a cron line of six fields, seconds first: {error}"))
 }
 

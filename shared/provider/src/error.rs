@@ -1,19 +1,19 @@
-//! Why a provider gave no answer, in words an operator can act on.
+//! Errors of providers, with texts that an operator can act on.
 
 use std::time::Duration;
 
-/// What stood between us and an answer. The text is shown to users: it names no credential and no internal detail.
+/// A failed call. The text is shown to users: it contains no credential and no internal detail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
-    /// No connection, or no whole answer in time. `sent` tells whether the request may have arrived and done its work.
+    /// No connection, or no complete response in time. `sent` is true if the request may have been processed.
     #[error("The provider at {host} cannot be reached ({reason}); check the base URL and that it is up.")]
     Unreachable { host: String, reason: String, sent: bool },
 
-    /// 429, with the wait it asked for.
+    /// 429, with the `Retry-After` of the response.
     #[error("The provider asks for fewer requests; the next poll waits.")]
     Throttled { retry_after: Option<Duration> },
 
-    /// 5xx, with the wait it asked for, if it did.
+    /// 5xx, with the `Retry-After` of the response.
     #[error("The provider at {host} answered {status}; look at its own log, the next poll tries again.")]
     Failing { host: String, status: u16, retry_after: Option<Duration> },
 
@@ -21,7 +21,7 @@ pub enum ProviderError {
     #[error("The provider refused the credentials ({status}: {message}); update them in the connector.")]
     CredentialsRefused { status: u16, message: String },
 
-    /// The credentials are right, and allowed too little.
+    /// The credentials are valid, but lack permission.
     #[error("The provider denied access ({status}: {message}); give the connector's user the right to it.")]
     Forbidden { status: u16, message: String },
 
@@ -33,28 +33,28 @@ pub enum ProviderError {
     #[error("The provider's answer makes no sense ({reason}); check that the base URL is Airflow's own.")]
     Malformed { reason: String },
 
-    /// More than is read at a time.
+    /// The response body exceeds the size limit.
     #[error(
         "The provider's answer is larger than {mib} MiB; look for what is huge there, such as the conf of a run."
     )]
     Oversized { mib: usize },
 
-    /// The address is not one we may connect to.
+    /// The network policy denies the address.
     #[error("The address {address} is not allowed; {advice}.")]
     Denied { address: String, advice: String },
 
-    /// The settings cannot work.
+    /// The configuration or the secrets are invalid.
     #[error("{0}")]
     Misconfigured(String),
 }
 
 impl ProviderError {
-    /// Whether asking again may help without anyone changing anything.
+    /// Whether a retry may succeed without a change of the configuration or the provider.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Throttled { .. } | Self::Failing { .. })
     }
 
-    /// How long the provider asked to be left alone.
+    /// The wait that the provider asked for; zero if it asked for none.
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::Throttled { retry_after } | Self::Failing { retry_after, .. } => {

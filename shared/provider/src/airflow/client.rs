@@ -1,5 +1,5 @@
-//! HTTP to one Airflow server: limits, time-outs, what may be tried again, what is counted. Who we say we are is for
-//! `session`; what an answer means is for `refusal` and the REST versions.
+//! The HTTP client of one Airflow server: limits, time-outs, retries and metrics. `session` authenticates; `error_body` and
+//! the API versions interpret the responses.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,47 +11,47 @@ use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
 use reqwest::dns::Resolve;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use super::error_body;
-use super::rate_limit::Pace;
+use super::rate_limit::RateLimiter;
 use crate::address::PolicedResolver;
 use crate::connector::ConnectorConfig;
 use crate::{NetworkPolicy, ProviderError, check_base_url};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Of one answer, decoded.
+/// Of a decoded response body.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
-/// What a refusal may say at most; the rest of it is not read.
-const REFUSAL_LIMIT: usize = 64 * 1024;
-/// No try begins later than this after the first one.
-const RETRY_WITHIN: Duration = Duration::from_secs(30);
+/// Of the body of an error response; the rest is not read.
+const ERROR_BODY_LIMIT: usize = 64 * 1024;
+/// No retry starts later than this after the first attempt.
+const RETRY_WINDOW: Duration = Duration::from_secs(30);
 
-/// The way to one server.
+/// The HTTP client of one server.
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     permits: Semaphore,
-    pace: Pace,
+    rate_limiter: RateLimiter,
     sent: AtomicU64,
 }
 
-/// An answer, read whole. Never a 429 and never a 5xx: those are errors.
-pub(super) struct Answer {
+/// A complete response. Statuses 429 and 5xx are errors instead.
+pub(super) struct Response {
     pub status: u16,
     /// The server's clock, to the second.
     date: Option<DateTime<Utc>>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// # Errors
-    /// When the answer does not tell the server's clock, without which nobody knows where the next poll must begin.
+    /// When the response has no `Date` header: the start of the next poll depends on the server's clock.
     pub fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
         let reason = "it has no Date header, which a proxy must not take away";
         self.date.ok_or(ProviderError::Malformed { reason: reason.to_owned() })
@@ -59,7 +59,7 @@ impl Answer {
 }
 
 impl Client {
-    /// Sends nothing yet. Every request will carry these headers; names are looked up by `resolver`.
+    /// Sends no request. These headers are sent with every request; `resolver` resolves the host name.
     pub fn new(
         config: &ConnectorConfig,
         headers: &BTreeMap<String, SecretString>,
@@ -68,7 +68,7 @@ impl Client {
     ) -> Result<Self, ProviderError> {
         check_base_url(&config.base_url, network)?;
         let http = reqwest::Client::builder()
-            .default_headers(carried(headers)?)
+            .default_headers(default_headers(headers)?)
             .user_agent(concat!("orchestration/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
@@ -88,17 +88,17 @@ impl Client {
             http,
             base: config.base_url.clone(),
             permits: Semaphore::new(config.max_requests_in_flight.into()),
-            pace: Pace::new(config.max_requests_per_second),
+            rate_limiter: RateLimiter::new(config.max_requests_per_second),
             sent: AtomicU64::new(0),
         })
     }
 
-    /// How many requests were sent so far, whatever became of them.
+    /// The number of requests that were sent, failed ones included.
     pub fn requests(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// The URL of a path below the base; each segment is encoded whole.
+    /// The URL of a path below the base URL; each segment is percent-encoded.
     pub fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -107,72 +107,76 @@ impl Client {
         url
     }
 
-    /// Asks, and asks again a few times where that may help.
-    pub async fn get(&self, url: &Url, authorization: Option<&HeaderValue>) -> Result<Answer, ProviderError> {
-        self.repeated(|| self.http.request(Method::GET, url.clone()), authorization).await
+    /// Sends a GET request, and retries it after transient errors.
+    pub async fn get(
+        &self,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, ProviderError> {
+        self.send_with_retry(|| self.http.request(Method::GET, url.clone()), authorization).await
     }
 
-    /// Posts what does no harm when it arrives twice.
-    pub async fn post_repeatable(&self, url: &Url, body: &Value) -> Result<Answer, ProviderError> {
-        self.repeated(|| self.http.request(Method::POST, url.clone()).json(body), None).await
+    /// Sends an idempotent POST request, and retries it after transient errors.
+    pub async fn post_idempotent(&self, url: &Url, body: &Value) -> Result<Response, ProviderError> {
+        self.send_with_retry(|| self.http.request(Method::POST, url.clone()).json(body), None).await
     }
 
-    /// Posts once and never again: whether it arrived is told by the error.
+    /// Sends a POST request without retries. The error says whether it may have been processed.
     pub async fn post(
         &self,
         url: &Url,
         authorization: Option<&HeaderValue>,
         body: &Value,
-    ) -> Result<Answer, ProviderError> {
+    ) -> Result<Response, ProviderError> {
         let request = self.http.request(Method::POST, url.clone()).json(body);
-        self.attempt(request, authorization).await
+        self.send(request, authorization).await
     }
 
-    async fn repeated(
+    async fn send_with_retry(
         &self,
         request: impl Fn() -> RequestBuilder,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, ProviderError> {
+    ) -> Result<Response, ProviderError> {
         let started = Instant::now();
-        let waits = ExponentialBuilder::default()
+        let backoff = ExponentialBuilder::default()
             .with_jitter()
             .with_min_delay(Duration::from_millis(250))
             .with_factor(4.0)
             .with_max_times(2);
-        (|| self.attempt(request(), authorization))
-            .retry(waits)
+        (|| self.send(request(), authorization))
+            .retry(backoff)
             .when(ProviderError::is_transient)
             .adjust(|error, wait| {
                 let wait = wait?.max(error.retry_after());
-                (started.elapsed() + wait <= RETRY_WITHIN).then_some(wait)
+                (started.elapsed() + wait <= RETRY_WINDOW).then_some(wait)
             })
             .await
     }
 
-    async fn attempt(
+    async fn send(
         &self,
         request: RequestBuilder,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, ProviderError> {
+    ) -> Result<Response, ProviderError> {
         let request = match authorization {
             Some(value) => request.header(AUTHORIZATION, value.clone()),
             None => request,
         };
         let _permit = self.permits.acquire().await;
-        self.pace.wait().await;
+        self.rate_limiter.wait().await;
         self.sent.fetch_add(1, Ordering::Relaxed);
         let response = request.send().await;
         let code =
             response.as_ref().map_or("none".to_owned(), |response| response.status().as_u16().to_string());
         metrics::counter!("orchestration_source_requests_total", "code" => code).increment(1);
-        self.answer(response.map_err(|error| self.unreachable(&error))?).await
+        self.read(response.map_err(|error| self.unreachable(&error))?).await
     }
 
-    async fn answer(&self, response: Response) -> Result<Answer, ProviderError> {
+    async fn read(&self, response: reqwest::Response) -> Result<Response, ProviderError> {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
-        if let Some(wait) = retry_after.filter(|wait| *wait <= RETRY_WITHIN) {
-            self.pace.rest(wait);
+        if let Some(wait) = retry_after.filter(|wait| *wait <= RETRY_WINDOW) {
+            self.rate_limiter.pause(wait);
         }
         if status == 429 {
             return Err(ProviderError::Throttled { retry_after });
@@ -185,18 +189,18 @@ impl Client {
         }
         let date = date(response.headers());
         let body = self.body(response).await?;
-        Ok(Answer { status, date, body })
+        Ok(Response { status, date, body })
     }
 
-    /// Reads piece by piece, so that a huge body is left before it fills the memory.
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, ProviderError> {
-        let good = response.status().is_success();
-        let limit = if good { BODY_LIMIT } else { REFUSAL_LIMIT };
+    /// Reads chunk by chunk, so that a huge body is abandoned before it fills the memory.
+    async fn body(&self, mut response: reqwest::Response) -> Result<Vec<u8>, ProviderError> {
+        let is_success = response.status().is_success();
+        let limit = if is_success { BODY_LIMIT } else { ERROR_BODY_LIMIT };
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if body.len() + piece.len() <= limit {
-                body.extend_from_slice(&piece);
-            } else if good {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + chunk.len() <= limit {
+                body.extend_from_slice(&chunk);
+            } else if is_success {
                 return Err(ProviderError::Oversized { mib: BODY_LIMIT / 1024 / 1024 });
             } else {
                 break;
@@ -219,15 +223,15 @@ impl Client {
         ProviderError::Unreachable { host: self.host(), reason, sent }
     }
 
-    /// Host and port as a person would look for them.
+    /// Host and port, for error texts.
     pub fn host(&self) -> String {
         let host = self.base.host_str().unwrap_or_default();
         self.base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
     }
 }
 
-/// Headers as they are sent; their values are not logged.
-fn carried(headers: &BTreeMap<String, SecretString>) -> Result<HeaderMap, ProviderError> {
+/// Parses the headers and marks their values as sensitive, so that they are not logged.
+fn default_headers(headers: &BTreeMap<String, SecretString>) -> Result<HeaderMap, ProviderError> {
     let header = |(name, value): (&String, &SecretString)| {
         let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
         value.set_sensitive(true);
@@ -244,7 +248,7 @@ fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The first cause: the outer ones repeat the URL and say no more.
+/// The root cause: the outer errors repeat the URL and add nothing.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     sources(error).last().map(ToString::to_string).unwrap_or_default()
 }
@@ -253,7 +257,7 @@ fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok().map(|date| date.to_utc())
 }
 
-/// Given in seconds or as a date; of use up to a day.
+/// The `Retry-After` header, in seconds or as a date; at most one day.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
     let wait = match value.trim().parse() {
@@ -265,49 +269,30 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, SocketAddr};
-
-    use reqwest::dns::{Addrs, Name, Resolving};
     use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
+    use super::super::scripted_resolver::ScriptedResolver;
     use super::*;
 
-    /// Gives another address each time it is asked.
-    struct Flipping {
-        asked: AtomicU64,
-        answers: Vec<Vec<IpAddr>>,
-    }
-
-    impl Resolve for Flipping {
-        fn resolve(&self, _: Name) -> Resolving {
-            let asked = self.asked.fetch_add(1, Ordering::Relaxed) as usize;
-            let addresses = self.answers[asked % self.answers.len()].clone();
-            let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
-            Box::pin(async move { Ok(Box::new(addresses) as Addrs) })
-        }
-    }
-
-    /// A server that ends every connection, and a client that finds it by name.
-    async fn client(answers: &[&[&str]]) -> (MockServer, Client) {
+    /// A server that closes every connection, and a client that resolves its name through these addresses.
+    async fn client(addresses: &[&[&str]]) -> (MockServer, Client) {
         let server = MockServer::start().await;
         let closing = ResponseTemplate::new(200).insert_header("connection", "close");
         Mock::given(matchers::any()).respond_with(closing).mount(&server).await;
-        let answers =
-            answers.iter().map(|addresses| addresses.iter().map(|one| one.parse().unwrap()).collect());
-        let resolver = Flipping { asked: AtomicU64::new(0), answers: answers.collect() };
         let url = format!("http://airflow.example:{}", server.address().port());
         let config = serde_json::from_value(serde_json::json!({"base_url": url})).unwrap();
         let network = NetworkPolicy { allow_private_networks: true };
-        let client = Client::new(&config, &BTreeMap::new(), network, Arc::new(resolver)).unwrap();
+        let resolver = Arc::new(ScriptedResolver::new(addresses));
+        let client = Client::new(&config, &BTreeMap::new(), network, resolver).unwrap();
         (server, client)
     }
 
     #[tokio::test]
-    async fn a_name_that_comes_to_mean_a_metadata_service_is_refused() {
+    async fn a_name_rebound_to_a_metadata_service_is_denied() {
         let (server, client) = client(&[&["127.0.0.1"], &["169.254.169.254"]]).await;
         let url = client.url(&["api"]);
-        assert_eq!(client.get(&url, None).await.map(|answer| answer.status), Ok(200));
-        let error = client.get(&url, None).await.map(|answer| answer.status).unwrap_err();
+        assert_eq!(client.get(&url, None).await.map(|response| response.status), Ok(200));
+        let error = client.get(&url, None).await.map(|response| response.status).unwrap_err();
         assert!(
             matches!(&error, ProviderError::Denied { address, .. } if address == "169.254.169.254"),
             "{error}"
@@ -316,13 +301,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_allowed_addresses_of_a_name_are_used() {
+    async fn only_allowed_addresses_of_a_name_are_used() {
         let (_server, client) = client(&[&["::ffff:169.254.169.254", "fe80::1", "127.0.0.1"]]).await;
-        assert_eq!(client.get(&client.url(&[]), None).await.map(|answer| answer.status), Ok(200));
+        assert_eq!(client.get(&client.url(&[]), None).await.map(|response| response.status), Ok(200));
     }
 
     #[tokio::test]
-    async fn every_segment_of_a_path_is_encoded_whole() {
+    async fn every_path_segment_is_percent_encoded() {
         let (_server, client) = client(&[&["127.0.0.1"]]).await;
         let url = client.url(&["dags", "a/b?c#d%e f", "scheduled__2026-01-01T00:00:00+00:00"]);
         assert_eq!(url.path(), "/dags/a%2Fb%3Fc%23d%25e%20f/scheduled__2026-01-01T00:00:00+00:00");

@@ -1,30 +1,31 @@
-//! What Airflow means when it does not give what was asked for: its many shapes of an error, and pages of the proxies
-//! before it, as one sentence and one `ProviderError`.
+//! Decodes response bodies: expected values, Airflow's various error formats, and HTML pages of proxies. Every failure is
+//! one `ProviderError` with a one-sentence message.
 
 use reqwest::header::HeaderValue;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use super::client::Answer;
+use super::client::Response;
 use crate::ProviderError;
 
-const LONGEST_MESSAGE: usize = 300;
+/// In characters.
+const MAX_MESSAGE_LENGTH: usize = 300;
 
-/// The body of a good answer.
+/// Decodes the body of a successful response.
 ///
 /// # Errors
-/// The refusal, or `Malformed` when the body is not what was asked for.
-pub(super) fn expect<T: DeserializeOwned>(answer: &Answer) -> Result<T, ProviderError> {
-    if !(200..300).contains(&answer.status) {
-        return Err(refused(answer));
+/// The error of an unsuccessful response, or `Malformed` if the body does not have the expected type.
+pub(super) fn expect<T: DeserializeOwned>(response: &Response) -> Result<T, ProviderError> {
+    if !(200..300).contains(&response.status) {
+        return Err(error(response));
     }
     let malformed = |reason: String| ProviderError::Malformed { reason };
-    if looks_like_html(&answer.body) {
-        return Err(malformed(format!("{}, an HTML page instead of JSON", answer.status)));
+    if looks_like_html(&response.body) {
+        return Err(malformed(format!("{}, an HTML page instead of JSON", response.status)));
     }
-    let body = parse(&answer.body);
-    let body = body.or_else(|error| without_nan(&answer.body).map_or(Err(error), |body| parse(&body)));
+    let body = parse(&response.body);
+    let body = body.or_else(|error| without_nan(&response.body).map_or(Err(error), |body| parse(&body)));
     body.map_err(|error| match error.path().to_string().as_str() {
         "." => malformed(error.inner().to_string()),
         path => malformed(format!("at {path}: {}", error.inner())),
@@ -35,65 +36,65 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_path_to_error::Err
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body))
 }
 
-/// Airflow 2 passes on what Python writes for numbers that JSON has no word for: here they are null. None when the body
-/// holds no such number.
+/// Replaces NaN and the infinities with null: Airflow 2 writes them as Python does, which is not JSON. None if the body
+/// contains none of them.
 fn without_nan(body: &[u8]) -> Option<Vec<u8>> {
-    const NO_NUMBERS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+    const NOT_JSON: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
     let mut clean = Vec::with_capacity(body.len());
-    let (mut in_text, mut is_escaped, mut found) = (false, false, false);
-    let mut rest = body;
-    while let [byte, behind @ ..] = rest {
-        let word = NO_NUMBERS.iter().find(|word| !in_text && rest.starts_with(word));
+    let (mut in_string, mut is_escaped, mut found) = (false, false, false);
+    let mut remaining = body;
+    while let [byte, after @ ..] = remaining {
+        let word = NOT_JSON.iter().find(|word| !in_string && remaining.starts_with(word));
         if let Some(word) = word {
             clean.extend_from_slice(b"null");
-            rest = &rest[word.len()..];
+            remaining = &remaining[word.len()..];
             found = true;
             continue;
         }
-        in_text ^= *byte == b'"' && !is_escaped;
-        is_escaped = in_text && *byte == b'\\' && !is_escaped;
+        in_string ^= *byte == b'"' && !is_escaped;
+        is_escaped = in_string && *byte == b'\\' && !is_escaped;
         clean.push(*byte);
-        rest = behind;
+        remaining = after;
     }
     found.then_some(clean)
 }
 
-/// The body of a good answer, or none when Airflow itself says that there is no such thing. A 404 of something before
-/// Airflow is an error: it must never look like a deletion.
-pub(super) fn expect_if_found<T: DeserializeOwned>(answer: &Answer) -> Result<Option<T>, ProviderError> {
-    match answer.status {
-        404 if is_airflows(&answer.body) => Ok(None),
+/// Decodes the body of a successful response, or returns none for a 404 of Airflow itself. A 404 of a proxy is an error: it
+/// must never look like a deletion.
+pub(super) fn expect_if_found<T: DeserializeOwned>(response: &Response) -> Result<Option<T>, ProviderError> {
+    match response.status {
+        404 if is_airflow_error(&response.body) => Ok(None),
         404 => {
             Err(ProviderError::Malformed { reason: "404, and not in the words of Airflow's API".to_owned() })
         }
-        _ => expect(answer).map(Some),
+        _ => expect(response).map(Some),
     }
 }
 
-/// The error of an answer that is not a good one.
-pub(super) fn refused(answer: &Answer) -> ProviderError {
-    let (status, message) = (answer.status, message(&answer.body));
+/// The error of an unsuccessful response.
+pub(super) fn error(response: &Response) -> ProviderError {
+    let (status, message) = (response.status, message(&response.body));
     match status {
         401 => ProviderError::CredentialsRefused { status, message },
-        403 if refuses_token(&message) => ProviderError::CredentialsRefused { status, message },
+        403 if is_token_error(&message) => ProviderError::CredentialsRefused { status, message },
         403 => ProviderError::Forbidden { status, message },
         _ => ProviderError::Refused { status, message },
     }
 }
 
-/// Whether a 403 is not about rights: Airflow 3 says so of a token that it cannot read.
-pub(super) fn refuses_token(message: &str) -> bool {
+/// Whether a 403 rejects the token rather than its permissions: Airflow 3 answers so if it cannot decode the token.
+pub(super) fn is_token_error(message: &str) -> bool {
     message.to_ascii_lowercase().contains("jwt")
 }
 
-/// The error of a redirect, which is never followed: it could lead anywhere, with the credentials.
+/// The error of a redirect. Redirects are never followed, because they could send the credentials anywhere.
 pub(super) fn redirect(status: u16, location: Option<&HeaderValue>) -> ProviderError {
     let location = location.and_then(|location| location.to_str().ok()).unwrap_or_default();
     let target = match Url::parse(location) {
         Ok(mut url) => {
             url.set_query(None);
             url.set_fragment(None);
-            // Neither can fail on a URL that has a host; one without cannot hold them.
+            // This cannot fail for a URL with a host, and a URL without a host has no credentials.
             let _ = (url.set_username(""), url.set_password(None));
             url.to_string()
         }
@@ -102,54 +103,55 @@ pub(super) fn redirect(status: u16, location: Option<&HeaderValue>) -> ProviderE
     ProviderError::Malformed { reason: format!("{status}, a redirect to {}", shortened(&target)) }
 }
 
-/// One clean sentence out of a refusal's body.
+/// Extracts a one-sentence message from the body of an error.
 pub(super) fn message(body: &[u8]) -> String {
     if looks_like_html(body) {
         return html_title(body).unwrap_or_else(|| "an HTML page".to_owned());
     }
     let text = match detail(body) {
-        Some(detail) => words(&detail),
+        Some(detail) => detail_text(&detail),
         None => Some(String::from_utf8_lossy(body).into_owned()),
     };
     let text = text.map(|text| shortened(&text)).filter(|text| !text.is_empty());
     text.unwrap_or_else(|| "no reason given".to_owned())
 }
 
-/// Whether it is the refusal of an existing route: one that is not there says `error` instead, a proxy something else.
-fn is_airflows(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|said| said.get("detail").is_some_and(Value::is_string))
+/// Whether the body is an error of an existing route of Airflow. An unknown route has `error` instead of `detail`.
+fn is_airflow_error(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("detail").is_some_and(Value::is_string))
 }
 
-/// What Airflow's own errors carry: `detail`, in Airflow 2 beside a `title`, elsewhere `error`.
+/// The `detail` of an error. Airflow 2 may have only a `title`, and unknown routes an `error`.
 fn detail(body: &[u8]) -> Option<Value> {
-    let mut said = serde_json::from_slice::<Value>(body).ok()?;
-    let said = said.as_object_mut()?;
-    let detail = said.remove("detail");
+    let mut body = serde_json::from_slice::<Value>(body).ok()?;
+    let fields = body.as_object_mut()?;
+    let detail = fields.remove("detail");
     match detail {
-        Some(Value::Null) | None => said.remove("title").or_else(|| said.remove("error")).or(detail),
+        Some(Value::Null) | None => fields.remove("title").or_else(|| fields.remove("error")).or(detail),
         detail => detail,
     }
 }
 
-/// A `detail` is a string, a list of faults with their places, or an object that may hold SQL nobody should see.
-fn words(detail: &Value) -> Option<String> {
+/// A `detail` is a string, a list of validation errors, or an object, of which only the message is used since it may
+/// contain SQL.
+fn detail_text(detail: &Value) -> Option<String> {
     match detail {
         Value::String(text) => Some(text.clone()),
-        Value::Array(faults) => {
-            let faults: Vec<_> = faults.iter().take(5).filter_map(fault).collect();
-            Some(faults.join("; "))
+        Value::Array(errors) => {
+            let errors: Vec<_> = errors.iter().take(5).filter_map(validation_error).collect();
+            Some(errors.join("; "))
         }
-        Value::Object(said) => {
-            ["reason", "message", "msg"].iter().find_map(|key| said.get(*key)?.as_str().map(str::to_owned))
+        Value::Object(fields) => {
+            ["reason", "message", "msg"].iter().find_map(|key| fields.get(*key)?.as_str().map(str::to_owned))
         }
         _ => None,
     }
 }
 
-fn fault(fault: &Value) -> Option<String> {
-    let Value::Object(said) = fault else { return words(fault) };
-    let message = said.get("msg")?.as_str()?;
-    let place: Vec<_> = said
+fn validation_error(error: &Value) -> Option<String> {
+    let Value::Object(fields) = error else { return detail_text(error) };
+    let message = fields.get("msg")?.as_str()?;
+    let location: Vec<_> = fields
         .get("loc")
         .and_then(Value::as_array)
         .into_iter()
@@ -159,7 +161,7 @@ fn fault(fault: &Value) -> Option<String> {
         })
         .filter(|part| part != "body")
         .collect();
-    Some(if place.is_empty() { message.to_owned() } else { format!("{}: {message}", place.join(".")) })
+    Some(if location.is_empty() { message.to_owned() } else { format!("{}: {message}", location.join(".")) })
 }
 
 fn looks_like_html(body: &[u8]) -> bool {
@@ -168,15 +170,15 @@ fn looks_like_html(body: &[u8]) -> bool {
 
 fn html_title(body: &[u8]) -> Option<String> {
     let page = String::from_utf8_lossy(body);
-    let (_, rest) = page.split_once("<title>")?;
-    let (title, _) = rest.split_once("</title>")?;
+    let (_, title) = page.split_once("<title>")?;
+    let (title, _) = title.split_once("</title>")?;
     Some(format!("a page titled \"{}\"", shortened(title)))
 }
 
-/// On one line, and cut where it gets long.
+/// Joins the text to one line and truncates it.
 fn shortened(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST_MESSAGE) {
+    match line.char_indices().nth(MAX_MESSAGE_LENGTH) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }

@@ -1,27 +1,26 @@
-//! What Airflow means, whichever REST version said it. Its words are still Airflow's: making them ours is for
-//! `normalize`.
+//! Airflow's entities, independent of the version of the REST API. `normalize` maps them to events.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// A DAG as the list shows it.
+/// A DAG, as listed.
 #[derive(Clone, Debug)]
 pub(super) struct Dag {
     pub dag_id: String,
     pub display_name: Option<String>,
     pub description: Option<String>,
-    /// Each may name several, separated by commas.
+    /// Each item may contain several names, separated by commas.
     pub owners: Vec<String>,
     pub tags: Vec<String>,
     pub schedule: Option<String>,
     pub is_paused: bool,
-    /// Whether its file no longer holds it.
+    /// Whether the DAG is no longer defined in its file.
     pub is_stale: bool,
     pub next_run_at: Option<DateTime<Utc>>,
-    /// Its page in Airflow's own UI.
+    /// The page in Airflow's UI.
     pub url: String,
-    /// The list's item, as it was given.
-    pub given: Value,
+    /// The item of the list, unchanged.
+    pub raw: Value,
 }
 
 /// A task of a DAG.
@@ -48,7 +47,7 @@ pub(super) struct DagRun {
     pub end_date: Option<DateTime<Utc>>,
     pub conf: Value,
     pub note: Option<String>,
-    /// Its page in Airflow's own UI.
+    /// The page in Airflow's UI.
     pub url: String,
 }
 
@@ -75,7 +74,7 @@ pub(super) struct TaskInstance {
 }
 
 impl TaskInstance {
-    /// What tells it from all others, whatever ids the server gives it.
+    /// The natural key; ids of the server are not stable.
     pub fn key(&self) -> (String, String, String, i32) {
         (self.dag_id.clone(), self.run_id.clone(), self.task_id.clone(), self.map_index)
     }

@@ -1,5 +1,5 @@
-//! Airflow's words become ours, here and nowhere else: a pure function for each kind of thing. An unknown word becomes
-//! `unknown` and stays readable as `provider_status`; nothing here can fail.
+//! Maps Airflow's entities to events: one pure, infallible function per entity. An unknown state becomes `unknown`, and the
+//! original is kept in `provider_status`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,27 +12,26 @@ use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskN
 use contract::ids::{PipelineId, RunId, TaskRunId};
 use contract::state::{RunState, RunType, TaskState};
 
-/// Fields of a DAG that change with every parse or run and say nothing of the DAG itself, and a signed token that is
-/// nobody's business.
-const RESTLESS: [&str; 6] =
+/// Fields of a DAG that change with every parse or run without a change of the DAG, and a signed token.
+const VOLATILE_FIELDS: [&str; 6] =
     ["last_parsed", "last_parsed_time", "last_parse_duration", "last_expired", "last_pickled", "file_token"];
-const RESTLESS_PREFIX: &str = "next_dagrun";
-/// In characters.
-const LONGEST_NAME: usize = 500;
+const VOLATILE_PREFIX: &str = "next_dagrun";
+/// In characters. Names are indexed, and PostgreSQL limits the size of an index entry.
+const MAX_NAME_LENGTH: usize = 500;
 
-/// A pipeline without its task graph, which is asked for on its own.
-pub(super) fn pipeline(source: &Source, seen: Observation, dag: Dag) -> PipelineObserved {
+/// Maps a DAG, without its task graph, which is a separate request.
+pub(super) fn pipeline(source: &Source, observation: Observation, dag: Dag) -> PipelineObserved {
     let owners = names(dag.owners.iter().flat_map(|owner| owner.split(',')));
     PipelineObserved {
         id: PipelineId::of(source.connector_id, &dag.dag_id),
         space: source.space.clone(),
         connector_id: source.connector_id,
         provider: AIRFLOW.to_owned(),
-        version: seen.version,
-        observed_at: seen.at,
+        version: observation.version,
+        observed_at: observation.at,
         deleted: false,
         provider_status: None,
-        name: text(dag.display_name).map_or_else(|| dag.dag_id.clone(), shortened),
+        name: text(dag.display_name).map_or_else(|| dag.dag_id.clone(), truncated_name),
         external_id: dag.dag_id,
         description: dag.description.map(storable),
         owner: owners.first().cloned(),
@@ -42,15 +41,15 @@ pub(super) fn pipeline(source: &Source, seen: Observation, dag: Dag) -> Pipeline
         is_paused: dag.is_paused,
         is_active: !dag.is_stale,
         external_url: Some(dag.url),
-        // Airflow goes on reckoning for a paused DAG, at every parse anew, and never runs it.
+        // Airflow computes the next run of a paused DAG at every parse, but does not start it.
         next_run_at: dag.next_run_at.filter(|_| !dag.is_paused),
-        provider_metadata: metadata(dag.given),
+        provider_metadata: metadata(dag.raw),
         tasks: Vec::new(),
-        first_seen_at: seen.at,
+        first_seen_at: observation.at,
     }
 }
 
-/// The graph: Airflow tells each task's downstream neighbours, the upstream ones follow.
+/// Builds the task graph. Airflow reports the downstream tasks of each task; the upstream tasks follow from them.
 pub(super) fn tasks(tasks: Vec<Task>) -> Vec<TaskNode> {
     let mut upstream: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for task in &tasks {
@@ -72,16 +71,16 @@ pub(super) fn tasks(tasks: Vec<Task>) -> Vec<TaskNode> {
     nodes.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
-/// A run.
-pub(super) fn run(source: &Source, seen: Observation, run: DagRun) -> RunObserved {
+/// Maps a DAG run.
+pub(super) fn run(source: &Source, observation: Observation, run: DagRun) -> RunObserved {
     RunObserved {
         id: RunId::of(source.connector_id, &run.dag_id, &run.run_id),
         space: source.space.clone(),
         connector_id: source.connector_id,
         provider: AIRFLOW.to_owned(),
         external_id: run.run_id,
-        version: seen.version,
-        observed_at: seen.at,
+        version: observation.version,
+        observed_at: observation.at,
         deleted: false,
         pipeline_id: PipelineId::of(source.connector_id, &run.dag_id),
         pipeline_external_id: run.dag_id,
@@ -103,8 +102,8 @@ pub(super) fn run(source: &Source, seen: Observation, run: DagRun) -> RunObserve
     }
 }
 
-/// A task run.
-pub(super) fn task_run(source: &Source, seen: Observation, task: TaskInstance) -> TaskRunObserved {
+/// Maps a task instance.
+pub(super) fn task_run(source: &Source, observation: Observation, task: TaskInstance) -> TaskRunObserved {
     let TaskInstance { dag_id, run_id, task_id, map_index, .. } = task;
     TaskRunObserved {
         id: TaskRunId::of(source.connector_id, &dag_id, &run_id, &task_id, map_index),
@@ -112,8 +111,8 @@ pub(super) fn task_run(source: &Source, seen: Observation, task: TaskInstance) -
         connector_id: source.connector_id,
         provider: AIRFLOW.to_owned(),
         external_id: format!("{dag_id}/{run_id}/{task_id}/{map_index}"),
-        version: seen.version,
-        observed_at: seen.at,
+        version: observation.version,
+        observed_at: observation.at,
         deleted: false,
         pipeline_id: PipelineId::of(source.connector_id, &dag_id),
         run_id: RunId::of(source.connector_id, &dag_id, &run_id),
@@ -137,8 +136,8 @@ pub(super) fn task_run(source: &Source, seen: Observation, task: TaskInstance) -
     }
 }
 
-fn run_state(word: &str) -> RunState {
-    match word {
+fn run_state(state: &str) -> RunState {
+    match state {
         "queued" => RunState::Queued,
         "running" => RunState::Running,
         "success" => RunState::Success,
@@ -147,8 +146,8 @@ fn run_state(word: &str) -> RunState {
     }
 }
 
-fn run_type(word: &str) -> RunType {
-    match word {
+fn run_type(run_type: &str) -> RunType {
+    match run_type {
         "scheduled" => RunType::Scheduled,
         "manual" | "operator_triggered" | "asset_materialization" => RunType::Manual,
         "backfill" => RunType::Backfill,
@@ -157,8 +156,8 @@ fn run_type(word: &str) -> RunType {
     }
 }
 
-fn task_state(word: &str) -> TaskState {
-    match word {
+fn task_state(state: &str) -> TaskState {
+    match state {
         "scheduled" | "up_for_reschedule" => TaskState::Scheduled,
         "queued" => TaskState::Queued,
         "running" => TaskState::Running,
@@ -173,26 +172,25 @@ fn task_state(word: &str) -> TaskState {
     }
 }
 
-/// Nothing where there is nothing to read.
-fn text(given: Option<String>) -> Option<String> {
-    given.filter(|given| !given.is_empty()).map(storable)
+/// An empty text becomes none.
+fn text(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(storable)
 }
 
-/// Names are sorted and searched by, and PostgreSQL's indexes take no longer ones.
-fn shortened(name: String) -> String {
-    match name.char_indices().nth(LONGEST_NAME) {
+fn truncated_name(name: String) -> String {
+    match name.char_indices().nth(MAX_NAME_LENGTH) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name,
     }
 }
 
-/// PostgreSQL keeps any text but one with a NUL in it.
-fn storable(given: String) -> String {
-    if given.contains('\0') { given.replace('\0', "\u{fffd}") } else { given }
+/// Replaces NUL, which PostgreSQL cannot store.
+fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
-fn storable_json(given: Value) -> Value {
-    match given {
+fn storable_json(value: Value) -> Value {
+    match value {
         Value::String(text) => Value::String(storable(text)),
         Value::Array(items) => items.into_iter().map(storable_json).collect(),
         Value::Object(fields) => {
@@ -202,9 +200,9 @@ fn storable_json(given: Value) -> Value {
     }
 }
 
-/// Trimmed, without doubles, sorted.
-fn names<'a>(given: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let names: BTreeSet<_> = given.map(str::trim).filter(|name| !name.is_empty()).collect();
+/// Trimmed, without duplicates, sorted.
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names: BTreeSet<_> = names.map(str::trim).filter(|name| !name.is_empty()).collect();
     names.into_iter().map(str::to_owned).map(storable).collect()
 }
 
@@ -213,25 +211,25 @@ fn seconds(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<f
     Some(microseconds as f64 / 1e6)
 }
 
-/// Always an object, as the contract says: what is none is kept under a key of its own.
-fn conf(given: Value) -> Value {
-    match storable_json(given) {
+/// The contract requires an object: any other value is wrapped in one.
+fn conf(value: Value) -> Value {
+    match storable_json(value) {
         Value::Null => json!({}),
         Value::Object(fields) => Value::Object(fields),
         other => json!({ "conf": other }),
     }
 }
 
-/// What was given, less what changes without meaning; lists that come in any order are sorted.
-fn metadata(mut given: Value) -> Value {
-    let Some(fields) = given.as_object_mut() else { return json!({}) };
-    fields.retain(|name, _| !RESTLESS.contains(&name.as_str()) && !name.starts_with(RESTLESS_PREFIX));
+/// Removes volatile fields and sorts unordered lists, so that equal DAGs have equal metadata.
+fn metadata(mut value: Value) -> Value {
+    let Some(fields) = value.as_object_mut() else { return json!({}) };
+    fields.retain(|name, _| !VOLATILE_FIELDS.contains(&name.as_str()) && !name.starts_with(VOLATILE_PREFIX));
     for list in ["owners", "tags"] {
         if let Some(Value::Array(items)) = fields.get_mut(list) {
             items.sort_by_key(Value::to_string);
         }
     }
-    storable_json(given)
+    storable_json(value)
 }
 
 #[cfg(test)]

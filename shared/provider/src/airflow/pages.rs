@@ -1,4 +1,4 @@
-//! Where a page of Airflow's lists starts, how that is written into a `PageToken`, and where the next one starts.
+//! Pagination of Airflow's lists: the position of a page, its encoding as a `PageToken`, and the position of the next page.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::de::DeserializeOwned;
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use super::error_body;
 use super::session::{Query, Session};
-use super::windows::Window;
+use super::windows::TimeWindow;
 use super::wire::List;
 use crate::{Page, PageToken, ProviderError};
 
-/// Asked of every list; servers may give fewer, so a page steps by the rows that came. The smaller ones are for rows so
-/// large that a page of them is too much.
-const LIMITS: [usize; 4] = [100, 20, 4, 1];
+/// The page sizes to request. A server may return fewer rows, so the offset advances by the rows received. The smaller
+/// sizes are for rows so large that a full page exceeds the body limit.
+const PAGE_SIZES: [usize; 4] = [100, 20, 4, 1];
 
-/// A place in a list.
+/// The position of a page in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Position {
-    /// Behind so many rows.
+pub(super) enum PagePosition {
+    /// After this many rows.
     Offset(u64),
-    /// Where the server's own cursor says; empty at the start.
+    /// At the server's cursor; empty at the start.
     Cursor(String),
-    /// These windows of time are still to be read, the last one first.
-    Windows(Vec<Window>),
+    /// The time windows that remain to be read, the last one first.
+    Windows(Vec<TimeWindow>),
 }
 
-impl Position {
-    /// Where the token says, or at the start.
+impl PagePosition {
+    /// Decodes the token; without one the position is the start.
     pub fn at(page: Option<&PageToken>, start: Self) -> Result<Self, ProviderError> {
         let Some(PageToken(text)) = page else { return Ok(start) };
         serde_json::from_str(text).map_err(|_| {
@@ -35,7 +35,7 @@ impl Position {
         })
     }
 
-    /// As the caller keeps it.
+    /// Encodes the position.
     pub fn token(&self) -> Result<PageToken, ProviderError> {
         let text = serde_json::to_string(self);
         text.map(PageToken).map_err(|error| ProviderError::Malformed { reason: error.to_string() })
@@ -45,19 +45,19 @@ impl Position {
 /// Reads one page of a list that is ordered by a unique key.
 ///
 /// # Errors
-/// Also when the server says that there is more and does not give it: a cut list must not look like a whole one.
+/// Also when the server reports more rows than it returns: a truncated list must not look complete.
 pub(super) async fn read<T: DeserializeOwned>(
     session: &Session,
     path: &[&str],
     query: &Query<'_>,
-    position: Position,
+    position: PagePosition,
 ) -> Result<Page<T>, ProviderError> {
-    let mut list: List<T> = ask(session, path, query, &position).await?;
-    if is_cut(&list, &position) {
-        // Rows may have left the list while the server counted them, but hardly twice.
-        list = ask(session, path, query, &position).await?;
+    let mut list: List<T> = request(session, path, query, &position).await?;
+    if is_truncated(&list, &position) {
+        // Rows may have left the list between the count and the read, but hardly twice.
+        list = request(session, path, query, &position).await?;
     }
-    if is_cut(&list, &position) {
+    if is_truncated(&list, &position) {
         let reason =
             format!("a list said to hold {} that ends early", list.total_entries.unwrap_or_default());
         return Err(ProviderError::Malformed { reason });
@@ -66,76 +66,81 @@ pub(super) async fn read<T: DeserializeOwned>(
     Ok(Page { items: list.items, next })
 }
 
-/// One page, by one request unless its rows are huge.
-pub(super) async fn ask<T: DeserializeOwned>(
+/// Requests one page, in one request unless its rows are huge.
+pub(super) async fn request<T: DeserializeOwned>(
     session: &Session,
     path: &[&str],
     query: &Query<'_>,
-    position: &Position,
+    position: &PagePosition,
 ) -> Result<List<T>, ProviderError> {
-    let [limit, smaller @ ..] = LIMITS;
-    let mut list = ask_for(limit, session, path, query, position).await;
+    let [limit, smaller @ ..] = PAGE_SIZES;
+    let mut list = request_with_limit(limit, session, path, query, position).await;
     for limit in smaller {
         if matches!(list, Err(ProviderError::Oversized { .. })) {
-            list = ask_for(limit, session, path, query, position).await;
+            list = request_with_limit(limit, session, path, query, position).await;
         }
     }
     list
 }
 
-async fn ask_for<T: DeserializeOwned>(
+async fn request_with_limit<T: DeserializeOwned>(
     limit: usize,
     session: &Session,
     path: &[&str],
     query: &Query<'_>,
-    position: &Position,
+    position: &PagePosition,
 ) -> Result<List<T>, ProviderError> {
     let mut query = query.clone();
     query.push(("limit", limit.to_string()));
     match position {
-        Position::Cursor(cursor) => query.push(("cursor", cursor.clone())),
-        Position::Offset(offset) => query.push(("offset", offset.to_string())),
-        Position::Windows(_) => {}
+        PagePosition::Cursor(cursor) => query.push(("cursor", cursor.clone())),
+        PagePosition::Offset(offset) => query.push(("offset", offset.to_string())),
+        PagePosition::Windows(_) => {}
     }
-    let answer = session.ask(path, query).await?;
-    let list: List<T> = error_body::expect(&answer)?;
-    Ok(List { clock: answer.clock().ok(), ..list })
+    let response = session.send_get(path, query).await?;
+    let list: List<T> = error_body::expect(&response)?;
+    Ok(List { clock: response.clock().ok(), ..list })
 }
 
-/// Where the next page starts. A server without cursors passes over the one it is asked for and gives the first rows.
-pub(super) fn next<T>(list: &List<T>, position: &Position) -> Result<Option<Position>, ProviderError> {
+/// The position of the next page. A server without cursors ignores the requested one and returns the first rows.
+pub(super) fn next<T>(
+    list: &List<T>,
+    position: &PagePosition,
+) -> Result<Option<PagePosition>, ProviderError> {
     let rows = list.items.len() as u64;
     match (position, &list.next_cursor) {
-        (Position::Cursor(_), Some(None)) => Ok(None),
-        (Position::Cursor(here), Some(Some(next))) if here == next || rows == 0 => {
+        (PagePosition::Cursor(_), Some(None)) => Ok(None),
+        (PagePosition::Cursor(here), Some(Some(next))) if here == next || rows == 0 => {
             Err(ProviderError::Malformed { reason: "a list that does not go on".to_owned() })
         }
-        (Position::Cursor(_), Some(Some(next))) => Ok(Some(Position::Cursor(next.clone()))),
+        (PagePosition::Cursor(_), Some(Some(next))) => Ok(Some(PagePosition::Cursor(next.clone()))),
         (position, _) => {
             let next = offset(position) + rows;
             let more = list.total_entries.map_or(rows > 0, |total| next < total);
-            Ok(more.then_some(Position::Offset(next)))
+            Ok(more.then_some(PagePosition::Offset(next)))
         }
     }
 }
 
-/// Whether nothing came where the server says that there is something.
-fn is_cut<T>(list: &List<T>, position: &Position) -> bool {
-    let known = match position {
-        Position::Cursor(cursor) => cursor.is_empty(),
-        Position::Offset(_) | Position::Windows(_) => true,
+/// Whether the page is empty although the server reports more rows.
+fn is_truncated<T>(list: &List<T>, position: &PagePosition) -> bool {
+    let has_known_offset = match position {
+        PagePosition::Cursor(cursor) => cursor.is_empty(),
+        PagePosition::Offset(_) | PagePosition::Windows(_) => true,
     };
-    known && list.items.is_empty() && list.total_entries.is_some_and(|total| total > offset(position))
+    has_known_offset
+        && list.items.is_empty()
+        && list.total_entries.is_some_and(|total| total > offset(position))
 }
 
-fn offset(position: &Position) -> u64 {
+fn offset(position: &PagePosition) -> u64 {
     match position {
-        Position::Offset(offset) => *offset,
-        Position::Cursor(_) | Position::Windows(_) => 0,
+        PagePosition::Offset(offset) => *offset,
+        PagePosition::Cursor(_) | PagePosition::Windows(_) => 0,
     }
 }
 
-/// A time as every version takes it: any other way to write a time zone is refused.
-pub(super) fn zulu(time: DateTime<Utc>) -> String {
+/// A time in the only format that all versions accept: RFC 3339 with `Z`.
+pub(super) fn rfc3339_utc(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

@@ -1,54 +1,54 @@
-//! How fast one server is asked: requests are spaced evenly, and none is sent while the server wants quiet.
+//! The rate limit of one server: requests are spaced evenly, and none is sent during the server's `Retry-After`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The pace of one client.
-pub(super) struct Pace {
-    gap: Duration,
-    times: Mutex<Times>,
+/// Spaces the requests of one client.
+pub(super) struct RateLimiter {
+    interval: Duration,
+    state: Mutex<RateLimiterState>,
 }
 
-struct Times {
+struct RateLimiterState {
     next: Instant,
-    quiet_until: Instant,
+    paused_until: Instant,
 }
 
-impl Pace {
-    /// At most so many in a second.
+impl RateLimiter {
+    /// Allows at most this many requests per second.
     pub fn new(per_second: u16) -> Self {
         let now = Instant::now();
-        let gap = Duration::from_secs(1) / u32::from(per_second.max(1));
-        Self { gap, times: Mutex::new(Times { next: now, quiet_until: now }) }
+        let interval = Duration::from_secs(1) / u32::from(per_second.max(1));
+        Self { interval, state: Mutex::new(RateLimiterState { next: now, paused_until: now }) }
     }
 
-    /// Waits for a request's turn.
+    /// Waits until the next request may be sent.
     pub async fn wait(&self) {
         loop {
-            sleep_until(self.turn()).await;
-            // Others may have been told to wait meanwhile.
-            if self.times().quiet_until <= Instant::now() {
+            sleep_until(self.next_slot()).await;
+            // Another response may have paused the client meanwhile.
+            if self.state().paused_until <= Instant::now() {
                 return;
             }
         }
     }
 
-    /// Lets no request go for so long.
-    pub fn rest(&self, wait: Duration) {
-        let mut times = self.times();
-        times.quiet_until = times.quiet_until.max(Instant::now() + wait);
+    /// Sends no request for this long.
+    pub fn pause(&self, wait: Duration) {
+        let mut state = self.state();
+        state.paused_until = state.paused_until.max(Instant::now() + wait);
     }
 
-    fn turn(&self) -> Instant {
-        let mut times = self.times();
-        let turn = times.next.max(times.quiet_until).max(Instant::now());
-        times.next = turn + self.gap;
-        turn
+    fn next_slot(&self) -> Instant {
+        let mut state = self.state();
+        let slot = state.next.max(state.paused_until).max(Instant::now());
+        state.next = slot + self.interval;
+        slot
     }
 
-    fn times(&self) -> MutexGuard<'_, Times> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, RateLimiterState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

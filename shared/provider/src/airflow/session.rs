@@ -1,5 +1,5 @@
-//! Who we are to Airflow: the header that every request carries, the login that yields it and its renewal. Sending is
-//! for `client`.
+//! Authentication: the `Authorization` header, the login that yields a token, and the renewal of the token. `client` sends
+//! the requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,25 +14,25 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::client::{Answer, Client};
+use super::client::{Client, Response};
 use super::error_body;
 use crate::ProviderError;
 use crate::connector::Credentials;
 
-/// A token is renewed this long before its end, or a tenth of its life if that is less.
+/// A token is renewed this long before it expires, or after nine tenths of its lifetime if that is later.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
 
-/// A client that has shown its credentials.
+/// An authenticated client.
 pub(super) struct Session {
     pub client: Arc<Client>,
-    identity: Identity,
+    auth: Authentication,
 }
 
-enum Identity {
-    Nobody,
-    /// Basic, or a token that somebody else renews.
+enum Authentication {
+    None,
+    /// Basic, or a configured token.
     Fixed(HeaderValue),
-    /// A token that is had for user and password.
+    /// A token that is requested with user and password.
     Login {
         username: String,
         password: SecretString,
@@ -42,109 +42,111 @@ enum Identity {
 
 struct Token {
     header: HeaderValue,
-    /// None when the token does not tell its life.
+    /// None when the token does not contain its lifetime.
     renew_at: Option<Instant>,
 }
 
-/// Parameters of a query, in order.
+/// Query parameters, in order.
 pub(super) type Query<'a> = Vec<(&'a str, String)>;
 
 impl Session {
-    /// As Airflow 2 wants it: the password itself with every request.
+    /// Authenticates as Airflow 2 expects: with the password in every request.
     pub fn with_basic(client: Arc<Client>, credentials: &Credentials) -> Result<Self, ProviderError> {
-        let identity = match credentials {
+        let auth = match credentials {
             Credentials::Basic { username, password } => {
                 let pair = format!("{username}:{}", password.expose_secret());
-                Identity::Fixed(header("Basic", &STANDARD.encode(pair))?)
+                Authentication::Fixed(header("Basic", &STANDARD.encode(pair))?)
             }
             other => Self::without_password(other)?,
         };
-        Ok(Self { client, identity })
+        Ok(Self { client, auth })
     }
 
-    /// As Airflow 3 wants it: a token for the password.
+    /// Authenticates as Airflow 3 expects: with a token that is requested with the password.
     pub fn with_login(client: Arc<Client>, credentials: &Credentials) -> Result<Self, ProviderError> {
-        let identity = match credentials {
-            Credentials::Basic { username, password } => Identity::Login {
+        let auth = match credentials {
+            Credentials::Basic { username, password } => Authentication::Login {
                 username: username.clone(),
                 password: password.clone(),
                 token: Mutex::new(None),
             },
             other => Self::without_password(other)?,
         };
-        Ok(Self { client, identity })
+        Ok(Self { client, auth })
     }
 
-    fn without_password(credentials: &Credentials) -> Result<Identity, ProviderError> {
+    fn without_password(credentials: &Credentials) -> Result<Authentication, ProviderError> {
         match credentials {
-            Credentials::Token { token } => Ok(Identity::Fixed(header("Bearer", token.expose_secret())?)),
-            Credentials::None | Credentials::Basic { .. } => Ok(Identity::Nobody),
+            Credentials::Token { token } => {
+                Ok(Authentication::Fixed(header("Bearer", token.expose_secret())?))
+            }
+            Credentials::None | Credentials::Basic { .. } => Ok(Authentication::None),
         }
     }
 
-    /// Asks for what must be there.
+    /// Reads a resource that exists.
     pub async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
         query: Query<'_>,
     ) -> Result<T, ProviderError> {
-        error_body::expect(&self.ask(path, query).await?)
+        error_body::expect(&self.send_get(path, query).await?)
     }
 
-    /// Asks for what may be gone.
+    /// Reads a resource that may not exist.
     pub async fn find<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, ProviderError> {
-        error_body::expect_if_found(&self.ask(path, Vec::new()).await?)
+        error_body::expect_if_found(&self.send_get(path, Vec::new()).await?)
     }
 
-    /// Asks, with a new token if the old one is over.
-    pub async fn ask(&self, path: &[&str], query: Query<'_>) -> Result<Answer, ProviderError> {
+    /// Sends a GET request, again with a new token if the token was rejected.
+    pub async fn send_get(&self, path: &[&str], query: Query<'_>) -> Result<Response, ProviderError> {
         let mut url = self.client.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         let header = self.header(None).await?;
-        let answer = self.client.get(&url, header.as_ref()).await?;
-        if !self.may_renew(&answer) {
-            return Ok(answer);
+        let response = self.client.get(&url, header.as_ref()).await?;
+        if !self.is_token_rejected(&response) {
+            return Ok(response);
         }
         let header = self.header(header).await?;
         self.client.get(&url, header.as_ref()).await
     }
 
-    /// Posts once. A refused token means that nothing was done, so that alone is tried again.
-    pub async fn post(&self, path: &[&str], body: &Value) -> Result<Answer, ProviderError> {
+    /// Sends a POST request once. It is repeated only after a rejected token, since then it had no effect.
+    pub async fn post(&self, path: &[&str], body: &Value) -> Result<Response, ProviderError> {
         let url = self.client.url(path);
         let header = self.header(None).await?;
-        let answer = self.client.post(&url, header.as_ref(), body).await?;
-        if !self.may_renew(&answer) {
-            return Ok(answer);
+        let response = self.client.post(&url, header.as_ref(), body).await?;
+        if !self.is_token_rejected(&response) {
+            return Ok(response);
         }
         let header = self.header(header).await?;
         self.client.post(&url, header.as_ref(), body).await
     }
 
-    /// Whether the answer refuses the token and not the user.
-    fn may_renew(&self, answer: &Answer) -> bool {
-        let stale = match answer.status {
+    /// Whether the response rejects the token of a login, rather than the user.
+    fn is_token_rejected(&self, response: &Response) -> bool {
+        let is_rejected = match response.status {
             401 => true,
-            403 => error_body::refuses_token(&error_body::message(&answer.body)),
+            403 => error_body::is_token_error(&error_body::message(&response.body)),
             _ => false,
         };
-        stale && matches!(self.identity, Identity::Login { .. })
+        is_rejected && matches!(self.auth, Authentication::Login { .. })
     }
 
-    /// The header to send, other than the one that was refused.
-    async fn header(&self, refused: Option<HeaderValue>) -> Result<Option<HeaderValue>, ProviderError> {
-        let (username, password, token) = match &self.identity {
-            Identity::Nobody => return Ok(None),
-            Identity::Fixed(header) => return Ok(Some(header.clone())),
-            Identity::Login { username, password, token } => (username, password, token),
+    /// The header to send, which is not the rejected one.
+    async fn header(&self, rejected: Option<HeaderValue>) -> Result<Option<HeaderValue>, ProviderError> {
+        let (username, password, token) = match &self.auth {
+            Authentication::None => return Ok(None),
+            Authentication::Fixed(header) => return Ok(Some(header.clone())),
+            Authentication::Login { username, password, token } => (username, password, token),
         };
-        // Held over the login, so that many requests at once make one.
+        // The lock is held during the login, so that concurrent requests cause one login.
         let mut token = token.lock().await;
         if let Some(held) = token.as_ref()
             && held.renew_at.is_none_or(|at| Instant::now() < at)
-            && refused.as_ref() != Some(&held.header)
+            && rejected.as_ref() != Some(&held.header)
         {
             return Ok(Some(held.header.clone()));
         }
@@ -162,14 +164,14 @@ async fn log_in(client: &Client, username: &str, password: &SecretString) -> Res
     }
     let url: Url = client.url(&["auth", "token"]);
     let body = json!({"username": username, "password": password.expose_secret()});
-    let answer = client.post_repeatable(&url, &body).await?;
-    let status = answer.status;
-    let message = error_body::message(&answer.body);
+    let response = client.post_idempotent(&url, &body).await?;
+    let status = response.status;
+    let message = error_body::message(&response.body);
     match status {
         200..300 => {
-            let login: Login = error_body::expect(&answer)?;
+            let login: Login = error_body::expect(&response)?;
             let token = login.access_token.expose_secret();
-            Ok(Token { header: header("Bearer", token)?, renew_at: life(token).and_then(renewal) })
+            Ok(Token { header: header("Bearer", token)?, renew_at: lifetime(token).and_then(renewal) })
         }
         404 | 405 => Err(ProviderError::Misconfigured(
             "This Airflow has no login with user and password (/auth/token is not there); enter a token instead."
@@ -189,12 +191,12 @@ fn header(scheme: &str, secret: &str) -> Result<HeaderValue, ProviderError> {
     Ok(value)
 }
 
-fn renewal(life: Duration) -> Option<Instant> {
-    Instant::now().checked_add(life.saturating_sub(RENEW_BEFORE.min(life / 10)))
+fn renewal(lifetime: Duration) -> Option<Instant> {
+    Instant::now().checked_add(lifetime.saturating_sub(RENEW_BEFORE.min(lifetime / 10)))
 }
 
-/// How long a JWT lives, by the issuer's own clock at both ends.
-fn life(token: &str) -> Option<Duration> {
+/// The lifetime of a JWT, from its claims `iat` and `exp`.
+fn lifetime(token: &str) -> Option<Duration> {
     #[derive(Deserialize)]
     struct Claims {
         iat: f64,

@@ -1,16 +1,16 @@
-//! The REST API of Airflow 2, `/api/v1`: its paths, its filters, and its bodies as private types that become the
-//! model. Its lists of task instances come in no order at all, so they are read by windows of time.
+//! The REST API of Airflow 2, `/api/v1`: paths, filters, and bodies as private types that convert to the model. Its lists
+//! of task instances are unordered, so they are read by time windows.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::pages::{self, Position, zulu};
+use super::pages::{self, PagePosition, rfc3339_utc};
 use super::session::Session;
-use super::windows::{Axis, TaskInstances};
+use super::windows::{TaskInstanceList, TimeAxis};
 use super::wire::{List, Task, Tasks, Version};
-use super::{Rest, error_body, model};
+use super::{RestApi, error_body, model};
 use crate::{Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
 
 const API: [&str; 2] = ["api", "v1"];
@@ -21,16 +21,16 @@ pub(super) struct V1 {
 }
 
 #[async_trait]
-impl Rest for V1 {
+impl RestApi for V1 {
     async fn version(&self) -> Result<String, ProviderError> {
         let Version { version } = self.session.get(&path(&["version"]), Vec::new()).await?;
         Ok(version)
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
-        let answer = self.session.ask(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
-        let read: Result<List<Value>, _> = error_body::expect(&answer);
-        read.map_err(|error| match error {
+        let response = self.session.send_get(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
+        let list: Result<List<Value>, _> = error_body::expect(&response);
+        list.map_err(|error| match error {
             ProviderError::Forbidden { status, .. } => ProviderError::CredentialsRefused {
                 status,
                 message: "Airflow 2 says so of a wrong password and of a user who may not list DAGs"
@@ -38,12 +38,12 @@ impl Rest for V1 {
             },
             error => error,
         })?;
-        answer.clock()
+        response.clock()
     }
 
     async fn dags(&self, page: Option<&PageToken>) -> Result<Page<model::Dag>, ProviderError> {
         let query = vec![("only_active", "false".to_owned()), ("order_by", "dag_id".to_owned())];
-        let position = Position::at(page, Position::Offset(0))?;
+        let position = PagePosition::at(page, PagePosition::Offset(0))?;
         let listed = pages::read::<Value>(&self.session, &path(&["dags"]), &query, position).await?;
         let dags = listed.items.into_iter().map(|item| self.dag(item));
         Ok(Page { items: dags.collect::<Result<_, _>>()?, next: listed.next })
@@ -64,19 +64,19 @@ impl Rest for V1 {
         page: Option<&PageToken>,
     ) -> Result<Page<model::DagRun>, ProviderError> {
         let (dag, mut query) = match scope {
-            RunScope::ChangedSince(since) => ("~", vec![("updated_at_gte", zulu(*since))]),
+            RunScope::ChangedSince(since) => ("~", vec![("updated_at_gte", rfc3339_utc(*since))]),
             RunScope::Unfinished => {
                 ("~", vec![("state", "running".to_owned()), ("state", "queued".to_owned())])
             }
             RunScope::Pipeline { pipeline, since } => {
-                (pipeline.as_str(), vec![("execution_date_gte", zulu(*since))])
+                (pipeline.as_str(), vec![("execution_date_gte", rfc3339_utc(*since))])
             }
         };
         query.push(("order_by", "id".to_owned()));
-        let position = Position::at(page, Position::Offset(0))?;
+        let position = PagePosition::at(page, PagePosition::Offset(0))?;
         let runs: Page<DagRun> =
             pages::read(&self.session, &path(&["dags", dag, "dagRuns"]), &query, position).await?;
-        // No runs and no DAG look the same here; taken for the former, all that is known of its runs would be deleted.
+        // An empty list and a missing DAG look the same here, and an empty list would delete all runs of the DAG.
         if dag != "~" && runs.items.is_empty() && !self.has_dag(dag).await? {
             return Err(ProviderError::Refused { status: 404, message: "The DAG is not there".to_owned() });
         }
@@ -94,38 +94,38 @@ impl Rest for V1 {
         page: Option<&PageToken>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let (dag, run, axis) = match scope {
-            TaskRunScope::ChangedSince(since) => ("~", "~", Some(Axis::of_changes(*since))),
+            TaskRunScope::ChangedSince(since) => ("~", "~", Some(TimeAxis::of_changes(*since))),
             TaskRunScope::Pipeline { pipeline, since } => {
                 let bounds = ["execution_date_gte", "execution_date_lte"];
-                (pipeline.as_str(), "~", Some(Axis::of_runs(bounds, *since, |row| row.execution_date)))
+                (pipeline.as_str(), "~", Some(TimeAxis::of_runs(bounds, *since, |row| row.execution_date)))
             }
             TaskRunScope::Run { pipeline, run } => (pipeline.as_str(), run.as_str(), None),
         };
-        // It has no order to ask for: any `order_by` is refused here.
-        let list = TaskInstances { session: &self.session, api: API, dag, run, axis, query: Vec::new() };
-        match Position::at(page, Position::Windows(Vec::new()))? {
-            Position::Windows(windows) => list.by_window(windows).await,
-            Position::Cursor(_) | Position::Offset(_) => list.by_window(Vec::new()).await,
+        // Airflow 2 rejects any `order_by` here.
+        let list = TaskInstanceList { session: &self.session, api: API, dag, run, axis, query: Vec::new() };
+        match PagePosition::at(page, PagePosition::Windows(Vec::new()))? {
+            PagePosition::Windows(windows) => list.by_window(windows).await,
+            PagePosition::Cursor(_) | PagePosition::Offset(_) => list.by_window(Vec::new()).await,
         }
     }
 
     async fn trigger(&self, dag: &str, command: &TriggerCommand) -> Result<model::DagRun, ProviderError> {
         let mut body = json!({"dag_run_id": command.run, "conf": command.conf});
-        // Null is refused where a value may be left out.
+        // Airflow 2 rejects null for an optional field.
         if let Some(date) = command.logical_date {
-            body["logical_date"] = json!(zulu(date));
+            body["logical_date"] = json!(rfc3339_utc(date));
         }
         if let Some(note) = &command.note {
             body["note"] = json!(note);
         }
-        let answer = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
-        Ok(self.dag_run_of(error_body::expect(&answer)?))
+        let response = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
+        Ok(self.dag_run_of(error_body::expect(&response)?))
     }
 }
 
 impl V1 {
-    fn dag(&self, given: Value) -> Result<model::Dag, ProviderError> {
-        let dag: Dag = serde_path_to_error::deserialize(&given)
+    fn dag(&self, item: Value) -> Result<model::Dag, ProviderError> {
+        let dag: Dag = serde_path_to_error::deserialize(&item)
             .map_err(|error| ProviderError::Malformed { reason: format!("a DAG: {error}") })?;
         Ok(model::Dag {
             url: self.session.client.url(&["dags", &dag.dag_id, "grid"]).into(),
@@ -138,7 +138,7 @@ impl V1 {
             is_paused: dag.is_paused.unwrap_or_default(),
             is_stale: dag.is_active == Some(false),
             next_run_at: dag.next_dagrun_create_after,
-            given,
+            raw: item,
         })
     }
 
@@ -169,12 +169,11 @@ fn path<'a>(segments: &[&'a str]) -> Vec<&'a str> {
     [&API, segments].concat()
 }
 
-/// A schedule as one would write it down: a cron line or the timetable's name as it is, a stretch of time as Airflow 3
-/// shows it.
-fn schedule(given: &Value) -> Option<String> {
-    let part = |name: &str| given.get(name).and_then(Value::as_i64).unwrap_or_default();
-    match given.get("__type")?.as_str()? {
-        "CronExpression" => Some(given.get("value")?.as_str()?.to_owned()),
+/// The text of a schedule: a cron expression, the name of a timetable, or an interval in the format of Airflow 3.
+fn schedule(value: &Value) -> Option<String> {
+    let part = |name: &str| value.get(name).and_then(Value::as_i64).unwrap_or_default();
+    match value.get("__type")?.as_str()? {
+        "CronExpression" => Some(value.get("value")?.as_str()?.to_owned()),
         "TimeDelta" => {
             let (days, seconds) = (part("days"), part("seconds"));
             let time = format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -185,7 +184,7 @@ fn schedule(given: &Value) -> Option<String> {
             })
         }
         _ => {
-            let parts = given.as_object()?.iter();
+            let parts = value.as_object()?.iter();
             let parts = parts.filter(|(_, amount)| amount.as_i64().is_some_and(|amount| amount != 0));
             let parts: Vec<_> = parts.map(|(unit, amount)| format!("{unit}={amount}")).collect();
             (!parts.is_empty()).then(|| parts.join(" "))
@@ -218,7 +217,7 @@ struct DagRun {
     state: Option<String>,
     run_type: Option<String>,
     logical_date: Option<DateTime<Utc>>,
-    /// The older name of the same.
+    /// The former name of `logical_date`.
     execution_date: Option<DateTime<Utc>>,
     data_interval_start: Option<DateTime<Utc>>,
     data_interval_end: Option<DateTime<Utc>>,

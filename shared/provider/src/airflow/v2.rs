@@ -1,16 +1,16 @@
-//! The REST API of Airflow 3, `/api/v2`: its paths, its filters, and its bodies as private types that become the
-//! model. Fields that we do not know are passed over, and few must be there.
+//! The REST API of Airflow 3, `/api/v2`: paths, filters, and bodies as private types that convert to the model. Unknown
+//! fields are ignored, and few fields are required.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::pages::{self, Position, zulu};
+use super::pages::{self, PagePosition, rfc3339_utc};
 use super::session::Session;
-use super::windows::{Axis, TaskInstances};
+use super::windows::{TaskInstanceList, TimeAxis};
 use super::wire::{List, Task, Tasks, Version};
-use super::{Rest, error_body, model};
+use super::{RestApi, error_body, model};
 use crate::{Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
 
 const API: [&str; 2] = ["api", "v2"];
@@ -21,21 +21,21 @@ pub(super) struct V2 {
 }
 
 #[async_trait]
-impl Rest for V2 {
+impl RestApi for V2 {
     async fn version(&self) -> Result<String, ProviderError> {
         let Version { version } = self.session.get(&path(&["version"]), Vec::new()).await?;
         Ok(version)
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
-        let answer = self.session.ask(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
-        let _: List<Value> = error_body::expect(&answer)?;
-        answer.clock()
+        let response = self.session.send_get(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
+        let _: List<Value> = error_body::expect(&response)?;
+        response.clock()
     }
 
     async fn dags(&self, page: Option<&PageToken>) -> Result<Page<model::Dag>, ProviderError> {
         let query = vec![("exclude_stale", "false".to_owned()), ("order_by", "dag_id".to_owned())];
-        let position = Position::at(page, Position::Offset(0))?;
+        let position = PagePosition::at(page, PagePosition::Offset(0))?;
         let listed = pages::read::<Value>(&self.session, &path(&["dags"]), &query, position).await?;
         let dags = listed.items.into_iter().map(|item| self.dag(item));
         Ok(Page { items: dags.collect::<Result<_, _>>()?, next: listed.next })
@@ -56,16 +56,16 @@ impl Rest for V2 {
         page: Option<&PageToken>,
     ) -> Result<Page<model::DagRun>, ProviderError> {
         let (dag, mut query) = match scope {
-            RunScope::ChangedSince(since) => ("~", vec![("updated_at_gte", zulu(*since))]),
+            RunScope::ChangedSince(since) => ("~", vec![("updated_at_gte", rfc3339_utc(*since))]),
             RunScope::Unfinished => {
                 ("~", vec![("state", "running".to_owned()), ("state", "queued".to_owned())])
             }
             RunScope::Pipeline { pipeline, since } => {
-                (pipeline.as_str(), vec![("run_after_gte", zulu(*since))])
+                (pipeline.as_str(), vec![("run_after_gte", rfc3339_utc(*since))])
             }
         };
         query.push(by_id());
-        let position = Position::at(page, Position::Cursor(String::new()))?;
+        let position = PagePosition::at(page, PagePosition::Cursor(String::new()))?;
         let runs = pages::read(&self.session, &path(&["dags", dag, "dagRuns"]), &query, position).await?;
         Ok(runs.map(|run| self.dag_run_of(run)))
     }
@@ -81,32 +81,33 @@ impl Rest for V2 {
         page: Option<&PageToken>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let (dag, run, axis) = match scope {
-            TaskRunScope::ChangedSince(since) => ("~", "~", Some(Axis::of_changes(*since))),
+            TaskRunScope::ChangedSince(since) => ("~", "~", Some(TimeAxis::of_changes(*since))),
             TaskRunScope::Pipeline { pipeline, since } => {
                 let bounds = ["run_after_gte", "run_after_lte"];
-                (pipeline.as_str(), "~", Some(Axis::of_runs(bounds, *since, |row| row.run_after)))
+                (pipeline.as_str(), "~", Some(TimeAxis::of_runs(bounds, *since, |row| row.run_after)))
             }
             TaskRunScope::Run { pipeline, run } => (pipeline.as_str(), run.as_str(), None),
         };
-        let list = TaskInstances { session: &self.session, api: API, dag, run, axis, query: vec![by_id()] };
-        match Position::at(page, Position::Cursor(String::new()))? {
-            Position::Cursor(cursor) => list.by_cursor(cursor).await,
-            Position::Windows(windows) => list.by_window(windows).await,
-            Position::Offset(_) => list.by_window(Vec::new()).await,
+        let list =
+            TaskInstanceList { session: &self.session, api: API, dag, run, axis, query: vec![by_id()] };
+        match PagePosition::at(page, PagePosition::Cursor(String::new()))? {
+            PagePosition::Cursor(cursor) => list.by_cursor(cursor).await,
+            PagePosition::Windows(windows) => list.by_window(windows).await,
+            PagePosition::Offset(_) => list.by_window(Vec::new()).await,
         }
     }
 
     async fn trigger(&self, dag: &str, command: &TriggerCommand) -> Result<model::DagRun, ProviderError> {
-        // `logical_date` must be there even when it is null.
+        // Airflow 3 requires `logical_date`, even if it is null.
         let body = json!({
             "dag_run_id": command.run,
-            "logical_date": command.logical_date.map(zulu),
+            "logical_date": command.logical_date.map(rfc3339_utc),
             "conf": command.conf,
             "note": command.note,
         });
-        let answer = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
-        let run = error_body::expect(&answer).map_err(|error| match error {
-            // Its own words are about its database.
+        let response = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
+        let run = error_body::expect(&response).map_err(|error| match error {
+            // The original message describes a database constraint.
             ProviderError::Refused { status: 409, message } if message.contains("constraint") => {
                 let message = "A run with this run id or this logical date exists already".to_owned();
                 ProviderError::Refused { status: 409, message }
@@ -118,8 +119,8 @@ impl Rest for V2 {
 }
 
 impl V2 {
-    fn dag(&self, given: Value) -> Result<model::Dag, ProviderError> {
-        let dag: Dag = serde_path_to_error::deserialize(&given)
+    fn dag(&self, item: Value) -> Result<model::Dag, ProviderError> {
+        let dag: Dag = serde_path_to_error::deserialize(&item)
             .map_err(|error| ProviderError::Malformed { reason: format!("a DAG: {error}") })?;
         Ok(model::Dag {
             url: self.session.client.url(&["dags", &dag.dag_id]).into(),
@@ -132,7 +133,7 @@ impl V2 {
             is_paused: dag.is_paused.unwrap_or_default(),
             is_stale: dag.is_stale.unwrap_or_default(),
             next_run_at: dag.next_dagrun_run_after,
-            given,
+            raw: item,
         })
     }
 
@@ -161,7 +162,7 @@ fn path<'a>(segments: &[&'a str]) -> Vec<&'a str> {
     [&API, segments].concat()
 }
 
-/// By a unique key, so that pages do not shift when a row changes.
+/// Orders by a unique key, so that pages do not shift when a row changes.
 fn by_id() -> (&'static str, String) {
     ("order_by", "id".to_owned())
 }

@@ -1,21 +1,20 @@
-//! The bodies that both REST versions share: lists, tasks and task instances. What each version says in its own way is
-//! in its own file.
+//! Bodies that both versions of the REST API share: lists, tasks and task instances.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 
 use super::model;
 
-/// Any list. Its items must be there, even if there are none: a body without them is not a list.
+/// Any list. The items are required, even if they are empty: a body without them is not a list.
 #[derive(Deserialize)]
 pub(super) struct List<T> {
     #[serde(rename = "dags", alias = "dag_runs", alias = "task_instances")]
     pub items: Vec<T>,
     pub total_entries: Option<u64>,
-    /// Absent before Airflow 3.3; null on its last page.
+    /// Absent before Airflow 3.3; null on the last page.
     #[serde(default, deserialize_with = "present")]
     pub next_cursor: Option<Option<String>>,
-    /// The server's, to the second, when it answered, if it told.
+    /// The server's clock at the time of the response, to the second, if it is known.
     #[serde(skip)]
     pub clock: Option<DateTime<Utc>>,
 }
@@ -24,13 +23,13 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
     Option::deserialize(deserializer).map(Some)
 }
 
-/// What the server says it is.
+/// The version of the server.
 #[derive(Deserialize)]
 pub(super) struct Version {
     pub version: String,
 }
 
-/// The tasks of a DAG, never paged.
+/// The tasks of a DAG, never paginated.
 #[derive(Deserialize)]
 pub(super) struct Tasks {
     pub tasks: Vec<Task>,
@@ -54,7 +53,7 @@ impl Task {
     pub fn model(self) -> model::Task {
         model::Task {
             task_id: self.task_id,
-            // The class is also what task instances show as their operator.
+            // Task instances also report the class as their operator.
             operator: self.class_ref.and_then(|class| class.class_name).or(self.operator_name),
             downstream: self.downstream_task_ids.unwrap_or_default(),
         }
@@ -68,9 +67,9 @@ pub(super) struct TaskInstance {
     dag_run_id: String,
     task_id: String,
     map_index: Option<i32>,
-    /// Of its run, in Airflow 2.
+    /// Of the run, in Airflow 2.
     pub execution_date: Option<DateTime<Utc>>,
-    /// Of its run, in Airflow 3.
+    /// Of the run, in Airflow 3.
     pub run_after: Option<DateTime<Utc>>,
     task_display_name: Option<String>,
     operator: Option<String>,

@@ -1,4 +1,4 @@
-//! Every word of Airflow has one of ours, and nothing that Airflow may say breaks us.
+//! All states and types of Airflow are mapped, and no value makes the mapping fail.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ fn source() -> Source {
     Source { space: "demo".to_owned(), connector_id: ConnectorId(uuid::Uuid::nil()) }
 }
 
-fn seen() -> Observation {
+fn observation() -> Observation {
     Observation { version: 7, at: DateTime::UNIX_EPOCH }
 }
 
@@ -25,7 +25,7 @@ fn dag() -> Dag {
         is_stale: false,
         next_run_at: Some(DateTime::UNIX_EPOCH),
         url: String::new(),
-        given: json!({}),
+        raw: json!({}),
     }
 }
 
@@ -70,7 +70,7 @@ fn task_instance() -> TaskInstance {
 }
 
 #[test]
-fn every_word_of_airflow_has_one_of_ours() {
+fn every_state_and_type_of_airflow_is_mapped() {
     let tasks = [
         ("scheduled", TaskState::Scheduled),
         ("queued", TaskState::Queued),
@@ -87,9 +87,10 @@ fn every_word_of_airflow_has_one_of_ours() {
         ("awaiting_input", TaskState::Deferred),
         ("invented_tomorrow", TaskState::Unknown),
     ];
-    for (word, ours) in tasks {
-        let task = task_run(&source(), seen(), TaskInstance { state: Some(word.into()), ..task_instance() });
-        assert_eq!((task.status, task.provider_status.as_deref()), (ours, Some(word)));
+    for (state, expected) in tasks {
+        let task =
+            task_run(&source(), observation(), TaskInstance { state: Some(state.into()), ..task_instance() });
+        assert_eq!((task.status, task.provider_status.as_deref()), (expected, Some(state)));
     }
     let runs = [
         ("scheduled", RunType::Scheduled),
@@ -101,68 +102,70 @@ fn every_word_of_airflow_has_one_of_ours() {
         ("asset_materialization", RunType::Manual),
         ("invented_tomorrow", RunType::Unknown),
     ];
-    for (word, ours) in runs {
+    for (run_type, expected) in runs {
         assert_eq!(
-            run(&source(), seen(), DagRun { run_type: Some(word.into()), ..dag_run() }).run_type,
-            ours
+            run(&source(), observation(), DagRun { run_type: Some(run_type.into()), ..dag_run() }).run_type,
+            expected
         );
     }
 }
 
 #[test]
-fn no_state_is_pending() {
-    let task = task_run(&source(), seen(), task_instance());
+fn a_task_without_state_is_pending() {
+    let task = task_run(&source(), observation(), task_instance());
     assert_eq!((task.status, task.provider_status), (TaskState::Pending, None));
 }
 
 #[test]
-fn empty_text_is_none() {
+fn empty_texts_become_none() {
     let empty = || Some(String::new());
     let given = TaskInstance { hostname: empty(), queue: empty(), display_name: empty(), ..task_instance() };
-    let task = task_run(&source(), seen(), given);
+    let task = task_run(&source(), observation(), given);
     assert_eq!((task.hostname, task.queue, task.name.as_str()), (None, None, "load"));
-    assert_eq!(run(&source(), seen(), DagRun { note: empty(), ..dag_run() }).note, None);
+    assert_eq!(run(&source(), observation(), DagRun { note: empty(), ..dag_run() }).note, None);
 }
 
 #[test]
-fn owners_are_split_at_commas_without_doubles_and_sorted() {
+fn owners_are_split_at_commas_deduplicated_and_sorted() {
     let owners = ["web, data", " data ,", "airflow"].map(str::to_owned).to_vec();
-    let pipeline = pipeline(&source(), seen(), Dag { owners, ..dag() });
+    let pipeline = pipeline(&source(), observation(), Dag { owners, ..dag() });
     assert_eq!(pipeline.owners, ["airflow", "data", "web"]);
     assert_eq!(pipeline.owner.as_deref(), Some("airflow"));
 }
 
 #[test]
-fn what_is_parsed_again_is_not_changed() {
-    let given = |parsed: &str, tags: [&str; 2]| {
+fn a_new_parse_does_not_change_the_metadata() {
+    let dag = |parsed: &str, tags: [&str; 2]| {
         let tags = tags.map(|name| json!({"name": name}));
-        json!({"dag_id": "daily_sales", "last_parsed_time": parsed, "next_dagrun_run_after": parsed, "tags": tags})
+        json!({
+            "dag_id": "daily_sales", "last_parsed_time": parsed, "next_dagrun_run_after": parsed, "tags": tags,
+        })
     };
-    let first = metadata(given("2026-01-01T00:00:00Z", ["a", "b"]));
-    assert_eq!(first, metadata(given("2026-01-01T00:00:30Z", ["b", "a"])));
+    let first = metadata(dag("2026-01-01T00:00:00Z", ["a", "b"]));
+    assert_eq!(first, metadata(dag("2026-01-01T00:00:30Z", ["b", "a"])));
     assert_eq!(first, json!({"dag_id": "daily_sales", "tags": [{"name": "a"}, {"name": "b"}]}));
 }
 
 #[test]
 fn a_paused_pipeline_has_no_next_run() {
     let paused = Dag { is_paused: true, ..dag() };
-    assert_eq!(pipeline(&source(), seen(), paused).next_run_at, None);
-    assert_eq!(pipeline(&source(), seen(), dag()).next_run_at, Some(DateTime::UNIX_EPOCH));
+    assert_eq!(pipeline(&source(), observation(), paused).next_run_at, None);
+    assert_eq!(pipeline(&source(), observation(), dag()).next_run_at, Some(DateTime::UNIX_EPOCH));
 }
 
 #[test]
-fn a_graph_is_told_from_both_ends() {
+fn a_graph_has_upstream_and_downstream_tasks() {
     let task = |task_id: &str, downstream: &[&str]| Task {
         task_id: task_id.to_owned(),
         operator: None,
         downstream: downstream.iter().map(|&name| name.to_owned()).collect(),
     };
     let nodes = tasks(vec![task("c", &[]), task("a", &["c", "b"]), task("b", &["c", "gone"])]);
-    let told: Vec<_> = nodes
+    let edges: Vec<_> = nodes
         .iter()
         .map(|node| format!("{} > {} > {}", node.upstream.join(","), node.task_id, node.downstream.join(",")))
         .collect();
-    assert_eq!(told, [" > a > b,c", "a > b > c,gone", "a,b > c > "]);
+    assert_eq!(edges, [" > a > b,c", "a > b > c,gone", "a,b > c > "]);
 }
 
 fn moment() -> impl Strategy<Value = Option<DateTime<Utc>>> {
@@ -188,25 +191,43 @@ fn json_value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn anything_becomes_a_run(state in any::<Option<String>>(), start in moment(), end in moment(), conf in json_value()) {
-        let given = DagRun { run_type: state.clone(), state: state.clone(), start_date: start, end_date: end, conf, ..dag_run() };
-        let run = run(&source(), seen(), given);
+    fn any_dag_run_becomes_a_run(
+        state in any::<Option<String>>(),
+        start in moment(),
+        end in moment(),
+        conf in json_value(),
+    ) {
+        let dag_run = DagRun {
+            run_type: state.clone(), state: state.clone(), start_date: start, end_date: end, conf, ..dag_run()
+        };
+        let run = run(&source(), observation(), dag_run);
         prop_assert_eq!(run.provider_status, state);
         prop_assert!(run.conf.is_object());
         prop_assert!(!run.conf.to_string().contains("\\u0000"));
     }
 
     #[test]
-    fn anything_becomes_a_task_run(state in any::<Option<String>>(), start in moment(), end in moment(), map_index in any::<i32>(), host in any::<String>()) {
-        let given = TaskInstance { state: state.clone(), start_date: start, end_date: end, map_index, hostname: Some(host), ..task_instance() };
-        let task = task_run(&source(), seen(), given);
+    fn any_task_instance_becomes_a_task_run(
+        state in any::<Option<String>>(),
+        start in moment(),
+        end in moment(),
+        map_index in any::<i32>(),
+        host in any::<String>(),
+    ) {
+        let instance = TaskInstance {
+            state: state.clone(), start_date: start, end_date: end, map_index, hostname: Some(host), ..task_instance()
+        };
+        let task = task_run(&source(), observation(), instance);
         prop_assert_eq!(task.provider_status, state);
         prop_assert!(!task.hostname.is_some_and(|host| host.is_empty() || host.contains('\0')));
     }
 
     #[test]
-    fn anything_becomes_a_pipeline(owners in proptest::collection::vec(any::<String>(), 0..5), given in json_value()) {
-        let pipeline = pipeline(&source(), seen(), Dag { owners, given, ..dag() });
+    fn any_dag_becomes_a_pipeline(
+        owners in proptest::collection::vec(any::<String>(), 0..5),
+        raw in json_value(),
+    ) {
+        let pipeline = pipeline(&source(), observation(), Dag { owners, raw, ..dag() });
         prop_assert!(pipeline.provider_metadata.is_object());
         prop_assert!(pipeline.owners.is_sorted());
     }

@@ -1,6 +1,5 @@
-//! Apache Airflow: which REST version to speak is found out once, and everything it says leaves here in the words of
-//! the event contract. How HTTP is done is for `client` and `session`, what Airflow means for `v1` and
-//! `v2`, what we make of it for `normalize`.
+//! Apache Airflow: detects the version of the REST API once and returns events of the contract. `client` and `session` send
+//! the requests, `v1` and `v2` implement the two API versions, and `normalize` maps Airflow's entities to events.
 
 mod client;
 mod error_body;
@@ -10,6 +9,8 @@ mod pages;
 mod rate_limit;
 #[cfg(test)]
 mod rebinding;
+#[cfg(test)]
+mod scripted_resolver;
 mod session;
 mod v1;
 mod v2;
@@ -28,28 +29,28 @@ use self::session::Session;
 use self::v1::V1;
 use self::v2::V2;
 use self::wire::Version;
-use super::{
+use crate::connector::{ApiVersion, ConnectorConfig, Credentials, Secrets};
+use crate::{
     NetworkPolicy, Page, PageToken, Provider, ProviderError, ProviderInfo, RunScope, TaskRunScope,
     TriggerCommand, is_run_id,
 };
-use crate::connector::{ApiVersion, ConnectorConfig, Credentials, Secrets};
 use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
 
-/// One Airflow server, as one connector sees it.
+/// The Airflow server of one connector.
 pub(super) struct Airflow {
     client: Arc<Client>,
     credentials: Credentials,
-    wanted: ApiVersion,
+    api_version: ApiVersion,
     source: Source,
-    rest: OnceCell<Box<dyn Rest>>,
+    api: OnceCell<Box<dyn RestApi>>,
 }
 
-/// A version of the REST API: it knows paths, filters and bodies, and answers in the model.
+/// A version of the REST API: its paths, filters and bodies. Results are types of `model`.
 #[async_trait]
-trait Rest: Send + Sync {
-    /// Which Airflow it is.
+trait RestApi: Send + Sync {
+    /// The version of Airflow.
     async fn version(&self) -> Result<String, ProviderError>;
-    /// The server's clock, told with an answer that takes the right to list DAGs.
+    /// The server's clock, from the response to a request that needs permission to list DAGs.
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError>;
     async fn dags(&self, page: Option<&PageToken>) -> Result<Page<model::Dag>, ProviderError>;
     async fn has_dag(&self, dag: &str) -> Result<bool, ProviderError>;
@@ -69,7 +70,7 @@ trait Rest: Send + Sync {
 }
 
 impl Airflow {
-    /// Sends nothing yet. Names are looked up by `resolver`.
+    /// Sends no request. `resolver` resolves the host name.
     pub fn new(
         config: &ConnectorConfig,
         secrets: &Secrets,
@@ -80,43 +81,43 @@ impl Airflow {
         Ok(Self {
             client: Arc::new(Client::new(config, &secrets.headers, network, resolver)?),
             credentials: secrets.credentials.clone(),
-            wanted: config.api_version,
+            api_version: config.api_version,
             source,
-            rest: OnceCell::new(),
+            api: OnceCell::new(),
         })
     }
 
-    /// The REST version to speak: the one asked for, or the newest that the server answers.
-    async fn rest(&self) -> Result<&dyn Rest, ProviderError> {
-        let rest = self.rest.get_or_try_init(|| async {
-            match self.wanted {
+    /// The configured version of the REST API, or the newest that the server has.
+    async fn api(&self) -> Result<&dyn RestApi, ProviderError> {
+        let api = self.api.get_or_try_init(|| async {
+            match self.api_version {
                 ApiVersion::V1 => self.v1(),
                 ApiVersion::V2 => self.v2(),
-                ApiVersion::Auto if self.speaks("v2").await? => self.v2(),
-                ApiVersion::Auto if self.speaks("v1").await? => self.v1(),
+                ApiVersion::Auto if self.has_api("v2").await? => self.v2(),
+                ApiVersion::Auto if self.has_api("v1").await? => self.v1(),
                 ApiVersion::Auto => Err(ProviderError::Malformed {
                     reason: "neither /api/v2/version nor /api/v1/version is there".to_owned(),
                 }),
             }
         });
-        Ok(rest.await?.as_ref())
+        Ok(api.await?.as_ref())
     }
 
-    fn v1(&self) -> Result<Box<dyn Rest>, ProviderError> {
+    fn v1(&self) -> Result<Box<dyn RestApi>, ProviderError> {
         let session = Session::with_basic(Arc::clone(&self.client), &self.credentials)?;
         Ok(Box::new(V1 { session }))
     }
 
-    fn v2(&self) -> Result<Box<dyn Rest>, ProviderError> {
+    fn v2(&self) -> Result<Box<dyn RestApi>, ProviderError> {
         let session = Session::with_login(Arc::clone(&self.client), &self.credentials)?;
         Ok(Box::new(V2 { session }))
     }
 
-    async fn speaks(&self, api: &str) -> Result<bool, ProviderError> {
-        let answer = self.client.get(&self.client.url(&["api", api, "version"]), None).await?;
-        match answer.status {
+    async fn has_api(&self, version: &str) -> Result<bool, ProviderError> {
+        let response = self.client.get(&self.client.url(&["api", version, "version"]), None).await?;
+        match response.status {
             404 => Ok(false),
-            _ => error_body::expect(&answer).map(|_: Version| true),
+            _ => error_body::expect(&response).map(|_: Version| true),
         }
     }
 }
@@ -124,72 +125,72 @@ impl Airflow {
 #[async_trait]
 impl Provider for Airflow {
     async fn probe(&self) -> Result<ProviderInfo, ProviderError> {
-        let rest = self.rest().await?;
-        let version = rest.version().await?;
-        Ok(ProviderInfo { version, clock: rest.clock().await? })
+        let api = self.api().await?;
+        let version = api.version().await?;
+        Ok(ProviderInfo { version, clock: api.clock().await? })
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
-        self.rest().await?.clock().await
+        self.api().await?.clock().await
     }
 
     async fn pipelines(
         &self,
-        seen: Observation,
+        observation: Observation,
         page: Option<&PageToken>,
     ) -> Result<Page<PipelineObserved>, ProviderError> {
-        let page = self.rest().await?.dags(page).await?;
-        Ok(page.map(|dag| normalize::pipeline(&self.source, seen, dag)))
+        let page = self.api().await?.dags(page).await?;
+        Ok(page.map(|dag| normalize::pipeline(&self.source, observation, dag)))
     }
 
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
-        self.rest().await?.has_dag(pipeline).await
+        self.api().await?.has_dag(pipeline).await
     }
 
     async fn tasks(&self, pipeline: &str) -> Result<Vec<TaskNode>, ProviderError> {
-        self.rest().await?.tasks(pipeline).await.map(normalize::tasks)
+        self.api().await?.tasks(pipeline).await.map(normalize::tasks)
     }
 
     async fn runs(
         &self,
         scope: &RunScope,
-        seen: Observation,
+        observation: Observation,
         page: Option<&PageToken>,
     ) -> Result<Page<RunObserved>, ProviderError> {
-        let page = self.rest().await?.dag_runs(scope, page).await?;
-        Ok(page.map(|run| normalize::run(&self.source, seen, run)))
+        let page = self.api().await?.dag_runs(scope, page).await?;
+        Ok(page.map(|run| normalize::run(&self.source, observation, run)))
     }
 
     async fn run(
         &self,
         pipeline: &str,
         run: &str,
-        seen: Observation,
+        observation: Observation,
     ) -> Result<Option<RunObserved>, ProviderError> {
-        let run = self.rest().await?.dag_run(pipeline, run).await?;
-        Ok(run.map(|run| normalize::run(&self.source, seen, run)))
+        let run = self.api().await?.dag_run(pipeline, run).await?;
+        Ok(run.map(|run| normalize::run(&self.source, observation, run)))
     }
 
     async fn task_runs(
         &self,
         scope: &TaskRunScope,
-        seen: Observation,
+        observation: Observation,
         page: Option<&PageToken>,
     ) -> Result<Page<TaskRunObserved>, ProviderError> {
-        let page = self.rest().await?.task_instances(scope, page).await?;
-        Ok(page.map(|task| normalize::task_run(&self.source, seen, task)))
+        let page = self.api().await?.task_instances(scope, page).await?;
+        Ok(page.map(|task| normalize::task_run(&self.source, observation, task)))
     }
 
     async fn trigger(
         &self,
         pipeline: &str,
         command: &TriggerCommand,
-        seen: Observation,
+        observation: Observation,
     ) -> Result<RunObserved, ProviderError> {
-        let rest = self.rest().await?;
+        let api = self.api().await?;
         check_run_id(&command.run)?;
-        let run = rest.trigger(pipeline, command).await.map_err(outcome)?;
-        Ok(normalize::run(&self.source, seen, run))
+        let run = api.trigger(pipeline, command).await.map_err(unknown_if_gateway_timeout)?;
+        Ok(normalize::run(&self.source, observation, run))
     }
 
     fn requests(&self) -> u64 {
@@ -197,21 +198,17 @@ impl Provider for Airflow {
     }
 }
 
-/// Refuses what Airflow 3 refuses too: Airflow 2 fails on it with 500, and nobody would know why.
+/// Applies the rules of Airflow 3 to both versions: Airflow 2 answers an invalid run id with an opaque 500.
 fn check_run_id(run: &str) -> Result<(), ProviderError> {
-    match is_run_id(run) {
-        true => Ok(()),
-        false => Err(ProviderError::Refused {
-            status: 400,
-            message: "A run id is 1 to 250 of the letters A to Z and a to z, digits and _ . ~ : + -"
-                .to_owned(),
-        }),
+    if is_run_id(run) {
+        return Ok(());
     }
+    let message = "A run id is 1 to 250 of the letters A to Z and a to z, digits and _ . ~ : + -".to_owned();
+    Err(ProviderError::Refused { status: 400, message })
 }
 
-/// What an error says of a request that must not be made twice: a gateway that gave up waiting leaves it open what
-/// goes on behind it.
-fn outcome(error: ProviderError) -> ProviderError {
+/// The error of a trigger: after a gateway error it is unknown whether Airflow processed the request.
+fn unknown_if_gateway_timeout(error: ProviderError) -> ProviderError {
     match error {
         ProviderError::Failing { host, status: status @ (502 | 504), .. } => {
             ProviderError::Unreachable { host, reason: format!("a gateway answered {status}"), sent: true }
