@@ -1,4 +1,4 @@
-//! What operators do: rebuild the read model, look at dead letters and send them again.
+//! The worker's commands for operators: rebuild, dead letters and sync.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::test_worker::TestWorker;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_from_the_topics_under_a_running_worker_gives_the_same_read_model() {
+async fn a_rebuild_under_a_running_worker_gives_the_same_read_model() {
     let test = TestWorker::idle().await;
     test.execute("update connectors set is_active = false").await;
     let _worker = WorkerProcess::start(&test.settings, &[]).await;
@@ -21,71 +21,74 @@ async fn a_rebuild_from_the_topics_under_a_running_worker_gives_the_same_read_mo
         test.send(&runs).await;
     }
     test.wait_for("select count(*) = 3000 from runs where version = 3").await;
-    let before = test.read_model().await;
-    let settings = "select string_agg(reloptions::text, ' ' order by relname) from pg_class where relname in ('runs', 'task_runs')";
-    let settings_before: String = sqlx::query_scalar(settings).fetch_one(&test.pool).await.unwrap();
+    let rows_before = test.read_model().await;
+    let storage_options = "select string_agg(reloptions::text, ' ' order by relname) from pg_class where relname in ('runs', 'task_runs')";
+    let options_before: String = sqlx::query_scalar(storage_options).fetch_one(&test.pool).await.unwrap();
     let indexes = "select count(*) from pg_indexes where tablename = 'runs' and indexname like 'runs_%'";
     let indexes_before = test.number(indexes).await;
     let names =
         "select string_agg(indexname, ' ' order by indexname) from pg_indexes where tablename = 'runs'";
     let names_before: String = sqlx::query_scalar(names).fetch_one(&test.pool).await.unwrap();
-    // What no topic ever said does not survive.
+    // A change that is in no topic does not survive.
     test.execute("update runs set status = 'failed' where external_id = 'r7'").await;
-    let rights = "select string_agg(relname || ' ' || relowner || ' ' || relacl::text, ' ' order by relname) from pg_class
+    let privileges = "select string_agg(relname || ' ' || relowner || ' ' || relacl::text, ' ' order by relname) from pg_class
         where relname in ('pipelines', 'runs', 'task_runs')";
-    let rights_before: String = sqlx::query_scalar(rights).fetch_one(&test.pool).await.unwrap();
-    let refused = test.run_failing_command(&["rebuild"]).await;
-    assert!(refused.contains("set DATABASE_URL to the owner's for this command"), "{refused}");
-    let said = test.run_command_as_owner(&["rebuild"]).await;
-    assert!(said.contains("6001 records"), "{said}");
-    assert_eq!(sqlx::query_scalar::<_, String>(rights).fetch_one(&test.pool).await.unwrap(), rights_before);
-    assert_eq!(test.read_model().await, before);
+    let privileges_before: String = sqlx::query_scalar(privileges).fetch_one(&test.pool).await.unwrap();
+    let error = test.run_failing_command(&["rebuild"]).await;
+    assert!(error.contains("set DATABASE_URL to the owner's for this command"), "{error}");
+    let output = test.run_command_as_owner(&["rebuild"]).await;
+    assert!(output.contains("6001 records"), "{output}");
+    assert_eq!(
+        sqlx::query_scalar::<_, String>(privileges).fetch_one(&test.pool).await.unwrap(),
+        privileges_before
+    );
+    assert_eq!(test.read_model().await, rows_before);
     assert_eq!(test.number(indexes).await, indexes_before);
     assert_eq!(sqlx::query_scalar::<_, String>(names).fetch_one(&test.pool).await.unwrap(), names_before);
     assert_eq!(
-        sqlx::query_scalar::<_, String>(settings).fetch_one(&test.pool).await.unwrap(),
-        settings_before
+        sqlx::query_scalar::<_, String>(storage_options).fetch_one(&test.pool).await.unwrap(),
+        options_before
     );
-    // And the running worker goes on with the new tables.
+    // The running worker continues with the new tables.
     test.send(&[test.run("sales", "after", 4, RunState::Success)]).await;
     test.wait_for("select count(*) = 3001 from runs").await;
     assert_eq!(test.number("select sum(n)::bigint from run_counts").await, 3_001);
-    // Their metrics are kept as before.
+    // The worker refreshes the metrics of the new tables.
     test.wait_for("select bool_and(counted_revision = revision and run_count = 3001) from pipeline_metrics")
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_listed_and_sent_again_when_the_reason_is_gone() {
+async fn dead_letters_are_listed_and_replayed() {
     let test = TestWorker::start().await;
-    let late = Uuid::new_v4();
+    let late_connector = Uuid::new_v4();
     let run = test.run("sales", "r1", 1, RunState::Success);
-    test.send(&[RunObserved { connector_id: late.into(), ..run }]).await;
+    test.send(&[RunObserved { connector_id: late_connector.into(), ..run }]).await;
     test.wait_for("select count(*) = 1 from dead_letters").await;
     let listed = test.run_command(&["dead-letters", "list", "--json"]).await;
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    assert_eq!(listed[0]["error"], format!("there is no connector {late}"));
+    assert_eq!(listed[0]["error"], format!("there is no connector {late_connector}"));
     sqlx::query(
         "insert into connectors (id, space_id, name, connector_type, config, credentials_public)
          select $1, space_id, 'late', connector_type, config, credentials_public from connectors",
     )
-    .bind(late)
+    .bind(late_connector)
     .execute(&test.pool)
     .await
     .unwrap();
-    let said = test.run_command(&["dead-letters", "replay"]).await;
-    assert!(said.starts_with("1 sent again"), "{said}");
+    let output = test.run_command(&["dead-letters", "replay"]).await;
+    assert!(output.starts_with("1 sent again"), "{output}");
     test.wait_for("select count(*) = 1 from runs").await;
     assert_eq!(test.run_command(&["dead-letters", "list"]).await, "");
     assert_eq!(test.run_command(&["dead-letters", "list", "--json"]).await, "[]\n");
-    // It was sent again: there is nothing left to send.
+    // A replayed dead letter cannot be replayed again.
     let id = listed[0]["id"].as_str().unwrap();
     let error = test.run_failing_command(&["dead-letters", "replay", id]).await;
     assert!(error.contains(&format!("{id} is no dead letter that waits")), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_rebuilds_do_not_get_in_each_others_way() {
+async fn only_one_rebuild_runs_at_a_time() {
     let test = TestWorker::idle().await;
     let mut first = test.pool.acquire().await.unwrap();
     sqlx::query("select pg_advisory_lock(hashtext('rebuild'))").execute(&mut *first).await.unwrap();
@@ -94,24 +97,24 @@ async fn two_rebuilds_do_not_get_in_each_others_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn topics_that_lack_what_was_read_of_them_make_no_read_model() {
+async fn a_rebuild_rejects_topics_that_lack_projected_records() {
     let test = TestWorker::start().await;
     test.send(&[test.run("sales", "r1", 1, RunState::Success)]).await;
     test.wait_for("select count(*) = 1 from runs").await;
     test.parts.runner.stop.cancel();
-    let said = test.run_failing_command_as_owner(&["rebuild", "--kafka-prefix", "wrong."]).await;
+    let output = test.run_failing_command_as_owner(&["rebuild", "--kafka-prefix", "wrong."]).await;
     assert!(
-        said.contains("there is no topic wrong.orchestration.pipelines.v1; check --kafka-prefix"),
-        "{said}"
+        output.contains("there is no topic wrong.orchestration.pipelines.v1; check --kafka-prefix"),
+        "{output}"
     );
     test.execute("update runs set log_offset = 5").await;
-    let said = test.run_failing_command_as_owner(&["rebuild"]).await;
-    assert!(said.contains("rows were read at 5 of it"), "{said}");
+    let output = test.run_failing_command_as_owner(&["rebuild"]).await;
+    assert!(output.contains("rows were read at 5 of it"), "{output}");
     test.run_command_as_owner(&["rebuild", "--accept-loss"]).await;
     assert_eq!(test.number("select log_offset from runs").await, 0);
     test.execute("update projection_offsets set topic = 'before.' || topic").await;
-    let said = test.run_failing_command_as_owner(&["rebuild"]).await;
-    assert!(said.contains("nothing of these topics was ever projected"), "{said}");
+    let output = test.run_failing_command_as_owner(&["rebuild"]).await;
+    assert!(output.contains("nothing of these topics was ever projected"), "{output}");
     assert_eq!(test.number("select count(*) from runs").await, 1);
 }
 
@@ -119,12 +122,12 @@ async fn topics_that_lack_what_was_read_of_them_make_no_read_model() {
 async fn a_sync_in_the_foreground_that_cannot_be_made_ends_at_once_with_a_sentence() {
     let test = TestWorker::idle().await;
     let unknown = Uuid::new_v4().to_string();
-    let said = test.run_failing_command_as_owner(&["sync", &unknown]).await;
-    assert!(said.contains(&format!("there is no connector {unknown}")), "{said}");
+    let output = test.run_failing_command_as_owner(&["sync", &unknown]).await;
+    assert!(output.contains(&format!("there is no connector {unknown}")), "{output}");
     test.execute("update connectors set is_active = false").await;
-    let said = test.run_failing_command_as_owner(&["sync", &test.connector.to_string()]).await;
-    assert!(said.contains("is switched off; set is_active first"), "{said}");
-    let said = test
+    let output = test.run_failing_command_as_owner(&["sync", &test.connector.to_string()]).await;
+    assert!(output.contains("is switched off; set is_active first"), "{output}");
+    let output = test
         .run_failing_command_as_owner(&[
             "dead-letters",
             "list",
@@ -132,18 +135,18 @@ async fn a_sync_in_the_foreground_that_cannot_be_made_ends_at_once_with_a_senten
             "postgres://127.0.0.1:1/none",
         ])
         .await;
-    assert!(said.contains("PostgreSQL does not answer; check DATABASE_URL"), "{said}");
+    assert!(output.contains("PostgreSQL does not answer; check DATABASE_URL"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_in_the_foreground_takes_as_long_as_it_needs_and_waits_for_others_as_long_as_it_is_told() {
+async fn a_foreground_sync_waits_for_the_lease_until_its_timeout() {
     let test = TestWorker::idle().await;
     let airflow = FakeAirflow::start_slow(2, Duration::from_millis(600)).await;
     test.set_base_url(&format!("{}/slow", airflow.url)).await;
     let sync = ["sync", &test.connector.to_string(), "--wait-for-others", "1"];
-    let said = test.run_command(&sync).await;
-    assert!(said.contains(r#""runs_seen":2"#), "{said}");
+    let output = test.run_command(&sync).await;
+    assert!(output.contains(r#""runs_seen":2"#), "{output}");
     test.enqueue_and_claim(false).await;
-    let said = test.run_failing_command_as_owner(&sync).await;
-    assert!(said.contains("another worker has kept this connector for 1 s"), "{said}");
+    let output = test.run_failing_command_as_owner(&sync).await;
+    assert!(output.contains("another worker has kept this connector for 1 s"), "{output}");
 }

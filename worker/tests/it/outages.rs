@@ -1,5 +1,4 @@
-//! PostgreSQL and Kafka go away under a running worker and come back: so does the worker, by itself, and nothing of
-//! what was asked or published meanwhile is missing.
+//! Outages of PostgreSQL and Kafka under a running worker: it recovers by itself, and no request or event is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,7 +22,7 @@ const POSTGRES: &str = "postgres-outages";
 const KAFKA: &str = "kafka-outages";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_and_kafka_killed_under_a_running_worker_come_back_with_nothing_lost() {
+async fn a_running_worker_survives_outages_of_postgres_and_kafka_without_loss() {
     let test = TestWorker::isolated(POSTGRES, &local::kafka_instance(KAFKA).await.unwrap()).await;
     let _worker = WorkerProcess::start(&test.settings, &[]).await;
     test.send(&[test.run("sales", "before", 1, RunState::Success)]).await;
@@ -40,21 +39,21 @@ async fn postgres_and_kafka_killed_under_a_running_worker_come_back_with_nothing
     local::kafka_instance(KAFKA).await.unwrap();
     test.send(&[test.run("sales", "after kafka", 3, RunState::Success)]).await;
     test.wait_for("select count(*) = 3 from runs").await;
-    // What the worker said while Kafka was away was kept, and is told now.
+    // Events of the outage were kept in the outbox, and are published now.
     test.wait_for("select count(*) = 0 from outbox").await;
-    let told = test.events(Topic::Syncs, &sync.to_string());
-    assert_eq!(told.last().unwrap().1["status"], "failed");
+    let events = test.events(Topic::Syncs, &sync.to_string());
+    assert_eq!(events.last().unwrap().1["status"], "failed");
 }
 
-static REFUSES: AtomicBool = AtomicBool::new(false);
+static FAILS: AtomicBool = AtomicBool::new(false);
 
-/// Projects, unless PostgreSQL is said to take nothing.
+/// Projects records, or fails as if PostgreSQL were unavailable.
 fn apply<'a>(
     db: &'a mut PgConnection,
     messages: &'a [ConsumedRecord],
 ) -> BoxFuture<'a, Result<Vec<Rejected>, sqlx::Error>> {
     async move {
-        match REFUSES.load(Ordering::SeqCst) {
+        match FAILS.load(Ordering::SeqCst) {
             true => Err(sqlx::Error::PoolTimedOut),
             false => projection::apply(db, messages).await,
         }
@@ -63,7 +62,7 @@ fn apply<'a>(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_assigned_while_postgres_takes_nothing_is_not_lost() {
+async fn records_assigned_during_an_outage_of_postgres_are_not_lost() {
     let test = TestWorker::idle().await;
     let consumption = ConsumerConfig {
         kafka: test.kafka().clone(),
@@ -77,7 +76,7 @@ async fn what_is_assigned_while_postgres_takes_nothing_is_not_lost() {
         tokio::task::spawn_blocking(move || consumer::run(&consumption, &runtime, &stop))
     };
     let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
-    // A thread that goes on would keep a test from failing.
+    // A consumer thread that is not stopped would keep a failing test from ending.
     let _ends = [stop.clone().drop_guard(), leave.clone().drop_guard()];
     let (staying, leaving) = (consume(stop.clone()), consume(leave.clone()));
     let runs = |from: i32, to: i32| -> Vec<_> {
@@ -86,20 +85,20 @@ async fn what_is_assigned_while_postgres_takes_nothing_is_not_lost() {
     test.send(&runs(0, 40)).await;
     test.wait_for("select count(*) = 40 from runs").await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    REFUSES.store(true, Ordering::SeqCst);
+    FAILS.store(true, Ordering::SeqCst);
     test.send(&runs(40, 80)).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     leave.cancel();
     leaving.await.unwrap();
     tokio::time::sleep(Duration::from_secs(8)).await;
-    REFUSES.store(false, Ordering::SeqCst);
+    FAILS.store(false, Ordering::SeqCst);
     test.wait_for("select count(*) = 80 from runs").await;
     stop.cancel();
     staying.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_stopped_while_it_joins_its_group_ends() {
+async fn a_worker_stops_while_it_joins_its_consumer_group() {
     let test = TestWorker::idle().await;
     let _steady = test.start_another();
     for step in 0..40 {
@@ -107,6 +106,6 @@ async fn a_worker_that_is_stopped_while_it_joins_its_group_ends() {
         let tasks = parts.tasks.clone();
         tokio::time::sleep(Duration::from_millis(25 * step)).await;
         parts.stop().await;
-        assert!(tasks.is_empty(), "stopped after {} ms it does not end", 25 * step);
+        assert!(tasks.is_empty(), "a worker stopped after {} ms does not end", 25 * step);
     }
 }

@@ -1,4 +1,5 @@
-//! Events become rows: the newest wins whatever the order, nothing is applied twice, and nonsense is kept apart.
+//! Events become rows: the newest version wins in any order, no event is applied twice, and malformed records become
+//! dead letters.
 
 use contract::events::{PipelineObserved, Record, RunObserved, TaskRunObserved, Topic};
 use contract::state::{RunState, TaskState};
@@ -11,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use crate::test_worker::TestWorker;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_says_what_its_event_said() {
+async fn a_row_is_equal_to_its_event() {
     let test = TestWorker::start().await;
     let pipeline = test.pipeline("sales", 7);
     let run = test.run("sales", "r1", 8, RunState::Success);
@@ -37,15 +38,15 @@ async fn the_highest_version_wins_in_any_order() {
         let events: Vec<_> =
             versions.iter().map(|version| test.run("sales", &run, *version, RunState::Running)).collect();
         test.send(&events).await;
-        let last = test.run("sales", &format!("last{case}"), 1, RunState::Success);
-        test.send(&[test.run("sales", &run, 20, RunState::Success), last]).await;
+        let latest = test.run("sales", &format!("last{case}"), 1, RunState::Success);
+        test.send(&[test.run("sales", &run, 20, RunState::Success), latest]).await;
     }
     test.wait_for("select count(*) = 8 from runs where external_id like 'last%'").await;
     test.wait_for("select count(*) = 8 from runs where version = 20 and status = 'success'").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replaying_every_topic_changes_nothing_and_a_rebuild_gives_the_same_rows() {
+async fn replaying_every_topic_gives_the_same_rows() {
     let test = TestWorker::idle().await;
     test.send(&[test.pipeline("sales", 1), test.pipeline("stock", 2)]).await;
     for version in [3, 5, 4] {
@@ -53,10 +54,10 @@ async fn replaying_every_topic_changes_nothing_and_a_rebuild_gives_the_same_rows
             (0..50).map(|run| test.run("sales", &format!("r{run}"), version, RunState::Running)).collect();
         test.send(&runs).await;
     }
-    let first = test.start_another();
+    let projecting = test.start_another();
     test.wait_for("select (select count(*) from runs) = 50 and (select count(*) from pipelines) = 2").await;
     test.wait_for("select min(version) = 5 from runs").await;
-    first.stop().await;
+    projecting.stop().await;
     let before = test.read_model().await;
 
     test.execute("update projection_offsets set next_offset = 0").await;
@@ -73,18 +74,18 @@ async fn replaying_every_topic_changes_nothing_and_a_rebuild_gives_the_same_rows
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_record_behind_a_newer_one_does_not_have_the_last_word_in_the_log() {
+async fn a_newer_event_is_published_again_after_an_older_record() {
     let test = TestWorker::start().await;
     test.send(&[test.run("sales", "r1", 9, RunState::Success)]).await;
     test.wait_for("select count(*) = 1 from runs").await;
     test.send(&[test.run("sales", "r1", 4, RunState::Running)]).await;
     test.wait_for("select sum(next_offset) = 3 from projection_offsets").await;
-    assert_eq!(test.published_records(), 3, "the newer one was sent once more");
+    assert_eq!(test.published_records(), 3, "the newer event was published again");
     assert_eq!(test.number("select version from runs").await, 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_winner_that_is_sent_again_has_its_names_though_their_rows_are_not_here() {
+async fn an_event_published_again_has_its_external_ids_without_their_rows() {
     let test = TestWorker::start().await;
     let task_run =
         |version, state| TaskRunObserved { version, ..test.task_run("sales", "r1", "load", -1, state) };
@@ -92,15 +93,16 @@ async fn a_winner_that_is_sent_again_has_its_names_though_their_rows_are_not_her
     test.wait_for("select count(*) = 1 from task_runs").await;
     test.send(&[task_run(4, TaskState::Running)]).await;
     test.wait_for("select sum(next_offset) = 3 from projection_offsets").await;
-    let last = test.events(Topic::TaskRuns, &task_run(9, TaskState::Success).id.to_string()).pop().unwrap().1;
+    let latest =
+        test.events(Topic::TaskRuns, &task_run(9, TaskState::Success).id.to_string()).pop().unwrap().1;
     assert_eq!(
-        (&last["version"], &last["pipeline_external_id"], &last["run_external_id"]),
+        (&latest["version"], &latest["pipeline_external_id"], &latest["run_external_id"]),
         (&9.into(), &"sales".into(), &"r1".into())
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_too_long_for_its_index_is_kept_apart() {
+async fn an_event_with_a_name_too_long_for_its_index_becomes_a_dead_letter() {
     let test = TestWorker::start().await;
     let mut rng = StdRng::seed_from_u64(1);
     let name = (0..4_000).map(|_| char::from(rng.sample(Alphanumeric))).collect();
@@ -110,29 +112,29 @@ async fn a_name_too_long_for_its_index_is_kept_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nonsense_is_kept_as_a_dead_letter_and_the_next_record_goes_on() {
+async fn malformed_records_become_dead_letters_and_later_records_are_applied() {
     let test = TestWorker::start().await;
-    let good = test.run("sales", "r1", 1, RunState::Success);
-    let mut broken = Record::of(&good).unwrap();
-    broken.payload = b"{\"id\": 12".to_vec();
-    // Text that PostgreSQL cannot hold: found only when it is written.
+    let valid = test.run("sales", "r1", 1, RunState::Success);
+    let mut malformed = Record::of(&valid).unwrap();
+    malformed.payload = b"{\"id\": 12".to_vec();
+    // Text that PostgreSQL cannot store fails only when it is written.
     let mut poison = Record::of(&test.run("sales", "r2", 1, RunState::Success)).unwrap();
     poison.payload =
         String::from_utf8(poison.payload).unwrap().replace("\"r2\"", "\"r\\u0000\"").into_bytes();
-    let stranger =
-        Record::of(&RunObserved { connector_id: uuid::Uuid::nil().into(), ..good.clone() }).unwrap();
-    let records = [broken, poison, stranger, Record::of(&good).unwrap()];
+    let of_unknown_connector =
+        Record::of(&RunObserved { connector_id: uuid::Uuid::nil().into(), ..valid.clone() }).unwrap();
+    let records = [malformed, poison, of_unknown_connector, Record::of(&valid).unwrap()];
     assert!(records.iter().all(|record| record.topic == Topic::Runs));
     test.producer().send(&records).await.unwrap();
     test.wait_for("select count(*) = 3 from dead_letters").await;
     test.wait_for("select count(*) = 1 from runs where external_id = 'r1'").await;
-    // What was passed over once is passed over by a rebuild, too.
+    // A rebuild skips the same records.
     test.run_command_as_owner(&["rebuild"]).await;
     assert_eq!(test.number("select count(*) from runs where external_id = 'r1'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_record_is_applied_or_superseded_or_dead() {
+async fn every_record_is_applied_superseded_or_a_dead_letter() {
     let test = TestWorker::idle().await;
     test.parts.start_projecting();
     let mut records = Vec::new();
@@ -140,14 +142,14 @@ async fn every_record_is_applied_or_superseded_or_dead() {
         let name = format!("r{run}");
         let newer = Record::of(&test.run("sales", &name, 9, RunState::Success)).unwrap();
         let older = Record::of(&test.run("sales", &name, 4, RunState::Running)).unwrap();
-        let mut broken = newer.clone();
-        broken.payload.truncate(10);
-        records.extend([newer, broken, older]);
+        let mut malformed = newer.clone();
+        malformed.payload.truncate(10);
+        records.extend([newer, malformed, older]);
     }
     test.producer().send(&records).await.unwrap();
     test.wait_for("select sum(next_offset) = 60 from projection_offsets").await;
-    // None was taken twice either, or the offsets would not be where the log ends.
-    let (applied, dead): (Vec<i64>, Vec<i64>) = (
+    // No record was read twice either, or the offsets would differ from the ends of the partitions.
+    let (applied, dead_letters): (Vec<i64>, Vec<i64>) = (
         sqlx::query_scalar("select count(*) from runs where version = 9 and status = 'success'")
             .fetch_all(&test.pool)
             .await
@@ -157,13 +159,13 @@ async fn every_record_is_applied_or_superseded_or_dead() {
             .await
             .unwrap(),
     );
-    assert_eq!((applied, dead), (vec![20], vec![20]));
-    let buried_where_they_stood = "select count(*) from dead_letters d join projection_offsets o
+    assert_eq!((applied, dead_letters), (vec![20], vec![20]));
+    let dead_letters_below_offsets = "select count(*) from dead_letters d join projection_offsets o
         on o.topic = d.topic and o.partition = d.partition and d.\"offset\" < o.next_offset";
-    assert_eq!(test.number(buried_where_they_stood).await, 20);
+    assert_eq!(test.number(dead_letters_below_offsets).await, 20);
     assert_eq!(
         test.number("select count(*) from outbox").await,
         20,
-        "what was superseded is outranked in the log too"
+        "newer events are published again after superseded records"
     );
 }

@@ -1,4 +1,4 @@
-//! Retention: what is too old goes, what must stay stays, and what went does not come back by any way.
+//! Retention: rows past their retention are deleted, others are kept, and deleted rows are not restored by any way.
 
 use chrono::{SubsecRound, TimeDelta, Utc};
 use clap::Parser;
@@ -13,28 +13,28 @@ use worker::retention::{self, RetentionConfig};
 use crate::test_worker::TestWorker;
 
 #[derive(Parser)]
-struct Settings {
+struct RetentionCli {
     #[command(flatten)]
     retention: RetentionConfig,
 }
 
-fn settings(arguments: &[&str]) -> Result<RetentionConfig, clap::Error> {
+fn parse(arguments: &[&str]) -> Result<RetentionConfig, clap::Error> {
     let fast = ["test", "--retention-rows-per-second", "1000000"];
-    Settings::try_parse_from(fast.iter().chain(arguments)).map(|settings| settings.retention)
+    RetentionCli::try_parse_from(fast.iter().chain(arguments)).map(|parse| parse.retention)
 }
 
-/// Tells PostgreSQL how long things are kept, and makes the passes that are due.
-async fn keep(pool: &PgPool, arguments: &[&str]) {
-    let settings = settings(arguments).unwrap();
-    retention::store_policy(pool, &settings).await.unwrap();
-    look(pool).await;
+/// Stores the retention policy, and runs the passes that are due.
+async fn apply_policy(pool: &PgPool, arguments: &[&str]) {
+    let config = parse(arguments).unwrap();
+    retention::store_policy(pool, &config).await.unwrap();
+    run_due_pass(pool).await;
 }
 
-async fn look(pool: &PgPool) {
+async fn run_due_pass(pool: &PgPool) {
     retention::run_due_pass(pool, 1_000_000, &CancellationToken::new()).await.unwrap();
 }
 
-/// A run that was due, began and ended so many days ago.
+/// A run that was due, started and ended so many days ago.
 fn run(test: &TestWorker, pipeline: &str, name: &str, days: i64, status: RunState) -> RunObserved {
     let at = (Utc::now() - TimeDelta::days(days)).trunc_subsecs(6);
     let ended_at = status.is_finished().then_some(at);
@@ -47,7 +47,7 @@ fn run(test: &TestWorker, pipeline: &str, name: &str, days: i64, status: RunStat
     }
 }
 
-fn task_of(test: &TestWorker, run: &RunObserved, task: &str) -> TaskRunObserved {
+fn task_run_of(test: &TestWorker, run: &RunObserved, task: &str) -> TaskRunObserved {
     let state = if run.status.is_finished() { TaskState::Success } else { TaskState::Running };
     let observed_at = run.observed_at;
     let task_run = test.task_run(&run.pipeline_external_id, &run.external_id, task, -1, state);
@@ -55,22 +55,22 @@ fn task_of(test: &TestWorker, run: &RunObserved, task: &str) -> TaskRunObserved 
 }
 
 /// Old runs of a daily pipeline and of one that ran once, each with two task runs, and comments on some.
-struct History {
+struct OldRuns {
     runs: Vec<RunObserved>,
     task_runs: Vec<TaskRunObserved>,
 }
 
-impl History {
+impl OldRuns {
     fn of(test: &TestWorker) -> Self {
-        let gone = RunObserved { deleted: true, ..run(test, "sales", "gone", 200, RunState::Running) };
+        let deleted = RunObserved { deleted: true, ..run(test, "sales", "gone", 200, RunState::Running) };
         let runs = vec![
             run(test, "sales", "old", 100, RunState::Success),
             run(test, "sales", "older", 300, RunState::Failed),
-            gone,
+            deleted,
             run(test, "sales", "commented", 100, RunState::Success),
             run(test, "sales", "commented task", 100, RunState::Success),
             run(test, "sales", "goes on", 100, RunState::Running),
-            // Due long ago, but made up for lately.
+            // Due long ago, but executed recently.
             RunObserved {
                 ended_at: Some(Utc::now().trunc_subsecs(6)),
                 ..run(test, "sales", "caught up", 100, RunState::Success)
@@ -78,7 +78,8 @@ impl History {
             run(test, "sales", "fresh", 5, RunState::Success),
             run(test, "yearly", "once", 300, RunState::Success),
         ];
-        let task_runs = runs.iter().flat_map(|run| ["a", "b"].map(|task| task_of(test, run, task))).collect();
+        let task_runs =
+            runs.iter().flat_map(|run| ["a", "b"].map(|task| task_run_of(test, run, task))).collect();
         Self { runs, task_runs }
     }
 
@@ -97,24 +98,24 @@ impl History {
     }
 }
 
-async fn names(pool: &PgPool) -> Vec<String> {
+async fn external_ids(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar("select external_id from runs order by 1").fetch_all(pool).await.unwrap()
 }
 
-const STAY: [&str; 6] = ["caught up", "commented", "commented task", "fresh", "goes on", "once"];
+const KEPT: [&str; 6] = ["caught up", "commented", "commented task", "fresh", "goes on", "once"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ended_runs_go_with_their_task_runs_and_what_is_needed_stays() {
+async fn runs_past_retention_are_deleted_with_their_task_runs() {
     let test = TestWorker::start().await;
-    History::of(&test).project(&test).await;
-    keep(&test.pool, &["--keep-runs", "30"]).await;
-    assert_eq!(names(&test.pool).await, STAY);
+    OldRuns::of(&test).project(&test).await;
+    apply_policy(&test.pool, &["--keep-runs", "30"]).await;
+    assert_eq!(external_ids(&test.pool).await, KEPT);
     assert_eq!(test.number("select count(*) from task_runs").await, 12);
     assert_eq!(
         test.number("select count(*) from task_runs t where run_id not in (select id from runs)").await,
         0
     );
-    // Totals and metrics have followed.
+    // Totals are updated.
     assert_eq!(test.number("select sum(n)::bigint from run_counts").await, 6);
     assert_eq!(
         test.number("select sum(n)::bigint from run_counts where status = 'failed' or is_deleted").await,
@@ -123,47 +124,47 @@ async fn ended_runs_go_with_their_task_runs_and_what_is_needed_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_removed_unless_a_time_is_set() {
+async fn nothing_is_deleted_without_a_retention_setting() {
     let test = TestWorker::start().await;
-    History::of(&test).project(&test).await;
-    keep(&test.pool, &[]).await;
+    OldRuns::of(&test).project(&test).await;
+    apply_policy(&test.pool, &[]).await;
     assert_eq!(test.number("select count(*) from runs").await, 9);
     assert_eq!(test.number("select count(*) from task_runs").await, 18);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn task_runs_may_go_before_their_runs() {
+async fn task_runs_may_have_a_shorter_retention_than_runs() {
     let test = TestWorker::start().await;
-    History::of(&test).project(&test).await;
-    keep(&test.pool, &["--keep-task-runs", "30", "--keep-runs", "250"]).await;
-    let stay = ["caught up", "commented", "commented task", "fresh", "goes on", "gone", "old", "once"];
-    assert_eq!(names(&test.pool).await, stay);
+    OldRuns::of(&test).project(&test).await;
+    apply_policy(&test.pool, &["--keep-task-runs", "30", "--keep-runs", "250"]).await;
+    let kept = ["caught up", "commented", "commented task", "fresh", "goes on", "gone", "old", "once"];
+    assert_eq!(external_ids(&test.pool).await, kept);
     assert_eq!(test.number("select count(*) from task_runs").await, 12);
     assert_eq!(test.number("select count(*) from task_runs t join runs r on r.id = t.run_id where r.external_id in ('old', 'gone')").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_went_comes_back_with_no_sync_replay_or_rebuild() {
+async fn deleted_runs_are_not_restored_by_sync_replay_or_rebuild() {
     let test = TestWorker::idle().await;
     let projecting = test.start_another();
     test.parts.start_relay();
-    let history = History::of(&test);
-    history.project(&test).await;
-    keep(&test.pool, &["--keep-runs", "30"]).await;
+    let old_runs = OldRuns::of(&test);
+    old_runs.project(&test).await;
+    apply_policy(&test.pool, &["--keep-runs", "30"]).await;
     let before = test.read_model().await;
     let published = test.published_records();
 
-    // The provider still has and lists all of it.
+    // The provider still lists all of them.
     let provider = FakeProvider::default();
     *provider.pipelines.lock().unwrap() = vec![test.pipeline("sales", 1), test.pipeline("yearly", 1)];
     *provider.changed.lock().unwrap() = true;
-    *provider.runs.lock().unwrap() = history.runs.iter().filter(|run| !run.deleted).cloned().collect();
+    *provider.runs.lock().unwrap() = old_runs.runs.iter().filter(|run| !run.deleted).cloned().collect();
     *provider.task_runs.lock().unwrap() =
-        history.task_runs.iter().filter(|task| !task.external_id.contains("gone")).cloned().collect();
+        old_runs.task_runs.iter().filter(|task| !task.external_id.contains("gone")).cloned().collect();
     for full in [false, true, false] {
         test.sync(&provider, full).await.unwrap();
     }
-    assert_eq!(test.published_records(), published, "nothing was told again");
+    assert_eq!(test.published_records(), published, "no event was published again");
     assert_eq!(test.read_model().await, before);
 
     projecting.stop().await;
@@ -176,38 +177,38 @@ async fn what_went_comes_back_with_no_sync_replay_or_rebuild() {
     test.run_command_as_owner(&["rebuild"]).await;
     assert_eq!(test.read_model().await, before);
 
-    // Begun again at the provider it is news.
+    // A run that is started again at the provider is new.
     let again = run(&test, "sales", "older", 0, RunState::Running);
     provider.runs.lock().unwrap().push(again);
     let projecting = test.start_another();
     test.sync(&provider, false).await.unwrap();
-    assert!(names(&test.pool).await.contains(&"older".to_owned()));
+    assert!(external_ids(&test.pool).await.contains(&"older".to_owned()));
     projecting.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_is_read_no_further_back_than_its_runs_are_kept() {
+async fn a_history_is_read_only_as_far_back_as_runs_are_retained() {
     let test = TestWorker::start().await;
     let provider = FakeProvider::default();
     *provider.pipelines.lock().unwrap() = vec![test.pipeline("sales", 1)];
-    keep(&test.pool, &["--keep-runs", "20", "--keep-task-runs", "10"]).await;
+    apply_policy(&test.pool, &["--keep-runs", "20", "--keep-task-runs", "10"]).await;
     test.sync(&provider, false).await.unwrap();
     let days = |since: chrono::DateTime<Utc>| (Utc::now() - since).num_days();
-    let asked: Vec<i64> = provider.requested_since.lock().unwrap().drain(..).map(days).collect();
-    assert_eq!(asked, [20, 10], "of runs and of task runs, though history_days is 30");
-    // Kept for longer, it is read again.
-    keep(&test.pool, &["--keep-runs", "25"]).await;
+    let requested_days: Vec<i64> = provider.requested_since.lock().unwrap().drain(..).map(days).collect();
+    assert_eq!(requested_days, [20, 10], "of runs and of task runs; history_days is 30");
+    // With a longer retention, it is read again.
+    apply_policy(&test.pool, &["--keep-runs", "25"]).await;
     test.sync(&provider, false).await.unwrap();
-    let asked: Vec<i64> = provider.requested_since.lock().unwrap().drain(..).map(days).collect();
-    assert_eq!(asked, [25, 25]);
+    let requested_days: Vec<i64> = provider.requested_since.lock().unwrap().drain(..).map(days).collect();
+    assert_eq!(requested_days, [25, 25]);
     test.sync(&provider, false).await.unwrap();
-    assert!(provider.requested_since.lock().unwrap().is_empty(), "once");
+    assert!(provider.requested_since.lock().unwrap().is_empty(), "the history is read once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_being_commented_on_is_passed_over_and_kept() {
+async fn a_run_with_an_uncommitted_comment_is_kept() {
     let test = TestWorker::start().await;
-    History::of(&test).project(&test).await;
+    OldRuns::of(&test).project(&test).await;
     let mut writing = test.pool.begin().await.unwrap();
     sqlx::query(
         "insert into comments (id, space_id, run_id, author_id, content)
@@ -216,16 +217,19 @@ async fn a_run_that_is_being_commented_on_is_passed_over_and_kept() {
     .execute(&mut *writing)
     .await
     .unwrap();
-    // It would wait for ever, were it to wait for the writer.
-    tokio::time::timeout(std::time::Duration::from_secs(60), keep(&test.pool, &["--keep-runs", "30"]))
-        .await
-        .unwrap();
+    // A pass that waits for the open transaction would never end.
+    tokio::time::timeout(
+        std::time::Duration::from_secs(60),
+        apply_policy(&test.pool, &["--keep-runs", "30"]),
+    )
+    .await
+    .unwrap();
     writing.commit().await.unwrap();
-    assert!(names(&test.pool).await.contains(&"old".to_owned()));
+    assert!(external_ids(&test.pool).await.contains(&"old".to_owned()));
     test.execute("update retention set next_pass_at = now()").await;
-    look(&test.pool).await;
-    assert!(names(&test.pool).await.contains(&"old".to_owned()));
-    // And what is gone takes no comment.
+    run_due_pass(&test.pool).await;
+    assert!(external_ids(&test.pool).await.contains(&"old".to_owned()));
+    // A deleted run accepts no comment.
     let late = sqlx::query(
         "insert into comments (id, space_id, run_id, author_id, content)
          select gen_random_uuid(), s.id, $1, u.id, 'too late' from users u, spaces s",
@@ -238,7 +242,7 @@ async fn a_run_that_is_being_commented_on_is_passed_over_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_go_in_batches_and_one_worker_is_at_it() {
+async fn a_pass_deletes_in_batches_and_runs_on_one_worker() {
     let test = TestWorker::start().await;
     test.execute("insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
              log_offset, observed_at, status, run_type, run_after, ended_at, conf)
@@ -251,22 +255,22 @@ async fn many_go_in_batches_and_one_worker_is_at_it() {
          select gen_random_uuid(), r.space_id, r.connector_id, r.pipeline_id, r.id, 'airflow', 't' || n, 1, '', 0,
              r.observed_at, 't', n, 't', 'success', 1, 0, case when n % 2 = 0 then r.observed_at end
          from runs r, generate_series(1, 1200) n where r.external_id = 'r7'").await;
-    retention::store_policy(&test.pool, &settings(&["--keep-runs", "30"]).unwrap()).await.unwrap();
-    let mut elsewhere = test.pool.begin().await.unwrap();
+    retention::store_policy(&test.pool, &parse(&["--keep-runs", "30"]).unwrap()).await.unwrap();
+    let mut other_worker = test.pool.begin().await.unwrap();
     sqlx::query("update retention set next_pass_at = now() + interval '1 minute'")
-        .execute(&mut *elsewhere)
+        .execute(&mut *other_worker)
         .await
         .unwrap();
-    elsewhere.commit().await.unwrap();
-    look(&test.pool).await;
-    assert_eq!(test.number("select count(*) from runs").await, 2_600, "another worker is at it");
+    other_worker.commit().await.unwrap();
+    run_due_pass(&test.pool).await;
+    assert_eq!(test.number("select count(*) from runs").await, 2_600, "another worker runs the pass");
     test.execute("update retention set next_pass_at = now()").await;
-    look(&test.pool).await;
+    run_due_pass(&test.pool).await;
     assert_eq!(test.number("select count(*) from task_runs").await, 0);
-    // Those that go on, and the latest of each of the three pipelines.
-    let left = test.number("select count(*) from runs").await;
-    assert_eq!(left, test.number("select count(*) from runs where status = 'running'").await + 3);
-    assert_eq!(test.number("select sum(n)::bigint from run_counts").await, left);
+    // Running runs stay, and the last run of each of the three pipelines.
+    let remaining = test.number("select count(*) from runs").await;
+    assert_eq!(remaining, test.number("select count(*) from runs where status = 'running'").await + 3);
+    assert_eq!(test.number("select sum(n)::bigint from run_counts").await, remaining);
     test.wait_for(
         "select bool_and(next_pass_at > now() + interval '5 hours') from retention where days is not null",
     )
@@ -274,7 +278,7 @@ async fn many_go_in_batches_and_one_worker_is_at_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn syncs_commands_and_sent_dead_letters_go_when_their_time_has_come() {
+async fn syncs_triggers_and_replayed_dead_letters_past_retention_are_deleted() {
     let test = TestWorker::start().await;
     for statement in [
         "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
@@ -291,22 +295,22 @@ async fn syncs_commands_and_sent_dead_letters_go_when_their_time_has_come() {
     ] {
         test.execute(statement).await;
     }
-    keep(&test.pool, &[]).await;
-    // The latest that ended stays, and so does one that waits.
+    apply_policy(&test.pool, &[]).await;
+    // The last finished sync stays, and so does a queued one.
     let syncs = "select string_agg(status, ' ' order by requested_at) from syncs";
     let syncs: String = sqlx::query_scalar(syncs).fetch_one(&test.pool).await.unwrap();
     assert_eq!(syncs, "queued succeeded");
-    let keys = "select string_agg(idempotency_key, ' ' order by created_at desc) from triggers";
-    let keys: String = sqlx::query_scalar(keys).fetch_one(&test.pool).await.unwrap();
-    assert_eq!(keys, "1 29");
+    let idempotency_keys = "select string_agg(idempotency_key, ' ' order by created_at desc) from triggers";
+    let idempotency_keys: String = sqlx::query_scalar(idempotency_keys).fetch_one(&test.pool).await.unwrap();
+    assert_eq!(idempotency_keys, "1 29");
     assert_eq!(test.number("select count(*) from dead_letters").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_that_run_keep_to_what_they_were_told_last() {
+async fn running_workers_apply_the_newest_policy() {
     let test = TestWorker::start().await;
     test.execute("update connectors set is_active = false").await;
-    History::of(&test).project(&test).await;
+    OldRuns::of(&test).project(&test).await;
     {
         let _first = WorkerProcess::start(&test.settings, &["--keep-runs", "250"]).await;
         test.wait_for("select count(*) = 8 from runs").await;
@@ -314,22 +318,22 @@ async fn workers_that_run_keep_to_what_they_were_told_last() {
     let _second = WorkerProcess::start(&test.settings, &["--keep-runs", "30"]).await;
     let _third = WorkerProcess::start(&test.settings, &["--keep-runs", "30"]).await;
     test.wait_for("select count(*) = 6 from runs").await;
-    assert_eq!(names(&test.pool).await, STAY);
+    assert_eq!(external_ids(&test.pool).await, KEPT);
 }
 
 #[test]
-fn a_time_that_cannot_be_kept_is_refused_with_a_sentence() {
+fn an_invalid_retention_is_rejected_with_a_sentence() {
     for (flag, value, least) in
         [("--keep-runs", "0", "1"), ("--keep-syncs", "7", "8"), ("--keep-triggers", "never", "2")]
     {
-        let said = settings(&[flag, value]).unwrap_err().to_string();
+        let error = parse(&[flag, value]).unwrap_err().to_string();
         assert!(
-            said.contains(&format!("must be `forever` or a number of days from {least} to 36500")),
-            "{said}"
+            error.contains(&format!("must be `forever` or a number of days from {least} to 36500")),
+            "{error}"
         );
     }
-    let outlive = settings(&["--keep-runs", "30", "--keep-task-runs", "31"]).unwrap();
-    assert!(outlive.check().unwrap_err().to_string().contains("task runs go with their run"));
-    assert!(settings(&["--keep-task-runs", "31"]).unwrap().check().is_ok());
-    assert!(settings(&["--keep-runs", "30", "--keep-task-runs", "forever"]).unwrap().check().is_ok());
+    let longer_task_runs = parse(&["--keep-runs", "30", "--keep-task-runs", "31"]).unwrap();
+    assert!(longer_task_runs.check().unwrap_err().to_string().contains("task runs go with their run"));
+    assert!(parse(&["--keep-task-runs", "31"]).unwrap().check().is_ok());
+    assert!(parse(&["--keep-runs", "30", "--keep-task-runs", "forever"]).unwrap().check().is_ok());
 }

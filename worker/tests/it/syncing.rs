@@ -1,4 +1,4 @@
-//! What a sync makes of a provider's provider: nothing missed, nothing said twice, nothing deleted by mistake.
+//! Syncs with a fake provider: no change is missed, no event is published twice, and nothing is deleted by mistake.
 
 use contract::state::{RunState, TaskState};
 use rand::distr::Alphanumeric;
@@ -26,12 +26,12 @@ pub fn small_provider(test: &TestWorker) -> FakeProvider {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_sync_brings_everything_and_an_idle_one_says_nothing() {
+async fn a_first_sync_publishes_everything_and_an_idle_one_nothing() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     let first = test.sync(&provider, false).await.unwrap();
     assert_eq!(first.report.events_published, 5 + 15 + 30);
-    // Readable at once: the sync ends when the read model has passed its last event.
+    // Readable at once: the sync ends when its last event is projected.
     assert_eq!(test.number("select count(*) from task_runs").await, 30);
     let published = test.published_records();
     let before = test.read_model().await;
@@ -44,22 +44,22 @@ async fn a_first_sync_brings_everything_and_an_idle_one_says_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_that_fails_at_any_request_is_made_good_by_the_next() {
+async fn the_next_sync_repairs_a_failure_at_any_request() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
-    let mut fails_at = 1;
+    let mut failing_request = 1;
     loop {
-        provider.fail_from(Some(fails_at));
+        provider.fail_from(Some(failing_request));
         match test.sync(&provider, false).await {
             Err(SyncError::Provider(_) | SyncError::Unreadable { .. }) => {}
             Err(other) => panic!("{other}"),
             Ok(_) => break,
         }
-        fails_at += 1;
-        // What failed told no lie about deletions.
+        failing_request += 1;
+        // A failed sync deactivates no pipeline.
         assert_eq!(test.number("select count(*) from pipelines where not is_active").await, 0);
     }
-    assert!(fails_at > 5);
+    assert!(failing_request > 5);
     assert_eq!(test.number("select count(*) from runs where deleted_at is null").await, 15);
     assert_eq!(test.number("select count(*) from task_runs where deleted_at is null").await, 30);
     provider.fail_from(None);
@@ -67,7 +67,7 @@ async fn a_sync_that_fails_at_any_request_is_made_good_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unfinished_run_is_asked_for_even_when_no_list_names_it() {
+async fn an_unfinished_run_is_read_even_if_no_list_contains_it() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     provider.runs.lock().unwrap().push(test.run("a", "live", 0, RunState::Running));
@@ -81,7 +81,7 @@ async fn an_unfinished_run_is_asked_for_even_when_no_list_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stand_in_of_an_expanded_task_goes() {
+async fn the_placeholder_of_an_expanded_task_is_deleted() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     provider.task_runs.lock().unwrap().push(test.task_run("a", "r1", "mapped", -1, TaskState::Pending));
@@ -90,15 +90,15 @@ async fn the_stand_in_of_an_expanded_task_goes() {
     provider.task_runs.lock().unwrap()[last] = test.task_run("a", "r1", "mapped", 0, TaskState::Running);
     *provider.changed.lock().unwrap() = true;
     test.sync(&provider, false).await.unwrap();
-    let live =
+    let expanded =
         "select count(*) from task_runs where task_id = 'mapped' and deleted_at is null and map_index = 0";
-    assert_eq!(test.number(live).await, 1);
-    let ghost = "select count(*) from task_runs where task_id = 'mapped' and deleted_at is not null and map_index = -1";
-    assert_eq!(test.number(ghost).await, 1);
+    assert_eq!(test.number(expanded).await, 1);
+    let placeholder = "select count(*) from task_runs where task_id = 'mapped' and deleted_at is not null and map_index = -1";
+    assert_eq!(test.number(placeholder).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_was_removed_when_it_became_a_mapped_one_stays() {
+async fn a_task_run_that_was_removed_before_its_task_was_mapped_is_kept() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     for (index, status) in [(0, TaskState::Success), (-1, TaskState::Removed)] {
@@ -112,25 +112,25 @@ async fn a_task_that_was_removed_when_it_became_a_mapped_one_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_not_in_the_graph_has_the_graph_read_again() {
+async fn a_task_run_outside_the_graph_refreshes_the_graph() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     *provider.tasks.lock().unwrap() = vec!["t1", "t2"];
     test.sync(&provider, false).await.unwrap();
-    let knows = "select count(*) from pipelines where tasks @> '[{\"task_id\": \"new\"}]'";
+    let with_new_task = "select count(*) from pipelines where tasks @> '[{\"task_id\": \"new\"}]'";
     provider.tasks.lock().unwrap().push("new");
     *provider.changed.lock().unwrap() = true;
     test.sync(&provider, false).await.unwrap();
-    assert_eq!(test.number(knows).await, 0, "nothing tells of it");
+    assert_eq!(test.number(with_new_task).await, 0, "no task run of the new task was listed");
     provider.task_runs.lock().unwrap().push(test.task_run("a", "r1", "new", -1, TaskState::Running));
     test.sync(&provider, false).await.unwrap();
-    assert_eq!(test.number(knows).await, 1);
+    assert_eq!(test.number(with_new_task).await, 1);
     let idle = test.sync(&provider, false).await.unwrap();
     assert_eq!(idle.report.events_published, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_that_is_read_again_brings_its_graph_along() {
+async fn a_task_graph_is_refreshed_with_its_history() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     *provider.tasks.lock().unwrap() = vec!["t1", "t2"];
@@ -141,31 +141,36 @@ async fn a_history_that_is_read_again_brings_its_graph_along() {
     )
     .await;
     test.sync(&provider, false).await.unwrap();
-    let fewer = "select count(*) from pipelines where jsonb_array_length(tasks) = 1 and external_id = 'a'";
-    assert_eq!(test.number(fewer).await, 1);
+    let with_one_task =
+        "select count(*) from pipelines where jsonb_array_length(tasks) = 1 and external_id = 'a'";
+    assert_eq!(test.number(with_one_task).await, 1);
     assert_eq!(test.number("select count(*) from pipelines where jsonb_array_length(tasks) = 2").await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pipeline_goes_only_after_two_listings_without_it() {
+async fn a_pipeline_is_deactivated_after_two_listings_without_it() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     test.sync(&provider, false).await.unwrap();
     provider.pipelines.lock().unwrap().remove(4);
-    let gone = "select count(*) from pipelines where not is_active and external_id = 'e'";
+    let inactive = "select count(*) from pipelines where not is_active and external_id = 'e'";
     test.sync(&provider, false).await.unwrap();
-    assert_eq!(test.number(gone).await, 0);
+    assert_eq!(test.number(inactive).await, 0);
     let second = test.sync(&provider, false).await.unwrap();
-    assert_eq!(test.number(gone).await, 1);
+    assert_eq!(test.number(inactive).await, 1);
     assert_eq!(second.report.pipelines_deactivated, 1);
-    assert_eq!(test.number("select count(*) from runs where deleted_at is null").await, 15, "its runs stay");
+    assert_eq!(
+        test.number("select count(*) from runs where deleted_at is null").await,
+        15,
+        "its runs are kept"
+    );
     provider.pipelines.lock().unwrap().push(test.pipeline("e", 0));
     test.sync(&provider, false).await.unwrap();
-    assert_eq!(test.number(gone).await, 0, "it is back");
+    assert_eq!(test.number(inactive).await, 0, "a listed pipeline is active again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pipeline_that_may_not_be_seen_any_more_stays_and_holds_up_nothing() {
+async fn a_pipeline_without_permission_is_kept_and_does_not_fail_the_sync() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     test.sync(&provider, false).await.unwrap();
@@ -176,8 +181,8 @@ async fn a_pipeline_that_may_not_be_seen_any_more_stays_and_holds_up_nothing() {
     assert_eq!(test.number("select count(*) from pipelines where is_active").await, 5);
     provider.forbidden.lock().unwrap().extend(["b", "c", "d"].map(str::to_owned));
     for _ in 0..2 {
-        let refused = test.sync(&provider, false).await.unwrap_err();
-        assert!(matches!(refused, SyncError::MassDeletion { missing: 4, total: 5 }), "{refused}");
+        let error = test.sync(&provider, false).await.unwrap_err();
+        assert!(matches!(error, SyncError::MassDeletion { missing: 4, total: 5 }), "{error}");
     }
     test.enqueue_sync(true, true).await;
     test.sync_job(&provider, &test.claim().await).await.unwrap();
@@ -185,36 +190,36 @@ async fn a_pipeline_that_may_not_be_seen_any_more_stays_and_holds_up_nothing() {
     test.sync(&provider, false).await.unwrap();
 }
 
-/// Text that nothing makes shorter.
-fn noise(mib: usize) -> String {
+/// Random text, which cannot be compressed well.
+fn random_text(mib: usize) -> String {
     let rng = StdRng::seed_from_u64(1);
     rng.sample_iter(Alphanumeric).take(mib << 20).map(char::from).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_larger_than_kafka_takes_holds_up_nothing() {
+async fn a_run_larger_than_a_kafka_message_does_not_fail_the_sync() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
-    let give = |conf: String| provider.runs.lock().unwrap()[0].conf = serde_json::json!({ "text": conf });
-    // More than is sent at all.
-    give("x".repeat(17 << 20));
+    let set_conf = |conf: String| provider.runs.lock().unwrap()[0].conf = serde_json::json!({ "text": conf });
+    // Larger than the producer accepts.
+    set_conf("x".repeat(17 << 20));
     let first = test.sync(&provider, false).await.unwrap();
     assert_eq!(test.number("select count(*) from runs").await, 14);
     assert_eq!(first.report.events_published, 5 + 14 + 30);
-    // More than the topic takes: the broker refuses it, and nothing that is sent beside it.
-    give(noise(13));
+    // Larger than the topic accepts: the broker rejects this event, and accepts the others.
+    set_conf(random_text(13));
     provider.runs.lock().unwrap()[1].status = RunState::Failed;
     test.sync(&provider, true).await.unwrap();
     assert_eq!(test.number("select count(*) from runs").await, 14);
     assert_eq!(test.number("select count(*) from runs where status = 'failed'").await, 1);
-    // What is some megabytes is taken like any other.
-    give(noise(2));
+    // A few megabytes are accepted.
+    set_conf(random_text(2));
     test.sync(&provider, true).await.unwrap();
     assert_eq!(test.number("select count(*) from runs where length(conf->>'text') > 2000000").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pipeline_that_comes_back_without_its_runs_loses_them_here_too() {
+async fn a_pipeline_that_returns_without_its_runs_has_them_deleted() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     test.sync(&provider, false).await.unwrap();
@@ -230,14 +235,14 @@ async fn a_pipeline_that_comes_back_without_its_runs_loses_them_here_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mass_deletion_stops_and_says_so_until_it_is_accepted() {
+async fn a_mass_deletion_fails_the_sync_until_it_is_accepted() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     test.sync(&provider, false).await.unwrap();
     provider.pipelines.lock().unwrap().clear();
     for _ in 0..3 {
-        let refused = test.sync(&provider, true).await.unwrap_err();
-        assert!(matches!(refused, SyncError::MassDeletion { missing: 5, total: 5 }), "{refused}");
+        let error = test.sync(&provider, true).await.unwrap_err();
+        assert!(matches!(error, SyncError::MassDeletion { missing: 5, total: 5 }), "{error}");
     }
     assert_eq!(test.number("select count(*) from pipelines where is_active").await, 5);
     test.enqueue_sync(true, true).await;
@@ -248,7 +253,7 @@ async fn a_mass_deletion_stops_and_says_so_until_it_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_sync_finds_what_was_deleted() {
+async fn a_full_sync_deletes_missing_runs_and_task_runs() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     test.sync(&provider, false).await.unwrap();
@@ -262,19 +267,19 @@ async fn a_full_sync_finds_what_was_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_lost_the_lease_moves_nothing() {
+async fn a_worker_without_the_lease_moves_no_cursor() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
-    let late = test.enqueue_and_claim(false).await;
+    let expired = test.enqueue_and_claim(false).await;
     test.execute("update connector_state set lease_until = now() - interval '1 second'").await;
     test.sync(&provider, false).await.unwrap();
     let cursor = test.number("select extract(epoch from cursor_at)::int8 from connector_state").await;
-    assert!(matches!(test.sync_job(&provider, &late).await, Err(SyncError::LeaseLost)));
+    assert!(matches!(test.sync_job(&provider, &expired).await, Err(SyncError::LeaseLost)));
     assert_eq!(test.number("select extract(epoch from cursor_at)::int8 from connector_state").await, cursor);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_triggered_run_names_its_user_even_when_it_is_seen_here_first() {
+async fn a_triggered_run_has_its_user_even_if_a_sync_publishes_it_first() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     sqlx::query(

@@ -1,4 +1,4 @@
-//! What led to a sync is carried through it: from the header of its request to everything that it publishes.
+//! The trace of a sync is propagated from the header of its request to every event that it publishes.
 
 use contract::events::{Record, SyncRequested, Topic};
 use contract::state::RunState;
@@ -23,7 +23,7 @@ fn request(test: &TestWorker) -> SyncRequested {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_leads_from_a_request_on_the_topic_to_what_its_sync_publishes() {
+async fn the_trace_of_a_request_is_in_the_events_of_its_sync() {
     let test = TestWorker::start().await;
     test.parts.start_requests();
     let trace = TraceContext::child(None);
@@ -32,14 +32,14 @@ async fn a_trace_leads_from_a_request_on_the_topic_to_what_its_sync_publishes() 
     test.wait_for("select count(*) = 1 from syncs where accepted_at is not null").await;
 
     let job = test.claim().await;
-    let step = TraceContext::child(job.trace);
-    assert_eq!(step.trace_id(), trace.trace_id());
+    let child = TraceContext::child(job.trace);
+    assert_eq!(child.trace_id(), trace.trace_id());
     let provider = FakeProvider::default();
     provider.pipelines.lock().unwrap().push(test.pipeline("sales", 0));
     provider.runs.lock().unwrap().push(test.run("sales", "r1", 0, RunState::Success));
     let progress = watch::Sender::default();
     let sync = sync_connector(&test.pool, test.producer(), &job, &provider, &progress);
-    trace::scope(Some(step), sync).await.unwrap();
+    trace::scope(Some(child), sync).await.unwrap();
 
     let run = test.run("sales", "r1", 0, RunState::Success).id.to_string();
     for (topic, key) in [(Topic::Runs, run), (Topic::Syncs, request.id.to_string())] {
@@ -56,12 +56,12 @@ async fn a_trace_leads_from_a_request_on_the_topic_to_what_its_sync_publishes() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_without_a_trace_or_with_nonsense_for_one_begins_its_own() {
+async fn a_request_without_a_valid_trace_gets_a_new_one() {
     let test = TestWorker::start().await;
     test.parts.start_requests();
-    let mut nonsense = Record::of(&request(&test)).unwrap();
-    nonsense.headers.push((TRACEPARENT.to_owned(), "00-once upon a time-01".to_owned()));
-    test.producer().send(&[Record::of(&request(&test)).unwrap(), nonsense]).await.unwrap();
+    let mut malformed = Record::of(&request(&test)).unwrap();
+    malformed.headers.push((TRACEPARENT.to_owned(), "00-once upon a time-01".to_owned()));
+    test.producer().send(&[Record::of(&request(&test)).unwrap(), malformed]).await.unwrap();
     test.wait_for("select count(distinct traceparent) = 2 from syncs").await;
     assert_eq!(test.number("select count(*) from dead_letters").await, 0);
     assert!(test.claim().await.trace.is_some());

@@ -1,17 +1,17 @@
-//! Thousands of mapped tasks. Two are the scheduler's own work, the others are copied from them in Airflow's database:
-//! to expand them all would keep it busy for minutes.
+//! Thousands of mapped tasks. The scheduler expands two; the others are copied in Airflow's database, since expanding
+//! all of them takes minutes.
 
 use serde_json::json;
 
-use super::scene::Scene;
+use super::mirrored_airflow::MirroredAirflow;
 
-pub async fn begin(scene: &Scene) {
-    scene.trigger("crowd", "crowd", json!({})).await;
+pub async fn begin(mirrored: &MirroredAirflow) {
+    mirrored.trigger("crowd", "crowd", json!({})).await;
 }
 
-/// Makes two thousand of two, within a second or so.
-pub async fn grow(scene: &Scene) {
-    scene
+/// Copies two task instances to two thousand, within a second or so.
+pub async fn grow(mirrored: &MirroredAirflow) {
+    mirrored
         .change(
             "insert into task_instance
              select (jsonb_populate_record(t, jsonb_build_object(
@@ -22,9 +22,9 @@ pub async fn grow(scene: &Scene) {
         .await;
 }
 
-/// All of them at one and the same moment, which no window can part.
-pub async fn try_again(scene: &Scene) {
-    scene
+/// Changes all instances at the same time, so that no window of time splits them.
+pub async fn retry_all(mirrored: &MirroredAirflow) {
+    mirrored
         .change(
             "update task_instance set try_number = try_number + 1, start_date = now(), end_date = now(), updated_at = now()
              where dag_id = 'crowd' and task_id = 'one'",
@@ -32,11 +32,11 @@ pub async fn try_again(scene: &Scene) {
         .await;
 }
 
-pub async fn assert_told(scene: &Scene) {
+pub async fn assert_projected(mirrored: &MirroredAirflow) {
     let expanded = "select count(*) from task_runs
         where task_id = 'one' and status = 'success' and deleted_at is null and map_index >= 0";
-    scene.assert_count(2000, expanded).await;
-    let stand_in =
+    mirrored.assert_count(2000, expanded).await;
+    let placeholder =
         "select count(*) from task_runs where task_id = 'one' and deleted_at is null and map_index < 0";
-    scene.assert_count(0, stand_in).await;
+    mirrored.assert_count(0, placeholder).await;
 }

@@ -1,23 +1,23 @@
-//! What tasks come to by themselves: success, failure, retry, skip, branch, a failed upstream task, mapped expansion.
+//! Outcomes of tasks: success, failure, retry, skip, branch, a failed upstream task, mapped expansion.
 
 use serde_json::json;
 
-use super::scene::Scene;
+use super::mirrored_airflow::MirroredAirflow;
 
-pub async fn begin(scene: &Scene) {
+pub async fn begin(mirrored: &MirroredAirflow) {
     let conf = json!({"conf": {"words": ["größe", "a/b"], "number": 1.5, "nothing": null}});
-    scene.trigger("outcomes", "first", conf).await;
+    mirrored.trigger("outcomes", "first", conf).await;
 }
 
-pub async fn assert_told(scene: &Scene) {
-    scene
+pub async fn assert_projected(mirrored: &MirroredAirflow) {
+    mirrored
         .assert_count(
             1,
             "select count(*) from runs where external_id = 'first' and status = 'failed'
              and conf = '{\"words\": [\"größe\", \"a/b\"], \"number\": 1.5, \"nothing\": null}'",
         )
         .await;
-    scene
+    mirrored
         .assert_count(
             11,
             "select count(*) from task_runs where deleted_at is null and (task_id, map_index, status, try_number) in (
@@ -28,5 +28,5 @@ pub async fn assert_told(scene: &Scene) {
         )
         .await;
     let names = "select count(*) from task_runs where task_id = 'cleanup' and name = 'Clean up' and status = 'success'";
-    scene.assert_count(1, names).await;
+    mirrored.assert_count(1, names).await;
 }

@@ -1,11 +1,11 @@
-//! What each release answers after its first wave, for the tests of the provider: with `RECORD_AIRFLOW` set it is
-//! written beside their other recordings.
+//! Recordings of the REST API of each release after the first scenarios. With `RECORD_AIRFLOW` set, they are written to
+//! the fixtures of the provider's tests.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::scene::Scene;
+use super::mirrored_airflow::MirroredAirflow;
 
 const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/provider/tests/fixtures");
 const BODIES: [(&str, &str); 4] = [
@@ -15,26 +15,26 @@ const BODIES: [(&str, &str); 4] = [
     ("task_instances", "dags/~/dagRuns/~/taskInstances?limit=100"),
 ];
 
-pub async fn record(scene: &Scene) {
+pub async fn record(mirrored: &MirroredAirflow) {
     if std::env::var_os("RECORD_AIRFLOW").is_none() {
         return;
     }
-    let release = format!("{:?}", scene.setup.version).trim_start_matches('V').replace('_', ".");
+    let release = format!("{:?}", mirrored.setup.version).trim_start_matches('V').replace('_', ".");
     let folder = Path::new(RECORDINGS).join(format!("airflow-{release}"));
     for (name, path) in BODIES {
-        let mut body = scene.airflow.get(path).await.unwrap();
-        let dags = scene.airflow.dags_folder.as_ref().unwrap();
-        clean("", &mut body, dags.to_str().unwrap());
+        let mut body = mirrored.airflow.get(path).await.unwrap();
+        let dags = mirrored.airflow.dags_folder.as_ref().unwrap();
+        anonymize("", &mut body, dags.to_str().unwrap());
         let text = serde_json::to_string_pretty(&body).unwrap() + "\n";
         std::fs::write(folder.join(format!("scenario_{name}.json")), text).unwrap();
     }
 }
 
-/// Takes out what tells of the machine.
-fn clean(field: &str, value: &mut Value, dags: &str) {
+/// Replaces values that depend on the machine.
+fn anonymize(field: &str, value: &mut Value, dags: &str) {
     match value {
-        Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| clean(field, value, dags)),
-        Value::Array(items) => items.iter_mut().for_each(|item| clean(field, item, dags)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| anonymize(field, value, dags)),
+        Value::Array(items) => items.iter_mut().for_each(|item| anonymize(field, item, dags)),
         Value::String(text) => match field {
             "file_token" => *text = "signed".to_owned(),
             "unixname" => *text = "airflow".to_owned(),

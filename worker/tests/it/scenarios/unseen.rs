@@ -1,27 +1,27 @@
-//! What no list of changes tells: notes, and runs that are deleted.
+//! Changes that no list of changes contains: notes, and deleted runs.
 
 use serde_json::{Value, json};
 
-use super::scene::Scene;
+use super::mirrored_airflow::MirroredAirflow;
 
-pub async fn change(scene: &Scene) {
+pub async fn change(mirrored: &MirroredAirflow) {
     let run = "dags/simple/dagRuns/noted";
-    note(scene, run, json!({"note": "nobody saw it"})).await;
-    note(scene, &format!("{run}/taskInstances/first"), json!({"note": "nor this"})).await;
-    scene.airflow.delete("dags/simple/dagRuns/gone").await.unwrap();
+    note(mirrored, run, json!({"note": "not listed"})).await;
+    note(mirrored, &format!("{run}/taskInstances/first"), json!({"note": "not listed either"})).await;
+    mirrored.airflow.delete("dags/simple/dagRuns/gone").await.unwrap();
 }
 
-async fn note(scene: &Scene, of: &str, note: Value) {
-    let place = if scene.is_airflow_2() { format!("{of}/setNote") } else { of.to_owned() };
-    scene.airflow.patch(&place, &note).await.unwrap();
+async fn note(mirrored: &MirroredAirflow, of: &str, note: Value) {
+    let place = if mirrored.is_airflow_2() { format!("{of}/setNote") } else { of.to_owned() };
+    mirrored.airflow.patch(&place, &note).await.unwrap();
 }
 
-pub async fn assert_told(scene: &Scene) {
-    let noted = "select count(*) from runs where external_id = 'noted' and note = 'nobody saw it'";
-    scene.assert_count(1, noted).await;
+pub async fn assert_projected(mirrored: &MirroredAirflow) {
+    let noted = "select count(*) from runs where external_id = 'noted' and note = 'not listed'";
+    mirrored.assert_count(1, noted).await;
     let gone = "select count(*) from runs where external_id = 'gone' and deleted_at is not null";
-    scene.assert_count(1, gone).await;
+    mirrored.assert_count(1, gone).await;
     let tasks = "select count(*) from task_runs t join runs r on r.id = t.run_id
         where r.external_id = 'gone' and t.deleted_at is not null";
-    scene.assert_count(2, tasks).await;
+    mirrored.assert_count(2, tasks).await;
 }

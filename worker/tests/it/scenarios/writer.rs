@@ -4,34 +4,34 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::scene::Scene;
+use super::mirrored_airflow::MirroredAirflow;
 
-/// So many rows at a time, ten times a second.
+/// Rows that one write changes.
 const ROWS: i32 = 10;
-const BEAT: Duration = Duration::from_millis(100);
-const LENGTH: Duration = Duration::from_secs(20);
+const WRITE_INTERVAL: Duration = Duration::from_millis(100);
+const DURATION: Duration = Duration::from_secs(20);
 
-/// Syncs as long as the writer writes, and at least three times.
-pub async fn write_while_syncing(scene: &Scene) {
-    let until = Instant::now() + LENGTH;
+/// Syncs while the writer writes, and at least three times.
+pub async fn write_while_syncing(mirrored: &MirroredAirflow) {
+    let until = Instant::now() + DURATION;
     let sync = async {
         let mut syncs = 0;
         while syncs < 3 || Instant::now() < until {
-            scene.poll().await;
+            mirrored.poll().await;
             syncs += 1;
         }
     };
     tokio::select! {
         () = sync => {}
-        written = write(scene) => panic!("the writer ended: {written:?}"),
+        written = write(mirrored) => panic!("the writer ended: {written:?}"),
     }
 }
 
-/// Takes one stretch of the crowd after another, as a scheduler that tries tasks again does.
-async fn write(scene: &Scene) -> Result<(), sqlx::Error> {
-    let mut beat = tokio::time::interval(BEAT);
+/// Changes one range of mapped tasks after another, as a scheduler does that retries tasks.
+async fn write(mirrored: &MirroredAirflow) -> Result<(), sqlx::Error> {
+    let mut interval = tokio::time::interval(WRITE_INTERVAL);
     for round in 0.. {
-        beat.tick().await;
+        interval.tick().await;
         let from = round * 7 % 2000;
         let indexes: Vec<i32> = (0..ROWS).map(|step| (from + step * 191) % 2000).collect();
         let state = ["success", "failed", "skipped"][(round % 3) as usize];
@@ -42,10 +42,10 @@ async fn write(scene: &Scene) -> Result<(), sqlx::Error> {
         )
         .bind(&indexes)
         .bind(state)
-        .execute(&scene.metadata)
+        .execute(&mirrored.metadata)
         .await?;
-        if !scene.is_airflow_2() {
-            // Whatever is tried again gets a new id, which puts it behind all others.
+        if !mirrored.is_airflow_2() {
+            // Airflow 3 gives a retried task instance a new id, which orders it after all others.
             let ids: Vec<Uuid> = indexes.iter().map(|_| Uuid::now_v7()).collect();
             sqlx::query(
                 "update task_instance set id = fresh.id from unnest($1::int[], $2::uuid[]) fresh (map_index, id)
@@ -53,14 +53,14 @@ async fn write(scene: &Scene) -> Result<(), sqlx::Error> {
             )
             .bind(&indexes)
             .bind(&ids)
-            .execute(&scene.metadata)
+            .execute(&mirrored.metadata)
             .await?;
         }
         sqlx::query(
             "update dag_run set end_date = clock_timestamp(), updated_at = clock_timestamp()
              where dag_id = 'simple' and run_id = 'kept'",
         )
-        .execute(&scene.metadata)
+        .execute(&mirrored.metadata)
         .await?;
     }
     Ok(())

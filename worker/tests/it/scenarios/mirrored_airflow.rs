@@ -1,4 +1,4 @@
-//! A test beside an Airflow of one release that nobody else uses, with the scenarios' DAGs in it.
+//! An Airflow of one release with the scenarios' DAGs, which no other test uses, and a worker that mirrors it.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use worker::sync::SyncError;
 use crate::mirror::{assert_mirrors, differences};
 use crate::test_worker::TestWorker;
 
-/// How long one wave may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(1800);
-/// Between two polls while something happens.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Long enough for one step on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(1800);
+/// Between two polls while Airflow works.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 const DAGS: [(&str, &str); 7] = [
     ("outcomes", include_str!("dags/outcomes.py")),
@@ -27,21 +27,21 @@ const DAGS: [(&str, &str); 7] = [
     ("doomed", include_str!("dags/plain.py")),
     ("removed", include_str!("dags/plain.py")),
 ];
-/// How many DAGs these files hold.
-const COUNT: i64 = 14;
+/// The number of DAGs in these files.
+const DAG_COUNT: i64 = 14;
 
-pub struct Scene {
+pub struct MirroredAirflow {
     pub airflow: AirflowServer,
     pub setup: AirflowSetup,
-    pub test: TestWorker,
-    /// Airflow's own database: it tells what goes on there without burdening its API.
+    pub worker: TestWorker,
+    /// Airflow's own database, which shows its state without load on its API.
     pub metadata: PgPool,
     began: Instant,
 }
 
-impl Scene {
-    /// Starts the release from scratch and waits until it knows the DAGs.
-    pub async fn open(version: AirflowVersion) -> Scene {
+impl MirroredAirflow {
+    /// Starts the release from scratch, and waits until it has parsed the DAGs.
+    pub async fn open(version: AirflowVersion) -> Self {
         let name = format!("airflow-{version:?}").to_lowercase().replace('_', "-");
         let setup = AirflowSetup { name, version, role: AirflowRole::Blank };
         LocalService::named(&setup.name).stop().await.unwrap();
@@ -49,17 +49,17 @@ impl Scene {
         let airflow = local::airflow_instance(&setup).await.unwrap();
         let metadata = airflow.database_url.as_deref().unwrap();
         let metadata = PgPoolOptions::new().max_connections(4).connect(metadata).await.unwrap();
-        let test = Scene::test(&airflow).await;
-        let scene = Scene { airflow, setup, test, metadata, began };
+        let worker = Self::start_worker(&airflow).await;
+        let mirrored = Self { airflow, setup, worker, metadata, began };
         for (name, text) in DAGS {
-            scene.write_dag(name, text);
+            mirrored.write_dag(name, text);
         }
-        scene.until(&format!("select count(*) = {COUNT} from dag")).await;
-        scene
+        mirrored.wait_for(&format!("select count(*) = {DAG_COUNT} from dag")).await;
+        mirrored
     }
 
-    /// A test with a connector that looks back over all that the scenarios make.
-    async fn test(airflow: &AirflowServer) -> TestWorker {
+    /// A worker whose connector reads a history long enough for all runs of the scenarios.
+    async fn start_worker(airflow: &AirflowServer) -> TestWorker {
         let test = TestWorker::start().await;
         test.connect(airflow).await;
         test.execute("update connectors set config = config || '{\"history_days\": 3650}'").await;
@@ -69,12 +69,12 @@ impl Scene {
     pub async fn close(&self) {
         self.metadata.close().await;
         LocalService::named(&self.setup.name).stop().await.unwrap();
-        self.say("the end");
+        self.log("stopped");
     }
 
-    /// Tells whoever reads the test's output how far it is.
-    pub fn say(&self, what: &str) {
-        eprintln!("{:?} {:>4} s  {what}", self.setup.version, self.began.elapsed().as_secs());
+    /// Prints the progress of the test.
+    pub fn log(&self, query: &str) {
+        eprintln!("{:?} {:>4} s  {query}", self.setup.version, self.began.elapsed().as_secs());
     }
 
     pub fn is_airflow_2(&self) -> bool {
@@ -91,7 +91,7 @@ impl Scene {
         std::fs::remove_file(folder.join(format!("{name}.py"))).unwrap();
     }
 
-    /// Asks for a run; `more` says what it is to be given besides its id.
+    /// Triggers a run; `more` has the fields besides its id.
     pub async fn trigger(&self, dag: &str, run: &str, more: Value) {
         let (status, answer) = self.try_trigger(dag, run, more).await;
         assert_eq!(status, 200, "{answer}");
@@ -108,7 +108,7 @@ impl Scene {
         (status.as_u16(), answer)
     }
 
-    /// Clears tasks of a run with all that follows them.
+    /// Clears a task of a run with all downstream tasks.
     pub async fn clear(&self, dag: &str, run: &str, task: &str) {
         let body = json!({
             "dry_run": false, "dag_run_id": run, "task_ids": [task], "include_downstream": true,
@@ -117,51 +117,47 @@ impl Scene {
         self.airflow.post(&format!("dags/{dag}/clearTaskInstances"), &body).await.unwrap();
     }
 
-    /// Waits until Airflow's own database says so.
-    pub async fn until(&self, what: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.metadata::<bool>(what).await {
-            assert!(Instant::now() < deadline, "never true in Airflow: {what}");
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
+    /// Waits until a query on Airflow's own database returns true.
+    pub async fn wait_for(&self, query: &str) {
+        testkit::eventually_true(&self.metadata, TIMEOUT, query).await;
     }
 
-    async fn metadata<T>(&self, what: &str) -> T
+    async fn metadata<T>(&self, query: &str) -> T
     where
         T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
     {
-        let what = sqlx::AssertSqlSafe(what.to_owned());
-        sqlx::query_scalar(what).fetch_one(&self.metadata).await.unwrap()
+        let query = sqlx::AssertSqlSafe(query.to_owned());
+        sqlx::query_scalar(query).fetch_one(&self.metadata).await.unwrap()
     }
 
     /// Writes into Airflow's own database.
-    pub async fn change(&self, what: &'static str) {
-        sqlx::query(what).execute(&self.metadata).await.unwrap();
+    pub async fn change(&self, query: &'static str) {
+        sqlx::query(query).execute(&self.metadata).await.unwrap();
     }
 
     pub async fn poll(&self) {
-        sync(&self.test, false).await;
+        sync(&self.worker, false).await;
     }
 
     pub async fn reconcile(&self) {
-        sync(&self.test, true).await;
+        sync(&self.worker, true).await;
     }
 
-    /// Polls while anything goes on in Airflow, and once more when nothing does.
+    /// Polls while Airflow works, and once more afterwards.
     pub async fn poll_until_quiet(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !self.is_quiet().await {
-            assert!(Instant::now() < deadline, "Airflow never comes to rest");
+            assert!(Instant::now() < deadline, "Airflow does not finish its work");
             let began = Instant::now();
             self.poll().await;
-            tokio::time::sleep(PAUSE.max(began.elapsed())).await;
+            tokio::time::sleep(POLL_INTERVAL.max(began.elapsed())).await;
         }
         self.poll().await;
     }
 
-    /// Whether nothing is at work but what waits on purpose, and nothing changed within a while.
+    /// Whether only deferred tasks are unfinished, and nothing has changed for a while.
     async fn is_quiet(&self) -> bool {
-        let at_work = "
+        let is_working = "
             select exists (
                 select from task_instance
                 where state in ('scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting'))
@@ -169,16 +165,16 @@ impl Scene {
                 select from dag_run where state in ('queued', 'running') and not exists (
                     select from task_instance t where t.dag_id = dag_run.dag_id and t.run_id = dag_run.run_id
                     and t.state = 'deferred'))";
-        if self.metadata::<bool>(at_work).await {
+        if self.metadata::<bool>(is_working).await {
             return false;
         }
-        let before = self.state_of_airflow().await;
-        tokio::time::sleep(PAUSE).await;
-        before == self.state_of_airflow().await
+        let before = self.state_hash().await;
+        tokio::time::sleep(POLL_INTERVAL).await;
+        before == self.state_hash().await
     }
 
-    /// Changes whenever anything does that a mirror must show.
-    async fn state_of_airflow(&self) -> String {
+    /// A hash of all state that the read model must contain.
+    async fn state_hash(&self) -> String {
         self.metadata(
             "select md5(string_agg(row::text, '' order by row::text)) from (
                  select jsonb_build_array(d->'dag_id', d->'is_paused', d->'is_active', d->'is_stale', d->'owners',
@@ -193,38 +189,38 @@ impl Scene {
         .await
     }
 
-    /// A difference counts when Airflow stood still meanwhile.
+    /// Asserts that the read model is equal to Airflow. A difference counts only if Airflow did not change meanwhile.
     pub async fn assert_mirrored(&self, when: &str) {
         for _ in 0..5 {
-            let before = self.state_of_airflow().await;
-            let found = differences(&self.test, &self.airflow).await;
+            let before = self.state_hash().await;
+            let found = differences(&self.worker, &self.airflow).await;
             if found.is_empty() {
                 return;
             }
-            let stood_still = before == self.state_of_airflow().await;
-            assert!(!stood_still, "{:?} {when}:\n{}", self.setup.version, found.join("\n"));
+            let is_unchanged = before == self.state_hash().await;
+            assert!(!is_unchanged, "{:?} {when}:\n{}", self.setup.version, found.join("\n"));
             self.poll_until_quiet().await;
         }
-        panic!("Airflow did not stand still");
+        panic!("Airflow changed at every comparison");
     }
 
-    /// A read model that starts now is as good as one that followed everything.
+    /// Asserts that a new read model is equal to Airflow too.
     pub async fn assert_first_sync_mirrors(&self) {
-        let test = Scene::test(&self.airflow).await;
-        sync(&test, false).await;
-        assert_mirrors(&test, &self.airflow).await;
+        let worker = Self::start_worker(&self.airflow).await;
+        sync(&worker, false).await;
+        assert_mirrors(&worker, &self.airflow).await;
     }
 
-    /// Asserts that the read model counts so many rows.
-    pub async fn assert_count(&self, count: i64, what: &'static str) {
-        let found = self.test.number(what).await;
-        assert_eq!(found, count, "{:?}: {what}", self.setup.version);
+    /// Asserts the result of a count on the read model.
+    pub async fn assert_count(&self, count: i64, query: &'static str) {
+        let found = self.worker.number(query).await;
+        assert_eq!(found, count, "{:?}: {query}", self.setup.version);
     }
 }
 
-/// One sync; again when Airflow, on a machine where much else goes on, took longer than a sync waits.
+/// Syncs once. A sync that times out on a busy machine is repeated.
 async fn sync(test: &TestWorker, full: bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
         match test.run_sync(full).await {
             Ok(_) => return,
