@@ -1,12 +1,13 @@
--- The three PostgreSQL roles of an installation: the owner of the schema, who migrates and administers; the worker; the
--- API. Run it with psql 15 or later, on the installation's database, as whoever owns the database and may make roles:
+-- Creates the three PostgreSQL roles of an installation: the owner of the schema, which migrates and administers; the
+-- worker; the API. Run it with psql 15 or later on the installation's database, as a user who owns the database and may
+-- create roles:
 --
 --     psql --no-psqlrc --set ON_ERROR_STOP=1 --file deploy/roles.sql
 --
--- The roles' passwords come from ORCHESTRATION_OWNER_PASSWORD, ORCHESTRATION_WORKER_PASSWORD and
--- ORCHESTRATION_API_PASSWORD; one that is not set stays as it is. Other names than the usual:
--- `--set owner=… --set worker=… --set api=…`. Run it again whenever you like. What each role may do in the schema is in
--- migrations/grants.sql, and applied by `orchestration-api migrate`.
+-- The passwords come from ORCHESTRATION_OWNER_PASSWORD, ORCHESTRATION_WORKER_PASSWORD and ORCHESTRATION_API_PASSWORD; if a
+-- variable is not set, the role keeps its password. `--set owner=… --set worker=… --set api=…` select other names. The
+-- script can be run repeatedly. The roles' privileges in the schema are in migrations/grants.sql; `orchestration-api
+-- migrate` grants them.
 
 \set ON_ERROR_STOP 1
 \if :{?owner} \else \set owner orchestration_owner \endif
@@ -31,7 +32,7 @@ where password <> ''
 \gexec
 
 begin;
--- Nobody comes in who is not named here.
+-- Only the roles named here may connect.
 select format('revoke all on database %I from public', current_database()) \gexec
 revoke create on schema public from public;
 select format('grant connect, create on database %I to %I', current_database(), :'owner') \gexec
@@ -40,7 +41,7 @@ grant usage, create on schema public to :"owner";
 grant usage on schema public to :"worker", :"api";
 commit;
 
--- A role that may do everything, or become the owner, would make the rest of this pointless.
+-- A role that is a superuser, creates roles, or can become the owner would bypass all restrictions.
 select format(
     'do $do$ begin raise exception %L; end $do$',
     rolname || ' may do more than it must: take SUPERUSER, CREATEROLE and its memberships away, or name another role')

@@ -1,6 +1,6 @@
--- What the worker's role and the API's may do, and nothing besides: one line a table. Whoever migrates applies it after
--- the migrations, each time, as the owner of the schema; the two settings name the roles, and one that does not exist
--- is passed over. A table without a line fails a test: to grant nothing is a decision too.
+-- The complete privileges of the worker's and the API's role, one line per table. `orchestration-api migrate` applies this
+-- file after every migration, as the owner of the schema. The two settings hold the names of the roles; a role that does
+-- not exist is skipped. A test fails for a table without a line, so a table without privileges needs a line too.
 do $$
 declare
     worker_role constant name :=
@@ -23,7 +23,7 @@ begin
             ('pipeline_watches',     '',                        'select, insert, delete'),
             ('comments',             'select (run_id, task_run_id)', 'select, insert, update, delete'),
             ('audit',                'insert, select (id, at), delete', 'select, insert'),
-            -- the way of a sync and of a trigger
+            -- processing of syncs and triggers
             ('connector_state',      'select, update',          'select, insert, update'),
             ('syncs',                'select, insert, update, delete', 'select, insert, update'),
             ('pipeline_crawls',      'select, insert, update',  'select, delete'),

@@ -1,4 +1,4 @@
-"""Rebuilds the state of all runs from their topic, and prints one run a line as JSON.
+"""Rebuilds the state of all runs from their topic, and prints each run as one line of JSON.
 
     pip install -r requirements.txt
     python consumer.py localhost:9092 orchestration.runs.v1
@@ -17,7 +17,7 @@ consumer.seek_to_beginning()
 ends = consumer.end_offsets(partitions)
 
 runs = {}
-while any(consumer.position(partition) < end for partition, end in ends.items()):  # to follow for ever: while True
+while any(consumer.position(partition) < end for partition, end in ends.items()):  # to follow the topic: while True
     for records in consumer.poll(timeout_ms=1000).values():
         for run in (json.loads(record.value) for record in records if record.value is not None):
             if run["id"] not in runs or runs[run["id"]]["version"] < run["version"]:

@@ -1,11 +1,11 @@
-{{/* What more than one manifest says. */}}
+{{/* Templates that several manifests share. */}}
 
 {{- define "orchestration.name" -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
 {{ $full | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Called with (list $ "api"), as all that follow. */}}
+{{/* This template and the following ones are called with (list $ "api") or (list $ "worker"). */}}
 {{- define "orchestration.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ $root.Chart.Name }}
@@ -27,7 +27,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
-{{/* No right, no token, no disk. */}}
+{{/* Pod settings: no privileges, no service account token, no writable disk. */}}
 {{- define "orchestration.pod" -}}
 {{- $root := index . 0 -}}
 automountServiceAccountToken: false
@@ -66,7 +66,7 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* The settings of api or worker, and its secrets by reference. */}}
+{{/* The environment variables of API or worker, with references to its secrets. */}}
 {{- define "orchestration.environment" -}}
 {{- $root := index . 0 -}}
 {{- $part := index . 1 -}}
@@ -82,7 +82,7 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* Lives, is ready: api and worker answer alike. A first start may have to wait for Kafka. */}}
+{{/* Probes, which are the same for API and worker. A first start may have to wait for Kafka. */}}
 {{- define "orchestration.probes" -}}
 startupProbe:
   httpGet: {path: /health, port: http}
@@ -100,7 +100,7 @@ readinessProbe:
   failureThreshold: 2
 {{- end }}
 
-{{/* Where it runs: apart from its like, unless said otherwise. */}}
+{{/* Scheduling: replicas are spread over nodes; the values may set constraints. */}}
 {{- define "orchestration.placement" -}}
 {{- $root := index . 0 -}}
 {{- $part := index $root.Values (index . 1) -}}

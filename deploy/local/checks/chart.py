@@ -1,4 +1,4 @@
-"""Lints a chart, renders it and holds every manifest against Kubernetes' own schemas; prints them as a JSON array.
+"""Lints a chart, renders it, validates every manifest against Kubernetes' schemas, and prints them as a JSON array.
 
     python chart.py CHART VALUES.yaml
 """
@@ -15,9 +15,9 @@ with open(values, encoding="utf-8") as file:
     values = yaml.safe_load(file)
 
 try:
-    complaints = [said for said in helm.lint(chart, values=values)["messages"] if said["severity"] > 1]
-    if complaints:
-        sys.exit(json.dumps(complaints))
+    problems = [message for message in helm.lint(chart, values=values)["messages"] if message["severity"] > 1]
+    if problems:
+        sys.exit(json.dumps(problems))
     with helm.Chart.load(chart) as loaded:
         rendered = loaded.render(values=values, name="orchestration", namespace="orchestration")
 except helm.HelmError as error:
