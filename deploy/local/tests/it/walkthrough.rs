@@ -214,9 +214,9 @@ impl Walkthrough {
 
     /// The blocks of the README, with this test's space in place of the demo's.
     async fn front_page(&mut self) {
-        let output = self.run_next("README.md", "What to try next").await;
+        let output = self.run_next("README.md", "First calls").await;
         assert!(!output.contains("\"detail\""), "{output}");
-        self.run_next("README.md", "Running it").await;
+        self.run_next("README.md", "Deploy").await;
         let path = "spaces/finance/teams";
         assert!(self.request(Method::GET, path, None).await.1.to_string().contains("Finance data"));
     }
