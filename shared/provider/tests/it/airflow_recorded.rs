@@ -1,4 +1,4 @@
-//! What three releases of Airflow were recorded to say, as events.
+//! Responses recorded from three releases of Airflow, as events.
 
 use provider::connector::Credentials;
 use provider::{RunScope, TaskRunScope};
@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 use wiremock::MockServer;
 
-use crate::airflow_stage::{airflow_of, give, provider, provider_as, seen, time};
+use crate::airflow_server::{mock_get, observation, provider, provider_as, start_airflow, time};
 
-/// The same paths in every release, but for the REST version.
+/// Mocks the endpoints, which differ between the releases in the API version only.
 async fn mount(server: &MockServer, api: &str, release: &str) {
     let scheduled = if api == "v1" { "scheduled__2026-11-23" } else { "scheduled__2026-11-24" };
     for (at, status, name) in [
@@ -26,12 +26,12 @@ async fn mount(server: &MockServer, api: &str, release: &str) {
             "task_instances_daily_sales.json",
         ),
     ] {
-        give(server, &format!("/api/{api}/{at}"), status, release, name).await;
+        mock_get(server, &format!("/api/{api}/{at}"), status, release, name).await;
     }
 }
 
-/// As JSON, with the server's address of this moment left out.
-fn shown<T: Serialize>(server: &MockServer, events: &T) -> Value {
+/// Serializes to JSON without the address of the server.
+fn to_json<T: Serialize>(server: &MockServer, events: &T) -> Value {
     let json = serde_json::to_string(events).unwrap().replace(&server.uri(), "https://airflow.example");
     serde_json::from_str(&json).unwrap()
 }
@@ -42,69 +42,71 @@ async fn snapshot(server: &MockServer, release: &str, scheduled: &str) {
     assert!(probe.version.starts_with(release), "{}", probe.version);
     assert_eq!(probe.clock, time("2026-11-24T00:30:00Z"));
 
-    let pipelines = airflow.pipelines(seen(), None).await.unwrap();
+    let pipelines = airflow.pipelines(observation(), None).await.unwrap();
     assert_eq!(pipelines.next, None);
-    insta::assert_json_snapshot!(format!("{release}_pipelines"), shown(server, &pipelines.items));
+    insta::assert_json_snapshot!(format!("{release}_pipelines"), to_json(server, &pipelines.items));
     insta::assert_json_snapshot!(format!("{release}_tasks"), airflow.tasks("outcomes").await.unwrap());
 
-    let runs =
-        airflow.runs(&RunScope::ChangedSince(time("2026-11-24T00:00:00Z")), seen(), None).await.unwrap();
+    let runs = airflow
+        .runs(&RunScope::ChangedSince(time("2026-11-24T00:00:00Z")), observation(), None)
+        .await
+        .unwrap();
     assert_eq!(runs.next, None);
-    insta::assert_json_snapshot!(format!("{release}_runs"), shown(server, &runs.items));
-    let run = airflow.run("outcomes", "r1", seen()).await.unwrap().unwrap();
+    insta::assert_json_snapshot!(format!("{release}_runs"), to_json(server, &runs.items));
+    let run = airflow.run("outcomes", "r1", observation()).await.unwrap().unwrap();
     assert_eq!((run.external_id.as_str(), run.note.as_deref()), ("r1", Some("asked by hand")));
 
     let mut task_runs = Vec::new();
     for (pipeline, run) in [("outcomes", "r1"), ("waits", "w1"), ("daily_sales", scheduled)] {
         let scope = TaskRunScope::Run { pipeline: pipeline.to_owned(), run: run.to_owned() };
-        task_runs.extend(airflow.task_runs(&scope, seen(), None).await.unwrap().items);
+        task_runs.extend(airflow.task_runs(&scope, observation(), None).await.unwrap().items);
     }
-    insta::assert_json_snapshot!(format!("{release}_task_runs"), shown(server, &task_runs));
+    insta::assert_json_snapshot!(format!("{release}_task_runs"), to_json(server, &task_runs));
 
     assert!(!airflow.has_pipeline("nope").await.unwrap());
-    assert_eq!(airflow.run("outcomes", "nope", seen()).await, Ok(None));
+    assert_eq!(airflow.run("outcomes", "nope", observation()).await, Ok(None));
 }
 
 #[tokio::test]
 async fn airflow_3_3_becomes_events() {
-    let server = airflow_of("3.3").await;
+    let server = start_airflow("3.3").await;
     mount(&server, "v2", "3.3").await;
     snapshot(&server, "3.3", "scheduled__2026-11-24T00:00:00+00:00").await;
 }
 
 #[tokio::test]
 async fn airflow_3_1_becomes_events() {
-    let server = airflow_of("3.1").await;
+    let server = start_airflow("3.1").await;
     mount(&server, "v2", "3.1").await;
     snapshot(&server, "3.1", "scheduled__2026-11-24T00:00:00+00:00").await;
 }
 
 #[tokio::test]
 async fn airflow_2_11_becomes_events() {
-    let server = airflow_of("2.11").await;
+    let server = start_airflow("2.11").await;
     mount(&server, "v1", "2.11").await;
     snapshot(&server, "2.11", "scheduled__2026-11-23T00:00:00+00:00").await;
 }
 
 #[tokio::test]
 async fn tasks_in_flight_keep_their_state() {
-    let server = airflow_of("3.3").await;
+    let server = start_airflow("3.3").await;
     let at = "/api/v2/dags/outcomes/dagRuns/in_flight/taskInstances";
-    give(&server, at, 200, "3.3", "task_instances_in_flight.json").await;
+    mock_get(&server, at, 200, "3.3", "task_instances_in_flight.json").await;
     let scope = TaskRunScope::Run { pipeline: "outcomes".to_owned(), run: "in_flight".to_owned() };
-    let tasks = provider(&server.uri()).task_runs(&scope, seen(), None).await.unwrap().items;
+    let tasks = provider(&server.uri()).task_runs(&scope, observation(), None).await.unwrap().items;
     let mut states: Vec<_> = tasks.iter().map(|task| format!("{}: {}", task.task_id, task.status)).collect();
     states.sort();
     insta::assert_snapshot!(states.join("\n"));
 }
 
 #[tokio::test]
-async fn a_base_path_goes_before_everything() {
+async fn the_base_path_prefixes_all_requests() {
     let server = MockServer::start().await;
-    give(&server, "/team/airflow/api/v2/version", 200, "3.3", "version.json").await;
-    give(&server, "/team/airflow/api/v2/dags", 200, "3.3", "dags.json").await;
+    mock_get(&server, "/team/airflow/api/v2/version", 200, "3.3", "version.json").await;
+    mock_get(&server, "/team/airflow/api/v2/dags", 200, "3.3", "dags.json").await;
     let url = format!("{}/team/airflow/", server.uri());
     let airflow = provider_as(&url, &Credentials::None);
-    let pipeline = airflow.pipelines(seen(), None).await.unwrap().items.remove(0);
+    let pipeline = airflow.pipelines(observation(), None).await.unwrap().items.remove(0);
     assert_eq!(pipeline.external_url, Some(format!("{}/team/airflow/dags/by_asset", server.uri())));
 }

@@ -1,11 +1,10 @@
-//! One scenario that three releases were led through: in our words they tell the same. The worker's scenarios record
-//! it.
+//! One scenario, recorded from three releases of Airflow by the worker's scenario tests, yields the same events.
 
 use provider::{Provider, RunScope, TaskRunScope};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::airflow_stage::{airflow_of, give, provider, seen, time};
+use crate::airflow_server::{mock_get, observation, provider, start_airflow, time};
 
 const PIPELINE: [&str; 9] =
     ["external_id", "name", "description", "owner", "owners", "tags", "schedule", "is_paused", "is_active"];
@@ -26,44 +25,43 @@ const TASK_RUN: [&str; 12] = [
     "queue",
 ];
 
-/// Words of Airflow 2 for what later releases say otherwise.
-const OLD_WORDS: [(&str, &str); 3] =
+/// Values of Airflow 2 that later releases renamed.
+const RENAMED_VALUES: [(&str, &str); 3] =
     [("Dataset", "Asset"), ("@monthly", "0 0 1 * *"), ("dataset_triggered", "asset_triggered")];
 
 #[tokio::test]
-async fn three_releases_tell_one_scenario_alike() {
+async fn three_releases_yield_the_same_events() {
     for (release, api) in [("2.11", "v1"), ("3.1", "v2"), ("3.3", "v2")] {
-        let server = airflow_of(release).await;
+        let server = start_airflow(release).await;
         for (at, name) in [
             ("dags", "scenario_dags.json"),
             ("dags/outcomes/tasks", "scenario_tasks.json"),
             ("dags/~/dagRuns", "scenario_dag_runs.json"),
             ("dags/~/dagRuns/~/taskInstances", "scenario_task_instances.json"),
         ] {
-            give(&server, &format!("/api/{api}/{at}"), 200, release, name).await;
+            mock_get(&server, &format!("/api/{api}/{at}"), 200, release, name).await;
         }
-        insta::assert_json_snapshot!("scenario", told(provider(&server.uri()).as_ref()).await);
+        insta::assert_json_snapshot!("scenario", comparable_events(provider(&server.uri()).as_ref()).await);
     }
 }
 
-/// All that a provider tells, but for what each server makes up by itself: times, names of runs that nobody asked for,
-/// its own address and fields.
-async fn told(airflow: &dyn Provider) -> Value {
+/// The events of a provider, without values that each server generates: times, ids of scheduled runs, addresses.
+async fn comparable_events(airflow: &dyn Provider) -> Value {
     let since = time("2026-11-01T00:00:00Z");
-    let pipelines = airflow.pipelines(seen(), None).await.unwrap();
-    let runs = airflow.runs(&RunScope::ChangedSince(since), seen(), None).await.unwrap();
-    let task_runs = airflow.task_runs(&TaskRunScope::ChangedSince(since), seen(), None).await.unwrap();
+    let pipelines = airflow.pipelines(observation(), None).await.unwrap();
+    let runs = airflow.runs(&RunScope::ChangedSince(since), observation(), None).await.unwrap();
+    let task_runs = airflow.task_runs(&TaskRunScope::ChangedSince(since), observation(), None).await.unwrap();
     assert_eq!((pipelines.next, runs.next, task_runs.next), (None, None, None));
     json!({
-        "pipelines": kept(&pipelines.items, &PIPELINE),
+        "pipelines": select(&pipelines.items, &PIPELINE),
         "tasks": airflow.tasks("outcomes").await.unwrap(),
-        "runs": kept(&runs.items, &RUN),
-        "task_runs": kept(&task_runs.items, &TASK_RUN),
+        "runs": select(&runs.items, &RUN),
+        "task_runs": select(&task_runs.items, &TASK_RUN),
     })
 }
 
-/// These fields of each, in one order and in one release's words.
-fn kept<T: Serialize>(items: &[T], fields: &[&str]) -> Vec<Value> {
+/// Selects these fields, sorts the rows, and applies the renamed values.
+fn select<T: Serialize>(items: &[T], fields: &[&str]) -> Vec<Value> {
     let mut rows: Vec<Value> = items.iter().map(|item| row(&json!(item), fields)).collect();
     rows.sort_by_key(Value::to_string);
     rows
@@ -71,13 +69,12 @@ fn kept<T: Serialize>(items: &[T], fields: &[&str]) -> Vec<Value> {
 
 fn row(item: &Value, fields: &[&str]) -> Value {
     let row: Map<_, _> =
-        fields.iter().map(|field| ((*field).to_owned(), in_new_words(&item[*field]))).collect();
+        fields.iter().map(|field| ((*field).to_owned(), with_new_name(&item[*field]))).collect();
     row.into()
 }
 
-fn in_new_words(value: &Value) -> Value {
-    // A run that nobody asked for is named after what made it and when.
-    let Some(said) = value.as_str().and_then(|text| text.split("__").next()) else { return value.clone() };
-    let word = OLD_WORDS.iter().find(|(old, _)| *old == said).map_or(said, |(_, new)| new);
-    json!(word)
+fn with_new_name(value: &Value) -> Value {
+    // The id of a generated run consists of its type and its time.
+    let Some(text) = value.as_str().and_then(|text| text.split("__").next()) else { return value.clone() };
+    json!(RENAMED_VALUES.iter().find(|(old, _)| *old == text).map_or(text, |(_, new)| new))
 }

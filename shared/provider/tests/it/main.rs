@@ -1,10 +1,13 @@
-//! The provider as its callers see it, on bodies recorded from real servers and on servers that misbehave.
+//! Tests of the public API of the provider, on responses recorded from real servers and on misbehaving servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod airflow_authentication;
 mod airflow_faults;
 mod airflow_lists;
 mod airflow_recorded;
+mod airflow_retries;
 mod airflow_scenario;
-mod airflow_stage;
+mod airflow_server;
 mod airflow_trigger;
+mod airflow_windows;

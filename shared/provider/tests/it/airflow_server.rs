@@ -1,4 +1,4 @@
-//! A server that answers with what real Airflows were recorded to answer, and a provider opened on it.
+//! Mock servers with responses recorded from real Airflows, and providers opened on them.
 
 use std::path::Path;
 
@@ -14,15 +14,17 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 pub const PASSWORD: &str = "canary-password";
 pub const TOKEN: &str = "canary-token";
+pub const DAGS: &str = "/api/v2/dags";
+pub const ANY_NETWORK: NetworkPolicy = NetworkPolicy { allow_private_networks: true };
 
-/// The body that a release was recorded to give.
+/// A response body recorded from a release.
 pub fn recorded(release: &str, name: &str) -> String {
     let file = format!("{}/tests/fixtures/airflow-{release}/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(Path::new(&file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// An answer as a server of that kind gives it, its clock included.
-pub fn answer(status: u16, body: impl Into<String>) -> ResponseTemplate {
+/// A response with content type and `Date` header.
+pub fn response(status: u16, body: impl Into<String>) -> ResponseTemplate {
     let body = body.into();
     let kind = if body.trim_start().starts_with('<') { "text/html" } else { "application/json" };
     ResponseTemplate::new(status)
@@ -30,33 +32,33 @@ pub fn answer(status: u16, body: impl Into<String>) -> ResponseTemplate {
         .insert_header("date", "Tue, 24 Nov 2026 00:30:00 GMT")
 }
 
-/// A GET of this path gives this recorded body.
-pub async fn give(server: &MockServer, at: &str, status: u16, release: &str, name: &str) {
+/// Mocks a GET request of this path with a recorded body.
+pub async fn mock_get(server: &MockServer, at: &str, status: u16, release: &str, name: &str) {
     Mock::given(method("GET"))
         .and(path(at))
-        .respond_with(answer(status, recorded(release, name)))
+        .respond_with(response(status, recorded(release, name)))
         .mount(server)
         .await;
 }
 
-/// A server of that release, which lets us in.
-pub async fn airflow_of(release: &str) -> MockServer {
+/// A server of this release, with its version and login endpoints.
+pub async fn start_airflow(release: &str) -> MockServer {
     let server = MockServer::start().await;
     if release.starts_with('2') {
-        give(&server, "/api/v2/version", 404, release, "no_route.html").await;
-        give(&server, "/api/v1/version", 200, release, "version.json").await;
+        mock_get(&server, "/api/v2/version", 404, release, "no_route.html").await;
+        mock_get(&server, "/api/v1/version", 200, release, "version.json").await;
     } else {
-        give(&server, "/api/v2/version", 200, release, "version.json").await;
-        log_in(&server).await;
+        mock_get(&server, "/api/v2/version", 200, release, "version.json").await;
+        mock_login(&server).await;
     }
     server
 }
 
-/// The right password yields the token.
-pub async fn log_in(server: &MockServer) {
+/// Mocks the login endpoint.
+pub async fn mock_login(server: &MockServer) {
     Mock::given(method("POST"))
         .and(path("/auth/token"))
-        .respond_with(answer(201, json!({"access_token": TOKEN}).to_string()))
+        .respond_with(response(201, json!({"access_token": TOKEN}).to_string()))
         .mount(server)
         .await;
 }
@@ -65,16 +67,16 @@ pub fn basic() -> Credentials {
     Credentials::Basic { username: "admin".to_owned(), password: PASSWORD.into() }
 }
 
-/// A provider on a server of this machine.
+/// A provider on a local server.
 pub fn provider(url: &str) -> Box<dyn Provider> {
     provider_as(url, &basic())
 }
 
 pub fn provider_as(url: &str, credentials: &Credentials) -> Box<dyn Provider> {
-    open_at(url, credentials, NetworkPolicy { allow_private_networks: true }).unwrap()
+    open_url(url, credentials, ANY_NETWORK).unwrap()
 }
 
-pub fn open_at(
+pub fn open_url(
     url: &str,
     credentials: &Credentials,
     network: NetworkPolicy,
@@ -92,8 +94,8 @@ pub fn open_with(
     open(&config, secrets, source, network)
 }
 
-/// The observation that all of these tests make.
-pub fn seen() -> Observation {
+/// The observation of all tests.
+pub fn observation() -> Observation {
     Observation { version: 7, at: time("2026-11-24T00:30:00Z") }
 }
 
@@ -101,8 +103,8 @@ pub fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// All items of a list, and how many pages it took.
-pub async fn all<T, F>(mut page: impl FnMut(Option<PageToken>) -> F) -> (Vec<T>, usize)
+/// All items of a list, and the number of pages.
+pub async fn read_all_pages<T, F>(mut page: impl FnMut(Option<PageToken>) -> F) -> (Vec<T>, usize)
 where
     F: Future<Output = Result<Page<T>, ProviderError>>,
 {
@@ -116,4 +118,18 @@ where
             return (items, pages);
         }
     }
+}
+
+/// Mocks the list of DAGs, and expects this many requests.
+pub async fn mock_dags(server: &MockServer, with: ResponseTemplate, times: u64) {
+    Mock::given(path(DAGS)).respond_with(with).expect(times).mount(server).await;
+}
+
+/// The error of listing pipelines if the server responds like this, after this many requests.
+pub async fn list_pipelines_error(with: ResponseTemplate, times: u64) -> ProviderError {
+    let server = start_airflow("3.3").await;
+    mock_dags(&server, with, times).await;
+    let error = provider(&server.uri()).pipelines(observation(), None).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("canary"), "the error contains a secret: {error:?}");
+    error
 }
