@@ -107,7 +107,7 @@ impl Walkthrough {
     }
 
     async fn first_start(&mut self) {
-        self.run_next(PRODUCTION, "The schema and the first people").await;
+        self.run_next(PRODUCTION, "The schema and the first users").await;
         self.operator.start().await;
         let pipelines = self.run_next(PRODUCTION, "The first connector").await;
         assert!(pipelines.contains("made_0000") && pipelines.contains("made_0001"), "{pipelines}");
