@@ -1,5 +1,5 @@
-//! The API under test: a router of its own in this process, on a database with two spaces, their members and a
-//! connector each.
+//! The API under test: a router of its own in this process, on a database with two spaces, their members and
+//! a connector each.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Which changes of the OpenAPI document break a client that was written against the old one, as a pure function of both
-//! documents. Requests may ask for less than before and responses may contain more, never the other way around.
+//! Which changes of the OpenAPI document break a client that was written against the old one, as a pure
+//! function of both documents. Requests may ask for less than before and responses may contain more, never
+//! the other way around.
 
 mod schemas;
 
@@ -130,9 +131,12 @@ fn sample() -> Value {
             "parameters": [
                 { "in": "path", "name": "id", "required": true, "schema": { "type": "string" } },
                 { "in": "query", "name": "sort", "schema": { "type": "string", "enum": ["age", "name"] } },
-                { "in": "query", "name": "size", "schema": { "type": "integer", "minimum": 1, "maximum": 100 } },
+                { "in": "query", "name": "size",
+                  "schema": { "type": "integer", "minimum": 1, "maximum": 100 } },
             ],
-            "requestBody": { "content": { "application/json": { "schema": { "$ref": "#/components/schemas/New" } } } },
+            "requestBody": {
+                "content": { "application/json": { "schema": { "$ref": "#/components/schemas/New" } } }
+            },
             "responses": {
                 "200": { "headers": { "ETag": {} }, "content": { "application/json": {
                     "schema": { "$ref": "#/components/schemas/Run" } } } },
@@ -142,17 +146,23 @@ fn sample() -> Value {
         "components": { "schemas": {
             "New": {
                 "type": "object", "required": ["content"], "additionalProperties": false,
-                "properties": { "content": { "type": "string", "maxLength": 10 }, "pinned": { "type": ["boolean", "null"] } },
+                "properties": {
+                    "content": { "type": "string", "maxLength": 10 },
+                    "pinned": { "type": ["boolean", "null"] }
+                },
             },
             "Run": { "allOf": [
-                { "type": "object", "required": ["id"], "properties": { "id": { "type": "string", "format": "uuid" } } },
+                { "type": "object", "required": ["id"],
+                  "properties": { "id": { "type": "string", "format": "uuid" } } },
                 { "type": "object", "required": ["status"], "properties": {
                     "status": { "type": "string", "enum": ["success", "failed"] },
                     "owner": { "oneOf": [{ "type": "null" }, { "$ref": "#/components/schemas/User" }] },
                     "tasks": { "type": "array", "items": { "$ref": "#/components/schemas/User" } },
                 }},
             ]},
-            "User": { "type": "object", "required": ["name"], "properties": { "name": { "type": "string" } } },
+            "User": {
+                "type": "object", "required": ["name"], "properties": { "name": { "type": "string" } }
+            },
         }},
     })
 }

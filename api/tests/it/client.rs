@@ -35,8 +35,8 @@ impl TestApi {
         response
     }
 
-    /// Polls a request so many times and then drops it, as the server does when the connection breaks. True when the
-    /// response was complete before that.
+    /// Polls a request so many times and then drops it, as the server does when the connection breaks. True
+    /// when the response was complete before that.
     pub async fn abandon(&self, request: Request<Body>, mut polls: usize) -> bool {
         let mut call = std::pin::pin!(self.router.clone().oneshot(request));
         std::future::poll_fn(|context| match call.as_mut().poll(context) {

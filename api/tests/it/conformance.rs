@@ -1,5 +1,5 @@
-//! Checks every response that a test receives against the OpenAPI document: its status is declared, its headers are
-//! present, and its body conforms to the schema.
+//! Checks every response that a test receives against the OpenAPI document: its status is declared, its
+//! headers are present, and its body conforms to the schema.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};

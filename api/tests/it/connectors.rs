@@ -50,8 +50,9 @@ async fn a_connector_is_created_with_defaults_and_is_due_at_once() {
     assert!(location.ends_with(created["id"].as_str().unwrap()));
     assert_eq!(
         created["config"],
-        json!({"base_url": "https://airflow.example/base", "api_version": "auto", "schedule": "*/30 * * * * *",
-               "history_days": 30, "verify_tls": true, "max_requests_in_flight": 4, "max_requests_per_second": 50})
+        json!({"base_url": "https://airflow.example/base", "api_version": "auto",
+               "schedule": "*/30 * * * * *", "history_days": 30, "verify_tls": true,
+               "max_requests_in_flight": 4, "max_requests_per_second": 50})
     );
     assert_eq!(created["credentials"], json!({"auth_type": "basic", "username": "svc", "headers": []}));
     assert_eq!(
@@ -187,13 +188,15 @@ async fn a_change_keeps_other_fields_and_resets_the_dependent_sync_state() {
     let test = TestApi::new().await;
     let id = create(&test).await;
     let path = format!("/{id}");
-    let reset = "update connector_state set next_due_at = '2099-01-01Z', credentials_refused_at = now(), cursor_at = now(),
+    let reset = "update connector_state set next_due_at = '2099-01-01Z', credentials_refused_at = now(),
+                  cursor_at = now(),
                   lease_owner = 'w', lease_until = now() + interval '1 hour', lease_epoch = 7;
                   delete from pipeline_crawls;
-                  insert into pipeline_crawls (connector_id, external_id, crawled_at) select connector_id, 'p', now() from connector_state";
+                  insert into pipeline_crawls (connector_id, external_id, crawled_at) select connector_id,
+                  'p', now() from connector_state";
     let crawls = format!("(select count(*) > 0 from pipeline_crawls where connector_id = '{id}')");
-    // The change; whether the connector is due now then, its credentials are still refused, and it keeps its cursor,
-    // its lease and its histories.
+    // The change; whether the connector is due now then, its credentials are still refused, and it keeps its
+    // cursor, its lease and its histories.
     for (change, due, rejected, cursor, lease, crawled) in [
         (json!({"name": "renamed"}), Some(false), true, true, true, true),
         (json!({"credentials": {"auth_type": "token", "token": "t"}}), Some(true), false, true, false, true),
@@ -363,15 +366,16 @@ async fn a_connector_contains_the_state_of_its_polls() {
         (&connector["failures"], &connector["last_error"], &connector["retry_at"]),
         (&json!(0), &Value::Null, &Value::Null)
     );
-    test
-        .sql(
-            "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, error)
+    test.sql(
+        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, error)
              select gen_random_uuid(), space_id, id, 'failed', 'schedule', now() - age, error from connectors,
-                 (values (interval '1 minute', 'the newest'), (interval '2 minutes', 'an older one')) as failed(age, error);
-             update connector_state set failures = 2, retry_at = '2026-03-03Z', credentials_refused_at = '2026-03-02Z',
+                 (values (interval '1 minute', 'the newest'), (interval '2 minutes',
+                 'an older one')) as failed(age, error);
+             update connector_state set failures = 2, retry_at = '2026-03-03Z',
+             credentials_refused_at = '2026-03-02Z',
                  confirmed_at = '2026-03-01Z', next_due_at = '2026-03-04Z', missed_ticks = 7",
-        )
-        .await;
+    )
+    .await;
     let connector = send(&test, Method::GET, &path, Value::Null).await.expect(200);
     for (field, value) in [
         ("failures", json!(2)),

@@ -214,7 +214,11 @@ async fn a_stopping_service_is_not_ready_but_still_responds() {
 #[tokio::test]
 async fn teams_are_listed_by_name() {
     let test = TestApi::new().await;
-    test.sql("insert into teams (id, space_id, name) select gen_random_uuid(), id, 'Data' from spaces where slug = 'finance'").await;
+    test.sql(
+        "insert into teams (id, space_id, name) select gen_random_uuid(), id,
+                'Data' from spaces where slug = 'finance'",
+    )
+    .await;
     let response = test.get(&format!("/spaces/{SPACE}/teams?size=1&page=2")).await;
     assert_eq!((response.header("x-total-count"), response.header("x-total-pages")), ("2", "2"));
     assert_eq!(response.body, json!([{"id": test.team, "name": "Finance data"}]));

@@ -48,7 +48,8 @@ impl EventStream {
         tokio::time::timeout(TIMEOUT, opened).await.expect("the API reads from Kafka")
     }
 
-    /// Opens a stream of the first space's events from the router in this process: no socket buffers unread events.
+    /// Opens a stream of the first space's events from the router in this process: no socket buffers unread
+    /// events.
     pub async fn within(test: &TestApi, key: &str) -> Self {
         let uri = format!("{BASE}/spaces/{SPACE}/orchestration/events");
         let request = async || {

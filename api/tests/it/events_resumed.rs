@@ -31,8 +31,8 @@ fn succeeded_entities(received_events: &[StreamedEvent]) -> usize {
     succeeded.map(|event| event.version().0).collect::<BTreeSet<_>>().len()
 }
 
-/// Publishes changes of both spaces' runs until `end` is true, and then the success of each of the first space's. Returns
-/// the versions published of each entity of the first space.
+/// Publishes changes of both spaces' runs until `end` is true, and then the success of each of the first
+/// space's. Returns the versions published of each entity of the first space.
 async fn publish_changes(
     test: &TestInstallation,
     mut end: watch::Receiver<bool>,
@@ -278,10 +278,10 @@ async fn new_partitions_reset_the_streams() {
     assert_eq!(stream.next().await.unwrap().kind, "reset");
     let mut resumed = EventStream::open(&api.url, VIEWER, "", stream.last_id.as_deref()).await;
     // The rows stand in for a worker, which notices new partitions only later.
-    test
-        .api
+    test.api
         .sql(&format!(
-            "insert into projection_offsets select '{topic}', n, 1000 from generate_series(0, 4) n on conflict do nothing"
+            "insert into projection_offsets select '{topic}', n, 1000 from generate_series(0,
+                4) n on conflict do nothing"
         ))
         .await;
     let runs = (0..20).map(|n| test.run("sales", &format!("r{n}"), RunState::Running));

@@ -1,5 +1,5 @@
-//! The OpenAPI document: its examples have the fields and types of real responses, and the committed file is what the
-//! code generates.
+//! The OpenAPI document: its examples have the fields and types of real responses, and the committed file is
+//! what the code generates.
 
 use std::collections::BTreeSet;
 
@@ -17,29 +17,30 @@ use crate::seed::{ADMIN, EDITOR, comment, hours_ago};
 async fn responses_have_the_fields_and_types_of_the_examples() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("daily_sales").await;
-    test
-        .sql(
-            "update pipelines set schedule = '0 5 * * *', external_url = 'https://airflow.example', next_run_at = now(),
+    test.sql(
+        "update pipelines set schedule = '0 5 * * *', external_url = 'https://airflow.example',
+             next_run_at = now(),
              tags = '{finance}',
-             tasks = '[{\"task_id\": \"extract\", \"operator\": \"PythonOperator\", \"upstream\": [], \"downstream\": [\"load\"]}]'",
-        )
-        .await;
+             tasks = '[{\"task_id\": \"extract\", \"operator\": \"PythonOperator\", \"upstream\": [],
+                 \"downstream\": [\"load\"]}]'",
+    )
+    .await;
     test.run(pipeline, "r0", "failed", hours_ago(2)).await;
     let run = test.run(pipeline, "r1", "success", hours_ago(1)).await;
-    test
-        .sql(
-            "update runs set logical_date = run_after, data_interval_start = run_after, data_interval_end = run_after,
+    test.sql(
+        "update runs set logical_date = run_after, data_interval_start = run_after,
+             data_interval_end = run_after,
              external_url = 'https://airflow.example'",
-        )
-        .await;
+    )
+    .await;
     let task = test.task_run(run, "extract", -1, "failed").await;
     test.task_run(run, "load", -1, "success").await;
-    test
-        .sql(
-            "update task_runs set operator = 'PythonOperator', queued_at = now(), started_at = now(), ended_at = now(),
+    test.sql(
+        "update task_runs set operator = 'PythonOperator', queued_at = now(), started_at = now(),
+             ended_at = now(),
              duration_seconds = 3.1, pool = 'p', queue = 'q', hostname = 'h'",
-        )
-        .await;
+    )
+    .await;
     let send = async |method, path: String, body| test.request(method, EDITOR, &path, body).await;
     send(Method::PATCH, format!("/pipelines/{pipeline}/team"), json!({"team_id": test.team}))
         .await

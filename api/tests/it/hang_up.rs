@@ -1,5 +1,5 @@
-//! A request is atomic even if its client disconnects. The server drops the future of such a request, as these tests
-//! do: after one poll of it, after two, and so on until one completes.
+//! A request is atomic even if its client disconnects. The server drops the future of such a request, as
+//! these tests do: after one poll of it, after two, and so on until one completes.
 
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -81,7 +81,8 @@ async fn an_abandoned_sync_request_is_stored_with_its_record_or_not_at_all() {
         select id::text from syncs except all select convert_from(payload, 'UTF8')::jsonb ->> 'id' from outbox
             where topic::text like '%sync-requests%'
         union all
-        (select convert_from(payload, 'UTF8')::jsonb ->> 'id' from outbox where topic::text like '%sync-requests%'
+        (select convert_from(payload, 'UTF8')::jsonb ->> 'id' from outbox where topic::text like
+        '%sync-requests%'
             except all select id::text from syncs)) torn";
     while !test.abandon(post(&path).body(Body::empty()).unwrap(), polls).await {
         assert_eq!(test.number(incomplete).await, 0, "incomplete after {polls} polls");

@@ -1,5 +1,5 @@
-//! A whole installation under test: the API's fixture with Kafka, and the worker's process, which projects what a test
-//! publishes.
+//! A whole installation under test: the API's fixture with Kafka, and the worker's process, which projects
+//! what a test publishes.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -12,8 +12,8 @@ use crate::app::{SPACE, TestApi};
 use crate::seed::hours_ago;
 
 const STATES: [&str; 4] = ["success", "failed", "running", "queued"];
-/// Metrics of this window are always computed. While no run is older than 30 days, it has the same runs as the default
-/// window, whose metrics are stored.
+/// Metrics of this window are always computed. While no run is older than 30 days, it has the same runs as
+/// the default window, whose metrics are stored.
 const COMPUTED: &str = "/pipelines?days=31";
 
 async fn refresh_all(test: &TestApi) {

@@ -1,7 +1,9 @@
-//! Pages of a list: together they contain each matching row once and in order, whatever columns change meanwhile.
+//! Pages of a list: together they contain each matching row once and in order, whatever columns change
+//! meanwhile.
 //!
-//! A page is a part of the list as of its request. If rows enter the list between two pages, no row is skipped, and
-//! some rows come twice. If rows leave it, no row comes twice. If the sorted column changes, each page is sorted.
+//! A page is a part of the list as of its request. If rows enter the list between two pages, no row is
+//! skipped, and some rows come twice. If rows leave it, no row comes twice. If the sorted column changes,
+//! each page is sorted.
 
 mod model;
 
@@ -74,11 +76,14 @@ async fn pages_contain_each_matching_row_once_and_in_order_while_columns_change(
     // All columns that a sync rewrites, and comments.
     let writer = execute_repeatedly(
         &test,
-        "update runs set note = 'touched', conf = '{\"n\": 1}', version = version + 1, observed_at = now() where random() < 0.3;
-         update pipelines set description = 'touched', next_run_at = now(), version = version + 1 where random() < 0.3;
+        "update runs set note = 'touched', conf = '{\"n\": 1}', version = version + 1,
+         observed_at = now() where random() < 0.3;
+         update pipelines set description = 'touched', next_run_at = now(),
+         version = version + 1 where random() < 0.3;
          update connector_state set confirmed_at = now();
          insert into comments (id, space_id, run_id, author_id, content)
-             select gen_random_uuid(), r.space_id, r.id, u.id, 'a word' from runs r, users u where u.name = 'Ada' limit 1",
+             select gen_random_uuid(), r.space_id, r.id, u.id, 'a word' from runs r,
+             users u where u.name = 'Ada' limit 1",
     );
     let handle = tokio::runtime::Handle::current();
     let check = move || {
@@ -124,9 +129,11 @@ async fn no_row_is_skipped_while_rows_enter_and_none_repeats_while_rows_leave() 
     let test = TestApi::new().await;
     insert_pipelines_with_runs(&test).await;
     let (before, _) = pages(&test, "/runs?size=500").await;
-    let insert = "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
+    let insert = "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
+            fingerprint,
             log_offset, observed_at, status, run_type, run_after, conf)
-        select gen_random_uuid(), space_id, connector_id, id, 'airflow', gen_random_uuid(), 1, '', 0, now(), 'queued', 'manual',
+        select gen_random_uuid(), space_id, connector_id, id, 'airflow', gen_random_uuid(), 1, '', 0, now(),
+        'queued', 'manual',
             clock_timestamp(), '{}' from pipelines limit 3";
     let changing = pages_while(&test, "/runs?size=7", insert).await;
     for (page, next) in changing.iter().zip(&changing[1..]) {

@@ -37,7 +37,8 @@ async fn metrics_cover_the_runs_of_the_window() {
     assert_eq!(
         metrics,
         json!({
-            "days": 7, "run_count": 6, "success_count": 2, "failed_count": 1, "running_count": 1, "queued_count": 1,
+            "days": 7, "run_count": 6, "success_count": 2, "failed_count": 1, "running_count": 1,
+            "queued_count": 1,
             "success_rate": 2.0 / 3.0, "avg_duration_seconds": 30.0, "p50_duration_seconds": 20.0,
             "p95_duration_seconds": 56.0, "last_success_at": ended(1), "last_failure_at": ended(3),
         })
@@ -162,7 +163,11 @@ async fn lists_are_sorted_with_missing_values_last() {
             test.run(pipeline, &format!("r{n}"), status, hours_ago(hours)).await;
         }
     }
-    test.sql("update runs set duration_seconds = 99 where pipeline_id in (select id from pipelines where name = 'A')").await;
+    test.sql(
+        "update runs set duration_seconds = 99 where pipeline_id in (select id from pipelines where name
+                = 'A')",
+    )
+    .await;
     for (sort, expected) in [
         ("name", "A b c D"),
         ("-name", "D c b A"),
@@ -254,13 +259,16 @@ async fn rows_are_synced_as_of_the_last_successful_poll() {
 #[tokio::test]
 async fn all_invalid_parameters_are_returned_together() {
     let test = TestApi::new().await;
-    let path = "/spaces/finance/orchestration/pipelines?status=good&criticality=urgent&team_id=x&connector_id=1&days=366\
-                &watched_only=maybe&is_paused=2&is_active=none&sort=age&page=0&size=-1&include_deleted=&q=%00";
+    let path = "/spaces/finance/orchestration/pipelines?status=good&criticality=urgent&team_id=x\
+                &connector_id=1&days=366\
+                &watched_only=maybe&is_paused=2&is_active=none&sort=age&page=0&size=-1\
+                &include_deleted=&q=%00";
     let response = test.get(path).await;
     let fields = response.invalid_fields();
     assert_eq!(
         fields.join(" ").replace("query.", ""),
-        "connector_id criticality days include_deleted is_active is_paused page q size sort status team_id watched_only"
+        "connector_id criticality days include_deleted is_active is_paused page q size sort status team_id \
+            watched_only"
     );
     assert_eq!(response.status, 422);
 }

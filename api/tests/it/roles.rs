@@ -1,5 +1,6 @@
-//! The PostgreSQL roles: statements beyond their rights are rejected, every table has its grants, and the script creates
-//! the roles without a superuser. All other tests run with these roles, and so prove that the rights suffice.
+//! The PostgreSQL roles: statements beyond their rights are rejected, every table has its grants, and the
+//! script creates the roles without a superuser. All other tests run with these roles, and so prove that the
+//! rights suffice.
 
 use local::{RoleUrls, TestDatabase};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -10,8 +11,8 @@ use crate::app::{SPACE, TestApi};
 use crate::command_line::{command, run};
 use crate::seed::EDITOR;
 
-/// Statements that neither role may execute, and the object that the error must name: an error about another object
-/// would hide an excessive right.
+/// Statements that neither role may execute, and the object that the error must name: an error about another
+/// object would hide an excessive right.
 const FORBIDDEN: [(&str, &str); 15] = [
     ("truncate runs", "table runs"),
     ("drop table runs", "owner of table runs"),
@@ -24,7 +25,8 @@ const FORBIDDEN: [(&str, &str); 15] = [
     ("create temporary table mine ()", "temporary tables"),
     ("update audit set details = '{}'", "table audit"),
     (
-        "insert into api_keys (id, user_id, label, prefix, secret_sha256) values (gen_random_uuid(), gen_random_uuid(), '', '', '')",
+        "insert into api_keys (id, user_id, label, prefix, secret_sha256) values (gen_random_uuid(),
+            gen_random_uuid(), '', '', '')",
         "table api_keys",
     ),
     ("update memberships set role = 'admin'", "table memberships"),
@@ -145,7 +147,8 @@ async fn every_table_has_grants() {
         "decide in migrations/grants.sql who may do what with it"
     );
     sqlx::raw_sql(
-        "create table fresh (); create function loose() returns int language sql security definer as 'select 1'",
+        "create table fresh (); create function loose() returns int language sql security definer as
+            'select 1'",
     )
     .execute(&database.pool)
     .await
@@ -189,7 +192,8 @@ async fn the_command_line_requires_the_owner() {
     assert!(!output.status.success() && error.contains("set DATABASE_URL to the owner's"), "{error}");
 }
 
-/// The only function by which the API's role writes to the read model records nothing but the run of its own trigger.
+/// The only function by which the API's role writes to the read model records nothing but the run of its own
+/// trigger.
 #[tokio::test]
 async fn a_run_is_recorded_only_for_its_pending_trigger() {
     let test = TestApi::new().await;
@@ -199,7 +203,8 @@ async fn a_run_is_recorded_only_for_its_pending_trigger() {
         sqlx::query_scalar::<_, Uuid>(
             "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
                  command_sha256, attempt_until)
-             select gen_random_uuid(), p.space_id, p.connector_id, p.id, u.id, $3, $2, '', now() from pipelines p, users u
+             select gen_random_uuid(), p.space_id, p.connector_id, p.id, u.id, $3, $2, '',
+             now() from pipelines p, users u
              where p.id = $1 and u.name = 'Edith' returning id",
         )
         .bind(pipeline)
@@ -213,7 +218,8 @@ async fn a_run_is_recorded_only_for_its_pending_trigger() {
     let other = test.id("select id from spaces where slug = 'other'").await;
     let record = async |space: Uuid, trigger: Uuid, version: i64| {
         let seen = serde_json::json!({
-            "version": version, "observed_at": "2026-01-01T00:00:00Z", "status": "success", "run_type": "manual", "conf": {},
+            "version": version, "observed_at": "2026-01-01T00:00:00Z", "status": "success",
+            "run_type": "manual", "conf": {},
         });
         sqlx::query("select record_triggered_run($1, $2, '', $3)")
             .bind(space)
@@ -234,11 +240,13 @@ async fn a_run_is_recorded_only_for_its_pending_trigger() {
         .await;
     let later = test.number("select nextval('observation_version')").await;
     assert!(record(space, pending, later).await.is_err(), "a finished trigger");
-    let recorded: Vec<String> =
-        sqlx::query_scalar("select external_id || ' ' || status || ' ' || triggered_by_name from runs where triggered_by_name is not null")
-            .fetch_all(&test.db)
-            .await
-            .unwrap();
+    let recorded: Vec<String> = sqlx::query_scalar(
+        "select external_id || ' ' || status || ' ' || triggered_by_name from runs where
+                            triggered_by_name is not null",
+    )
+    .fetch_all(&test.db)
+    .await
+    .unwrap();
     assert_eq!(recorded, ["mine success Edith"]);
     assert_eq!(test.number("select count(*) from runs where status = 'failed'").await, 1);
     let path = format!("/spaces/{SPACE}/orchestration/runs");

@@ -85,7 +85,8 @@ async fn sealing_keys_are_rotated_under_a_running_api() {
     let test = TestApi::new().await;
     let fake = FakeAirflow::start(0).await;
     set_password(&test, &fake).await;
-    // Every replica opens with the new key before any replica seals with it, so that both can run side by side.
+    // Every replica opens with the new key before any replica seals with it, so that both can run side by
+    // side.
     let opens_both = test.replica(keyring("ab"));
     assert!(logs_in(&test).await && logs_in(&opens_both).await);
     set_password(&opens_both, &fake).await;

@@ -28,7 +28,10 @@ async fn runs_are_listed_newest_first_and_filtered() {
     }
     test.run(other, "x", "failed", hours_ago(6)).await;
     test.sql("update runs set run_type = 'scheduled', duration_seconds = 100 where external_id = 'c'").await;
-    let user = test.id("update runs set triggered_by_id = (select id from users where name = 'Edith'), triggered_by_name = 'Edith' where external_id = 'd' returning triggered_by_id").await;
+    let user = test
+        .id("update runs set triggered_by_id = (select id from users where name = 'Edith'),
+                        triggered_by_name = 'Edith' where external_id = 'd' returning triggered_by_id")
+        .await;
     let at = |hours| hours_ago(hours).to_rfc3339_opts(SecondsFormat::Secs, true);
     let ended = (hours_ago(4) + TimeDelta::seconds(10)).to_rfc3339_opts(SecondsFormat::Secs, true);
     for (query, expected) in [
@@ -110,15 +113,17 @@ async fn runs_of_inactive_pipelines_and_on_request_deleted_runs_are_returned() {
 async fn a_run_contains_thousands_of_mapped_task_runs() {
     let test = TestApi::new().await;
     let run = test.run(test.pipeline("p").await, "r", "running", hours_ago(1)).await;
-    test
-        .sql(&format!(
-            "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version,
-                 fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number, max_tries)
-             select gen_random_uuid(), space_id, connector_id, pipeline_id, id, 'airflow', n::text, 1, '', 0, now(),
+    test.sql(&format!(
+        "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id,
+                 version,
+                 fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number,
+                 max_tries)
+             select gen_random_uuid(), space_id, connector_id, pipeline_id, id, 'airflow', n::text, 1, '', 0,
+             now(),
                  'mapped', n, 'mapped', case when n % 3 = 0 then 'failed' else 'success' end, 1, 0
              from runs, generate_series(0, 5999) n where runs.id = '{run}'"
-        ))
-        .await;
+    ))
+    .await;
     let run_detail = test.read(&format!("/runs/{run}")).await;
     let indexes: Vec<_> = run_detail["tasks"]
         .as_array()
@@ -149,12 +154,17 @@ async fn a_run_of_another_space_is_not_found() {
 async fn all_invalid_parameters_are_returned_together() {
     let test = TestApi::new().await;
     let response = test
-        .get("/spaces/finance/orchestration/runs?status=never_run&run_type=x&started_from=yesterday&started_to=&ended_from=1\
-              &ended_to=2026-02-30&duration_min=-1&duration_max=NaN&triggered_by=me&run_id=%00&sort=-age&days=9999")
+        .get(
+            "/spaces/finance/orchestration/runs?status=never_run&run_type=x&started_from=yesterday\
+              &started_to=&ended_from=1\
+              &ended_to=2026-02-30&duration_min=-1&duration_max=NaN&triggered_by=me\
+              &run_id=%00&sort=-age&days=9999",
+        )
         .await;
     let fields = response.invalid_fields();
     assert_eq!(
         fields.join(" ").replace("query.", ""),
-        "duration_max duration_min ended_from ended_to run_id run_type sort started_from started_to status triggered_by"
+        "duration_max duration_min ended_from ended_to run_id run_type sort started_from started_to status \
+            triggered_by"
     );
 }

@@ -1,5 +1,5 @@
-//! Property tests of the OpenAPI document: schemathesis (from PyPI) sends valid and invalid requests to a running API,
-//! follows the document's links, and must find no response that contradicts the document.
+//! Property tests of the OpenAPI document: schemathesis (from PyPI) sends valid and invalid requests to a
+//! running API, follows the document's links, and must find no response that contradicts the document.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

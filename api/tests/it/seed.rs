@@ -93,9 +93,12 @@ impl TestApi {
     pub async fn pipeline_of(&self, connector: ConnectorId, name: &str) -> PipelineId {
         let id = PipelineId::of(connector, name);
         sqlx::query(
-            r#"insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset,
-                   observed_at, first_seen_at, name, owners, owner, tags, is_paused, is_active, provider_metadata, tasks)
-               select $1, space_id, id, 'airflow', $3, 1, '', 0, '2026-01-01Z', '2025-12-01Z', $3, '{data-eng}',
+            r#"insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint,
+                   log_offset,
+                   observed_at, first_seen_at, name, owners, owner, tags, is_paused, is_active,
+                   provider_metadata, tasks)
+               select $1, space_id, id, 'airflow', $3, 1, '', 0, '2026-01-01Z', '2025-12-01Z', $3,
+               '{data-eng}',
                    'data-eng', '{}', false, true, '{"kept": true}', '[]'
                from connectors where id = $2"#,
         )
@@ -108,7 +111,8 @@ impl TestApi {
         id
     }
 
-    /// Creates a run that was due and started at this time, and ended ten seconds later if its status is a final one.
+    /// Creates a run that was due and started at this time, and ended ten seconds later if its status is a
+    /// final one.
     pub async fn run(&self, pipeline: PipelineId, name: &str, status: &str, started: DateTime<Utc>) -> RunId {
         let connector: Uuid =
             self.id(&format!("select connector_id from pipelines where id = '{pipeline}'")).await;
@@ -119,11 +123,14 @@ impl TestApi {
             .unwrap();
         let id = RunId::of(ConnectorId(connector), &external, name);
         sqlx::query(
-            "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
-                 log_offset, observed_at, status, provider_status, run_type, run_after, queued_at, started_at, ended_at,
+            "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
+                 fingerprint,
+                 log_offset, observed_at, status, provider_status, run_type, run_after, queued_at, started_at,
+                 ended_at,
                  duration_seconds, conf)
              select $1, space_id, connector_id, id, 'airflow', $3, 1, '', 0, $5, $4, $4, 'manual', $5, $5,
-                 case when $4 <> 'queued' then $5 end, case when $4 in ('success', 'failed') then $5 + interval '10 s' end,
+                 case when $4 <> 'queued' then $5 end, case when $4 in ('success',
+                 'failed') then $5 + interval '10 s' end,
                  case when $4 in ('success', 'failed') then 10 end, '{}'
              from pipelines where id = $2",
         )
@@ -141,10 +148,13 @@ impl TestApi {
     pub async fn task_run(&self, run: RunId, task: &str, map_index: i32, status: &str) -> TaskRunId {
         let id = TaskRunId(Uuid::new_v5(&run.0, format!("{task}/{map_index}").as_bytes()));
         sqlx::query(
-            "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version,
-                 fingerprint, log_offset, observed_at, task_id, map_index, name, status, provider_status, try_number,
+            "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id,
+                 version,
+                 fingerprint, log_offset, observed_at, task_id, map_index, name, status, provider_status,
+                 try_number,
                  max_tries)
-             select $1, space_id, connector_id, pipeline_id, id, 'airflow', $3, 1, '', 0, observed_at, $3, $4, $3, $5, $5,
+             select $1, space_id, connector_id, pipeline_id, id, 'airflow', $3, 1, '', 0, observed_at, $3, $4,
+             $3, $5, $5,
                  1, 0
              from runs where id = $2",
         )

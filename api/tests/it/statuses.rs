@@ -1,5 +1,5 @@
-//! Every status that the OpenAPI document declares for an operation is returned by it in some case. That no other status is
-//! returned is checked for every response of every test.
+//! Every status that the OpenAPI document declares for an operation is returned by it in some case. That no
+//! other status is returned is checked for every response of every test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,7 +104,8 @@ async fn every_declared_status_is_returned() {
     add(of_usual_requests().await);
     add(of_special_cases().await);
     add(above_the_rate_limit().await);
-    add(of_broken_database(async |test| test.sql("alter table api_keys rename to hidden").await, "500").await);
+    let rename_table = async |test: &TestApi| test.sql("alter table api_keys rename to hidden").await;
+    add(of_broken_database(rename_table, "500").await);
     add(of_broken_database(async |test| test.app.db.close().await, "503").await);
     let mut all: BTreeSet<u16> = BTreeSet::new();
     for (row, declared) in declared() {
@@ -305,7 +306,15 @@ async fn every_list_is_bounded_and_keeps_the_query_in_its_links() {
 async fn a_nested_id_of_another_parent_is_not_found() {
     let test = TestApi::new().await;
     let own_ids = path_ids(&test, false).await;
-    let other = test.id(&format!("insert into connectors (id, space_id, name, connector_type, config, credentials_public) select gen_random_uuid(), space_id, 'other', 'airflow', config, credentials_public from connectors where id = '{}' returning id", test.connector)).await;
+    let other = test
+        .id(&format!(
+            "insert into connectors (id, space_id, name, connector_type, config,
+                                    credentials_public) select gen_random_uuid(), space_id, 'other',
+                                    'airflow', config, credentials_public from connectors where id = '{}'
+                                    returning id",
+            test.connector
+        ))
+        .await;
     let path = format!("/connectors/{other}/syncs/{}", own_ids["{sync_id}"]);
     test.get(&format!("/spaces/{SPACE}/orchestration{path}")).await.expect(404);
     // A pipeline that was never observed is not found either.

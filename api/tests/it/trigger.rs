@@ -216,7 +216,8 @@ async fn an_unknown_outcome_is_looked_up_at_the_provider() {
     assert_eq!(fake.triggered_runs().len(), 3);
 }
 
-/// Triggers with the idempotency key `k`: the provider creates a run, but its response is lost. The run's external id.
+/// Triggers with the idempotency key `k`: the provider creates a run, but its response is lost. The run's
+/// external id.
 async fn trigger_with_unknown_outcome(test: &TestApi, fake: &FakeAirflow, pipeline: PipelineId) -> String {
     fake.set_behavior(TriggerBehavior::DisconnectAlways);
     trigger(test, pipeline, Some("k"), Value::Null).await.expect(504);

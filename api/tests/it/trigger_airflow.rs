@@ -84,7 +84,8 @@ async fn pause(airflow: &AirflowServer, is_paused: Value) {
     airflow.patch(&format!("dags/{DAG}"), &json!({ "is_paused": is_paused })).await.unwrap();
 }
 
-/// Calls `act` while the DAG is marked as stale, as if its file were deleted. Airflow's processor corrects this itself.
+/// Calls `act` while the DAG is marked as stale, as if its file were deleted. Airflow's processor corrects
+/// this itself.
 async fn while_stale<T>(airflow: &AirflowServer, act: impl AsyncFnOnce() -> T) -> T {
     let mut metadata = PgConnection::connect(airflow.database_url.as_deref().unwrap()).await.unwrap();
     let update = "update dag set is_stale = $1 where dag_id = $2";

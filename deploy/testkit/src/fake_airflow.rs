@@ -1,6 +1,6 @@
-//! A fake Airflow with the REST API v2, for tests of triggers, schedules and scale: it answers at once, never runs
-//! anything, and misbehaves when a trigger is to fail. Besides `/api/v2`, every path `/{server}/api/v2` is a server
-//! of its own; all of them have the same content, and polls are counted for each.
+//! A fake Airflow with the REST API v2, for tests of triggers, schedules and scale: it answers at once, never
+//! runs anything, and misbehaves when a trigger is to fail. Besides `/api/v2`, every path `/{server}/api/v2`
+//! is a server of its own; all of them have the same content, and polls are counted for each.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
-//! A provider in memory: a test changes its content, and makes any request fail, which a real one does not on demand.
+//! A provider in memory: a test changes its content, and makes any request fail, which a real one does not on
+//! demand.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

@@ -1,5 +1,6 @@
-//! Fixtures that the tests and the benchmarks of several crates share. Nothing of the product depends on this crate, and
-//! it depends on neither program: it starts their binaries. A fixture panics where it fails, as a test does.
+//! Fixtures that the tests and the benchmarks of several crates share. Nothing of the product depends on this
+//! crate, and it depends on neither program: it starts their binaries. A fixture panics where it fails, as a
+//! test does.
 
 #![allow(
     clippy::unwrap_used,

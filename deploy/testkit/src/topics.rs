@@ -1,5 +1,5 @@
-//! Topics of one test, under a prefix that no other test has. Topics of tests that ended long ago are deleted, so that
-//! their number on the broker stays bounded.
+//! Topics of one test, under a prefix that no other test has. Topics of tests that ended long ago are
+//! deleted, so that their number on the broker stays bounded.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,5 @@
-//! The example consumer, in Python and with another Kafka client: from the topic alone it builds the same runs as the
-//! read model.
+//! The example consumer, in Python and with another Kafka client: from the topic alone it builds the same
+//! runs as the read model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,8 +16,8 @@ use crate::test_worker::TestWorker;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_consumer_builds_all_runs_from_the_topic() {
     let test = TestWorker::idle().await;
-    // Without the relay, newer events are not published again after late ones, so that the last record of a run is
-    // often not its newest version.
+    // Without the relay, newer events are not published again after late ones, so that the last record of a
+    // run is often not its newest version.
     test.parts.start_projecting();
     let mut runs: Vec<RunObserved> =
         (0..300).map(|run| test.run("sales", &run.to_string(), 10, RunState::Running)).collect();

@@ -1,4 +1,5 @@
-//! Faulty servers: a sync fails with a clear reason and changes no rows, and the next successful poll recovers.
+//! Faulty servers: a sync fails with a clear reason and changes no rows, and the next successful poll
+//! recovers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,9 +45,10 @@ async fn the_api_version_is_detected_again_after_an_upgrade() {
     let respond = move |uri: Uri| {
         let is_supported = uri.path().starts_with("/api/v2") == upgraded.load(Ordering::SeqCst);
         async move {
-            match is_supported {
-                true => (StatusCode::OK, Json(json!({"version": "2.11.2", "dags": [], "total_entries": 0}))),
-                false => (StatusCode::NOT_FOUND, Json(json!({"error": "API route not found"}))),
+            if is_supported {
+                (StatusCode::OK, Json(json!({"version": "2.11.2", "dags": [], "total_entries": 0})))
+            } else {
+                (StatusCode::NOT_FOUND, Json(json!({"error": "API route not found"})))
             }
         }
     };
@@ -169,7 +171,8 @@ async fn the_schedule_backs_off_after_three_failures_and_respects_retry_after() 
     let test = TestWorker::start().await;
     test.set_base_url(&start_faulty_server("HTTP/1.1 500 Oops\r\n", Vec::new()).await).await;
     // Both times are written by the same transaction.
-    let back_off = "select round(extract(epoch from retry_at - (select max(finished_at) from syncs)))::bigint from connector_state";
+    let back_off = "select round(extract(epoch from retry_at - (select max(finished_at) from syncs)))::bigint
+                    from connector_state";
     let mut back_offs = Vec::new();
     for failures in [0, 5, 8, 40] {
         sqlx::query("update connector_state set failures = $1")

@@ -27,7 +27,11 @@ async fn polls_continue_and_complete_waiting_syncs_while_histories_are_read() {
     provider.allow_histories(1);
     let full = test.sync(&provider, true);
     let poll_meanwhile = async {
-        test.wait_for("select count(*) = 1 from pipeline_crawls where crawled_at > (select max(requested_at) from syncs)").await;
+        test.wait_for(
+            "select count(*) = 1 from pipeline_crawls where crawled_at > (select max(requested_at)
+                        from syncs)",
+        )
+        .await;
         provider.runs.lock().unwrap()[0].status = RunState::Failed;
         *provider.changed.lock().unwrap() = true;
         enqueue_scheduled_sync(&test).await;
@@ -65,7 +69,9 @@ async fn a_killed_full_sync_resumes_even_if_others_have_joined_it() {
     let job = test.enqueue_and_claim(true).await;
     let progress = watch::Sender::default();
     let blocked = sync_connector(&test.pool, test.producer(), &job, &provider, &progress);
-    let full_crawls = "select count(*) >= 3 from pipeline_crawls where crawled_at >= (select max(requested_at) from syncs where \"full\")";
+    let full_crawls =
+        "select count(*) >= 3 from pipeline_crawls where crawled_at >= (select max(requested_at)
+                        from syncs where \"full\")";
     tokio::select! {
         outcome = blocked => panic!("a blocked sync ended: {outcome:?}"),
         () = test.wait_for(full_crawls) => {}

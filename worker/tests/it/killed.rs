@@ -1,5 +1,6 @@
-//! SIGKILL at every step of a sync: a real worker, a real Airflow, and between them a proxy that delays a request until
-//! the worker is dead. After each kill, one more poll makes the read model equal to the source, and no sync is lost.
+//! SIGKILL at every step of a sync: a real worker, a real Airflow, and between them a proxy that delays a
+//! request until the worker is dead. After each kill, one more poll makes the read model equal to the source,
+//! and no sync is lost.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -117,7 +118,8 @@ async fn airflow() -> AirflowServer {
 /// Changes some runs and tasks of every pipeline in Airflow's database.
 async fn change(metadata: &mut PgConnection, round: i64) {
     for statement in [
-        "update dag_run set state = case state when 'success' then 'failed' else 'success' end, updated_at = now()
+        "update dag_run set state = case state when 'success' then 'failed' else 'success' end,
+         updated_at = now()
          where mod(id, 3) = mod($1, 3)",
         "update task_instance set state = case state when 'success' then 'failed' else 'success' end,
              try_number = try_number + 1, updated_at = now()

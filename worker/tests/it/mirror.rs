@@ -1,5 +1,5 @@
-//! Compares the read model with a real Airflow field by field, in both directions. Airflow is read and normalized by
-//! independent code in `source`, and not by the provider under test.
+//! Compares the read model with a real Airflow field by field, in both directions. Airflow is read and
+//! normalized by independent code in `source`, and not by the provider under test.
 
 mod source;
 

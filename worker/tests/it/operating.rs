@@ -22,7 +22,8 @@ async fn a_rebuild_under_a_running_worker_gives_the_same_read_model() {
     }
     test.wait_for("select count(*) = 3000 from runs where version = 3").await;
     let rows_before = test.read_model().await;
-    let storage_options = "select string_agg(reloptions::text, ' ' order by relname) from pg_class where relname in ('runs', 'task_runs')";
+    let storage_options = "select string_agg(reloptions::text,
+                            ' ' order by relname) from pg_class where relname in ('runs', 'task_runs')";
     let options_before: String = sqlx::query_scalar(storage_options).fetch_one(&test.pool).await.unwrap();
     let indexes = "select count(*) from pg_indexes where tablename = 'runs' and indexname like 'runs_%'";
     let indexes_before = test.number(indexes).await;
@@ -31,7 +32,8 @@ async fn a_rebuild_under_a_running_worker_gives_the_same_read_model() {
     let names_before: String = sqlx::query_scalar(names).fetch_one(&test.pool).await.unwrap();
     // A change that is in no topic does not survive.
     test.execute("update runs set status = 'failed' where external_id = 'r7'").await;
-    let privileges = "select string_agg(relname || ' ' || relowner || ' ' || relacl::text, ' ' order by relname) from pg_class
+    let privileges = "select string_agg(relname || ' ' || relowner || ' ' || relacl::text,
+        ' ' order by relname) from pg_class
         where relname in ('pipelines', 'runs', 'task_runs')";
     let privileges_before: String = sqlx::query_scalar(privileges).fetch_one(&test.pool).await.unwrap();
     let error = test.run_failing_command(&["rebuild"]).await;

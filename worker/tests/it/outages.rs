@@ -1,4 +1,5 @@
-//! Outages of PostgreSQL and Kafka under a running worker: it recovers by itself, and no request or event is lost.
+//! Outages of PostgreSQL and Kafka under a running worker: it recovers by itself, and no request or event is
+//! lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -53,9 +54,10 @@ fn apply<'a>(
     messages: &'a [ConsumedRecord],
 ) -> BoxFuture<'a, Result<Vec<Rejected>, sqlx::Error>> {
     async move {
-        match FAILS.load(Ordering::SeqCst) {
-            true => Err(sqlx::Error::PoolTimedOut),
-            false => projection::apply(db, messages).await,
+        if FAILS.load(Ordering::SeqCst) {
+            Err(sqlx::Error::PoolTimedOut)
+        } else {
+            projection::apply(db, messages).await
         }
     }
     .boxed()

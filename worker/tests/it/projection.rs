@@ -1,5 +1,5 @@
-//! Events become rows: the newest version wins in any order, no event is applied twice, and malformed records become
-//! dead letters.
+//! Events become rows: the newest version wins in any order, no event is applied twice, and malformed records
+//! become dead letters.
 
 use contract::events::{PipelineObserved, Record, RunObserved, TaskRunObserved, Topic};
 use contract::state::{RunState, TaskState};

@@ -1,4 +1,5 @@
-//! Retention: rows past their retention are deleted, others are kept, and deleted rows are not restored by any way.
+//! Retention: rows past their retention are deleted, others are kept, and deleted rows are not restored by
+//! any way.
 
 use chrono::{SubsecRound, TimeDelta, Utc};
 use clap::Parser;
@@ -91,10 +92,14 @@ impl OldRuns {
         test.wait_for("select count(*) = 18 from task_runs").await;
         let user = "insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada')";
         test.execute(user).await;
-        test.execute("insert into comments (id, space_id, run_id, task_run_id, author_id, content)
-             select gen_random_uuid(), r.space_id, r.id, case when r.external_id = 'commented task' then t.id end, u.id, 'why?'
+        test.execute(
+            "insert into comments (id, space_id, run_id, task_run_id, author_id, content)
+             select gen_random_uuid(), r.space_id, r.id, case when r.external_id = 'commented task' then t.id
+             end, u.id, 'why?'
              from users u, runs r join task_runs t on t.run_id = r.id and t.task_id = 'a'
-             where r.external_id like 'commented%'").await;
+             where r.external_id like 'commented%'",
+        )
+        .await;
     }
 }
 
@@ -140,7 +145,14 @@ async fn task_runs_may_have_a_shorter_retention_than_runs() {
     let kept = ["caught up", "commented", "commented task", "fresh", "goes on", "gone", "old", "once"];
     assert_eq!(external_ids(&test.pool).await, kept);
     assert_eq!(test.number("select count(*) from task_runs").await, 12);
-    assert_eq!(test.number("select count(*) from task_runs t join runs r on r.id = t.run_id where r.external_id in ('old', 'gone')").await, 0);
+    assert_eq!(
+        test.number(
+            "select count(*) from task_runs t join runs r on r.id = t.run_id where
+                            r.external_id in ('old', 'gone')"
+        )
+        .await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,7 +224,8 @@ async fn a_run_with_an_uncommitted_comment_is_kept() {
     let mut writing = test.pool.begin().await.unwrap();
     sqlx::query(
         "insert into comments (id, space_id, run_id, author_id, content)
-         select gen_random_uuid(), r.space_id, r.id, u.id, 'just now' from users u, runs r where r.external_id = 'old'",
+         select gen_random_uuid(), r.space_id, r.id, u.id, 'just now' from users u,
+         runs r where r.external_id = 'old'",
     )
     .execute(&mut *writing)
     .await
@@ -244,17 +257,29 @@ async fn a_run_with_an_uncommitted_comment_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_deletes_in_batches_and_runs_on_one_worker() {
     let test = TestWorker::start().await;
-    test.execute("insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
+    test.execute(
+        "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
+             fingerprint,
              log_offset, observed_at, status, run_type, run_after, ended_at, conf)
-         select gen_random_uuid(), c.space_id, c.id, md5('p' || n % 3)::uuid, 'airflow', 'r' || n, 1, '', 0, at,
+         select gen_random_uuid(), c.space_id, c.id, md5('p' || n % 3)::uuid, 'airflow', 'r' || n, 1, '', 0,
+         at,
              case when n % 100 = 0 then 'running' else 'success' end, 'scheduled', at, at, '{}'
-         from connectors c, generate_series(1, 2600) n, lateral (select now() - (40 + n / 200) * interval '1 day' as at) x").await;
+         from connectors c, generate_series(1, 2600) n, lateral (select now() - (40 + n / 200) * interval
+         '1 day' as at) x",
+    )
+    .await;
     // 1,200 task runs of one run: more than a batch.
-    test.execute("insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version,
-             fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number, max_tries, deleted_at)
-         select gen_random_uuid(), r.space_id, r.connector_id, r.pipeline_id, r.id, 'airflow', 't' || n, 1, '', 0,
+    test.execute(
+        "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider,
+             external_id, version,
+             fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number, max_tries,
+             deleted_at)
+         select gen_random_uuid(), r.space_id, r.connector_id, r.pipeline_id, r.id, 'airflow', 't' || n, 1,
+         '', 0,
              r.observed_at, 't', n, 't', 'success', 1, 0, case when n % 2 = 0 then r.observed_at end
-         from runs r, generate_series(1, 1200) n where r.external_id = 'r7'").await;
+         from runs r, generate_series(1, 1200) n where r.external_id = 'r7'",
+    )
+    .await;
     retention::store_policy(&test.pool, &parse(&["--keep-runs", "30"]).unwrap()).await.unwrap();
     let mut other_worker = test.pool.begin().await.unwrap();
     sqlx::query("update retention set next_pass_at = now() + interval '1 minute'")
@@ -283,14 +308,18 @@ async fn syncs_triggers_and_replayed_dead_letters_past_retention_are_deleted() {
     for statement in [
         "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
          select gen_random_uuid(), c.space_id, c.id, status, 'schedule', now() - days * interval '1 day'
-         from connectors c, (values ('succeeded', 100), ('failed', 50), ('succeeded', 49), ('queued', 60)) s(status, days)",
+         from connectors c, (values ('succeeded', 100), ('failed', 50), ('succeeded', 49), ('queued',
+         60)) s(status, days)",
         "insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada')",
-        "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id, idempotency_key,
+        "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
+             idempotency_key,
              command_sha256, attempt_until, created_at)
-         select gen_random_uuid(), c.space_id, c.id, gen_random_uuid(), u.id, 'r', gen_random_uuid(), days::text, '', now(),
+         select gen_random_uuid(), c.space_id, c.id, gen_random_uuid(), u.id, 'r', gen_random_uuid(),
+         days::text, '', now(),
              now() - days * interval '1 day' from connectors c, users u, unnest(array[1, 29, 31]) days",
         "insert into dead_letters (id, topic, partition, \"offset\", headers, error, created_at, replayed_at)
-         select gen_random_uuid(), 't', 0, n, '{}', 'e', now() - interval '200 days', now() - days * interval '1 day'
+         select gen_random_uuid(), 't', 0, n, '{}', 'e', now() - interval '200 days',
+         now() - days * interval '1 day'
          from unnest(array[1, 31, null]) with ordinality letters(days, n)",
     ] {
         test.execute(statement).await;

@@ -1,4 +1,5 @@
-//! Sealing keys are rotated under running workers, step by step as `deploy/README.md` describes it, and no sync fails.
+//! Sealing keys are rotated under running workers, step by step as `deploy/README.md` describes it, and no
+//! sync fails.
 
 use contract::ids::SyncId;
 use local::AirflowServer;

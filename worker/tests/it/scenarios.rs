@@ -1,5 +1,6 @@
-//! The read model beside real Airflows of three releases: scenarios cover what the REST API hides, and after each step
-//! one poll makes the read model equal to Airflow. There is a file for each kind of scenario; the DAGs are in `dags/`.
+//! The read model beside real Airflows of three releases: scenarios cover what the REST API hides, and after
+//! each step one poll makes the read model equal to Airflow. There is a file for each kind of scenario; the
+//! DAGs are in `dags/`.
 
 mod by_hand;
 mod causes;
@@ -33,7 +34,8 @@ async fn airflow_3_3_is_mirrored_in_all_scenarios() {
     run_exclusively(AirflowVersion::V3_3).await;
 }
 
-/// Runs one Airflow at a time and stops it after its scenarios, since each takes a gigabyte and most of a core.
+/// Runs one Airflow at a time and stops it after its scenarios, since each takes a gigabyte and most of a
+/// core.
 async fn run_exclusively(version: AirflowVersion) {
     static LOCK: Mutex<()> = Mutex::const_new(());
     let _lock = LOCK.lock().await;

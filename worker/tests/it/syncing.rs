@@ -1,4 +1,5 @@
-//! Syncs with a fake provider: no change is missed, no event is published twice, and nothing is deleted by mistake.
+//! Syncs with a fake provider: no change is missed, no event is published twice, and nothing is deleted by
+//! mistake.
 
 use contract::state::{RunState, TaskState};
 use rand::distr::Alphanumeric;
@@ -93,7 +94,8 @@ async fn the_placeholder_of_an_expanded_task_is_deleted() {
     let expanded =
         "select count(*) from task_runs where task_id = 'mapped' and deleted_at is null and map_index = 0";
     assert_eq!(test.number(expanded).await, 1);
-    let placeholder = "select count(*) from task_runs where task_id = 'mapped' and deleted_at is not null and map_index = -1";
+    let placeholder = "select count(*) from task_runs where task_id = 'mapped' and deleted_at is not null and
+                        map_index = -1";
     assert_eq!(test.number(placeholder).await, 1);
 }
 
@@ -283,7 +285,8 @@ async fn a_triggered_run_has_its_user_even_if_a_sync_publishes_it_first() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     sqlx::query(
-        "with ada as (insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada') returning id)
+        "with ada as (insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org',
+         'Ada') returning id)
          insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
              command_sha256, attempt_until)
          select gen_random_uuid(), c.space_id, c.id, $1, ada.id, 'r2', $2, '', now() from ada, connectors c",

@@ -1,4 +1,5 @@
-//! One worker under test: a database, topics and a connector of its own, and the worker's parts, run in this process.
+//! One worker under test: a database, topics and a connector of its own, and the worker's parts, run in this
+//! process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -212,7 +213,8 @@ impl TestWorker {
         sqlx::raw_sql(statement).execute(&self.pool).await.unwrap();
     }
 
-    /// Every row of the read model as text, in order. Offsets are left out, so that a replay gives the same text.
+    /// Every row of the read model as text, in order. Offsets are left out, so that a replay gives the same
+    /// text.
     pub async fn read_model(&self) -> Vec<String> {
         sqlx::query_scalar(
             "select row::text from (

@@ -12,7 +12,8 @@ const CONNECTORS: usize = 1_000;
 /// Long enough for a slow machine.
 const LONG_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Creates connectors, each to a server of its own below this address. Their schedule has no tick during the test.
+/// Creates connectors, each to a server of its own below this address. Their schedule has no tick during the
+/// test.
 async fn create_connectors(test: &TestWorker, url: &str, count: usize) {
     let connector = |number| {
         let base_url = format!("{url}/{number}");
@@ -25,7 +26,8 @@ async fn create_connectors(test: &TestWorker, url: &str, count: usize) {
 
 /// Records every decrease of an epoch or a cursor in a table.
 async fn record_decreases(test: &TestWorker) {
-    test.execute("create table decreases (connector_id uuid);
+    test.execute(
+        "create table decreases (connector_id uuid);
          create function record_decrease() returns trigger language plpgsql as $$
          begin
              if new.lease_epoch < old.lease_epoch or new.cursor_at < old.cursor_at then
@@ -33,7 +35,10 @@ async fn record_decreases(test: &TestWorker) {
              end if;
              return new;
          end $$;
-         create trigger decreases before update on connector_state for each row execute function record_decrease()").await;
+         create trigger decreases before update on connector_state for each row execute function
+         record_decrease()",
+    )
+    .await;
 }
 
 /// Prints how late the syncs were. The test does not depend on it, since a slow machine must not fail a test.
@@ -105,7 +110,11 @@ async fn every_tick_of_a_short_schedule_is_a_sync_or_counted_as_missed() {
     let test = TestWorker::idle().await;
     let fake = FakeAirflow::start(1).await;
     create_connectors(&test, &fake.url, 5).await;
-    test.execute("update connectors set config = config || '{\"schedule\": \"*/2 * * * * *\"}' where name like 'fake %'").await;
+    test.execute(
+        "update connectors set config = config || '{\"schedule\": \"*/2 * * * * *\"}' where name like
+                    'fake %'",
+    )
+    .await;
     let _workers =
         [WorkerProcess::start(&test.settings, &[]).await, WorkerProcess::start(&test.settings, &[]).await];
     test.execute(
@@ -113,7 +122,11 @@ async fn every_tick_of_a_short_schedule_is_a_sync_or_counted_as_missed() {
          from connectors c where c.id = connector_id and c.name like 'fake %'",
     )
     .await;
-    test.wait_for("select count(*) = 5 from (select from syncs where status = 'succeeded' group by connector_id having count(*) >= 4) often").await;
+    test.wait_for(
+        "select count(*) = 5 from (select from syncs where status = 'succeeded' group by
+                    connector_id having count(*) >= 4) often",
+    )
+    .await;
     let ticks: Vec<(i64, i64, f64)> = sqlx::query_as(
         "select made, missed_ticks, (extract(epoch from next_due_at - first) / 2)::float8
          from connector_state state join lateral (
@@ -151,7 +164,8 @@ async fn more_hanging_sources_than_concurrent_syncs_do_not_delay_others() {
     let make_due = "update connector_state set next_due_at = now(), retry_at = null
                 from connectors c where c.id = connector_id and c.config->>'schedule' like '0 0%'";
     let all_hang = async {
-        // Each sync times out after half a minute, so that on a slow machine not all of them run at the same time.
+        // Each sync times out after half a minute, so that on a slow machine not all of them run at the same
+        // time.
         while test.number("select count(*) from syncs where status = 'running'").await < 8 {
             test.execute(make_due).await;
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -180,7 +194,8 @@ async fn an_idle_poll_of_five_hundred_pipelines_sends_nine_requests_and_writes_n
     let first = test.run_sync(false).await.unwrap();
     assert_eq!(first.report.events_published, 500 + 500 + 500);
     let last_written = "select max(xmin::text::bigint) from (
-        select xmin from pipelines union all select xmin from runs union all select xmin from task_runs) rows";
+        select xmin from pipelines union all select xmin from runs
+        union all select xmin from task_runs) rows";
     let (published, last_write) = (test.published_records(), test.number(last_written).await);
     for _ in 0..2 {
         let idle = test.run_sync(false).await.unwrap();

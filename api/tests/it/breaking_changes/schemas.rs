@@ -84,7 +84,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// In a request every old alternative needs a new one that takes it; in a response every new one needs an old one.
+    /// In a request every old alternative needs a new one that takes it; in a response every new one needs an
+    /// old one.
     fn alternatives(&mut self, was: &[Value], is: &[Value], place: &str, found: &mut Vec<String>) {
         let direction = self.direction;
         let mut fits = |was: &Value, is: &Value| {
@@ -145,8 +146,8 @@ fn required(was: &Value, is: &Value, direction: Direction, place: &str, found: &
     }
 }
 
-/// `type` and `enum`: requests may say more than before, responses may not have another type. A word that is gone breaks
-/// both; readers take an unknown word as any other.
+/// `type` and `enum`: requests may say more than before, responses may not have another type. A word that is
+/// gone breaks both; readers take an unknown word as any other.
 fn sets(was: &Value, is: &Value, direction: Direction, place: &str, found: &mut Vec<String>) {
     let (types, words) = (values(&was["type"]), values(&was["enum"]));
     let (new_types, new_words) = (values(&is["type"]), values(&is["enum"]));

@@ -1,5 +1,5 @@
-//! A model of the lists in plain Rust, independent of the SQL under test: random rows with many equal and missing
-//! values, random queries, and the expected result.
+//! A model of the lists in plain Rust, independent of the SQL under test: random rows with many equal and
+//! missing values, random queries, and the expected result.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -107,7 +107,10 @@ pub fn pipelines() -> impl Strategy<Value = Vec<ModelPipeline>> {
 }
 
 pub fn list_query() -> impl Strategy<Value = ListQuery> {
-    let any_of = |values: &'static [&'static str]| prop_oneof![2 => Just(Vec::new()), 1 => subsequence(values, 1..values.len())];
+    let any_of = |values: &'static [&'static str]| {
+        let some = subsequence(values, 1..values.len());
+        prop_oneof![2 => Just(Vec::new()), 1 => some]
+    };
     let pipelines = (any_of(&OWNERS), any_of(&CRITICALITIES), option::weighted(0.3, any::<bool>()));
     let runs =
         (any_of(&STATUSES), any_of(&RUN_TYPES), option::weighted(0.3, 0..4_i64), prop::bool::weighted(0.2));
@@ -141,14 +144,17 @@ pub async fn replace_all(test: &TestApi, pipelines: &[ModelPipeline]) {
     )
     .await;
     let rows = pipelines.iter().map(|pipeline| {
-        json!({"id": pipeline.id, "name": pipeline.name, "owners": pipeline.owners, "criticality": pipeline.criticality,
+        json!({"id": pipeline.id, "name": pipeline.name, "owners": pipeline.owners,
+               "criticality": pipeline.criticality,
                "is_paused": pipeline.is_paused})
     });
     execute(
         test,
-        r#"insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset,
+        r#"insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint,
+               log_offset,
                observed_at, first_seen_at, name, owners, tags, is_paused, is_active, provider_metadata, tasks)
-           select p.id, c.space_id, c.id, 'airflow', p.id, 1, '', 0, now(), now(), p.name, p.owners, '{}', p.is_paused,
+           select p.id, c.space_id, c.id, 'airflow', p.id, 1, '', 0, now(), now(), p.name, p.owners, '{}',
+           p.is_paused,
                true, '{}', '[]'
            from jsonb_to_recordset($1) as p(id uuid, name text, owners text[], is_paused bool)
            join connectors c on c.name = 'prod airflow'"#,
@@ -166,10 +172,13 @@ pub async fn replace_all(test: &TestApi, pipelines: &[ModelPipeline]) {
     let runs = pipelines.iter().flat_map(|pipeline| pipeline.runs.iter().map(|run| run.row(pipeline.id)));
     execute(
         test,
-        "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
-             log_offset, observed_at, deleted_at, status, run_type, run_after, started_at, ended_at, duration_seconds, conf)
+        "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
+             fingerprint,
+             log_offset, observed_at, deleted_at, status, run_type, run_after, started_at, ended_at,
+             duration_seconds, conf)
          select r.id, p.space_id, p.connector_id, p.id, 'airflow', r.id, 1, '', 0, now(),
-             case when r.is_deleted then now() end, r.status, r.run_type, r.due, r.started, r.ended, r.duration, '{}'
+             case when r.is_deleted then now() end, r.status, r.run_type, r.due, r.started, r.ended,
+             r.duration, '{}'
          from jsonb_to_recordset($1) as r(id uuid, pipeline uuid, status text, run_type text, due timestamptz,
              started timestamptz, ended timestamptz, duration float8, is_deleted bool)
          join pipelines p on p.id = r.pipeline",

@@ -1,5 +1,5 @@
-//! Reads an Airflow over either version of its REST API and normalizes it. This code is independent of the provider's,
-//! so that the two do not have the same bugs.
+//! Reads an Airflow over either version of its REST API and normalizes it. This code is independent of the
+//! provider's, so that the two do not have the same bugs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,8 +165,8 @@ fn task_run(task: &Value) -> Value {
     })
 }
 
-/// All items of a list. An unordered list may contain some rows twice and others never, so it is read again until all
-/// items were found. Instances of mapped tasks are read from their own list, which is ordered.
+/// All items of a list. An unordered list may contain some rows twice and others never, so it is read again
+/// until all items were found. Instances of mapped tasks are read from their own list, which is ordered.
 async fn list(airflow: &AirflowServer, path: &str, field: &str, key: fn(&Value) -> String) -> Vec<Value> {
     let mut found = BTreeMap::new();
     for _ in 0..MAX_PASSES {

@@ -21,7 +21,8 @@ pub async fn wait_until_resumed(mirrored: &MirroredAirflow) {
 
 pub async fn assert_projected(mirrored: &MirroredAirflow) {
     let deferred = "select count(*) from task_runs t join runs r on r.id = t.run_id
-        where t.task_id = 'wait' and r.external_id = 'late' and t.status = 'deferred' and r.status = 'running'";
+        where t.task_id = 'wait' and r.external_id = 'late' and t.status = 'deferred' and r.status =
+        'running'";
     mirrored.assert_count(1, deferred).await;
     let resumed = "select count(*) from runs where external_id = 'soon' and status = 'success'";
     mirrored.assert_count(1, resumed).await;
@@ -29,9 +30,10 @@ pub async fn assert_projected(mirrored: &MirroredAirflow) {
 
 pub async fn interfere(mirrored: &MirroredAirflow) {
     mirrored.clear("chain", "cleared", "work").await;
-    let mark = match mirrored.is_airflow_2() {
-        true => json!({"dry_run": false, "new_state": "failed"}),
-        false => json!({"new_state": "failed"}),
+    let mark = if mirrored.is_airflow_2() {
+        json!({"dry_run": false, "new_state": "failed"})
+    } else {
+        json!({"new_state": "failed"})
     };
     mirrored.airflow.patch("dags/chain/dagRuns/marked/taskInstances/work", &mark).await.unwrap();
     mirrored.airflow.patch("dags/waits/dagRuns/late", &json!({"state": "success"})).await.unwrap();

@@ -1,4 +1,5 @@
-//! Causes of runs: a schedule, a backfill, an asset, and manual triggers, of which a second for one date is rejected.
+//! Causes of runs: a schedule, a backfill, an asset, and manual triggers, of which a second for one date is
+//! rejected.
 
 use serde_json::json;
 

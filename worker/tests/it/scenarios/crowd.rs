@@ -1,5 +1,5 @@
-//! Thousands of mapped tasks. The scheduler expands two; the others are copied in Airflow's database, since expanding
-//! all of them takes minutes.
+//! Thousands of mapped tasks. The scheduler expands two; the others are copied in Airflow's database, since
+//! expanding all of them takes minutes.
 
 use serde_json::json;
 
@@ -26,7 +26,8 @@ pub async fn grow(mirrored: &MirroredAirflow) {
 pub async fn retry_all(mirrored: &MirroredAirflow) {
     mirrored
         .change(
-            "update task_instance set try_number = try_number + 1, start_date = now(), end_date = now(), updated_at = now()
+            "update task_instance set try_number = try_number + 1, start_date = now(), end_date = now(),
+             updated_at = now()
              where dag_id = 'crowd' and task_id = 'one'",
         )
         .await;

@@ -25,9 +25,12 @@ pub async fn assert_projected(mirrored: &MirroredAirflow) {
         and tags = '{after,more}' and schedule = '0 5 1 * *' and name = 'Edited'
         and tasks @> '[{\"task_id\": \"comes\"}]' and not tasks @> '[{\"task_id\": \"goes\"}]'";
     mirrored.assert_count(1, edited).await;
-    let removed = "select count(*) from pipelines where external_id = 'removed' and not is_active and deleted_at is null";
+    let removed = "select count(*) from pipelines where external_id = 'removed' and not is_active and
+                    deleted_at is null";
     mirrored.assert_count(1, removed).await;
-    let doomed = "select count(*) from pipelines where external_id = 'doomed' and not is_active and deleted_at is not null";
+    let doomed =
+        "select count(*) from pipelines where external_id = 'doomed' and not is_active and deleted_at
+                    is not null";
     mirrored.assert_count(1, doomed).await;
     mirrored
         .assert_count(1, "select count(*) from pipelines where external_id = 'producer' and is_paused")

@@ -1,4 +1,5 @@
-//! An Airflow of one release with the scenarios' DAGs, which no other test uses, and a worker that mirrors it.
+//! An Airflow of one release with the scenarios' DAGs, which no other test uses, and a worker that mirrors
+//! it.
 
 use std::time::{Duration, Instant};
 
@@ -160,7 +161,8 @@ impl MirroredAirflow {
         let is_working = "
             select exists (
                 select from task_instance
-                where state in ('scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule', 'restarting'))
+                where state in ('scheduled', 'queued', 'running', 'up_for_retry', 'up_for_reschedule',
+                'restarting'))
             or exists (
                 select from dag_run where state in ('queued', 'running') and not exists (
                     select from task_instance t where t.dag_id = dag_run.dag_id and t.run_id = dag_run.run_id
@@ -177,19 +179,22 @@ impl MirroredAirflow {
     async fn state_hash(&self) -> String {
         self.metadata(
             "select md5(string_agg(row::text, '' order by row::text)) from (
-                 select jsonb_build_array(d->'dag_id', d->'is_paused', d->'is_active', d->'is_stale', d->'owners',
+                 select jsonb_build_array(d->'dag_id', d->'is_paused', d->'is_active', d->'is_stale',
+                 d->'owners',
                      d->'description', d->'timetable_summary', d->'next_dagrun_create_after')
                  from (select to_jsonb(dag) d from dag) dags
                  union all
                  select jsonb_build_array(dag_id, run_id, state, start_date, end_date) from dag_run
                  union all
-                 select jsonb_build_array(dag_id, run_id, task_id, map_index, state, try_number, start_date, end_date)
+                 select jsonb_build_array(dag_id, run_id, task_id, map_index, state, try_number, start_date,
+                 end_date)
                  from task_instance) rows (row)",
         )
         .await
     }
 
-    /// Asserts that the read model is equal to Airflow. A difference counts only if Airflow did not change meanwhile.
+    /// Asserts that the read model is equal to Airflow. A difference counts only if Airflow did not change
+    /// meanwhile.
     pub async fn assert_mirrored(&self, when: &str) {
         for _ in 0..5 {
             let before = self.state_hash().await;

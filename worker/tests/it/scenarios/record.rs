@@ -1,5 +1,5 @@
-//! Recordings of the REST API of each release after the first scenarios. With `RECORD_AIRFLOW` set, they are written to
-//! the fixtures of the provider's tests.
+//! Recordings of the REST API of each release after the first scenarios. With `RECORD_AIRFLOW` set, they are
+//! written to the fixtures of the provider's tests.
 
 use std::path::Path;
 

@@ -48,7 +48,8 @@ async fn write(mirrored: &MirroredAirflow) -> Result<(), sqlx::Error> {
             // Airflow 3 gives a retried task instance a new id, which orders it after all others.
             let ids: Vec<Uuid> = indexes.iter().map(|_| Uuid::now_v7()).collect();
             sqlx::query(
-                "update task_instance set id = fresh.id from unnest($1::int[], $2::uuid[]) fresh (map_index, id)
+                "update task_instance set id = fresh.id from unnest($1::int[], $2::uuid[]) fresh (map_index,
+                 id)
                  where dag_id = 'crowd' and task_id = 'one' and task_instance.map_index = fresh.map_index",
             )
             .bind(&indexes)

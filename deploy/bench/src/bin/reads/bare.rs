@@ -1,5 +1,5 @@
-//! The least that a service could do: ask PostgreSQL the same questions and answer in JSON. No keys, no roles, no
-//! limits, no headers.
+//! The least that a service could do: ask PostgreSQL the same questions and answer in JSON. No keys, no
+//! roles, no limits, no headers.
 
 use api::http::pagination::Paging;
 use api::http::request::Query;

@@ -1,5 +1,5 @@
-//! Load on a server: as much as it bears over so many connections, by `wrk`, and a steady rate below that, each answer's
-//! latency taken from the moment it was due.
+//! Load on a server: as much as it bears over so many connections, by `wrk`, and a steady rate below that,
+//! each answer's latency taken from the moment it was due.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +36,8 @@ function request()
 end
 function done(summary)
   local e = summary.errors
-  io.write(string.format("\nDONE %d %d %d\n", summary.requests, summary.duration, e.connect + e.read + e.write + e.status + e.timeout))
+  io.write(string.format("\nDONE %d %d %d\n", summary.requests, summary.duration,
+  e.connect + e.read + e.write + e.status + e.timeout))
 end
 "#;
 

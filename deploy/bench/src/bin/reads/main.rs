@@ -1,5 +1,6 @@
-//! How fast the API reads: beside PostgreSQL alone (`pgbench` with the same SQL) and beside a handler that does
-//! nothing but ask (`bare`), all on the same data, in one run. `cargo local bench reads` runs it and prints a table.
+//! How fast the API reads: beside PostgreSQL alone (`pgbench` with the same SQL) and beside a handler that
+//! does nothing but ask (`bare`), all on the same data, in one run. `cargo local bench reads` runs it and
+//! prints a table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
 
@@ -76,8 +77,8 @@ async fn compare(load: &Load, data: &Data, served: &Served, report: &mut Report)
     Ok(())
 }
 
-/// Latencies of one or several services, each at half of what the first can bear. They are measured by turns, and of
-/// several measurements the one with the middle p99 counts, for the machine has its moods.
+/// Latencies of one or several services, each at half of what the first can bear. They are measured by turns,
+/// and of several measurements the one with the middle p99 counts, for the machine has its moods.
 async fn half_load<const N: usize>(
     load: &Load,
     services: [&Served; N],

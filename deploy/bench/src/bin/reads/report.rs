@@ -15,13 +15,15 @@ impl Report {
         Self {
             compared: format!(
                 "{cores} cores, everything on one machine, {} connections, {} s each.\n\n\
-                 | read | PostgreSQL alone | bare handler | API | of PostgreSQL alone | of the bare handler |\n\
+                 | read | PostgreSQL alone | bare handler | API | of PostgreSQL alone | of the bare handler \
+                 |\n\
                  |---|---:|---:|---:|---:|---:|\n",
                 load.connections,
                 load.time.as_secs()
             ),
             pages: format!(
-                "Each page at half the load it bears; the middle of {TURNS} measurements, both scales by turns.\n\n\
+                "Each page at half the load it bears; the middle of {TURNS} measurements, \
+                 both scales by turns.\n\n\
                  | page | a second | median | p99 | of the p99 above |\n\
                  |---|---:|---:|---:|---:|\n"
             ),

@@ -36,7 +36,8 @@ async fn main() -> anyhow::Result<()> {
         workers.push(WorkerProcess::spawn(worker.env("ORCHESTRATION_LOG", "warn")));
     }
     let mut table = format!(
-        "\n{CONNECTORS} connectors due at one second, {WORKERS} workers, {} cores, everything on one machine.\n\
+        "\n{CONNECTORS} connectors due at one second, {WORKERS} workers, {} cores, \
+         everything on one machine.\n\
          Seconds after the tick until so many of 100 …\n\n\
          | round | lost | twice | polls | taken: 50 | 99 | all | begun: 50 | 99 | all | ended: all |\n\
          |---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
@@ -63,7 +64,8 @@ async fn create_connectors(db: &PgPool, url: &str) {
     testkit::create_connectors(db, "bench", &connectors).await;
 }
 
-/// Makes all connectors due at one second, waits until every sync has finished, and returns a row of the table.
+/// Makes all connectors due at one second, waits until every sync has finished, and returns a row of the
+/// table.
 async fn run_round(db: &PgPool, airflow: &FakeAirflow, round: usize) -> anyhow::Result<String> {
     let polls = || airflow.polls().into_values().sum::<usize>();
     let before = polls();

@@ -81,7 +81,8 @@ const INDEXES: &str = "
     select case when c.oid is null then format('drop index %s', i.indexrelid::regclass)
             else format('alter table %s drop constraint %I', i.indrelid::regclass, c.conname) end,
         case when c.oid is null then pg_get_indexdef(i.indexrelid)
-            else format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname, pg_get_constraintdef(c.oid)) end
+            else format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname,
+            pg_get_constraintdef(c.oid)) end
     from pg_index i left join pg_constraint c on c.conindid = i.indexrelid
     where i.indrelid in ('runs'::regclass, 'task_runs'::regclass)";
 
@@ -99,16 +100,33 @@ fn governance() -> Vec<String> {
     let digest: String = keys::digest("qk_bench").iter().map(|byte| format!("{byte:02x}")).collect();
     let of_space = PIPELINES / SPACES;
     vec![
-        format!("insert into spaces (id, slug, name) select md5('space' || n)::uuid, 'space-' || n, 'Space ' || n from generate_series(0, {SPACES} - 1) n"),
-        "insert into users (id, email, name) values (md5('user')::uuid, 'reader@example.org', 'Reader')".to_owned(),
-        format!("insert into api_keys (id, user_id, label, prefix, secret_sha256) values (md5('key')::uuid, md5('user')::uuid, '', '', decode('{digest}', 'hex'))"),
-        format!("insert into connectors (id, space_id, name, connector_type, config, credentials_public) select md5('connector' || n)::uuid, md5('space' || n)::uuid, 'airflow', 'airflow', '{{}}', '{{}}' from generate_series(0, {SPACES} - 1) n"),
-        "insert into connector_state (connector_id, confirmed_at) select id, now() from connectors".to_owned(),
-        format!("insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset, observed_at, first_seen_at,
+        format!(
+            "insert into spaces (id, slug, name) select md5('space' || n)::uuid, 'space-' || n,
+                    'Space ' || n from generate_series(0, {SPACES} - 1) n"
+        ),
+        "insert into users (id, email, name) values (md5('user')::uuid, 'reader@example.org', 'Reader')"
+            .to_owned(),
+        format!(
+            "insert into api_keys (id, user_id, label, prefix, secret_sha256) values (md5('key')::uuid,
+                    md5('user')::uuid, '', '', decode('{digest}', 'hex'))"
+        ),
+        format!(
+            "insert into connectors (id, space_id, name, connector_type, config,
+                    credentials_public) select md5('connector' || n)::uuid, md5('space' || n)::uuid,
+                    'airflow', 'airflow', '{{}}', '{{}}' from generate_series(0, {SPACES} - 1) n"
+        ),
+        "insert into connector_state (connector_id, confirmed_at) select id, now() from connectors"
+            .to_owned(),
+        format!(
+            "insert into pipelines (id, space_id, connector_id, provider, external_id, version,
+             fingerprint, log_offset, observed_at, first_seen_at,
              name, description, owner, owners, tags, schedule, is_paused, is_active, provider_metadata, tasks)
-         select md5('pipeline' || n)::uuid, md5('space' || n / {of_space})::uuid, md5('connector' || n / {of_space})::uuid, 'airflow', 'pipeline_' || n, n, '', n, now(), now(),
-             'pipeline_' || n, 'Loads what was sold', 'owner-' || n % 10, array['owner-' || n % 10], array['tag-' || n % 7], '@hourly', false, true, '{{}}', '[]'
-         from generate_series(0, {PIPELINES} - 1) n"),
+         select md5('pipeline' || n)::uuid, md5('space' || n / {of_space})::uuid,
+         md5('connector' || n / {of_space})::uuid, 'airflow', 'pipeline_' || n, n, '', n, now(), now(),
+             'pipeline_' || n, 'Loads what was sold', 'owner-' || n % 10, array['owner-' || n % 10],
+             array['tag-' || n % 7], '@hourly', false, true, '{{}}', '[]'
+         from generate_series(0, {PIPELINES} - 1) n"
+        ),
     ]
 }
 
@@ -117,18 +135,28 @@ fn runs_between(from: i64, to: i64) -> String {
     let of_space = PIPELINES / SPACES;
     format!(
         "with made as (
-             insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint, log_offset, observed_at, status, provider_status,
-                 run_type, logical_date, data_interval_start, data_interval_end, run_after, queued_at, started_at, ended_at, duration_seconds, conf)
-             select md5('run' || n)::uuid, md5('space' || p / {of_space})::uuid, md5('connector' || p / {of_space})::uuid, md5('pipeline' || p)::uuid, 'airflow',
-                 'scheduled__' || at, n, sha256(n::text::bytea), n, at, state, state, 'scheduled', at, at - interval '1 hour', at, at, at, at, at + seconds * interval '1 s', seconds, '{{}}'
+             insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
+             fingerprint, log_offset, observed_at, status, provider_status,
+                 run_type, logical_date, data_interval_start, data_interval_end, run_after, queued_at,
+                 started_at, ended_at, duration_seconds, conf)
+             select md5('run' || n)::uuid, md5('space' || p / {of_space})::uuid,
+             md5('connector' || p / {of_space})::uuid, md5('pipeline' || p)::uuid, 'airflow',
+                 'scheduled__' || at, n, sha256(n::text::bytea), n, at, state, state, 'scheduled', at,
+                 at - interval '1 hour', at, at, at, at, at + seconds * interval '1 s', seconds, '{{}}'
              from generate_series({from}::bigint, {to}) n,
-                 lateral (select n % {PIPELINES} as p, now() - n * {SECONDS_BETWEEN_RUNS} * interval '1 s' as at,
-                     case when n % 17 = 0 then 'failed' else 'success' end as state, 20 + n % 600 as seconds) x
+                 lateral (select n % {PIPELINES} as p, now() - n * {SECONDS_BETWEEN_RUNS} * interval '1 s' as
+                 at,
+                     case when n % 17 = 0 then 'failed' else 'success' end as state,
+                     20 + n % 600 as seconds) x
              returning *)
-         insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version, fingerprint, log_offset, observed_at,
-             task_id, map_index, name, operator, status, provider_status, try_number, max_tries, queued_at, started_at, ended_at, duration_seconds, pool, queue, hostname)
-         select md5('task' || t || '/' || r.version)::uuid, r.space_id, r.connector_id, r.pipeline_id, r.id, 'airflow', 'pipeline/' || r.external_id || '/task_' || t, r.version,
-             r.fingerprint, r.version, r.observed_at, 'task_' || t, -1, 'task_' || t, 'PythonOperator', r.status, r.status, 1, 2, r.queued_at, r.started_at, r.ended_at,
+         insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id,
+         version, fingerprint, log_offset, observed_at,
+             task_id, map_index, name, operator, status, provider_status, try_number, max_tries, queued_at,
+             started_at, ended_at, duration_seconds, pool, queue, hostname)
+         select md5('task' || t || '/' || r.version)::uuid, r.space_id, r.connector_id, r.pipeline_id, r.id,
+         'airflow', 'pipeline/' || r.external_id || '/task_' || t, r.version,
+             r.fingerprint, r.version, r.observed_at, 'task_' || t, -1, 'task_' || t, 'PythonOperator',
+             r.status, r.status, 1, 2, r.queued_at, r.started_at, r.ended_at,
              r.duration_seconds / 5, 'default_pool', 'default', 'worker-1'
          from made r cross join generate_series(1, {TASKS_OF_A_RUN}) t"
     )

@@ -1,5 +1,6 @@
-//! What a long history costs: the product's own statements on the same installation with ever more runs behind it, up to
-//! 40 million task runs. `cargo local bench size` runs it and prints a table; it takes about an hour and 25 GiB.
+//! What a long history costs: the product's own statements on the same installation with ever more runs
+//! behind it, up to 40 million task runs. `cargo local bench size` runs it and prints a table; it takes about
+//! an hour and 25 GiB.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
 

@@ -1,5 +1,5 @@
-//! What is measured at each size: what the worker writes, what the API reads, what is removed, and what upkeep costs. Each
-//! is the median of many, on rows all over the history.
+//! What is measured at each size: what the worker writes, what the API reads, what is removed, and what
+//! upkeep costs. Each is the median of many, on rows all over the history.
 
 use std::time::{Duration, Instant};
 
@@ -84,9 +84,12 @@ impl Batch {
         let Self { of, one, runs } = self;
         let rows = format!(
             "with picked as (
-                 select id, md5('new' || id)::uuid as new_id, to_jsonb(t) || jsonb_build_object('version', 100000000 + $1, 'fingerprint', 'ab', 'deleted', false) as row
-                 from {of} t where t.id in (select {one} from (select floor(random() * {runs})::bigint as n from generate_series(1, {BATCH})) x))
-             select array_agg(id), json_agg(row)::text, array_agg(new_id), json_agg(row || jsonb_build_object('id', new_id))::text from picked"
+                 select id, md5('new' || id)::uuid as new_id, to_jsonb(t) || jsonb_build_object('version',
+                 100000000 + $1, 'fingerprint', 'ab', 'deleted', false) as row
+                 from {of} t where t.id in (select {one} from (select floor(random() * {runs})::bigint as n
+                 from generate_series(1, {BATCH})) x))
+             select array_agg(id), json_agg(row)::text, array_agg(new_id),
+             json_agg(row || jsonb_build_object('id', new_id))::text from picked"
         );
         Ok(sqlx::query_as(sqlx::AssertSqlSafe(rows)).bind(turn).fetch_one(db).await?)
     }
@@ -112,7 +115,8 @@ async fn apply<E: StoredEntity>(
 async fn reads(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
     let (db, space) = (&history.db, SpaceId(history.space));
     let ids: Vec<Uuid> = sqlx::query_scalar(
-        "select md5('run' || floor(random() * $1 / 10000)::bigint * 10000 + floor(random() * 500)::bigint)::uuid
+        "select md5('run' || floor(random() * $1 / 10000)::bigint * 10000 + floor(random() *
+         500)::bigint)::uuid
          from generate_series(1, $2)",
     )
     .bind(runs as f64)

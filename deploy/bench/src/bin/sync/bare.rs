@@ -1,5 +1,5 @@
-//! The least that reading all of it could cost: the same requests, as many at a time, and nothing done with the
-//! answers.
+//! The least that reading all of it could cost: the same requests, as many at a time, and nothing done with
+//! the answers.
 
 use std::time::{Duration, Instant};
 

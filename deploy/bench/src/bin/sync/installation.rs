@@ -125,7 +125,8 @@ impl BenchInstallation {
     /// The median duration of the latest syncs, and the report of the last one.
     async fn latest(&self, count: i64) -> anyhow::Result<(Duration, SyncReport)> {
         let (seconds, report): (f64, Json<SyncReport>) = sqlx::query_as(
-            "select percentile_cont(0.5) within group (order by extract(epoch from finished_at - started_at)::float8),
+            "select percentile_cont(0.5) within group (order by extract(epoch from finished_at -
+                 started_at)::float8),
                  (array_agg(report order by finished_at desc))[1]
              from (select * from syncs where status = 'succeeded' order by finished_at desc limit $1) latest",
         )

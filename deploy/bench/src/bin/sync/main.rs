@@ -1,5 +1,5 @@
-//! What a sync costs beside a bare crawl of the same Airflow by the same plan, and what a poll costs that finds
-//! nothing new. `cargo local bench sync` runs it and prints a table.
+//! What a sync costs beside a bare crawl of the same Airflow by the same plan, and what a poll costs that
+//! finds nothing new. `cargo local bench sync` runs it and prints a table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
 
@@ -55,9 +55,11 @@ fn print(crawls: &[bare::Crawl], firsts: &[SyncCost], idles: &[SyncCost]) {
     let memory = firsts.iter().map(|sync| sync.memory).max().unwrap_or(0);
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let mut table = format!(
-        "\n{cores} cores, everything on one machine; an Airflow 3.3 with {DAGS} DAGs × {RUNS} runs × {TASKS} tasks; \
+        "\n{cores} cores, everything on one machine; an Airflow 3.3 with {DAGS} DAGs × {RUNS} runs × {TASKS} \
+         tasks; \
          medians of {TURNS}, by turns.\n\n\
-         | | requests | rows told | published | rewritten | WAL | took |\n|---|---:|---:|---:|---:|---:|---:|\n\
+         | | requests | rows told | published | rewritten | WAL | took \
+         |\n|---|---:|---:|---:|---:|---:|---:|\n\
          | bare crawl | {} | {} | | | | {:.1} s |\n",
         crawls[0].requests,
         crawls[0].rows,
