@@ -1,4 +1,5 @@
-//! The worker as one program: the ticker, the runners, the relay and the consumers, started and stopped together.
+//! The worker as one program: the ticker, the runners, the relay and the consumers, started and stopped
+//! together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,8 +211,8 @@ async fn relay(pool: PgPool, producer: Producer, stop: CancellationToken) {
     }
 }
 
-/// Refreshes the stored metrics of pipelines. Best effort: the API computes outdated ones itself, so a delay here is
-/// harmless.
+/// Refreshes the stored metrics of pipelines. Best effort: the API computes outdated ones itself, so a delay
+/// here is harmless.
 async fn refresh_run_metrics(pool: PgPool, stop: CancellationToken) {
     while !stop.is_cancelled() {
         match pipeline_metrics::refresh(&pool).await {

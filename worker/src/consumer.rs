@@ -1,6 +1,6 @@
-//! The consumer loop: poll, apply, commit, on a thread of its own. Offsets are stored in PostgreSQL, in the transaction
-//! that applies the records; Kafka's group offsets only feed lag dashboards. What a record means is for the function
-//! that applies it.
+//! The consumer loop: poll, apply, commit, on a thread of its own. Offsets are stored in PostgreSQL, in the
+//! transaction that applies the records; Kafka's group offsets only feed lag dashboards. What a record means
+//! is for the function that applies it.
 
 mod batch;
 pub(crate) mod bisect;
@@ -143,7 +143,8 @@ fn apply_with_retry(
 ) -> Result<(), Interruption> {
     let mut backoff = MIN_RETRY_BACKOFF;
     loop {
-        // A rebalance during the back-off may have revoked partitions, or assigned them again with later offsets.
+        // A rebalance during the back-off may have revoked partitions, or assigned them again with later
+        // offsets.
         let mut offsets = consumer.context().offsets();
         let unapplied = batch::unapplied(records, &offsets);
         match runtime.block_on(apply_batch(config, &mut offsets, &unapplied)) {
@@ -167,8 +168,8 @@ fn apply_with_retry(
     }
 }
 
-/// Keeps the group membership alive while nothing may be fetched. A record that arrives nevertheless is of a partition
-/// that has just been assigned; it would be lost between the batches.
+/// Keeps the group membership alive while nothing may be fetched. A record that arrives nevertheless is of a
+/// partition that has just been assigned; it would be lost between the batches.
 fn wait_paused(consumer: &BaseConsumer<RebalanceContext>, duration: Duration) -> Result<(), Interruption> {
     consumer.pause(&consumer.assignment()?)?;
     let until = Instant::now() + duration;

@@ -1,5 +1,5 @@
-//! The worker: polls providers, publishes what changed to Kafka, and projects it into PostgreSQL. Serving the read
-//! model is for the API.
+//! The worker: polls providers, publishes what changed to Kafka, and projects it into PostgreSQL. Serving the
+//! read model is for the API.
 
 pub mod app;
 pub mod cli;

@@ -1,5 +1,5 @@
-//! What the worker measures: gauges of connectors, queues and the read model's lag, which are refreshed at an interval,
-//! and the counters and histograms that other modules record.
+//! What the worker measures: gauges of connectors, queues and the read model's lag, which are refreshed at an
+//! interval, and the counters and histograms that other modules record.
 
 mod describe;
 mod lag;

@@ -1,5 +1,6 @@
-//! The projections: events of the state topics become rows. An older observation never overwrites a newer one,
-//! whatever the order or number of deliveries. Reading Kafka and moving offsets is for `consumer`, SQL for `store`.
+//! The projections: events of the state topics become rows. An older observation never overwrites a newer
+//! one, whatever the order or number of deliveries. Reading Kafka and moving offsets is for `consumer`, SQL
+//! for `store`.
 
 mod pipelines;
 mod runs;
@@ -28,13 +29,13 @@ pub trait Projected: StoredEntity {
     /// The times by which this entity expires; none when it never does.
     fn expiry_candidate(&self) -> Option<ExpiryCandidate>;
 
-    /// This event with the external ids of its parents from another event of the same entity, because the parents' rows
-    /// may not exist yet.
+    /// This event with the external ids of its parents from another event of the same entity, because the
+    /// parents' rows may not exist yet.
     fn with_names_from(self, other: &Self) -> Self;
 }
 
-/// Returns which of these events are of entities past retention. None of the entities may have a row: they were removed
-/// or never stored, and must not come back.
+/// Returns which of these events are of entities past retention. None of the entities may have a row: they
+/// were removed or never stored, and must not come back.
 pub async fn find_expired<'a, E: Projected>(
     db: impl PgExecutor<'_>,
     unstored: impl Iterator<Item = &'a E>,
@@ -102,8 +103,8 @@ fn decode<E: Projected>(records: &[ConsumedRecord]) -> (Vec<(usize, E)>, Vec<Rej
 
 /// Upserts the newest observation of each entity, unless it is stored already or past retention.
 ///
-/// Where an older record follows a newer one in the log, compaction would keep the older one: the newer event is
-/// published again.
+/// Where an older record follows a newer one in the log, compaction would keep the older one: the newer event
+/// is published again.
 async fn upsert_newest<E: Projected>(db: &mut PgConnection, events: &[EventAt<E>]) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = events.iter().map(|(event, _)| event.subject()).collect();
     let stored = entities::find_versions::<E>(&mut *db, &ids).await?;

@@ -1,5 +1,5 @@
-//! The queue of syncs: schedules, follow-ups and requests enqueue them, runners claim them under a lease and finish
-//! them. Reading from the provider and publishing is for `sync`.
+//! The queue of syncs: schedules, follow-ups and requests enqueue them, runners claim them under a lease and
+//! finish them. Reading from the provider and publishing is for `sync`.
 
 pub mod claim;
 pub mod finish;

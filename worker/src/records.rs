@@ -10,8 +10,8 @@ use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 use sqlx::PgConnection;
 
-/// Applies records within a transaction and returns those that can never be applied. After an error none of them
-/// was applied.
+/// Applies records within a transaction and returns those that can never be applied. After an error none of
+/// them was applied.
 pub type ApplyRecords = for<'a> fn(
     &'a mut PgConnection,
     &'a [ConsumedRecord],

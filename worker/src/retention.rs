@@ -1,6 +1,6 @@
-//! Retention: rows that are older than they are to be kept are removed from PostgreSQL, in small batches, at a steady
-//! rate, by one worker at a time. That they do not come back from Kafka or from the provider is for `projection` and
-//! `sync`, which read the stored retention.
+//! Retention: rows that are older than they are to be kept are removed from PostgreSQL, in small batches, at
+//! a steady rate, by one worker at a time. That they do not come back from Kafka or from the provider is for
+//! `projection` and `sync`, which read the stored retention.
 
 mod kinds;
 mod pass;
@@ -40,8 +40,8 @@ pub async fn run(pool: PgPool, config: RetentionConfig, stop: CancellationToken)
     }
 }
 
-/// Stores the policy. Where it changes, a pass is due. Histories that a shorter retention has cut are due again when
-/// the retention grows.
+/// Stores the policy. Where it changes, a pass is due. Histories that a shorter retention has cut are due
+/// again when the retention grows.
 pub async fn store_policy(pool: &PgPool, config: &RetentionConfig) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     retention::lock(&mut tx).await?;

@@ -1,5 +1,6 @@
-//! One pass over a connector: it lists the pipelines, reads what changed and the histories that are due, and publishes
-//! the differences. Which connector is next is for `queue`, SQL for `store`, and projecting events for `projection`.
+//! One pass over a connector: it lists the pipelines, reads what changed and the histories that are due, and
+//! publishes the differences. Which connector is next is for `queue`, SQL for `store`, and projecting events
+//! for `projection`.
 
 mod changes;
 mod deletions;
@@ -72,8 +73,8 @@ pub struct CompletedPoll {
     recently_active: BTreeSet<PipelineId>,
 }
 
-/// Syncs a connector: lists its pipelines, reads what changed since the cursor, reads the histories that are due while
-/// polls go on, and returns once the read model has all of it.
+/// Syncs a connector: lists its pipelines, reads what changed since the cursor, reads the histories that are
+/// due while polls go on, and returns once the read model has all of it.
 ///
 /// # Errors
 /// When any part failed. What was published stays published, and the cursor stays behind what was not.
@@ -109,8 +110,8 @@ impl SyncPass<'_> {
         let began_at = self.observe().await?.at;
         let provider_clock = self.provider.clock().await?;
         if cursor.is_none() {
-            // Moved before anything is read: the next poll then finds what changes while histories are read, even if
-            // this sync never finishes.
+            // Moved before anything is read: the next poll then finds what changes while histories are read,
+            // even if this sync never finishes.
             self.move_cursor(provider_clock).await?;
         }
         self.enter_phase(SyncPhase::Listing);
@@ -166,8 +167,8 @@ impl SyncPass<'_> {
         if moved { Ok(()) } else { Err(SyncError::LeaseLost) }
     }
 
-    /// Records a complete poll in the middle of a sync that reads histories, and finishes the queued syncs that ask for
-    /// no more than a poll, so that they do not wait for the histories.
+    /// Records a complete poll in the middle of a sync that reads histories, and finishes the queued syncs
+    /// that ask for no more than a poll, so that they do not wait for the histories.
     async fn complete_waiting(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
         let lease = self.job.lease;
         let mut tx = self.pool.begin().await?;
@@ -181,8 +182,8 @@ impl SyncPass<'_> {
         Ok(tx.commit().await?)
     }
 
-    /// How many items of one kind are processed at a time: twice as many as the provider's concurrent requests, because
-    /// half of them are being published while the others are read.
+    /// How many items of one kind are processed at a time: twice as many as the provider's concurrent
+    /// requests, because half of them are being published while the others are read.
     fn concurrency(&self) -> usize {
         2 * usize::from(self.job.config.max_requests_in_flight)
     }

@@ -30,8 +30,8 @@ pub async fn list(args: &ListArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends open dead letters to their topics again and prints how many. After an error some may be sent twice, which is
-/// harmless.
+/// Sends open dead letters to their topics again and prints how many. After an error some may be sent twice,
+/// which is harmless.
 pub async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let pool = db::pool(&args.settings.database, "orchestration-worker")?;
     let producer = Producer::new(&args.settings.kafka)?;

@@ -1,6 +1,6 @@
-//! Rebuilds the read model from the topics alone: into fresh tables beside the live ones, which are served and projected
-//! into until the tables are swapped in one transaction. It takes the owner of the schema, because the worker's own role
-//! may not create tables.
+//! Rebuilds the read model from the topics alone: into fresh tables beside the live ones, which are served
+//! and projected into until the tables are swapped in one transaction. It takes the owner of the schema,
+//! because the worker's own role may not create tables.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ const MAX_BATCH_RECORDS: usize = 2_000;
 /// How often new records may arrive between reading to the end and swapping.
 const MAX_SWAP_ATTEMPTS: usize = 100;
 
-/// Rebuilds and swaps the read model, requests a full sync of every connector, because a compacted log may lack the
-/// latest events, and prints what it did. After an error the read model is as it was.
+/// Rebuilds and swaps the read model, requests a full sync of every connector, because a compacted log may
+/// lack the latest events, and prints what it did. After an error the read model is as it was.
 pub async fn rebuild(args: &RebuildArgs) -> anyhow::Result<()> {
     let settings = &args.settings;
     let pool = db::pool(&settings.database, "orchestration-worker-rebuild")?;
@@ -48,7 +48,8 @@ pub async fn rebuild(args: &RebuildArgs) -> anyhow::Result<()> {
     db.close().await?;
     if !is_swapped {
         bail!(
-            "records arrive faster than they can be read; try again at a quieter time, the old read model stays"
+            "records arrive faster than they can be read; try again at a quieter time, the old read model \
+             stays"
         );
     }
     let requested = request_full_syncs(&pool).await?;
@@ -100,7 +101,8 @@ impl StateLog {
         Ok(())
     }
 
-    /// Refuses topics that end before the log offset of a row: Kafka lost records, and a rebuild would lose the rows.
+    /// Refuses topics that end before the log offset of a row: Kafka lost records, and a rebuild would lose
+    /// the rows.
     async fn check_is_complete(&self, db: &mut PgConnection) -> anyhow::Result<()> {
         let last_offsets = rebuild::find_last_log_offsets(db).await?;
         for (topic, last_offset) in Topic::STATE.into_iter().zip(last_offsets) {
@@ -112,9 +114,9 @@ impl StateLog {
             }
             if let Some(read) = last_offset.filter(|offset| *offset >= end) {
                 bail!(
-                    "{name} ends at {end}, but rows were read at {read} of it: Kafka lost what it said of them, and a \
-                     rebuild would lose them too; deploy/README.md says how to have it said again, --accept-loss \
-                     goes on without"
+                    "{name} ends at {end}, but rows were read at {read} of it: Kafka lost what it said of them, \
+                     and a rebuild would lose them too; deploy/README.md says how to have it said again, \
+                     --accept-loss goes on without"
                 );
             }
         }
@@ -202,7 +204,7 @@ fn log_skipped(record: &ConsumedRecord, error: &str) {
     tracing::warn!(topic, partition, offset, error, "invalid record skipped");
 }
 
-/// Swaps the tables, unless a worker has projected further than these offsets.
+/// Swaps the tables, unless a worker has projected further than `reached`.
 async fn swap(db: &mut PgConnection, reached: &Offsets) -> anyhow::Result<bool> {
     let mut tx = db.begin().await?;
     projection_offsets::lock(&mut tx).await?;

@@ -1,5 +1,5 @@
-//! One sync in the foreground, for an operator at a terminal: it is enqueued like any other, claimed by this process, and
-//! its progress is shown until it finishes.
+//! One sync in the foreground, for an operator at a terminal: it is enqueued like any other, claimed by this
+//! process, and its progress is shown until it finishes.
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Syncs a connector and prints its report.
 ///
 /// # Errors
-/// When there is no such connector, it is switched off, the sync fails, or another worker holds the connector's lease
-/// for too long.
+/// When there is no such connector, it is switched off, the sync fails, or another worker holds the
+/// connector's lease for too long.
 pub async fn sync(args: &SyncArgs) -> anyhow::Result<()> {
     let worker = Worker::open(&args.settings, shutdown::on_signal()?)?;
     let sync = request(&worker.runner.pool, args).await?;
@@ -81,7 +81,8 @@ async fn run_to_end(
             SyncStatus::Failed => bail!(error.unwrap_or_default()),
             _ if job.is_some() => waiting_since = Instant::now(),
             _ if waiting_since.elapsed() > Duration::from_secs(args.lease_timeout) => bail!(
-                "another worker has kept this connector for {} s; see its log, or wait longer with --lease-timeout",
+                "another worker has kept this connector for {} s; see its log, or wait longer with \
+                 --lease-timeout",
                 args.lease_timeout
             ),
             SyncStatus::Queued | SyncStatus::Running => {

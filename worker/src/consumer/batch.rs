@@ -34,7 +34,8 @@ pub(super) fn unapplied(records: &[ConsumedRecord], offsets: &Offsets) -> Vec<Co
     records.iter().filter(is_unapplied).cloned().collect()
 }
 
-/// Applies a batch and advances `offsets`. A record that PostgreSQL refuses for its content becomes a dead letter.
+/// Applies a batch and advances `offsets`. A record that PostgreSQL refuses for its content becomes a dead
+/// letter.
 pub(super) async fn apply_batch(
     config: &ConsumerConfig,
     offsets: &mut Offsets,

@@ -1,5 +1,5 @@
-//! Bisection of a batch: PostgreSQL refuses all of it because of one record, so its halves are applied, in their order,
-//! until that record is alone.
+//! Bisection of a batch: PostgreSQL refuses all of it because of one record, so its halves are applied, in
+//! their order, until that record is alone.
 
 use crate::records::ConsumedRecord;
 
@@ -19,7 +19,8 @@ impl<'a> Bisection<'a> {
         self.remaining.pop().filter(|slice| !slice.is_empty())
     }
 
-    /// Puts the halves of a refused slice back; returns the record if the slice has only one, which is the cause then.
+    /// Puts the halves of a refused slice back; returns the record if the slice has only one, which is the
+    /// cause then.
     pub(crate) fn halve(&mut self, refused: &'a [ConsumedRecord]) -> Option<&'a ConsumedRecord> {
         if let [record] = refused {
             return Some(record);
@@ -30,8 +31,8 @@ impl<'a> Bisection<'a> {
     }
 }
 
-/// Whether an error is caused by the content of a record, so that a retry cannot help: data exceptions, violated
-/// constraints, exceeded limits, and values that cannot be encoded.
+/// Whether an error is caused by the content of a record, so that a retry cannot help: data exceptions,
+/// violated constraints, exceeded limits, and values that cannot be encoded.
 pub(crate) fn is_caused_by_data(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Encode(_) => true,

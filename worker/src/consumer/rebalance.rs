@@ -1,5 +1,5 @@
-//! Rebalances: which partitions are assigned to this consumer, and their offsets, which come from PostgreSQL and not
-//! from Kafka's group offsets.
+//! Rebalances: which partitions are assigned to this consumer, and their offsets, which come from PostgreSQL
+//! and not from Kafka's group offsets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::store::projection_offsets;
 
 const MAX_ATTEMPTS: u32 = 20;
-/// The first failures are no reason for a warning: a new topic or a broker that has just started takes a moment.
+/// The first failures are no reason for a warning: a new topic or a broker that has just started takes a
+/// moment.
 const QUIET_ATTEMPTS: u32 = 3;
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -131,8 +132,8 @@ impl ConsumerContext for RebalanceContext {
     }
 }
 
-/// The stored offset of a partition, or its low watermark where none is stored or the stored one is outside of the log,
-/// because the topic was created again or old records were removed.
+/// The stored offset of a partition, or its low watermark where none is stored or the stored one is outside
+/// of the log, because the topic was created again or old records were removed.
 async fn start_offset(
     pool: &PgPool,
     topic: &str,

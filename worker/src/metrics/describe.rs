@@ -2,7 +2,8 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
-/// Describes the metrics. Counters of rare events exist from the start, so that their first event is an increase.
+/// Describes the metrics. Counters of rare events exist from the start, so that their first event is an
+/// increase.
 pub fn describe() {
     describe_connectors();
     describe_queues();

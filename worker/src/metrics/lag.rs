@@ -1,5 +1,5 @@
-//! The lag of the read model behind the log, in records and in seconds: the end of each partition compared with its
-//! offset in PostgreSQL, and the time of the first record after that offset.
+//! The lag of the read model behind the log, in records and in seconds: the end of each partition compared
+//! with its offset in PostgreSQL, and the time of the first record after that offset.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +43,8 @@ impl LagReader {
         Ok(Self { consumer: Arc::new(consumer), kafka: kafka.clone() })
     }
 
-    /// Reads the lag of every state topic behind these offsets. Fails when Kafka does not answer within some seconds.
+    /// Reads the lag of every state topic behind these offsets. Fails when Kafka does not answer within some
+    /// seconds.
     pub(super) async fn read(&self, projected: Offsets) -> anyhow::Result<Vec<TopicLag>> {
         let (consumer, kafka) = (self.consumer.clone(), self.kafka.clone());
         let read = move || {

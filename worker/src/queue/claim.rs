@@ -15,11 +15,11 @@ use crate::store::connectors::{self, SyncSettings};
 use crate::store::syncs::{self, StartedSync};
 use crate::sync::{SyncError, SyncJob};
 
-/// How often a sync is started before it fails for good.
+/// How often a sync is started before it fails as exhausted.
 const MAX_ATTEMPTS: i32 = 5;
 
-/// A lease with the syncs that were started under it, and their job; an error when the connector's settings cannot be
-/// used.
+/// A lease with the syncs that were started under it, and their job; an error when the connector's settings
+/// cannot be used.
 pub struct ClaimedJob {
     pub lease: Lease,
     pub syncs: Vec<SyncId>,

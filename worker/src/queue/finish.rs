@@ -20,8 +20,8 @@ pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &Synced) -> Result<()
     Ok(tx.commit().await?)
 }
 
-/// Finishes syncs that failed: the cursor stays, and the reason is stored. Syncs that were stopped go back to the queue.
-/// After a lost lease nothing changes, because the new holder of the lease has the syncs.
+/// Finishes syncs that failed: the cursor stays, and the reason is stored. Syncs that were stopped go back to
+/// the queue. After a lost lease nothing changes, because the new holder of the lease has the syncs.
 pub async fn fail(
     pool: &PgPool,
     lease: Lease,

@@ -48,7 +48,8 @@ impl OpenProviders {
         Ok(provider)
     }
 
-    /// Closes the provider of a connector, because what it has found out may be outdated, such as the API version.
+    /// Closes the provider of a connector, because what it has found out may be outdated, such as the API
+    /// version.
     pub(crate) fn close(&self, connector: ConnectorId) {
         self.lock().remove(&connector);
     }

@@ -14,7 +14,8 @@ use crate::records::{ConsumedRecord, Rejected};
 use crate::store::connectors::{self, RequestedConnector};
 use crate::store::syncs;
 
-/// Enqueues the requests of a batch within the caller's transaction, and returns those that cannot be accepted.
+/// Enqueues the requests of a batch within the caller's transaction, and returns those that cannot be
+/// accepted.
 pub fn apply<'a>(
     db: &'a mut PgConnection,
     records: &'a [ConsumedRecord],
@@ -50,7 +51,8 @@ async fn accept(
     }
     let accepted = syncs::accept_request(&mut *db, request, &trace.to_string()).await?;
     tracing::info!(%sync_id, %connector_id, full, trace_id = trace.trace_id(), "sync request accepted");
-    // The API has stored and audited its own requests. Any other was written to the topic by someone with access to it.
+    // The API has stored and audited its own requests. Any other was written to the topic by someone with
+    // access to it.
     if let Some((space, true)) = accepted {
         let event = AuditEvent::request_sync(Actor::Kafka, connector_id, sync_id, full, accept_mass_deletion);
         audit::record(db, space, &event).await?;
@@ -59,7 +61,8 @@ async fn accept(
     Ok(None)
 }
 
-/// Why a request cannot be accepted. One that was stored while its connector was switched on is still accepted.
+/// Why a request cannot be accepted. One that was stored while its connector was switched on is still
+/// accepted.
 fn rejection(request: &SyncRequested, connector: Option<RequestedConnector>) -> Option<String> {
     let id = request.connector_id;
     let Some(RequestedConnector { connector_type, is_active, is_stored }) = connector else {

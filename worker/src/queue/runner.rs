@@ -1,4 +1,5 @@
-//! Runners: each claims jobs under a lease and finishes them, as succeeded, failed with a reason, or requeued.
+//! Runners: each claims jobs under a lease and finishes them, as succeeded, failed with a reason, or
+//! requeued.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +28,8 @@ use crate::sync::{SyncError, SyncJob, SyncProgress, Synced, sync_connector};
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const ERROR_BACKOFF: Duration = Duration::from_secs(2);
-/// A sync without progress for this long releases its permit: its provider is slow, or does not answer at all.
+/// A sync without progress for this long releases its permit: its provider is slow, or does not answer at
+/// all.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many syncs may be open for each permit, idle ones included.
 const MAX_OPEN_PER_PERMIT: usize = 8;
@@ -42,7 +44,8 @@ pub struct Runner {
     /// Names this process in leases.
     pub owner: Arc<str>,
     pub(crate) providers: Arc<OpenProviders>,
-    /// Notified when this process has enqueued a sync, so that it is claimed before the next poll of the queue.
+    /// Notified when this process has enqueued a sync, so that it is claimed before the next poll of the
+    /// queue.
     pub job_ready: Arc<Notify>,
     pub stop: CancellationToken,
 }
@@ -51,8 +54,8 @@ pub struct Runner {
 type JobOutcome = Option<Result<Synced, SyncError>>;
 
 impl Runner {
-    /// Claims and runs jobs until stopped, `concurrency` at a time, and waits for the open ones. Jobs whose provider does
-    /// not answer do not count.
+    /// Claims and runs jobs until stopped, `concurrency` at a time, and waits for the open ones. Jobs whose
+    /// provider does not answer do not count.
     pub async fn run(self, concurrency: usize) {
         let permits = Arc::new(Semaphore::new(concurrency));
         let open_permits = Arc::new(Semaphore::new(concurrency * MAX_OPEN_PER_PERMIT));
@@ -94,7 +97,8 @@ impl Runner {
             // The outcome of the sync is logged and stored already.
             outcome = self.run_leased(lease, &progress) => {
                 if let Err(error) = outcome {
-                    tracing::warn!(%error, "job failed: PostgreSQL does not answer; it is claimed again when its lease expires");
+                    // It is claimed again when its lease expires.
+                    tracing::warn!(%error, "job failed: PostgreSQL does not answer");
                 }
             }
             () = release_while_idle(permit, permits, progress.subscribe()) => {}
@@ -199,8 +203,8 @@ impl Runner {
         }
     }
 
-    /// Renews the lease and stores the report until the lease is lost. A database that is down for less than the
-    /// duration of a lease does not end a sync.
+    /// Renews the lease and stores the report until the lease is lost. A database that is down for less than
+    /// the duration of a lease does not end a sync.
     async fn hold_lease(&self, job: &SyncJob, progress: &watch::Sender<SyncProgress>) -> SyncError {
         let mut renewed_at = Instant::now();
         loop {
@@ -226,7 +230,8 @@ impl Runner {
     }
 }
 
-/// Releases the permit of a job while it makes no progress, and acquires one again, if there is one, when it goes on.
+/// Releases the permit of a job while it makes no progress, and acquires one again, if there is one, when it
+/// goes on.
 async fn release_while_idle(
     permit: OwnedSemaphorePermit,
     permits: Arc<Semaphore>,

@@ -1,4 +1,5 @@
-//! One retention pass: all rows past retention are removed, kind by kind, under a lease that one worker holds.
+//! One retention pass: all rows past retention are removed, kind by kind, under a lease that one worker
+//! holds.
 
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,8 @@ pub async fn run_due_pass(pool: &PgPool, rows_per_second: u32, stop: &Cancellati
     lease.renew(PASS_INTERVAL).await.map(drop)
 }
 
-/// The exclusive right to remove rows until a time. It is lost when another worker moves that time, as storing another
-/// policy does.
+/// The exclusive right to remove rows until a time. It is lost when another worker moves that time, as
+/// storing another policy does.
 struct PassLease<'a> {
     pool: &'a PgPool,
     until: DateTime<Utc>,

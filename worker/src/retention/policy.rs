@@ -40,8 +40,9 @@ impl<const MIN: i32> fmt::Display for RetentionDays<MIN> {
 /// The settings of retention.
 #[derive(Args, Clone, Debug)]
 pub struct RetentionConfig {
-    /// Days that runs and their task runs are kept after they ended, or `forever`. A pipeline's latest run stays, and
-    /// so do runs with comments. Histories are read no further back, whatever a connector's history_days say
+    /// Days that runs and their task runs are kept after they ended, or `forever`. A pipeline's latest run
+    /// stays, and so do runs with comments. Histories are read no further back, whatever a connector's
+    /// history_days say
     #[arg(long, env = "ORCHESTRATION_KEEP_RUNS", default_value_t = RetentionDays(None))]
     pub keep_runs: RetentionDays<1>,
 
@@ -49,8 +50,8 @@ pub struct RetentionConfig {
     #[arg(long, env = "ORCHESTRATION_KEEP_TASK_RUNS")]
     pub keep_task_runs: Option<RetentionDays<1>>,
 
-    /// Days that syncs are kept, or `forever`. A connector's latest stays. A request that Kafka still holds, for seven
-    /// days, must find its sync
+    /// Days that syncs are kept, or `forever`. A connector's latest stays. A request that Kafka still holds,
+    /// for seven days, must find its sync
     #[arg(long, env = "ORCHESTRATION_KEEP_SYNCS", default_value_t = RetentionDays(Some(30)))]
     pub keep_syncs: RetentionDays<8>,
 
@@ -84,7 +85,8 @@ impl RetentionConfig {
         let outlives = runs.zip(task_runs).is_some_and(|(runs, task_runs)| task_runs > runs);
         anyhow::ensure!(
             !outlives,
-            "--keep-task-runs is longer than --keep-runs: task runs go with their run; make it shorter, or leave it out"
+            "--keep-task-runs is longer than --keep-runs: task runs go with their run; make it shorter, or \
+             leave it out"
         );
         Ok(())
     }

@@ -10,8 +10,8 @@ pub const LEASE_SECONDS: f64 = 15.0;
 const TOLERATED_FAILURES: i32 = 3;
 const MAX_BACKOFF_SECONDS: f64 = 60.0;
 
-/// The exclusive right to sync a connector. Every lease has a higher epoch than the one before it, and statements
-/// that carry an older epoch change nothing.
+/// The exclusive right to sync a connector. Every lease has a higher epoch than the one before it, and
+/// statements that carry an older epoch change nothing.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub struct Lease {
     pub connector_id: ConnectorId,
@@ -21,8 +21,8 @@ pub struct Lease {
 
 /// Leases the connector with the oldest open sync, or `only` this one; none when no sync is open.
 ///
-/// Open are queued syncs, and running ones whose worker has let its lease expire. A request that has not come back from
-/// Kafka within a minute counts as accepted: its row exists, so it is never lost.
+/// Open are queued syncs, and running ones whose worker has let its lease expire. A request that has not come
+/// back from Kafka within a minute counts as accepted: its row exists, so it is never lost.
 pub async fn lease(
     db: impl PgExecutor<'_>,
     owner: &str,
@@ -149,7 +149,8 @@ pub(crate) async fn record_failure(
         "update connector_state set lease_until = null,
              credentials_refused_at = case when $3 then clock_timestamp() else credentials_refused_at end,
              failures = failures + $4,
-             retry_at = clock_timestamp() + make_interval(secs => greatest($5, least($6, 2 ^ least(failures - $7, 16))))
+             retry_at = clock_timestamp()
+                 + make_interval(secs => greatest($5, least($6, 2 ^ least(failures - $7, 16))))
          where connector_id = $1 and lease_epoch = $2",
     )
     .bind(lease.connector_id)
@@ -176,11 +177,12 @@ pub(crate) struct DueConnector {
     pub now: DateTime<Utc>,
 }
 
-/// Finds connectors that are due and locks their rows for this transaction. Those that another worker holds are
-/// skipped.
+/// Finds connectors that are due and locks their rows for this transaction. Those that another worker holds
+/// are skipped.
 pub(crate) async fn lock_due(db: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<DueConnector>> {
     sqlx::query_as(
-        "select state.connector_id, c.space_id, state.next_due_at, c.config->>'schedule' as schedule, now() as now,
+        "select state.connector_id, c.space_id, state.next_due_at, c.config->>'schedule' as schedule,
+             now() as now,
              exists (select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running')
                      and s.trigger = 'schedule') as is_busy
          from connector_state state join connectors c on c.id = state.connector_id

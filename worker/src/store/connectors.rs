@@ -90,7 +90,8 @@ pub(crate) async fn find_space(
 pub(crate) struct ConnectorHealth {
     pub id: String,
     pub last_success_at: DateTime<Utc>,
-    /// The last success, or a later change of the connector: the next tick after it is when the connector is due.
+    /// The last success, or a later change of the connector: the next tick after it is when the connector is
+    /// due.
     pub expected_from: DateTime<Utc>,
     pub schedule: Option<String>,
     pub failures: i32,

@@ -83,7 +83,8 @@ pub(crate) async fn find_open(
 ) -> sqlx::Result<Vec<ReplayableLetter>> {
     sqlx::query_as(
         "select id, topic, key, headers, payload from dead_letters
-         where replayed_at is null and (id = any($1) or cardinality($1) = 0) order by created_at, id limit $2",
+         where replayed_at is null and (id = any($1) or cardinality($1) = 0)
+         order by created_at, id limit $2",
     )
     .bind(ids)
     .bind(limit)

@@ -1,5 +1,5 @@
-//! Pipelines, runs and task runs as rows. Columns have the names of the event's fields, so that an event and its row
-//! convert into each other as one JSON value.
+//! Pipelines, runs and task runs as rows. Columns have the names of the event's fields, so that an event and
+//! its row convert into each other as one JSON value.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,12 +14,13 @@ use uuid::Uuid;
 pub trait StoredEntity: Observed + Send + Sync + Unpin + 'static {
     /// `$1` ids → id, version, fingerprint, log_offset.
     const FIND_VERSIONS: &'static str;
-    /// `$1` a JSON array of events, each with its fingerprint and log offset. Rows with a newer version stay as they are.
+    /// `$1` a JSON array of events, each with its fingerprint and log offset. Rows with a newer version stay
+    /// as they are.
     const UPSERT: &'static str;
     /// `$1` ids → the events, as JSON.
     const FIND: &'static str;
-    /// `$1` ids without a row, `$2` ids of their parents, `$3` the times that order runs (nullable), `$4` the times of
-    /// their last activity → the ids that are past retention.
+    /// `$1` ids without a row, `$2` ids of their parents, `$3` the times that order runs (nullable), `$4` the
+    /// times of their last activity → the ids that are past retention.
     const EXPIRED: &'static str;
 }
 

@@ -1,4 +1,5 @@
-//! `pipeline_crawls`: when the history of each pipeline was read, and in how many listings a pipeline was missing.
+//! `pipeline_crawls`: when the history of each pipeline was read, and in how many listings a pipeline was
+//! missing.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,8 @@ use sqlx::{PgConnection, PgExecutor};
 
 use super::connector_state::Lease;
 
-/// Returns when each history was last read, by the pipeline's external id: those that reach back at least this many
-/// days.
+/// Returns when each history was last read, by the pipeline's external id: those that reach back at least
+/// this many days.
 pub(crate) async fn find_read(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
@@ -104,7 +105,8 @@ pub(crate) async fn reset_missed_listings(
     Ok(())
 }
 
-/// Counts a missed listing of each of these pipelines and returns those that have missed at least `limit` in a row.
+/// Counts a missed listing of each of these pipelines and returns those that have missed at least `limit` in
+/// a row.
 pub(crate) async fn count_missed_listing(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,

@@ -58,7 +58,8 @@ pub(crate) async fn find_existing(
         .await
 }
 
-/// Finds the pipelines whose task graph lacks the executed task at the same index; returns their external ids.
+/// Finds the pipelines whose task graph lacks the executed task at the same index; returns their external
+/// ids.
 pub(crate) async fn find_with_stale_graphs(
     db: impl PgExecutor<'_>,
     ids: &[PipelineId],

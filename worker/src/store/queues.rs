@@ -6,7 +6,8 @@ use sqlx::PgExecutor;
 pub(crate) struct QueueLengths {
     pub queued_syncs: i64,
     pub running_syncs: i64,
-    /// Age in seconds of the oldest sync that is queued for a worker, and not for another sync of its connector.
+    /// Age in seconds of the oldest sync that is queued for a worker, and not for another sync of its
+    /// connector.
     pub oldest_queued_seconds: f64,
     pub outbox_records: i64,
     pub oldest_outbox_seconds: f64,

@@ -7,8 +7,8 @@ pub(crate) async fn try_lock(db: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("select pg_try_advisory_lock(hashtext('rebuild'))").fetch_one(db).await
 }
 
-/// Creates empty tables in the schema `rebuild`, with the settings of the live ones. This session finds them before the
-/// live ones from now on.
+/// Creates empty tables in the schema `rebuild`, with the settings of the live ones. This session finds them
+/// before the live ones from now on.
 pub(crate) async fn create_fresh_tables(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(FRESH_TABLES).execute(db).await?;
     Ok(())
@@ -35,8 +35,8 @@ const FRESH_TABLES: &str = "
     -- This session finds the fresh tables before the live ones.
     set search_path = rebuild, public";
 
-/// Replaces the live tables by the fresh ones. Indexes keep the names of the live ones, so that later migrations find
-/// them; triggers are created again, and owners and privileges stay.
+/// Replaces the live tables by the fresh ones. Indexes keep the names of the live ones, so that later
+/// migrations find them; triggers are created again, and owners and privileges stay.
 pub(crate) async fn swap_tables(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(SWAP).execute(db).await?;
     Ok(())
@@ -59,10 +59,12 @@ const SWAP: &str = "
             union all
             select format('alter table public.%I owner to %I', relname, pg_get_userbyid(relowner)) from old
             union all
-            select format('grant %s on public.%I to %I', may.privilege_type, relname, pg_get_userbyid(may.grantee))
-            from old, aclexplode(relacl) may where may.grantee not in (0, relowner)) definitions;
+            select format('grant %s on public.%I to %I',
+                acl.privilege_type, relname, pg_get_userbyid(acl.grantee))
+            from old, aclexplode(relacl) acl where acl.grantee not in (0, relowner)) definitions;
         select jsonb_object_agg(fresh.indexname, old.indexname) into names
-        from pg_indexes fresh join pg_indexes old on old.schemaname = 'public' and old.tablename = fresh.tablename
+        from pg_indexes fresh join pg_indexes old
+            on old.schemaname = 'public' and old.tablename = fresh.tablename
             and split_part(old.indexdef, ' USING ', 2) = split_part(fresh.indexdef, ' USING ', 2)
         where fresh.schemaname = 'rebuild';
         drop table public.pipelines, public.runs, public.task_runs;

@@ -1,5 +1,5 @@
-//! `retention`: for how many days each kind of row is kept, when the next pass is due, and the statements that find and
-//! remove rows past retention.
+//! `retention`: for how many days each kind of row is kept, when the next pass is due, and the statements
+//! that find and remove rows past retention.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -24,8 +24,8 @@ impl StoredRetention {
     }
 }
 
-/// Blocks other workers from storing their policy until the end of the transaction. Locks of single rows could
-/// deadlock.
+/// Blocks other workers from storing their policy until the end of the transaction. Locks of single rows
+/// could deadlock.
 pub(crate) async fn lock(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("lock table retention in share row exclusive mode").execute(db).await?;
     Ok(())
@@ -76,7 +76,8 @@ pub(crate) async fn claim_pass(db: impl PgExecutor<'_>, duration: &str) -> sqlx:
     .await
 }
 
-/// Moves the next pass from this time to the end of an interval from now; none when another worker has moved it.
+/// Moves the next pass from this time to the end of an interval from now; none when another worker has moved
+/// it.
 pub(crate) async fn move_pass(
     db: impl PgExecutor<'_>,
     from: DateTime<Utc>,
@@ -97,8 +98,8 @@ pub(crate) async fn move_pass(
 pub(crate) struct RetentionSql {
     /// → partition ids (spaces or connectors); each partition is scanned separately.
     partitions: &'static str,
-    /// `$1` partition id, `$2` time, `$3` and `$4` time and id of the row before, `$5` limit → the next rows older than
-    /// `$2`: id, time, and whether it may be removed. Rows that others may use are locked then.
+    /// `$1` partition id, `$2` time, `$3` and `$4` time and id of the row before, `$5` limit → the next rows
+    /// older than `$2`: id, time, and whether it may be removed. Rows that others may use are locked then.
     find: &'static str,
     /// `$1` ids that may be removed.
     remove: &'static str,
@@ -149,16 +150,17 @@ pub(crate) const TASK_RUNS: RetentionSql = RetentionSql {
                 and may_go(old.id, $2)
             for update skip locked) locked on true
         order by old.ordered_at, old.id",
-    // Comments are read again: one that was written before the run was locked keeps it. At most a batch is removed.
+    // Comments are read again: one that was written before the run was locked keeps it. At most a batch is
+    // removed.
     remove: "
-        with removable as materialized (
-            select run.id from unnest($1) as run(id)
-            where not exists (select from comments c where c.run_id = run.id and c.task_run_id is null)
-                and not exists (select from comments c where c.run_id = run.id and c.task_run_id is not null)),
+        with run as materialized (
+            select id from unnest($1) as r(id)
+            where not exists (select from comments c where c.run_id = r.id and c.task_run_id is null)
+                and not exists (select from comments c where c.run_id = r.id and c.task_run_id is not null)),
         task_run as materialized (
-            select id from task_runs where run_id = any(array(select id from removable)) and deleted_at is null
+            select id from task_runs where run_id = any(array(select id from run)) and deleted_at is null
             union all
-            select id from task_runs where run_id = any(array(select id from removable)) and deleted_at is not null
+            select id from task_runs where run_id = any(array(select id from run)) and deleted_at is not null
             limit 1000)
         delete from task_runs where id = any(array(select id from task_run))",
 };

@@ -63,10 +63,12 @@ impl StoredEntity for RunObserved {
         select entity.id from retention
         cross join unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
             as entity(id, pipeline_id, ordered_at, last_activity_at)
-        where retention.what = 'runs' and entity.last_activity_at < now() - retention.days * interval '24 hours'
+        where retention.what = 'runs'
+            and entity.last_activity_at < now() - retention.days * interval '24 hours'
             and (entity.ordered_at is null or exists (
                 select from public.runs later where later.pipeline_id = entity.pipeline_id
-                    and later.deleted_at is null and (later.ordered_at, later.id) > (entity.ordered_at, entity.id)))
+                    and later.deleted_at is null
+                    and (later.ordered_at, later.id) > (entity.ordered_at, entity.id)))
             and not exists (select from comments c where c.run_id = entity.id and c.task_run_id is null)
             and not exists (select from comments c where c.run_id = entity.id and c.task_run_id is not null)";
 }
@@ -104,8 +106,8 @@ pub(crate) async fn find_names(
     Ok(by_id(runs))
 }
 
-/// Finds unfinished runs of a connector other than these: a random choice, so that each poll takes other ones. Runs in
-/// an unknown state come last, because they may stay in it.
+/// Finds unfinished runs of a connector other than these: a random choice, so that each poll takes other
+/// ones. Runs in an unknown state come last, because they may stay in it.
 pub(crate) async fn find_unfinished(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
@@ -143,8 +145,8 @@ pub(crate) async fn find_ids_since(
     Ok(runs.into_iter().collect())
 }
 
-/// Finds who triggered these runs through the API: by the run's row or, for a run without a row, by the command that the
-/// API stored before it sent it.
+/// Finds who triggered these runs through the API: by the run's row or, for a run without a row, by the
+/// command that the API stored before it sent it.
 pub(crate) async fn find_triggered_by(
     db: impl PgExecutor<'_>,
     ids: &[RunId],

@@ -1,5 +1,5 @@
-//! `syncs`: requested, running and finished syncs. What became of a manual sync, and of any other that is of interest,
-//! goes into the outbox with the statement that changes it.
+//! `syncs`: requested, running and finished syncs. What became of a manual sync, and of any other that is of
+//! interest, goes into the outbox with the statement that changes it.
 
 use chrono::{DateTime, Utc};
 use contract::events::{SyncReport, SyncRequested};
@@ -22,7 +22,8 @@ pub(crate) struct StartedSync {
     pub requested_at: DateTime<Utc>,
     pub attempts: i32,
     pub traceparent: Option<String>,
-    /// How long after its tick it starts, in seconds; none unless a schedule enqueued it and this is its first attempt.
+    /// How long after its tick it starts, in seconds; none unless a schedule enqueued it and this is its
+    /// first attempt.
     pub lateness_seconds: Option<f64>,
 }
 
@@ -46,8 +47,8 @@ pub(crate) async fn start_open(
     .await
 }
 
-/// Starts the queued syncs that a poll which began at this time completes: those that ask for no history. Returns the
-/// lateness in seconds of those that a schedule enqueued.
+/// Starts the queued syncs that a poll which began at this time completes: those that ask for no history.
+/// Returns the lateness in seconds of those that a schedule enqueued.
 pub(crate) async fn start_polled(
     db: &mut PgConnection,
     connector: ConnectorId,
@@ -79,8 +80,8 @@ pub(crate) async fn update_report(
     Ok(())
 }
 
-/// Finishes running syncs, as failed when there is an error. Those that are manual, failed, found changes or follow a
-/// failed one emit an event.
+/// Finishes running syncs, as failed when there is an error. Those that are manual, failed, found changes or
+/// follow a failed one emit an event.
 pub(crate) async fn finish(
     db: &mut PgConnection,
     syncs: &[SyncId],
@@ -89,7 +90,8 @@ pub(crate) async fn finish(
 ) -> sqlx::Result<()> {
     let emitting: Vec<Option<SyncId>> = sqlx::query_scalar(
         "update syncs s set status = case when $2::text is null then 'succeeded' else 'failed' end,
-             finished_at = clock_timestamp(), error = $2, report = $3, version = nextval('observation_version')
+             finished_at = clock_timestamp(), error = $2, report = $3,
+             version = nextval('observation_version')
          where id = any($1) and status = 'running'
          returning case when trigger = 'manual' or $2 is not null or $4 or (
              select before.status = 'failed' from syncs before
@@ -160,31 +162,43 @@ pub(crate) async fn insert_scheduled(db: &mut PgConnection, syncs: &[ScheduledSy
     Ok(())
 }
 
-/// Enqueues a sync for each idle connector with an unfinished run that was triggered through the API within a day.
-/// Returns how many.
-pub(crate) async fn insert_follow_ups(db: impl PgExecutor<'_>) -> sqlx::Result<u64> {
+/// Enqueues a sync for each idle connector with an unfinished run that was triggered through the API; returns
+/// how many.
+///
+/// `max_age` of the trigger and `min_interval` since the last poll are PostgreSQL intervals. The interval
+/// grows with the age of the trigger, which is divided by `age_divisor`.
+pub(crate) async fn insert_follow_ups(
+    db: impl PgExecutor<'_>,
+    max_age: &str,
+    min_interval: &str,
+    age_divisor: f64,
+) -> sqlx::Result<u64> {
     let inserted = sqlx::query(
         "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, accepted_at)
          select gen_random_uuid(), c.space_id, c.id, 'queued', 'trigger', now(), now()
          from connectors c join connector_state state on state.connector_id = c.id
          where c.is_active and c.deleted_at is null and state.credentials_refused_at is null
            and (state.retry_at is null or state.retry_at <= now())
-           and not exists (select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running'))
+           and not exists (
+               select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running'))
            and exists (
                select from runs r join triggers t on t.run_id = r.id
                where r.connector_id = c.id and r.status in ('queued', 'running', 'unknown')
                  and r.deleted_at is null and r.triggered_by_id is not null
-                 and t.created_at > now() - interval '1 day'
+                 and t.created_at > now() - $1::interval
                  and coalesce(state.confirmed_at, '-infinity')
-                     < now() - greatest(interval '2 seconds', (now() - greatest(t.created_at, t.sent_at)) / 10))",
+                     < now() - greatest($2::interval, (now() - greatest(t.created_at, t.sent_at)) / $3))",
     )
+    .bind(max_age)
+    .bind(min_interval)
+    .bind(age_divisor)
     .execute(db)
     .await?;
     Ok(inserted.rows_affected())
 }
 
-/// Accepts a sync request: inserts its sync, or marks the one that its sender inserted as accepted. Returns the space of
-/// the connector and whether the sync is new; none when the request was accepted before.
+/// Accepts a sync request: inserts its sync, or marks the one that its sender inserted as accepted. Returns
+/// the space of the connector and whether the sync is new; none when the request was accepted before.
 pub(crate) async fn accept_request(
     db: &mut PgConnection,
     request: &SyncRequested,
@@ -193,8 +207,8 @@ pub(crate) async fn accept_request(
     sqlx::query_as(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
                requested_at, asked_at, accepted_at, traceparent)
-           select $1, space_id, id, 'queued', 'manual', $3, $4, least($5, now()), now(), now(), $6 from connectors
-           where id = $2
+           select $1, space_id, id, 'queued', 'manual', $3, $4, least($5, now()), now(), now(), $6
+           from connectors where id = $2
            on conflict (id) do update set accepted_at = now() where syncs.accepted_at is null
            returning space_id, xmax = 0"#,
     )

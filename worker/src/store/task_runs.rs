@@ -49,21 +49,26 @@ impl StoredEntity for TaskRunObserved {
     const FIND: &'static str = "
         select to_jsonb(t) || jsonb_build_object(
             'space', s.slug, 'deleted', t.deleted_at is not null,
-            'pipeline_external_id', coalesce(p.external_id, ''), 'run_external_id', coalesce(r.external_id, ''))
+            'pipeline_external_id', coalesce(p.external_id, ''),
+            'run_external_id', coalesce(r.external_id, ''))
         from task_runs t join spaces s on s.id = t.space_id
         left join pipelines p on p.id = t.pipeline_id left join runs r on r.id = t.run_id
         where t.id = any($1)";
 
-    // Task runs expire with their run: by its age where it has a row, by their own where it was removed before them.
+    // Task runs expire with their run: by its age where it has a row, by their own where it was removed
+    // before them.
     const EXPIRED: &'static str = "
         select entity.id from retention
         cross join unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
             as entity(id, run_id, ordered_at, last_activity_at)
         left join public.runs r on r.id = entity.run_id
-        where retention.what = 'task_runs' and entity.last_activity_at < now() - retention.days * interval '24 hours'
+        where retention.what = 'task_runs'
+            and entity.last_activity_at < now() - retention.days * interval '24 hours'
             and case when r.id is not null then may_go(r.id, now() - retention.days * interval '24 hours')
-                else not exists (select from comments c where c.run_id = entity.run_id and c.task_run_id is null)
-                    and not exists (select from comments c where c.run_id = entity.run_id and c.task_run_id is not null)
+                else not exists (
+                    select from comments c where c.run_id = entity.run_id and c.task_run_id is null)
+                and not exists (
+                    select from comments c where c.run_id = entity.run_id and c.task_run_id is not null)
                 end";
 }
 

@@ -1,5 +1,6 @@
-//! What changed since the last sync, and what the provider's list of changes leaves out: runs that are unfinished in the
-//! read model, runs whose task runs changed, and placeholders of mapped tasks that have been expanded.
+//! What changed since the last sync, and what the provider's list of changes leaves out: runs that are
+//! unfinished in the read model, runs whose task runs changed, and placeholders of mapped tasks that have
+//! been expanded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -39,7 +40,8 @@ pub(super) struct RunsRead {
 }
 
 impl SyncPass<'_> {
-    /// Publishes everything that changed at or after the cursor; returns the pipelines of unfinished and changed runs.
+    /// Publishes everything that changed at or after the cursor; returns the pipelines of unfinished and
+    /// changed runs.
     pub(super) async fn read_changes(
         &self,
         cursor: DateTime<Utc>,
@@ -62,8 +64,8 @@ impl SyncPass<'_> {
         Ok(runs.into_values().collect())
     }
 
-    /// Returns the runs if they are few. Reading many one by one would take too long: the histories of their pipelines
-    /// become due instead.
+    /// Returns the runs if they are few. Reading many one by one would take too long: the histories of their
+    /// pipelines become due instead.
     async fn few_or_histories(&self, runs: RunsById) -> Result<RunsById, SyncError> {
         if runs.len() <= MAX_REREADS {
             return Ok(runs);
@@ -74,7 +76,8 @@ impl SyncPass<'_> {
         Ok(RunsById::new())
     }
 
-    /// Reads all task runs of runs that are too old for any history: otherwise only the changed ones would be stored.
+    /// Reads all task runs of runs that are too old for any history: otherwise only the changed ones would be
+    /// stored.
     async fn read_all_task_runs(&self, runs: RunsById) -> Result<(), SyncError> {
         let scopes = runs.into_values().take(MAX_REREADS);
         let scopes = scopes.map(|RunNames { pipeline, run }| TaskRunScope::Run { pipeline, run });
@@ -82,8 +85,8 @@ impl SyncPass<'_> {
         stream::iter(reads).buffer_unordered(self.concurrency()).try_for_each(|_| ready(Ok(()))).await
     }
 
-    /// Publishes unfinished and just finished runs, so that a first sync shows the newest within seconds; returns their
-    /// pipelines.
+    /// Publishes unfinished and just finished runs, so that a first sync shows the newest within seconds;
+    /// returns their pipelines.
     pub(super) async fn read_newest(
         &self,
         provider_clock: DateTime<Utc>,
@@ -172,8 +175,9 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    /// When a mapped task is expanded, the provider renames its placeholder (index -1) and lists no change of it. A
-    /// placeholder with the state `removed` is not superseded: its task was not mapped before, and both exist.
+    /// When a mapped task is expanded, the provider renames its placeholder (index -1) and lists no change of
+    /// it. A placeholder with the state `removed` is not superseded: its task was not mapped before, and both
+    /// exist.
     async fn superseded_placeholders(
         &self,
         observed: &[TaskRunObserved],
@@ -200,7 +204,8 @@ impl SyncPass<'_> {
         Ok(deleted.collect())
     }
 
-    /// Finds runs that are unfinished in the read model and were not read just now: the provider has not listed them.
+    /// Finds runs that are unfinished in the read model and were not read just now: the provider has not
+    /// listed them.
     async fn unfinished_elsewhere(&self, read: &BTreeMap<RunId, PipelineId>) -> Result<RunsById, SyncError> {
         let read = Vec::from_iter(read.keys().copied());
         let connector = self.job.lease.connector_id;

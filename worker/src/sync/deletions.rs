@@ -1,5 +1,6 @@
-//! What the provider no longer has. One sign alone deletes nothing: a pipeline must be missing from two complete
-//! listings and be unknown when requested, a run must be unknown when requested, a task run must be missing twice.
+//! What the provider no longer has. One sign alone deletes nothing: a pipeline must be missing from two
+//! complete listings and be unknown when requested, a run must be unknown when requested, a task run must be
+//! missing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,8 @@ use super::{SyncError, SyncPass};
 use crate::store::runs::RunNames;
 use crate::store::{entities, histories, pipelines, runs, task_runs};
 
-/// More than one in this many of a connector's pipelines may not go at once: their deactivation must be accepted.
+/// More than one in this many of a connector's pipelines may not go at once: their deactivation must be
+/// accepted.
 const MASS_DELETION_RATIO: usize = 5;
 /// How many complete listings in a row a pipeline must miss before it is deleted.
 const MISSED_LISTINGS_BEFORE_DELETE: i32 = 2;
@@ -26,7 +28,8 @@ impl SyncPass<'_> {
         let total = stored.len();
         let missing: BTreeMap<String, PipelineId> =
             stored.into_iter().filter(|(name, _)| !listed.contains(name)).collect();
-        // Counted also before the limit: when a mass deletion is accepted, the pipelines have been missed before.
+        // Counted also before the limit: when a mass deletion is accepted, the pipelines have been missed
+        // before.
         let gone = self.count_missed_listing(&missing).await?;
         if missing.len() * MASS_DELETION_RATIO > total && !self.job.accept_mass_deletion {
             return Err(SyncError::MassDeletion { missing: missing.len(), total });
@@ -37,8 +40,8 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    /// Counts a missed listing of these pipelines, resets the count of all others, and returns the pipelines that have
-    /// missed enough.
+    /// Counts a missed listing of these pipelines, resets the count of all others, and returns the pipelines
+    /// that have missed enough.
     async fn count_missed_listing(
         &self,
         missing: &BTreeMap<String, PipelineId>,
@@ -53,8 +56,9 @@ impl SyncPass<'_> {
         Ok(histories::count_missed_listing(self.pool, connector, &names, limit).await?)
     }
 
-    /// Deactivates a pipeline that the provider does not have. Where the provider does not say, for example because the
-    /// connector's user may no longer read it, the pipeline stays, unless a mass deletion is accepted.
+    /// Deactivates a pipeline that the provider does not have. Where the provider does not say, for example
+    /// because the connector's user may no longer read it, the pipeline stays, unless a mass deletion is
+    /// accepted.
     async fn deactivate_if_gone(&self, name: &str, pipeline: PipelineId) -> Result<(), SyncError> {
         let seen = self.observe().await?;
         match self.provider.has_pipeline(name).await {
@@ -120,7 +124,8 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    /// Requests the runs and task runs again that are missing from a history, and deletes those that are gone.
+    /// Requests the runs and task runs again that are missing from a history, and deletes those that are
+    /// gone.
     pub(super) async fn delete_missing(
         &self,
         missing_runs: BTreeSet<RunId>,

@@ -28,7 +28,8 @@ pub enum SyncError {
     #[error("{count} of {of} histories could not be read, the first of them that of {first}: {error}")]
     Unreadable { count: usize, of: usize, first: String, error: ProviderError },
     #[error(
-        "{missing} of {total} pipelines are gone at once, so none was deactivated; if that is right, run a full sync with accept_mass_deletion."
+        "{missing} of {total} pipelines are gone at once, so none was deactivated; if that is right, run a \
+         full sync with accept_mass_deletion."
     )]
     MassDeletion { missing: usize, total: usize },
     #[error("Another worker took this connector over.")]

@@ -1,5 +1,5 @@
-//! Histories: the runs and task runs of a pipeline within the connector's window of days. A first sync, a full one and
-//! one that resumes after a crash all read the histories that were not read since.
+//! Histories: the runs and task runs of a pipeline within the connector's window of days. A first sync, a
+//! full one and one that resumes after a crash all read the histories that were not read since.
 
 use std::collections::BTreeSet;
 
@@ -24,9 +24,9 @@ const MAX_UNREADABLE: usize = 5;
 type UnreadableHistory = (String, ProviderError);
 
 impl SyncPass<'_> {
-    /// Returns the pipelines whose history was never read within the window, or not since the latest full sync was
-    /// requested; and a few of those that were read long ago, so that reconciliation is spread over all polls.
-    /// Recently active pipelines come first.
+    /// Returns the pipelines whose history was never read within the window, or not since the latest full
+    /// sync was requested; and a few of those that were read long ago, so that reconciliation is spread over
+    /// all polls. Recently active pipelines come first.
     pub(super) async fn due_histories(&self, poll: &CompletedPoll) -> Result<Vec<String>, SyncError> {
         let connector = self.job.lease.connector_id;
         let read_at = histories::find_read(self.pool, connector, self.history_days()).await?;
@@ -58,7 +58,8 @@ impl SyncPass<'_> {
         (poll.listed.len() as f64 * share * 1.5).ceil() as usize
     }
 
-    /// Reads histories, a few at a time, and records each that is complete. An unreadable one does not block the others.
+    /// Reads histories, a few at a time, and records each that is complete. An unreadable one does not block
+    /// the others.
     pub(super) async fn read_histories(&self, due: &[String]) -> Result<(), SyncError> {
         self.update_progress(|progress| progress.histories_due = due.len());
         let retention = StoredRetention::find(self.pool).await?;

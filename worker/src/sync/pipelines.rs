@@ -47,9 +47,9 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    /// Adds what the list leaves out. The task graph is requested when the rest of the definition has changed. That of a
-    /// new pipeline is read with its history, so that the list appears within seconds, and so is one that cannot be read
-    /// now.
+    /// Adds what the list leaves out. The task graph is requested when the rest of the definition has
+    /// changed. That of a new pipeline is read with its history, so that the list appears within seconds, and
+    /// so is one that cannot be read now.
     async fn complete(
         &self,
         pipeline: PipelineObserved,

@@ -33,8 +33,8 @@ impl Publisher {
         Self { pool, producer, published: Mutex::default() }
     }
 
-    /// Publishes those observations that differ from the read model and are not past retention, and returns once Kafka
-    /// has them. The last observation of an entity counts.
+    /// Publishes those observations that differ from the read model and are not past retention, and returns
+    /// once Kafka has them. The last observation of an entity counts.
     pub(super) async fn publish<E: Projected>(&self, observed: Vec<E>) -> Result<(), SyncError> {
         let newest: BTreeMap<Uuid, E> = observed.into_iter().map(|event| (event.subject(), event)).collect();
         let ids: Vec<Uuid> = newest.keys().copied().collect();

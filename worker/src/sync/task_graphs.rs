@@ -1,5 +1,5 @@
-//! Task graphs. They may change without a change in any list: they are read with every history, and again when a task
-//! was executed that the stored graph does not contain.
+//! Task graphs. They may change without a change in any list: they are read with every history, and again
+//! when a task was executed that the stored graph does not contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,8 @@ use crate::store::{entities, pipelines};
 pub(super) type ExecutedTasks = BTreeMap<PipelineId, BTreeSet<String>>;
 
 impl SyncPass<'_> {
-    /// Reads the graphs again that lack an executed task. A graph that cannot be read now is read with its history.
+    /// Reads the graphs again that lack an executed task. A graph that cannot be read now is read with its
+    /// history.
     pub(super) async fn refresh_stale_graphs(&self, executed: &ExecutedTasks) -> Result<(), SyncError> {
         let executed =
             executed.iter().flat_map(|(pipeline, tasks)| tasks.iter().map(|task| (*pipeline, task.as_str())));

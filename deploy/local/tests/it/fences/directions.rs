@@ -1,4 +1,5 @@
-//! The direction of flow inside a crate: which rooms (the folders and files right below `src`) a room must not import.
+//! The direction of flow inside a crate: which rooms (the folders and files right below `src`) a room must
+//! not import.
 
 use super::imports::{ImportGraph, import_graph, planted};
 use super::source_tree::SourceTree;
@@ -14,7 +15,8 @@ const fn room(name: &'static str, may_import: &'static [&'static str]) -> Room {
     Room { name, may_import }
 }
 
-/// `routes` and `commands` use what lies below them; `openapi` describes them, and only the server has the document.
+/// `routes` and `commands` use what lies below them; `openapi` describes them, and only the server has the
+/// document.
 const API: [Room; 7] = [
     room("store", &[]),
     room("http", &[]),
@@ -25,14 +27,17 @@ const API: [Room; 7] = [
     room("routes", &["auth", "http", "state", "store", "stream", "triggers"]),
 ];
 
-const WORKER: [Room; 7] = [
-    room("store", &[]),
-    room("projection", &["store"]),
-    room("consumer", &["projection", "store"]),
-    room("sync", &["store"]),
-    room("queue", &["store", "sync"]),
-    room("retention", &["store"]),
+/// `records` is a record of Kafka as every room below the consumer sees it; `metrics` is recorded by all
+/// rooms above it.
+const WORKER: [Room; 8] = [
+    room("records", &[]),
+    room("store", &["records"]),
     room("metrics", &["store"]),
+    room("projection", &["records", "store"]),
+    room("consumer", &["metrics", "records", "store"]),
+    room("sync", &["metrics", "projection", "store"]),
+    room("queue", &["metrics", "records", "store", "sync"]),
+    room("retention", &["metrics", "store"]),
 ];
 
 /// Every import from a room in the table to one that it may not import.
