@@ -1,5 +1,4 @@
-//! The worker: polls providers, publishes what changed to Kafka, and projects it into PostgreSQL. Serving the
-//! read model is for the API.
+#![doc = include_str!("../README.md")]
 
 pub mod app;
 pub mod cli;
