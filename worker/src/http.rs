@@ -47,7 +47,7 @@ async fn ready(State(server): State<HealthServer>) -> (StatusCode, &'static str)
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
     let (postgres, kafka) =
-        tokio::join!(sqlx::query("select 1").execute(&server.pool), server.kafka.answers());
+        tokio::join!(sqlx::query("select 1").execute(&server.pool), server.kafka.is_reachable());
     match (postgres.is_ok(), kafka) {
         (true, true) => (StatusCode::OK, "ready\n"),
         (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "PostgreSQL does not answer\n"),

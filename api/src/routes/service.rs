@@ -25,7 +25,7 @@ pub async fn ready(State(app): State<App>) -> ApiResult<Json<Value>> {
     if app.stopping.is_cancelled() {
         return Err(ApiError::Unavailable("The service is stopping"));
     }
-    let (postgres, kafka) = tokio::join!(postgres_answers(&app), app.kafka.answers());
+    let (postgres, kafka) = tokio::join!(postgres_answers(&app), app.kafka.is_reachable());
     match (postgres, kafka) {
         (true, true) => Ok(Json(json!({"status": "ready"}))),
         (false, true) => Err(ApiError::Unavailable("PostgreSQL does not answer")),

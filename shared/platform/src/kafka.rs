@@ -110,7 +110,7 @@ impl KafkaProbe {
     }
 
     /// Whether a broker responds within two seconds.
-    pub async fn answers(&self) -> bool {
+    pub async fn is_reachable(&self) -> bool {
         let consumer = self.0.clone();
         let responds = tokio::task::spawn_blocking(move || {
             // Metadata of a topic that does not exist keeps the response small.

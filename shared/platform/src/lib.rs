@@ -2,9 +2,11 @@
 
 pub mod audit;
 pub mod db;
+pub mod health;
 pub mod kafka;
 pub mod offsets;
 pub mod outbox;
+pub mod periodic;
 pub mod pipeline_metrics;
 pub mod secrets;
 pub mod shutdown;
