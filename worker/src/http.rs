@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
+use platform::health::check_readiness;
 use platform::kafka::KafkaProbe;
 use platform::telemetry::render_metrics;
 use sqlx::PgPool;
@@ -42,16 +43,12 @@ async fn metrics(State(server): State<HealthServer>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
-async fn ready(State(server): State<HealthServer>) -> (StatusCode, &'static str) {
+async fn ready(State(server): State<HealthServer>) -> (StatusCode, String) {
     if server.stop.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
-    let (postgres, kafka) =
-        tokio::join!(sqlx::query("select 1").execute(&server.pool), server.kafka.is_reachable());
-    match (postgres.is_ok(), kafka) {
-        (true, true) => (StatusCode::OK, "ready\n"),
-        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "PostgreSQL does not answer\n"),
-        (true, false) => (StatusCode::SERVICE_UNAVAILABLE, "Kafka does not answer\n"),
-        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "PostgreSQL and Kafka do not answer\n"),
+    match check_readiness(&server.pool, &server.kafka).await {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use contract::events::Topic;
 use metrics::{counter, gauge, histogram};
 use platform::kafka::KafkaConfig;
+use platform::offsets::find_projected;
 use provider::connector::parse_schedule;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 pub use describe::describe;
 
 use crate::store::connectors::{self, ConnectorHealth};
-use crate::store::projection_offsets;
 use crate::store::queues::{self, QueueLengths};
 use lag::{LagReader, TopicLag};
 
@@ -71,7 +71,7 @@ async fn read_lag(
     kafka: &KafkaConfig,
     reader: &mut Option<LagReader>,
 ) -> anyhow::Result<Vec<TopicLag>> {
-    let projected = projection_offsets::find_all(pool).await?;
+    let projected = find_projected(pool).await?;
     let reader = match reader {
         Some(reader) => reader,
         None => reader.insert(LagReader::open(kafka)?),

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use platform::audit::{self, Actor, AuditEvent};
 use platform::db;
 use platform::kafka::KafkaConfig;
-use platform::offsets::Offsets;
+use platform::offsets::{Offsets, find_projected};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -39,7 +39,7 @@ pub async fn rebuild(args: &RebuildArgs) -> anyhow::Result<()> {
     }
     let mut log = StateLog::open(&settings.kafka)?;
     sqlx::raw_sql("set statement_timeout = 0").execute(&mut db).await?;
-    log.check_was_projected(&projection_offsets::find_all(&mut db).await?)?;
+    log.check_was_projected(&find_projected(&mut db).await?)?;
     if !args.accept_loss {
         log.check_is_complete(&mut db).await?;
     }
@@ -208,7 +208,7 @@ fn log_skipped(record: &ConsumedRecord, error: &str) {
 async fn swap(db: &mut PgConnection, reached: &Offsets) -> anyhow::Result<bool> {
     let mut tx = db.begin().await?;
     projection_offsets::lock(&mut tx).await?;
-    let projected = projection_offsets::find_all(&mut *tx).await?;
+    let projected = find_projected(&mut *tx).await?;
     let is_behind = projected
         .iter()
         .any(|(partition, next)| reached.get(partition).is_some_and(|reached| reached < next));

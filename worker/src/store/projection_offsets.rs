@@ -1,27 +1,7 @@
-//! `projection_offsets`: the next offset of each partition that a consumer has to apply.
+//! `projection_offsets`: the next offset of each partition that a consumer has to apply. `platform::offsets` reads all of
+//! them.
 
-use platform::offsets::Offsets;
 use sqlx::{PgConnection, PgExecutor};
-
-type OffsetRow = (String, i32, i64);
-
-fn offsets(rows: Vec<OffsetRow>) -> Offsets {
-    rows.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect()
-}
-
-/// Returns all offsets.
-pub(crate) async fn find_all(db: impl PgExecutor<'_>) -> sqlx::Result<Offsets> {
-    let rows = sqlx::query_as("select topic, partition, next_offset from projection_offsets");
-    Ok(offsets(rows.fetch_all(db).await?))
-}
-
-/// Returns the offsets of these topics.
-pub(crate) async fn find_of_topics(db: impl PgExecutor<'_>, topics: &[String]) -> sqlx::Result<Offsets> {
-    let rows =
-        sqlx::query_as("select topic, partition, next_offset from projection_offsets where topic = any($1)")
-            .bind(topics);
-    Ok(offsets(rows.fetch_all(db).await?))
-}
 
 /// Returns the offset of one partition; none before the first assignment.
 pub(crate) async fn find(db: impl PgExecutor<'_>, topic: &str, partition: i32) -> sqlx::Result<Option<i64>> {

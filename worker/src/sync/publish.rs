@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use contract::events::{Record, SyncReport};
 use platform::kafka::Producer;
-use platform::offsets::Offsets;
+use platform::offsets::{Offsets, find_projected_of};
 use platform::trace;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::SyncError;
 use crate::metrics::count_changes;
 use crate::projection::{self, Projected};
-use crate::store::{entities, projection_offsets};
+use crate::store::entities;
 
 /// Publishes the events of a sync and counts them.
 pub(super) struct Publisher {
@@ -83,7 +83,7 @@ impl Publisher {
     /// How many records the read model is behind these offsets.
     pub(super) async fn lag(&self, target: &Offsets) -> Result<i64, SyncError> {
         let topics: HashSet<String> = target.keys().map(|(topic, _)| topic.clone()).collect();
-        let projected = projection_offsets::find_of_topics(&self.pool, &Vec::from_iter(topics)).await?;
+        let projected = find_projected_of(&self.pool, &Vec::from_iter(topics)).await?;
         let lag = |(partition, target): (&_, &i64)| (target - projected.get(partition).unwrap_or(&0)).max(0);
         Ok(target.iter().map(lag).sum())
     }
