@@ -1,11 +1,11 @@
-//! The extractors that are the right: a handler that takes a [`SpaceEditor`] runs for editors and admins alone.
-//! Key and `{slug}` become a person and a space, or 401, 404 or 403.
+//! Authentication and authorization as extractors: a handler that takes a [`SpaceEditor`] runs for editors and admins
+//! alone. The key in the header and the `{slug}` in the path become a user and a space, or a 401, 404 or 403.
 
 pub mod access_cache;
+pub mod keys;
 pub mod rate_limit;
 
 use std::ops::Deref;
-use std::sync::OnceLock;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::AUTHORIZATION;
@@ -13,33 +13,22 @@ use axum::http::request::Parts;
 use contract::events::UserRef;
 use contract::ids::{KeyId, SpaceId};
 use contract::state::Role;
+use utoipa::openapi::{RefOr, Response};
 
-use crate::auth::rate_limit::Standing;
+use self::rate_limit::RateLimitSlot;
 use crate::http::error::{ApiError, ApiResult};
 use crate::state::App;
 use crate::store::access::Access;
-use crate::store::keys;
 
-/// Where access leaves how the key stands, for the response's headers.
-#[derive(Clone, Default)]
-pub struct Counted(std::sync::Arc<OnceLock<Standing>>);
-
-impl Counted {
-    /// How the key stands after this request, if it was counted.
-    pub fn standing(&self) -> Option<Standing> {
-        self.0.get().copied()
-    }
-}
-
-/// A person with a valid key, in no space yet.
+/// The user of a valid key, independent of any space.
 pub struct Caller {
     pub user: UserRef,
     pub email: String,
 }
 
-/// A person in a space.
+/// A user in a space that they are a member of.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub struct SpaceMember {
     pub space: SpaceId,
     pub slug: String,
     pub user: UserRef,
@@ -48,14 +37,14 @@ pub struct Member {
     key_sha256: [u8; 32],
 }
 
-/// May read the space.
-pub struct SpaceViewer(Member);
+/// A member who may read the space.
+pub struct SpaceViewer(SpaceMember);
 
-/// May also comment, trigger, assign and sync.
-pub struct SpaceEditor(Member);
+/// A member who may also comment, trigger, assign and sync.
+pub struct SpaceEditor(SpaceMember);
 
-/// May also delete connectors and other people's comments.
-pub struct SpaceAdmin(Member);
+/// A member who may also delete connectors and other users' comments.
+pub struct SpaceAdmin(SpaceMember);
 
 impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
@@ -71,7 +60,7 @@ impl FromRequestParts<App> for SpaceViewer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
-        member(parts, app, Role::Viewer).await.map(Self)
+        authorize(parts, app, Role::Viewer).await.map(Self)
     }
 }
 
@@ -79,7 +68,7 @@ impl FromRequestParts<App> for SpaceEditor {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
-        member(parts, app, Role::Editor).await.map(Self)
+        authorize(parts, app, Role::Editor).await.map(Self)
     }
 }
 
@@ -87,46 +76,52 @@ impl FromRequestParts<App> for SpaceAdmin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
-        member(parts, app, Role::Admin).await.map(Self)
+        authorize(parts, app, Role::Admin).await.map(Self)
     }
 }
 
 impl Deref for SpaceViewer {
-    type Target = Member;
-    fn deref(&self) -> &Member {
+    type Target = SpaceMember;
+    fn deref(&self) -> &SpaceMember {
         &self.0
     }
 }
 
 impl Deref for SpaceEditor {
-    type Target = Member;
-    fn deref(&self) -> &Member {
+    type Target = SpaceMember;
+    fn deref(&self) -> &SpaceMember {
         &self.0
     }
 }
 
 impl Deref for SpaceAdmin {
-    type Target = Member;
-    fn deref(&self) -> &Member {
+    type Target = SpaceMember;
+    fn deref(&self) -> &SpaceMember {
         &self.0
     }
 }
 
 impl SpaceViewer {
-    /// Whether the key still lets its person read the space. It is not counted as a request.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn may_still_read(&self, app: &App) -> ApiResult<bool> {
+    /// Whether the key is still valid and its user still a member. The check does not count as a request.
+    pub async fn is_still_member(&self, app: &App) -> sqlx::Result<bool> {
         let access = app.access.find(&app.db, self.key_sha256, Some(&self.slug)).await?;
         Ok(access.is_some_and(|access| access.space_id == Some(self.space) && access.role.is_some()))
     }
 }
 
-async fn member(parts: &mut Parts, app: &App, least: Role) -> ApiResult<Member> {
+/// The documented response of routes that require more than the role viewer.
+pub struct Forbidden;
+
+impl<'r> utoipa::ToResponse<'r> for Forbidden {
+    fn response() -> (&'r str, RefOr<Response>) {
+        ("Forbidden", Response::new("").into())
+    }
+}
+
+async fn authorize(parts: &mut Parts, app: &App, required: Role) -> ApiResult<SpaceMember> {
     let params = RawPathParams::from_request_parts(parts, app).await.ok();
     let slug = params.iter().flatten().find(|(name, _)| *name == "slug").map(|(_, slug)| slug.to_owned());
-    // A slug that no text column can hold names no space.
+    // A slug with the character NUL cannot be stored, and so names no space.
     let slug = slug.filter(|slug| !slug.contains('\0')).unwrap_or_default();
     let key_sha256 = key_sha256(parts)?;
     let access = authenticate(parts, app, key_sha256, Some(&slug)).await?;
@@ -134,13 +129,14 @@ async fn member(parts: &mut Parts, app: &App, least: Role) -> ApiResult<Member> 
         return Err(ApiError::NotFound("Space"));
     };
     tracing::Span::current().record("space", &slug);
-    if role < least {
-        return Err(ApiError::RoleTooLow(least));
+    if role < required {
+        return Err(ApiError::RoleTooLow(required));
     }
     let user = UserRef { id: access.user_id, name: access.user_name };
-    Ok(Member { space, slug, user, role, key: access.key_id, key_sha256 })
+    Ok(SpaceMember { space, slug, user, role, key: access.key_id, key_sha256 })
 }
 
+/// Looks the key up and counts the request against its rate limit.
 async fn authenticate(
     parts: &Parts,
     app: &App,
@@ -150,24 +146,24 @@ async fn authenticate(
     let found = app.access.find(&app.db, key_sha256, slug).await?;
     let access = found.ok_or(ApiError::Unauthorized)?;
     tracing::Span::current().record("user_id", access.user_id.to_string());
-    let Some(standing) = app.limiter.count(access.key_id) else {
+    let Some(status) = app.rate_limiter.count(access.key_id) else {
         return Ok(access);
     };
-    if let Some(counted) = parts.extensions.get::<Counted>() {
-        let _ = counted.0.set(standing);
+    if let Some(slot) = parts.extensions.get::<RateLimitSlot>() {
+        slot.set(status);
     }
-    match standing.exceeded {
+    match status.retry_after {
         Some(seconds) => Err(ApiError::TooManyRequests(seconds)),
         None => Ok(access),
     }
 }
 
-/// What the key in the header is known by.
+/// The digest of the key in the header.
 fn key_sha256(parts: &Parts) -> ApiResult<[u8; 32]> {
     bearer(parts).map(keys::digest).ok_or(ApiError::Unauthorized)
 }
 
-/// The key in the header; a scheme's name is not case-sensitive.
+/// The key in the header. The name of the authentication scheme is not case-sensitive.
 fn bearer(parts: &Parts) -> Option<&str> {
     let header = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = header.split_once(' ')?;

@@ -1,4 +1,4 @@
-//! The command line and every setting: a flag and an environment variable each, `--help` is the reference.
+//! The command line and the settings: a flag and an environment variable each. `--help` is their reference.
 
 use std::net::SocketAddr;
 
@@ -12,10 +12,7 @@ use provider::NetworkPolicy;
 use url::Url;
 
 use crate::commands::AdminCommand;
-use crate::stream::LiveConfig;
-
-/// The name that PostgreSQL shows for our connections.
-pub const APPLICATION: &str = "orchestration-api";
+use crate::stream::StreamConfig;
 
 /// Serves and administers Orchestration.
 #[derive(Parser, Debug)]
@@ -26,12 +23,12 @@ pub struct Cli {
     pub json: bool,
 
     #[command(subcommand)]
-    pub command: Command,
+    pub command: ApiCommand,
 }
 
-/// What to do.
+/// The subcommands.
 #[derive(Subcommand, Debug)]
-pub enum Command {
+pub enum ApiCommand {
     /// Answer HTTP requests until asked to stop
     Serve(Box<ServeConfig>),
 
@@ -42,7 +39,7 @@ pub enum Command {
     Admin(AdminCommand),
 }
 
-/// Whose schema to bring up to date, and for whom.
+/// The database to migrate, and the roles to grant rights to.
 #[derive(Args, Clone, Debug)]
 pub struct MigrateConfig {
     #[command(flatten)]
@@ -51,7 +48,7 @@ pub struct MigrateConfig {
     pub roles: Roles,
 }
 
-/// How to serve.
+/// The settings of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeConfig {
     /// Address and port to answer on
@@ -67,19 +64,22 @@ pub struct ServeConfig {
     pub rate_limit_per_hour: u32,
 
     /// Origins whose pages may use the API from a browser, separated by commas, each scheme://host
-    #[arg(long, env = "ORCHESTRATION_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
+    #[arg(long, env = "ORCHESTRATION_CORS_ORIGINS", value_delimiter = ',', value_parser = parse_origin)]
     pub cors_origins: Vec<HeaderValue>,
 
     /// Seconds that a request may take before it is given up
-    #[arg(long, env = "ORCHESTRATION_REQUEST_TIMEOUT", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=600))]
+    #[arg(long, env = "ORCHESTRATION_REQUEST_TIMEOUT", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=600))]
     pub request_timeout: u16,
 
     /// Most bytes of a request's body
-    #[arg(long, env = "ORCHESTRATION_BODY_LIMIT", default_value_t = 1_048_576, value_parser = clap::value_parser!(u32).range(1024..=67_108_864))]
+    #[arg(long, env = "ORCHESTRATION_BODY_LIMIT", default_value_t = 1_048_576)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1024..=67_108_864))]
     pub body_limit: u32,
 
     /// Seconds to go on answering after being asked to stop, while no longer ready, so that balancers turn away first
-    #[arg(long, env = "ORCHESTRATION_DRAIN_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=10))]
+    #[arg(long, env = "ORCHESTRATION_DRAIN_SECONDS", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=10))]
     pub drain_seconds: u16,
 
     #[command(flatten)]
@@ -91,19 +91,19 @@ pub struct ServeConfig {
     #[command(flatten)]
     pub network: NetworkPolicy,
     #[command(flatten)]
-    pub live: LiveConfig,
+    pub stream: StreamConfig,
     #[command(flatten)]
     pub log: LogConfig,
 }
 
-/// Scheme, host and port, written as a browser writes them.
-fn origin(text: &str) -> Result<HeaderValue, String> {
+/// Parses an origin in the form in which browsers send it: scheme, host and port.
+fn parse_origin(text: &str) -> Result<HeaderValue, String> {
     let advice = "an origin is a scheme, a host and perhaps a port, like https://ui.example.org:8443";
     let origin = Url::parse(text).map_err(|_| advice)?.origin();
-    match origin.is_tuple() && origin.ascii_serialization() == text {
-        true => HeaderValue::from_str(text).map_err(|_| advice.to_owned()),
-        false => Err(advice.to_owned()),
+    if !origin.is_tuple() || origin.ascii_serialization() != text {
+        return Err(advice.to_owned());
     }
+    HeaderValue::from_str(text).map_err(|_| advice.to_owned())
 }
 
 #[cfg(test)]
@@ -111,15 +111,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_makes_sense() {
+    fn command_line_definition_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]
-    fn an_origin_is_written_as_browsers_write_it() {
-        assert!(origin("https://ui.example.org").is_ok());
+    fn only_serialized_origins_are_accepted() {
+        assert!(parse_origin("https://ui.example.org").is_ok());
         for bad in ["", "*", "ui.example.org", "https://ui.example.org/", "https://UI.example.org", "null"] {
-            assert!(origin(bad).is_err(), "{bad:?}");
+            assert!(parse_origin(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! What every request and response shares, whichever route it takes: connections, middleware, the parts of a request,
-//! pages, entity tags and errors.
+//! What all routes share: connections, middleware, the parts of a request, pages, entity tags and errors.
 
 pub(crate) mod connection;
 pub(crate) mod error;
@@ -7,3 +6,6 @@ pub(crate) mod etag;
 pub(crate) mod middleware;
 pub mod pagination;
 pub mod request;
+
+/// The path prefix of all routes except the service's own endpoints.
+pub const BASE_PATH: &str = "/api/v1.0";

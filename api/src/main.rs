@@ -1,4 +1,4 @@
-//! The program: reads the command line and runs it. Everything else is in the library.
+//! The executable: parses the command line and runs the library.
 
 use std::process::ExitCode;
 

@@ -1,43 +1,30 @@
-//! The OpenAPI document: what the routes and their types say, completed by what holds for all of them: path
-//! parameters, keys, headers, errors, links and examples.
+//! The OpenAPI document: what the handlers and their types declare, completed with what all operations share: path
+//! parameters, the security scheme, headers, errors, links and examples.
 
-mod answers;
 mod inputs;
 mod links;
 mod operation;
-mod words;
+mod responses;
 
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
-pub use words::{
-    ActionWord, Activity, CriticalityWord, EventKind, EventStatus, JsonObject, Moment, Person, PipelineOrder,
-    PipelineStatus, Report, RoleWord, RunKind, RunOrder, RunStatus, SyncStatusWord, SyncTriggerWord,
-    TaskStatus, ViaWord,
-};
 
-use crate::routes;
-
-/// The whole document.
-pub fn document() -> &'static Value {
-    static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    DOCUMENT.get_or_init(|| complete(&routes::described()))
-}
-
-fn complete(described: &OpenApi) -> Value {
-    let mut document = serde_json::to_value(described).unwrap_or_default();
+/// Builds the document from the operations and schemas that the handlers declare.
+pub(crate) fn build(declared: &OpenApi) -> Value {
+    let mut document = serde_json::to_value(declared).unwrap_or_default();
     document["info"] = json!({
         "title": "Orchestration API", "version": env!("CARGO_PKG_VERSION"),
         "description": "Pipelines, runs and task runs of workflow orchestrators, by space. Every path below \
-            `/api/v1.0` needs an API key. A request may carry `X-Request-Id` and `traceparent` (W3C trace context): both are \
-            found in the log, and the trace on everything that the request brings about.",
+            `/api/v1.0` needs an API key. A request may carry `X-Request-Id` and `traceparent` (W3C trace \
+            context): both are found in the log, and the trace on everything that the request brings about.",
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     });
     document["servers"] = json!([{"url": "/"}]);
     complete_schemas(&mut document);
-    document["components"]["headers"] = answers::header_components();
-    document["components"]["responses"] = answers::error_components();
+    document["components"]["headers"] = responses::header_components();
+    document["components"]["responses"] = responses::error_components();
     document["components"]["securitySchemes"] = json!({"key": {
         "type": "http", "scheme": "bearer", "description": "An API key, `qk_…`"}});
     let paths = document["paths"].as_object_mut();
@@ -50,17 +37,17 @@ fn complete(described: &OpenApi) -> Value {
     document
 }
 
-/// What is answered always has all its fields, what is asked says what it may hold; examples stand with their schemas.
+/// Completes the schemas: a response always has all its fields, a request limits its text, and both get their example.
 fn complete_schemas(document: &mut Value) {
     let mut schemas = document["components"]["schemas"].take();
     write_errors(&mut schemas);
     inputs::write(&mut schemas);
-    let asked = inputs::asked(&document["paths"], &schemas);
+    let of_requests = inputs::request_schemas(&document["paths"], &schemas);
     for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
-        match asked.contains(name) {
-            true => inputs::limit_text(schema),
-            false if name == "Error" => {}
-            false => require_all(schema),
+        if of_requests.contains(name) {
+            inputs::limit_text(schema);
+        } else if name != "Error" {
+            require_all(schema);
         }
         if let Some(example) = examples().get(name) {
             schema["examples"] = json!([example]);
@@ -93,14 +80,15 @@ fn write_errors(schemas: &mut Value) {
         "properties": {"detail": {"type": "array", "items": {
             "type": "object", "required": ["loc", "msg", "type"],
             "properties": {
-                "loc": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "path, query or body, and the field"},
+                "loc": {"type": "array", "items": {"type": "string"}, "minItems": 1,
+                        "description": "path, query or body, and the field"},
                 "msg": {"type": "string"}, "type": {"type": "string", "examples": ["value_error.missing"]},
             },
         }}},
     });
 }
 
-/// An example of each schema that has one.
+/// The examples, by schema.
 pub fn examples() -> &'static Map<String, Value> {
     static EXAMPLES: OnceLock<Map<String, Value>> = OnceLock::new();
     EXAMPLES.get_or_init(|| serde_json::from_str(include_str!("openapi/examples.json")).unwrap_or_default())

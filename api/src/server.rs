@@ -1,6 +1,7 @@
-//! `serve`: builds the service from its settings, answers until asked to stop, and then stops in order: not ready
-//! first, then no new connections, then what is under way, all within a deadline.
+//! `serve`: builds the state from the settings and answers requests until asked to stop. It then stops in order: it is
+//! no longer ready, accepts no new connections, and finishes open requests within a deadline.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,33 +9,43 @@ use platform::kafka::KafkaProbe;
 use platform::secrets::Keyring;
 use platform::telemetry::GaugeTtl;
 use platform::{db, shutdown, telemetry};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::access_cache::AccessMemory;
-use crate::auth::rate_limit::Limiter;
-use crate::cli::{APPLICATION, ServeConfig};
-use crate::http::connection::{Listener, Patience};
+use crate::APPLICATION_NAME;
+use crate::auth::access_cache::AccessCache;
+use crate::auth::rate_limit::KeyRateLimiter;
+use crate::cli::ServeConfig;
+use crate::http::connection::{ConnectionTimeouts, TimeoutListener};
 use crate::http::middleware;
-use crate::state::{App, Parts};
-use crate::stream::Live;
-use crate::{routes, stream};
+use crate::state::{App, AppState};
+use crate::stream::{self, StreamHub};
+use crate::{openapi, routes};
 
-/// How long what is under way may go on once no new connection is taken.
-const FINISH: Duration = Duration::from_secs(12);
-/// How long a client may take nothing of what is sent to it.
-const STALLED: Duration = Duration::from_secs(30);
-/// How long at least a connection is kept that waits for its next request.
-const KEPT: Duration = Duration::from_secs(75);
+/// How long open requests may take once no new connection is accepted.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long the connection pool may take to close.
+const POOL_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a client may read nothing of its response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The shortest time for which an idle connection is kept open.
+const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// The OpenAPI document of all routes.
+pub fn document() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(|| openapi::build(&routes::openapi()))
+}
 
 /// Serves until the process is asked to stop.
 ///
 /// # Errors
-/// When a setting cannot work, or the address is taken.
-pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
-    let _logging = telemetry::start_logging(&config.log, APPLICATION).map_err(anyhow::Error::msg)?;
+/// When a setting is invalid, or the address is in use.
+pub(crate) async fn serve(config: ServeConfig) -> anyhow::Result<()> {
+    let _logging = telemetry::start_logging(&config.log, APPLICATION_NAME).map_err(anyhow::Error::msg)?;
     let stopping = shutdown::on_signal().context("The signals cannot be watched")?;
     let app = app(&config, stopping.clone())?;
     middleware::describe();
@@ -42,15 +53,14 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("Cannot listen on {}; choose another with --listen", config.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "answering");
-    app.tasks.spawn(listen(app.clone()));
-    app.tasks.spawn(stream::run(app.clone()));
+    tracing::info!(address = %listener.local_addr()?, "service started");
+    app.tasks.spawn(listen_for_access_changes(app.clone()));
+    app.tasks.spawn(stream::run(app.stream.clone()));
 
     let drained = CancellationToken::new();
-    let router = routes::router(app.clone());
-    let idle = 2 * app.time_out.max(app.live.heartbeat());
-    let patience = Patience { write: STALLED, idle: idle.max(KEPT) };
-    let server = axum::serve(Listener::new(listener, patience), router)
+    let idle = 2 * app.request_timeout.max(app.stream.heartbeat());
+    let timeouts = ConnectionTimeouts { write: WRITE_TIMEOUT, idle: idle.max(MIN_IDLE_TIMEOUT) };
+    let server = axum::serve(TimeoutListener::new(listener, timeouts), routes::router(app.clone()))
         .with_graceful_shutdown(drained.clone().cancelled_owned());
     let server = tokio::spawn(server.into_future());
     stopping.cancelled().await;
@@ -61,37 +71,42 @@ pub async fn serve(config: ServeConfig) -> anyhow::Result<()> {
 }
 
 fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App> {
-    Ok(App::new(Parts {
-        db: db::pool(&config.database, APPLICATION)?,
+    let db = db::pool(&config.database, APPLICATION_NAME)?;
+    let keyring = Keyring::new(&config.sealing)?;
+    let (kafka, settings) = (config.kafka.clone(), config.stream.clone());
+    let stream = StreamHub::new(kafka, settings, db.clone(), keyring.clone(), stopping.clone());
+    Ok(App::new(AppState {
+        db,
         kafka: KafkaProbe::new(&config.kafka).context("The Kafka settings cannot work")?,
-        access: AccessMemory::default(),
-        keyring: Keyring::new(&config.sealing)?,
+        access: AccessCache::default(),
+        keyring,
         network: config.network,
-        limiter: Limiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
-        live: Live::new(config.kafka.clone(), config.live.clone()),
+        rate_limiter: KeyRateLimiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
+        stream: Arc::new(stream),
         metrics: telemetry::start_metrics("api", GaugeTtl::Never).context("Metrics cannot be collected")?,
-        time_out: Duration::from_secs(config.request_timeout.into()),
-        origins: config.cors_origins.clone(),
+        document: document(),
+        request_timeout: Duration::from_secs(config.request_timeout.into()),
+        cors_origins: config.cors_origins.clone(),
         body_limit: config.body_limit as usize,
         stopping,
         tasks: TaskTracker::new(),
     }))
 }
 
-/// Waits for what is under way. A request that never ends must not keep the process.
+/// Awaits open requests and tasks, at most until the deadline: a request that never ends must not keep the process.
 async fn finish(app: &App, server: tokio::task::JoinHandle<std::io::Result<()>>) {
     app.tasks.close();
-    let ended = timeout(FINISH, async {
+    let finished = timeout(SHUTDOWN_TIMEOUT, async {
         let _ = server.await;
         app.tasks.wait().await;
     });
-    if ended.await.is_err() {
-        tracing::warn!("requests were still under way at the deadline");
+    if finished.await.is_err() {
+        tracing::warn!("shutdown deadline exceeded: open requests are cancelled");
     }
-    let _ = timeout(Duration::from_secs(3), app.db.close()).await;
-    tracing::info!("stopped");
+    let _ = timeout(POOL_CLOSE_TIMEOUT, app.db.close()).await;
+    tracing::info!("service stopped");
 }
 
-async fn listen(app: App) {
+async fn listen_for_access_changes(app: App) {
     app.access.listen(&app.db, &app.stopping).await;
 }

@@ -1,58 +1,69 @@
-//! What every handler can reach.
+//! The state that every handler can reach.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::kafka::KafkaProbe;
 use platform::secrets::Keyring;
 use provider::NetworkPolicy;
+use serde_json::Value;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::access_cache::AccessMemory;
-use crate::auth::rate_limit::Limiter;
-use crate::stream::Live;
+use crate::auth::access_cache::AccessCache;
+use crate::auth::rate_limit::KeyRateLimiter;
+use crate::http::request::body::BodyLimit;
+use crate::stream::StreamHub;
 
-/// The service's shared parts.
+/// A cheap handle to the state.
 #[derive(Clone)]
-pub struct App(Arc<Parts>);
+pub struct App(Arc<AppState>);
 
-/// One of each.
-pub struct Parts {
+/// What the handlers share.
+pub struct AppState {
     pub db: PgPool,
     pub kafka: KafkaProbe,
-    pub access: AccessMemory,
+    pub access: AccessCache,
     pub keyring: Keyring,
     pub network: NetworkPolicy,
-    pub limiter: Limiter,
-    pub live: Live,
+    pub rate_limiter: KeyRateLimiter,
+    pub stream: Arc<StreamHub>,
     pub metrics: PrometheusHandle,
-    /// How long a request may take.
-    pub time_out: Duration,
-    /// Whose pages may use the API from a browser.
-    pub origins: Vec<HeaderValue>,
-    /// The most bytes of a request's body.
+    /// The OpenAPI document.
+    pub document: &'static Value,
+    /// The maximum duration of a request.
+    pub request_timeout: Duration,
+    /// The origins whose pages may use the API from a browser.
+    pub cors_origins: Vec<HeaderValue>,
+    /// The maximum number of bytes of a request's body.
     pub body_limit: usize,
-    /// Cancelled when the process is asked to stop: no longer ready from then on.
+    /// Cancelled when the process is asked to stop; from then on the service is not ready.
     pub stopping: CancellationToken,
-    /// Work that goes on when its client has left, awaited before the process ends.
+    /// Tasks that outlive their request; the process awaits them before it ends.
     pub tasks: TaskTracker,
 }
 
 impl App {
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+    pub fn new(state: AppState) -> Self {
+        Self(Arc::new(state))
     }
 }
 
 impl Deref for App {
-    type Target = Parts;
+    type Target = AppState;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &AppState {
         &self.0
+    }
+}
+
+impl FromRef<App> for BodyLimit {
+    fn from_ref(app: &App) -> Self {
+        Self(app.body_limit)
     }
 }

@@ -1,15 +1,19 @@
-//! What is asked of PostgreSQL, one file a table. Rights are settled before anything here is called; whatever belongs
-//! to a space takes its id.
+//! The SQL of the API, one file a table. The caller has checked the rights; every function on data of a space takes the
+//! space's id. Nothing of HTTP is known here.
 
 pub mod access;
 pub mod audit;
 pub mod comments;
 pub mod connectors;
+pub mod credentials;
 pub mod governance;
+pub mod health;
 pub mod keys;
 pub mod members;
+pub mod page;
 pub mod pipelines;
 pub mod runs;
+pub mod schema;
 pub mod spaces;
 pub mod stream;
 pub mod syncs;

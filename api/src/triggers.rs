@@ -1,3 +1,9 @@
-//! Triggering runs: what one attempt at the provider comes to.
+//! Triggering runs: the request, its idempotency key, the execution of its command, and the outcome at the provider. The
+//! SQL is in `store/triggers.rs`.
 
-pub(crate) mod outcome;
+mod execute;
+pub(crate) mod idempotency;
+mod outcome;
+pub(crate) mod request;
+
+pub(crate) use self::execute::PendingTrigger;

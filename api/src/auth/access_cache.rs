@@ -1,7 +1,7 @@
-//! What keys give access to, remembered for a moment, so that a key that asks often is not looked up each time.
+//! A cache of the access that keys give, so that not every request needs a query.
 //!
-//! PostgreSQL tells when anything of it is changed, and everything is forgotten then. Nothing is remembered while it
-//! cannot tell, nor for longer than [`TRUSTED`], should the connection have died unnoticed.
+//! PostgreSQL notifies of every change to keys, members and spaces, and the whole cache is cleared then. Without a
+//! listening connection nothing is cached. Entries expire after [`TTL`], in case the connection broke unnoticed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,47 +13,44 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::access::{self, Access};
 
-const TRUSTED: Duration = Duration::from_secs(5);
+const TTL: Duration = Duration::from_secs(5);
 const CHANNEL: &str = "access_changed";
-/// Above this everything is forgotten: memory stays bounded.
-const MOST: usize = 10_000;
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// The cache is cleared when it reaches this size, so that its memory is bounded.
+const MAX_ENTRIES: usize = 10_000;
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A key's SHA-256 and the space that was named.
-type Asked = ([u8; 32], Option<String>);
-
-#[derive(Debug, Default)]
-pub struct AccessMemory(Mutex<Memory>);
+/// The SHA-256 of a key, and the slug of the requested space.
+type AccessKey = ([u8; 32], Option<String>);
 
 #[derive(Debug, Default)]
-struct Memory {
-    known: HashMap<Asked, (Access, Instant)>,
-    is_told: bool,
-    /// How often everything was forgotten: what was looked up before may be outdated.
-    forgotten: u64,
+pub struct AccessCache(Mutex<CacheState>);
+
+#[derive(Debug, Default)]
+struct CacheState {
+    entries: HashMap<AccessKey, (Access, Instant)>,
+    is_listening: bool,
+    /// Counts the clearings: a row that was read before the last one may be outdated.
+    generation: u64,
 }
 
-impl AccessMemory {
-    /// The access that a key gives; none when it is not valid.
-    ///
-    /// # Errors
-    /// When the database is away.
+impl AccessCache {
+    /// The access that a key gives; none when the key is unknown or revoked.
     pub async fn find(
         &self,
         db: &PgPool,
         key_sha256: [u8; 32],
         slug: Option<&str>,
     ) -> sqlx::Result<Option<Access>> {
-        let asked = (key_sha256, slug.map(str::to_owned));
-        let before = match self.recall(&asked) {
+        let key = (key_sha256, slug.map(str::to_owned));
+        let generation = match self.get(&key) {
             Ok(access) => return Ok(Some(access)),
-            Err(forgotten) => forgotten,
+            Err(generation) => generation,
         };
         let found = access::find(db, key_sha256, slug).await?;
         if let Some(access) = &found
             && (slug.is_none() || access.role.is_some())
         {
-            self.remember(asked, access.clone(), before);
+            self.insert(key, access.clone(), generation);
         }
         Ok(found)
     }
@@ -62,56 +59,57 @@ impl AccessMemory {
     pub async fn listen(&self, db: &PgPool, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
-                told = self.be_told(db) => if let Err(error) = told {
-                    tracing::debug!(%error, "changes of access are not told; every key is looked up");
+                ended = self.listen_once(db) => if let Err(error) = ended {
+                    tracing::debug!(%error, "access cache disabled: no notifications from PostgreSQL");
                 },
                 () = stop.cancelled() => {}
             }
-            self.forget(false);
+            self.clear(false);
             tokio::select! {
-                () = tokio::time::sleep(LISTEN_AGAIN) => {}
+                () = tokio::time::sleep(RECONNECT_INTERVAL) => {}
                 () = stop.cancelled() => {}
             }
         }
     }
 
-    /// Until the connection breaks.
-    async fn be_told(&self, db: &PgPool) -> sqlx::Result<()> {
+    /// Listens until the connection breaks.
+    async fn listen_once(&self, db: &PgPool) -> sqlx::Result<()> {
         let mut listener = PgListener::connect_with(db).await?;
         listener.listen(CHANNEL).await?;
-        self.forget(true);
+        self.clear(true);
         while listener.try_recv().await?.is_some() {
-            self.forget(true);
+            self.clear(true);
         }
         Ok(())
     }
 
-    /// What is known, or else how often everything was forgotten until now.
-    fn recall(&self, asked: &Asked) -> Result<Access, u64> {
-        let memory = self.memory();
-        let known = memory.known.get(asked).filter(|(_, since)| since.elapsed() < TRUSTED);
-        known.map(|(access, _)| access.clone()).ok_or(memory.forgotten)
+    /// The cached access, or the current generation.
+    fn get(&self, key: &AccessKey) -> Result<Access, u64> {
+        let state = self.lock();
+        let entry = state.entries.get(key).filter(|(_, inserted_at)| inserted_at.elapsed() < TTL);
+        entry.map(|(access, _)| access.clone()).ok_or(state.generation)
     }
 
-    fn remember(&self, asked: Asked, access: Access, before: u64) {
-        let mut memory = self.memory();
-        if !memory.is_told || memory.forgotten != before {
+    /// Caches an access, unless the cache was cleared after `generation`, when the access was read.
+    fn insert(&self, key: AccessKey, access: Access, generation: u64) {
+        let mut state = self.lock();
+        if !state.is_listening || state.generation != generation {
             return;
         }
-        if memory.known.len() >= MOST {
-            memory.known.clear();
+        if state.entries.len() >= MAX_ENTRIES {
+            state.entries.clear();
         }
-        memory.known.insert(asked, (access, Instant::now()));
+        state.entries.insert(key, (access, Instant::now()));
     }
 
-    fn forget(&self, is_told: bool) {
-        let mut memory = self.memory();
-        memory.known.clear();
-        memory.is_told = is_told;
-        memory.forgotten += 1;
+    fn clear(&self, is_listening: bool) {
+        let mut state = self.lock();
+        state.entries.clear();
+        state.is_listening = is_listening;
+        state.generation += 1;
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn lock(&self) -> MutexGuard<'_, CacheState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

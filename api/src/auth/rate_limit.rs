@@ -1,7 +1,7 @@
-//! The limit on requests per key, in windows of a minute and of an hour, counted in this process.
+//! The rate limit per key: requests in fixed windows of a minute and of an hour, counted in this process.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName};
 use chrono::Utc;
@@ -11,40 +11,58 @@ pub const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 pub const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 pub const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// Counts requests. Memory is bounded: only valid keys are counted, and those of past hours are forgotten.
+/// Counts the requests of each key. Memory is bounded: only valid keys are counted, and unused counters are removed once
+/// an hour.
 #[derive(Debug)]
-pub struct Limiter {
-    windows: Vec<Window>,
-    counts: Mutex<Counts>,
+pub struct KeyRateLimiter {
+    windows: Vec<RateWindow>,
+    counters: Mutex<Counters>,
 }
 
-/// So many requests in so many seconds.
+/// A fixed window and the number of requests it allows.
 #[derive(Clone, Copy, Debug)]
-struct Window {
+struct RateWindow {
     seconds: i64,
     limit: u32,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
-    /// For each key and window, when it began and the requests in it.
+struct Counters {
+    /// For each key and window, the start of the window and the requests in it.
     by_key: HashMap<KeyId, Vec<(i64, u32)>>,
     swept_at: i64,
 }
 
-/// How a key stands after a request: the window that is nearest to its limit.
+/// The rate limit of a key after a request, in the window that is nearest to its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct RateLimitStatus {
     pub limit: u32,
     pub remaining: u32,
-    /// When the window ends, in seconds since 1970.
+    /// The end of the window, in seconds since 1970.
     pub reset: i64,
-    /// Seconds to wait, when the request was one too many.
-    pub exceeded: Option<u64>,
+    /// The seconds to wait, when the request exceeded the limit.
+    pub retry_after: Option<u64>,
 }
 
-impl Standing {
-    /// The headers of a limited response.
+/// Carries the rate-limit status of a request from the extractor, which counts it, to the middleware, which writes the
+/// headers.
+#[derive(Clone, Default)]
+pub struct RateLimitSlot(Arc<OnceLock<RateLimitStatus>>);
+
+impl RateLimitSlot {
+    /// The status, if the request was counted.
+    pub fn get(&self) -> Option<RateLimitStatus> {
+        self.0.get().copied()
+    }
+
+    /// Stores the status; only the first one counts.
+    pub fn set(&self, status: RateLimitStatus) {
+        let _ = self.0.set(status);
+    }
+}
+
+impl RateLimitStatus {
+    /// Writes the headers of a response.
     pub fn write(self, headers: &mut HeaderMap) {
         headers.insert(LIMIT, self.limit.into());
         headers.insert(REMAINING, self.remaining.into());
@@ -52,54 +70,52 @@ impl Standing {
     }
 }
 
-impl Limiter {
-    /// Zero switches a window off.
+impl KeyRateLimiter {
+    /// A limit of zero disables its window.
     pub fn new(per_minute: u32, per_hour: u32) -> Self {
         let windows = [(60, per_minute), (3600, per_hour)];
         let windows = windows.into_iter().filter(|(_, limit)| *limit > 0);
-        let windows = windows.map(|(seconds, limit)| Window { seconds, limit }).collect();
-        Self { windows, counts: Mutex::default() }
+        let windows = windows.map(|(seconds, limit)| RateWindow { seconds, limit }).collect();
+        Self { windows, counters: Mutex::default() }
     }
 
-    /// Counts a request of this key; none when nothing is limited.
-    pub fn count(&self, key: KeyId) -> Option<Standing> {
-        match self.windows.is_empty() {
-            true => None,
-            false => self.count_at(key, Utc::now().timestamp()),
-        }
+    /// Counts a request of this key; none when no limit is enabled.
+    pub fn count(&self, key: KeyId) -> Option<RateLimitStatus> {
+        if self.windows.is_empty() { None } else { self.count_at(key, Utc::now().timestamp()) }
     }
 
-    fn count_at(&self, key: KeyId, now: i64) -> Option<Standing> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.sweep(now);
-        let of_key = counts.by_key.entry(key).or_insert_with(|| vec![(0, 0); self.windows.len()]);
-        let standings = self.windows.iter().zip(of_key).map(|(window, (begun, count))| {
+    fn count_at(&self, key: KeyId, now: i64) -> Option<RateLimitStatus> {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.sweep(now);
+        let of_key = counters.by_key.entry(key).or_insert_with(|| vec![(0, 0); self.windows.len()]);
+        let statuses = self.windows.iter().zip(of_key).map(|(window, (start, count))| {
             let current = now - now % window.seconds;
-            if *begun != current {
-                (*begun, *count) = (current, 0);
+            if *start != current {
+                (*start, *count) = (current, 0);
             }
             *count = count.saturating_add(1);
-            window.standing(current, *count, now)
+            window.status(current, *count, now)
         });
-        // A refused request waits for the longest of the windows that refuse it.
-        standings.min_by_key(|standing| (standing.exceeded.is_none(), standing.remaining, -standing.reset))
+        // Of several exceeded windows the one with the longest wait counts.
+        statuses.min_by_key(|status| (status.retry_after.is_none(), status.remaining, -status.reset))
     }
 }
 
-impl Window {
-    fn standing(self, begun: i64, count: u32, now: i64) -> Standing {
-        let reset = begun + self.seconds;
-        let exceeded = (count > self.limit).then(|| (reset - now).max(1).unsigned_abs());
-        Standing { limit: self.limit, remaining: self.limit.saturating_sub(count), reset, exceeded }
+impl RateWindow {
+    fn status(self, start: i64, count: u32, now: i64) -> RateLimitStatus {
+        let reset = start + self.seconds;
+        let retry_after = (count > self.limit).then(|| (reset - now).max(1).unsigned_abs());
+        let remaining = self.limit.saturating_sub(count);
+        RateLimitStatus { limit: self.limit, remaining, reset, retry_after }
     }
 }
 
-impl Counts {
-    /// Once an hour everything begins anew for the keys that were not seen in it.
+impl Counters {
+    /// Removes, once an hour, the counters of keys that were not used within the last hour.
     fn sweep(&mut self, now: i64) {
         if now - self.swept_at >= 3600 {
             self.swept_at = now;
-            self.by_key.retain(|_, windows| windows.iter().any(|(begun, _)| begun + 3600 > now));
+            self.by_key.retain(|_, windows| windows.iter().any(|(start, _)| start + 3600 > now));
         }
     }
 }
@@ -116,34 +132,34 @@ mod tests {
     }
 
     #[test]
-    fn the_nearer_limit_is_told_and_the_next_window_begins_anew() {
-        let limiter = Limiter::new(2, 100);
+    fn nearest_limit_is_reported_and_the_next_window_starts_at_zero() {
+        let limiter = KeyRateLimiter::new(2, 100);
         let first = limiter.count_at(key(1), HOUR).unwrap();
-        assert_eq!((first.limit, first.remaining, first.reset, first.exceeded), (2, 1, HOUR + 60, None));
+        assert_eq!((first.limit, first.remaining, first.reset, first.retry_after), (2, 1, HOUR + 60, None));
         assert_eq!(limiter.count_at(key(1), HOUR + 1).unwrap().remaining, 0);
-        assert_eq!(limiter.count_at(key(1), HOUR + 20).unwrap().exceeded, Some(40));
-        assert_eq!(limiter.count_at(key(2), HOUR + 20).unwrap().exceeded, None);
-        assert_eq!(limiter.count_at(key(1), HOUR + 60).unwrap().exceeded, None);
+        assert_eq!(limiter.count_at(key(1), HOUR + 20).unwrap().retry_after, Some(40));
+        assert_eq!(limiter.count_at(key(2), HOUR + 20).unwrap().retry_after, None);
+        assert_eq!(limiter.count_at(key(1), HOUR + 60).unwrap().retry_after, None);
     }
 
     #[test]
-    fn both_windows_count() {
-        let limiter = Limiter::new(10, 3);
-        let exceeded: Vec<_> =
-            (0..4).map(|n| limiter.count_at(key(1), HOUR + n * 60).unwrap().exceeded).collect();
-        assert_eq!(exceeded, [None, None, None, Some(3600 - 180)]);
+    fn minute_and_hour_windows_both_count() {
+        let limiter = KeyRateLimiter::new(10, 3);
+        let waits: Vec<_> =
+            (0..4).map(|n| limiter.count_at(key(1), HOUR + n * 60).unwrap().retry_after).collect();
+        assert_eq!(waits, [None, None, None, Some(3600 - 180)]);
     }
 
     #[test]
-    fn keys_that_are_gone_are_forgotten() {
-        let limiter = Limiter::new(10, 10);
+    fn counters_of_unused_keys_are_removed() {
+        let limiter = KeyRateLimiter::new(10, 10);
         (0..1000).for_each(|n| assert!(limiter.count_at(key(n), HOUR).is_some()));
         limiter.count_at(key(1), HOUR + 3 * 3600);
-        assert_eq!(limiter.counts.lock().unwrap().by_key.len(), 1);
+        assert_eq!(limiter.counters.lock().unwrap().by_key.len(), 1);
     }
 
     #[test]
-    fn nothing_is_counted_when_both_are_off() {
-        assert_eq!(Limiter::new(0, 0).count(key(1)), None);
+    fn nothing_is_counted_when_both_windows_are_disabled() {
+        assert_eq!(KeyRateLimiter::new(0, 0).count(key(1)), None);
     }
 }

@@ -1,93 +1,86 @@
-//! Seals all stored credentials under the first sealing key, while the API and the worker go on: both open what any of
-//! their keys sealed. Done again, it finds nothing to do.
+//! `credentials reseal`: seals all stored credentials under the first sealing key. The API and the worker keep running,
+//! because they open credentials with any of their keys. A second run finds nothing to do.
 
-use contract::ids::{ConnectorId, SpaceId};
+use clap::Subcommand;
+use contract::ids::ConnectorId;
 use platform::audit::{self, Action, Actor, AuditEvent};
 use platform::secrets::{Keyring, SealingConfig};
 use provider::connector::credentials_aad;
 use serde::Serialize;
-use serde_json::json;
-use sqlx::{FromRow, PgPool};
+use serde_json::{Value, json};
+use sqlx::PgPool;
 use uuid::Uuid;
 
-/// Few enough that nobody waits long for one of these connectors.
-const BATCH: i64 = 100;
+use super::to_json;
+use crate::store::credentials;
 
-/// What came of it, in connectors.
+#[derive(Subcommand, Debug)]
+pub enum CredentialsCommand {
+    /// Seal all of them under the first sealing key, so that the others can go
+    Reseal(SealingConfig),
+}
+
+/// The result, in numbers of connectors.
 #[derive(Debug, Default, Serialize)]
-pub struct Resealed {
+struct ResealReport {
     resealed: u64,
-    /// Sealed under the first key before.
+    /// Connectors whose credentials were sealed under the first key already.
     unchanged: u64,
+    /// The names of the connectors whose credentials none of the keys opens.
+    #[serde(skip)]
+    unopenable: Vec<String>,
 }
 
-#[derive(FromRow)]
-struct Sealed {
-    id: ConnectorId,
-    space_id: SpaceId,
-    name: String,
-    credentials_sealed: Vec<u8>,
+pub async fn run(db: &PgPool, command: CredentialsCommand) -> anyhow::Result<Value> {
+    match command {
+        CredentialsCommand::Reseal(sealing) => to_json(reseal(db, &sealing).await?),
+    }
 }
 
-/// Reseals batch by batch.
-///
-/// # Errors
-/// When the database is away; what is done stays done. At the end, when some open with none of the keys.
-pub async fn reseal(db: &PgPool, sealing: &SealingConfig) -> anyhow::Result<Resealed> {
+/// Reseals batch by batch. After an error, the batches before it stay resealed.
+async fn reseal(db: &PgPool, sealing: &SealingConfig) -> anyhow::Result<ResealReport> {
     let keyring = Keyring::new(sealing)?;
-    let (mut done, mut unopenable, mut after) = (Resealed::default(), Vec::new(), ConnectorId(Uuid::nil()));
-    while let Some(last) = reseal_some(db, &keyring, after, &mut done, &mut unopenable).await? {
+    let (mut report, mut after) = (ResealReport::default(), ConnectorId(Uuid::nil()));
+    while let Some(last) = reseal_batch(db, &keyring, after, &mut report).await? {
         after = last;
     }
-    match unopenable.as_slice() {
-        [] => Ok(done),
+    match report.unopenable.as_slice() {
+        [] => Ok(report),
         names => anyhow::bail!(
-            "{} resealed; the credentials of these connectors open with none of the sealing keys, so enter them again: {}",
-            done.resealed,
+            "{} resealed; the credentials of these connectors open with none of the sealing keys, so enter \
+             them again: {}",
+            report.resealed,
             names.join(", ")
         ),
     }
 }
 
-/// Reseals the next few, in one transaction; the last of them, if there were any.
-async fn reseal_some(
+/// Reseals the connectors of the next batch in one transaction, and returns the last of them.
+async fn reseal_batch(
     db: &PgPool,
     keyring: &Keyring,
     after: ConnectorId,
-    done: &mut Resealed,
-    unopenable: &mut Vec<String>,
+    report: &mut ResealReport,
 ) -> anyhow::Result<Option<ConnectorId>> {
     let mut tx = db.begin().await?;
-    let batch: Vec<Sealed> = sqlx::query_as(
-        "select id, space_id, name, credentials_sealed from connectors
-         where id > $1 and credentials_sealed is not null order by id limit $2 for update",
-    )
-    .bind(after)
-    .bind(BATCH)
-    .fetch_all(&mut *tx)
-    .await?;
+    let batch = credentials::list_locked(&mut tx, after).await?;
     let (mut resealed, mut unchanged) = (0, 0);
-    for Sealed { id, space_id, name, credentials_sealed } in &batch {
-        let Ok(sealed) = keyring.reseal(&credentials_aad(*id), credentials_sealed) else {
-            unopenable.push(name.clone());
-            continue;
-        };
-        let Some(sealed) = sealed else {
-            unchanged += 1;
-            continue;
-        };
-        sqlx::query("update connectors set credentials_sealed = $2 where id = $1")
-            .bind(id)
-            .bind(sealed)
-            .execute(&mut *tx)
-            .await?;
-        let act =
-            AuditEvent::new(Actor::CommandLine, Action::ConnectorResealed, *id, json!({ "name": name }));
-        audit::record(&mut tx, *space_id, &act).await?;
-        resealed += 1;
+    for connector in &batch {
+        match keyring.reseal(&credentials_aad(connector.id), &connector.credentials_sealed) {
+            Err(_) => report.unopenable.push(connector.name.clone()),
+            Ok(None) => unchanged += 1,
+            Ok(Some(sealed)) => {
+                credentials::update(&mut tx, connector.id, sealed).await?;
+                let details = json!({ "name": connector.name });
+                let event =
+                    AuditEvent::new(Actor::CommandLine, Action::ConnectorResealed, connector.id, details);
+                audit::record(&mut tx, connector.space_id, &event).await?;
+                resealed += 1;
+            }
+        }
     }
     tx.commit().await?;
-    done.resealed += resealed;
-    done.unchanged += unchanged;
+    report.resealed += resealed;
+    report.unchanged += unchanged;
     Ok(batch.last().map(|last| last.id))
 }

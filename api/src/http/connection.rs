@@ -1,5 +1,5 @@
-//! Connections as they are accepted: one whose client takes nothing of what is sent to it is closed after a while, so
-//! that what waits for it is held no longer; and so is one on which nothing happens at all.
+//! Accepted connections with time-outs. A connection is closed when its client stops reading the response, so that the
+//! buffered data is freed, and when it is idle for too long.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,51 +11,51 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-/// How long things may take on a connection.
+/// The time-outs of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For the client to take something of what is sent to it.
+pub struct ConnectionTimeouts {
+    /// How long a write may wait for the client to read.
     pub write: Duration,
-    /// For anything to come or go: longer than any answer takes to begin.
+    /// How long there may be no traffic in either direction. Must exceed the time until a response starts.
     pub idle: Duration,
 }
 
-/// Accepts connections with limits.
-pub struct Listener {
+/// A TCP listener whose connections have time-outs.
+pub struct TimeoutListener {
     inner: TcpListener,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
 }
 
-/// A connection with limits on how long nothing may happen.
+/// A connection with time-outs.
 pub struct Connection {
     inner: TcpStream,
-    patience: Patience,
-    /// Runs while a write waits.
-    stalled: Option<Pin<Box<Sleep>>>,
-    moved_at: Instant,
-    /// Ends no later than the patience after the last move.
-    idle: Pin<Box<Sleep>>,
+    timeouts: ConnectionTimeouts,
+    /// Runs while a write is pending.
+    write_timer: Option<Pin<Box<Sleep>>>,
+    last_activity: Instant,
+    /// Runs out no later than the idle time-out after the last activity.
+    idle_timer: Pin<Box<Sleep>>,
 }
 
-impl Listener {
-    pub fn new(inner: TcpListener, patience: Patience) -> Self {
-        Self { inner, patience }
+impl TimeoutListener {
+    pub fn new(inner: TcpListener, timeouts: ConnectionTimeouts) -> Self {
+        Self { inner, timeouts }
     }
 }
 
-impl axum::serve::Listener for Listener {
+impl axum::serve::Listener for TimeoutListener {
     type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let (inner, address) = axum::serve::Listener::accept(&mut self.inner).await;
-        // An event is small, and must not wait for the next one to fill a packet.
+        // A stream event is small; without this option it would wait for more data to fill a packet.
         if let Err(error) = inner.set_nodelay(true) {
-            tracing::debug!(%error, "a connection will be a little slower");
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let (patience, moved_at) = (self.patience, Instant::now());
-        let idle = Box::pin(sleep_until(moved_at + patience.idle));
-        (Connection { inner, patience, stalled: None, moved_at, idle }, address)
+        let (timeouts, last_activity) = (self.timeouts, Instant::now());
+        let idle_timer = Box::pin(sleep_until(last_activity + timeouts.idle));
+        (Connection { inner, timeouts, write_timer: None, last_activity, idle_timer }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -64,31 +64,32 @@ impl axum::serve::Listener for Listener {
 }
 
 impl Connection {
-    fn within_patience<T>(
+    /// Fails a write that is pending for too long.
+    fn with_write_timeout<T>(
         &mut self,
         written: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
-            self.moved_at = Instant::now();
+            self.write_timer = None;
+            self.last_activity = Instant::now();
             return written;
         }
-        let patience = self.patience.write;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(stalled.as_mut().poll(cx));
+        let timeout = self.timeouts.write;
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Ready when nothing has come or gone for too long.
+    /// Ready once the connection has been idle for too long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            ready!(self.idle.as_mut().poll(cx));
-            let until = self.moved_at + self.patience.idle;
+            ready!(self.idle_timer.as_mut().poll(cx));
+            let until = self.last_activity + self.timeouts.idle;
             if until <= Instant::now() {
                 return Poll::Ready(());
             }
-            self.idle.as_mut().reset(until);
+            self.idle_timer.as_mut().reset(until);
         }
     }
 }
@@ -101,7 +102,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
         if read.is_ready() {
-            self.moved_at = Instant::now();
+            self.last_activity = Instant::now();
             return read;
         }
         ready!(self.poll_idle(cx));
@@ -112,7 +113,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.within_patience(written, cx)
+        self.with_write_timeout(written, cx)
     }
 
     fn poll_write_vectored(
@@ -121,7 +122,7 @@ impl AsyncWrite for Connection {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bytes);
-        self.within_patience(written, cx)
+        self.with_write_timeout(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -149,7 +150,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
 
-    /// Sends for ever, and says when it is dropped.
+    /// An endless response body that reports when it is dropped.
     struct Endless(Option<oneshot::Sender<()>>);
 
     impl Drop for Endless {
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_takes_nothing_is_left_and_a_slow_one_is_not() {
+    async fn stalled_client_is_disconnected_and_slow_client_is_not() {
         let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = inner.local_addr().unwrap();
         let (sender, dropped) = oneshot::channel();
@@ -173,8 +174,8 @@ mod tests {
                 }))
             }
         };
-        let patience = Patience { write: Duration::from_secs(5), idle: Duration::from_secs(600) };
-        let listener = Listener::new(inner, patience);
+        let timeouts = ConnectionTimeouts { write: Duration::from_secs(5), idle: Duration::from_secs(600) };
+        let listener = TimeoutListener::new(inner, timeouts);
         tokio::spawn(axum::serve(listener, Router::new().route("/", get(send))).into_future());
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -184,32 +185,34 @@ mod tests {
             client.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
             assert!(
                 futures::FutureExt::now_or_never(&mut dropped).is_none(),
-                "it takes a little now and then"
+                "a slow client stays connected"
             );
         }
-        tokio::time::timeout(Duration::from_secs(60), dropped).await.expect("it is left").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), dropped).await.expect("the body is dropped").unwrap();
     }
 
     #[tokio::test]
-    async fn a_connection_on_which_nothing_happens_is_closed_and_one_in_use_is_not() {
+    async fn idle_connection_is_closed_and_busy_connection_is_not() {
         let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = inner.local_addr().unwrap();
-        let patience = Patience { write: Duration::from_secs(600), idle: Duration::from_secs(3) };
+        let timeouts = ConnectionTimeouts { write: Duration::from_secs(600), idle: Duration::from_secs(3) };
         let app = Router::new().route("/", get(async || "here"));
-        tokio::spawn(axum::serve(Listener::new(inner, patience), app).into_future());
+        tokio::spawn(axum::serve(TimeoutListener::new(inner, timeouts), app).into_future());
         let mut silent =
             [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
         silent[1].write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
         let mut busy = TcpStream::connect(address).await.unwrap();
         for _ in 0..8 {
             busy.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-            assert!(busy.read(&mut [0; 1024]).await.unwrap() > 0, "it is in use");
+            assert!(busy.read(&mut [0; 1024]).await.unwrap() > 0, "the busy connection stays open");
             sleep(Duration::from_millis(500)).await;
         }
         for mut client in silent {
             let mut nothing = [0; 1024];
             let closed = client.read(&mut nothing);
-            let closed = tokio::time::timeout(Duration::from_secs(60), closed).await.expect("it is closed");
+            let closed = tokio::time::timeout(Duration::from_secs(60), closed)
+                .await
+                .expect("the idle connection is closed");
             assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! Every answer that is not the one asked for, once: its code, its body, its headers. What went wrong inside goes to
-//! the log and never into an answer.
+//! Every error response: its status code, its body and its headers. Details of internal errors go to the log and never
+//! into a response.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -8,76 +8,92 @@ use contract::state::Role;
 use platform::secrets::SecretError;
 use platform::stored_connector::StoredConnectorError;
 use provider::ProviderError;
+use serde::Serialize;
 use serde_json::json;
 
-use crate::http::request::Fault;
-use crate::stream::Full;
-
-/// What a handler gives back.
+/// The result of a handler.
 pub type ApiResult<T> = Result<T, ApiError>;
 
-/// Seconds after which asking again makes sense while a part of the service is away.
-const RETRY_AFTER: u64 = 2;
+/// The `Retry-After` header, in seconds, while a dependency is unavailable.
+const RETRY_AFTER_SECONDS: u64 = 2;
 
-/// Why a request is not answered with what it asked for.
+/// Why a request fails.
 #[derive(Debug)]
 pub enum ApiError {
     BadRequest(&'static str),
     Unauthorized,
-    /// The role that would have been enough.
+    /// The role that is required.
     RoleTooLow(Role),
     Forbidden(&'static str),
-    /// What was not found.
+    /// The name of what was not found.
     NotFound(&'static str),
-    /// Of a known route.
-    WrongMethod,
+    /// The route exists, but has no such method.
+    MethodNotAllowed,
     Conflict(&'static str),
     /// The limit, in bytes.
     TooLarge(usize),
-    Invalid(Vec<Fault>),
-    /// Seconds until the next request is let in.
+    Invalid(Vec<FieldError>),
+    /// The number of seconds until the next request is accepted.
     TooManyRequests(u64),
-    /// There is no room for one more event stream.
-    TooManyStreams(Full),
+    /// The limit on open event streams is reached: the key's with the number it has open, or the process's.
+    TooManyStreams {
+        open_of_key: Option<u32>,
+    },
     Internal,
-    /// What is away, or going.
+    /// The reason, without the advice to try again.
     Unavailable(&'static str),
-    /// The provider's own refusal.
+    /// The provider refused the request.
     Refused {
         status: u16,
         message: String,
     },
-    /// Nothing could be sent to the provider.
+    /// Nothing was sent to the provider.
     NotSent(String),
-    /// It was sent to the provider, and what became of it is not known.
+    /// The request was sent to the provider, and its outcome is unknown.
     OutcomeUnknown,
 }
 
+/// An invalid field of the input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// `path`, `query` or `body`, followed by the path to the field.
+    pub loc: Vec<String>,
+    /// The message for people.
+    pub msg: String,
+    /// The error type for programs.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
 impl ApiError {
-    /// Its code.
+    /// The status code.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::RoleTooLow(_) | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyRequests(_) | Self::TooManyStreams(Full::Key(_)) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests(_) | Self::TooManyStreams { open_of_key: Some(_) } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable(_) | Self::TooManyStreams(Full::Process) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::TooManyStreams { open_of_key: None } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Refused { status, .. } => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
             Self::NotSent(_) => StatusCode::BAD_GATEWAY,
             Self::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
-    /// Its body.
+    /// The JSON body.
     pub fn body(&self) -> serde_json::Value {
         match self {
-            Self::Invalid(faults) => json!({"detail": faults}),
+            Self::Invalid(errors) => json!({"detail": errors}),
             Self::Refused { status, message } => {
                 json!({"detail": message, "provider": provider::connector::AIRFLOW, "provider_status": status})
             }
@@ -93,15 +109,15 @@ impl ApiError {
             }
             Self::RoleTooLow(role) => format!("This needs the role {role} in the space"),
             Self::NotFound(what) => format!("{what} not found"),
-            Self::WrongMethod => {
+            Self::MethodNotAllowed => {
                 "This route has no such method; the header Allow names those it has".to_owned()
             }
             Self::TooLarge(limit) => format!("The body is larger than the {limit} bytes allowed"),
             Self::TooManyRequests(seconds) => format!("Too many requests; try again in {seconds} seconds"),
-            Self::TooManyStreams(Full::Key(open)) => {
+            Self::TooManyStreams { open_of_key: Some(open) } => {
                 format!("This key has {open} event streams open, and may have no more; close one first")
             }
-            Self::TooManyStreams(Full::Process) => {
+            Self::TooManyStreams { open_of_key: None } => {
                 "No more event streams can be open here; try again in a moment".to_owned()
             }
             Self::Unavailable(what) => format!("{what}; try again in a moment"),
@@ -119,11 +135,11 @@ impl ApiError {
         if let Self::TooManyRequests(seconds) = self {
             return Some((header::RETRY_AFTER, (*seconds).into()));
         }
-        // By code: what HTTP asks of an answer holds for a refusal of the provider's too.
+        // By status code, because HTTP demands these headers of a provider's refusal that is passed on, too.
         match self.status() {
             StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                Some((header::RETRY_AFTER, RETRY_AFTER.into()))
+                Some((header::RETRY_AFTER, RETRY_AFTER_SECONDS.into()))
             }
             _ => None,
         }
@@ -140,21 +156,17 @@ impl IntoResponse for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        match is_outage(&error) {
-            true => {
-                tracing::warn!(%error, "PostgreSQL does not answer");
-                Self::Unavailable("The database does not answer")
-            }
-            false => {
-                tracing::error!(%error, "a statement failed");
-                Self::Internal
-            }
+        if is_transient(&error) {
+            tracing::warn!(%error, "PostgreSQL unavailable");
+            return Self::Unavailable("The database does not answer");
         }
+        tracing::error!(%error, "SQL statement failed");
+        Self::Internal
     }
 }
 
-/// Whether the same statement may well succeed a moment later.
-fn is_outage(error: &sqlx::Error) -> bool {
+/// Whether the same statement may succeed a moment later.
+fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
@@ -162,9 +174,10 @@ fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Connection lost, read-only after a failover, not let in, rolled back by another, out of resources, stopped by an
-        // operator or a time-out.
-        sqlx::Error::Database(fault) => fault.code().is_some_and(|code| {
+        // SQLSTATE classes: connection exception, read-only transaction after a failover, invalid authorization, invalid
+        // catalog name, transaction rollback, insufficient resources, object not in prerequisite state, operator
+        // intervention (statement time-outs included), system error.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             ["08", "25006", "28", "3D", "40", "53", "55", "57", "58"]
                 .iter()
                 .any(|class| code.starts_with(class))
@@ -175,21 +188,21 @@ fn is_outage(error: &sqlx::Error) -> bool {
 
 impl From<SecretError> for ApiError {
     fn from(error: SecretError) -> Self {
-        tracing::error!(%error, "a secret cannot be handled");
+        tracing::error!(%error, "secret could not be sealed or opened");
         Self::Internal
     }
 }
 
 impl From<StoredConnectorError> for ApiError {
     fn from(error: StoredConnectorError) -> Self {
-        tracing::error!(%error, "a connector cannot be used");
+        tracing::error!(%error, "stored connector could not be opened");
         Self::NotSent(error.to_string())
     }
 }
 
 impl From<serde_json::Error> for ApiError {
     fn from(error: serde_json::Error) -> Self {
-        tracing::error!(%error, "stored JSON cannot be read");
+        tracing::error!(%error, "JSON conversion failed");
         Self::Internal
     }
 }

@@ -1,4 +1,5 @@
-//! Conditional reads: every successful read carries an `ETag` of what it says, and `If-None-Match` with it answers 304.
+//! Conditional reads: every successful read carries an `ETag` of its content, and `If-None-Match` with that tag gets a
+//! 304.
 
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::Request;
@@ -9,15 +10,15 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use crate::http::error::ApiError;
-use crate::http::pagination;
+use crate::http::pagination::TOTAL_COUNT;
 
-/// Answers a read that the client already has with 304.
+/// Answers 304 to a read whose content the client has already.
 pub async fn conditional(request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let known: Vec<_> = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect();
     let response = next.run(request).await;
-    // What is streamed has no size beforehand, and no tag.
-    if !reads || response.status() != StatusCode::OK || response.body().size_hint().exact().is_none() {
+    // A streamed body has no known size, and gets no tag.
+    if !is_read || response.status() != StatusCode::OK || response.body().size_hint().exact().is_none() {
         return response;
     }
     tagged(response, known).await
@@ -33,7 +34,7 @@ async fn tagged(response: Response, known: Vec<HeaderValue>) -> Response {
     if let Ok(value) = HeaderValue::try_from(tag) {
         parts.headers.insert(header::ETAG, value);
     }
-    // A cache may keep it for this client alone, and has to ask each time.
+    // A private cache may store the response, and must revalidate it every time.
     parts.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     if matched {
         parts.status = StatusCode::NOT_MODIFIED;
@@ -44,10 +45,11 @@ async fn tagged(response: Response, known: Vec<HeaderValue>) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// Weak, since compression may change the bytes and not what they say. A list's total is part of what it says.
+/// A weak tag, because compression may change the bytes but not the content. The total and the links of a list belong to
+/// its content.
 fn tag(headers: &HeaderMap, body: &[u8]) -> String {
     let mut hash = Sha256::new();
-    for name in [pagination::TOTAL_COUNT, header::LINK] {
+    for name in [TOTAL_COUNT, header::LINK] {
         hash.update(headers.get(name).map_or(&[][..], HeaderValue::as_bytes));
         hash.update([0]);
     }
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_tags_matches_whatever_their_strength() {
+    fn if_none_match_accepts_lists_weak_tags_and_the_wildcard() {
         let tag = "W/\"abc\"";
         for known in ["\"abc\"", "W/\"abc\"", "\"x\", W/\"abc\"", "*"] {
             assert!(matches(&HeaderValue::from_static(known), tag), "{known}");
@@ -77,8 +79,8 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_total_changes_the_tag() {
-        let total = |n: i64| HeaderMap::from_iter([(pagination::TOTAL_COUNT, HeaderValue::from(n))]);
+    fn total_count_is_part_of_the_tag() {
+        let total = |n: i64| HeaderMap::from_iter([(TOTAL_COUNT, HeaderValue::from(n))]);
         assert_ne!(tag(&total(1), b"[]"), tag(&total(2), b"[]"));
         assert_eq!(tag(&total(1), b"[]"), tag(&total(1), b"[]"));
     }

@@ -1,5 +1,5 @@
-//! What every request meets on its way in and every response on its way out, whichever route it takes: its id, its
-//! log span, its metrics, its time-out, the limit's headers, and an answer even to a panic.
+//! Middleware of every route: request id, log span and trace, duration metric, rate-limit headers, time-out, CORS, and
+//! the response to a panic.
 
 use std::any::Any;
 use std::time::{Duration, Instant};
@@ -15,14 +15,13 @@ use tracing::Instrument;
 use tracing::field::Empty;
 use uuid::Uuid;
 
-use crate::auth::Counted;
-use crate::auth::rate_limit;
+use crate::auth::rate_limit::{self, RateLimitSlot};
 use crate::http::error::ApiError;
 use crate::http::pagination;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Describes what is measured here.
+/// Describes the metrics of this module.
 pub fn describe() {
     metrics::describe_histogram!(
         "orchestration_http_request_duration_seconds",
@@ -31,15 +30,15 @@ pub fn describe() {
     );
 }
 
-/// Names, measures and logs a request, as a step of the trace that it came with.
+/// Adds the request id, opens the log span in the client's trace, and records the duration of a request.
 pub async fn observe(mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
+    let started = Instant::now();
     let id = request_id(request.headers().get(REQUEST_ID));
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let counted = Counted::default();
-    request.extensions_mut().insert(counted.clone());
-    // At this level the ids stand on every line, whatever is logged.
+    let slot = RateLimitSlot::default();
+    request.extensions_mut().insert(slot.clone());
+    // At the level `error` the span is never filtered out, so that every log line carries the ids.
     let span = tracing::error_span!(
         "request",
         request_id = id.to_str().unwrap_or_default(),
@@ -51,49 +50,49 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     );
     let trace = trace::start(&span, traceparent(request.headers()));
     let mut response = trace::scope(Some(trace), next.run(request)).instrument(span.clone()).await;
-    if let Some(standing) = counted.standing() {
-        standing.write(response.headers_mut());
+    if let Some(status) = slot.get() {
+        status.write(response.headers_mut());
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let status = response.status().as_u16();
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = started.elapsed().as_secs_f64();
     let labels = [("method", method.to_owned()), ("route", route), ("status", status.to_string())];
     metrics::histogram!("orchestration_http_request_duration_seconds", &labels).record(seconds);
-    span.in_scope(|| note(method, status, seconds));
+    span.in_scope(|| log_response(method, status, seconds));
     response
 }
 
-/// What changed something, or failed here, is worth a line; a read is not.
-fn note(method: &str, status: u16, seconds: f64) {
+/// Logs failures as warnings, changes as information, and reads for debugging only.
+fn log_response(method: &str, status: u16, seconds: f64) {
     match method {
-        _ if status >= 500 => tracing::warn!(status, seconds, "answered"),
-        "POST" | "PUT" | "PATCH" | "DELETE" => tracing::info!(status, seconds, "answered"),
-        _ => tracing::debug!(status, seconds, "answered"),
+        _ if status >= 500 => tracing::warn!(status, seconds, "response sent"),
+        "POST" | "PUT" | "PATCH" | "DELETE" => tracing::info!(status, seconds, "response sent"),
+        _ => tracing::debug!(status, seconds, "response sent"),
     }
 }
 
-/// Where the caller's own trace stands; two or none that makes sense count as none.
+/// The client's trace context; none when the header is missing, malformed or repeated.
 fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
     let mut given = headers.get_all(contract::trace::TRACEPARENT).iter();
     let first = given.next()?.to_str().ok()?.parse().ok()?;
     given.next().is_none().then_some(first)
 }
 
-/// The caller's own id when it is a sane one: short, and nothing that a log could stumble over.
+/// The client's request id if it has 1 to 128 plain characters, else a new one.
 fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
-    let sane = |id: &&HeaderValue| {
+    let is_valid = |id: &&HeaderValue| {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
         (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain)
     };
-    let own = || HeaderValue::try_from(Uuid::now_v7().to_string());
-    match given.filter(sane) {
+    let generated = || HeaderValue::try_from(Uuid::now_v7().to_string());
+    match given.filter(is_valid) {
         Some(id) => id.clone(),
-        None => own().unwrap_or(HeaderValue::from_static("none")),
+        None => generated().unwrap_or(HeaderValue::from_static("none")),
     }
 }
 
-/// A client may send any word; only the known ones become a label.
+/// The metric label of a method. Unknown methods share one label, so that clients cannot add labels.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -107,31 +106,31 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// When a request came in: from here on it may take as long as it is allowed.
+/// The time at which the request time-out started.
 #[derive(Clone, Copy)]
-pub struct Begun(pub tokio::time::Instant);
+pub struct RequestStart(pub tokio::time::Instant);
 
-/// Gives a request up after so long.
-pub async fn time_out(State(limit): State<Duration>, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(Begun(tokio::time::Instant::now()));
+/// Cancels a request after this time-out.
+pub async fn limit_duration(State(limit): State<Duration>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(RequestStart(tokio::time::Instant::now()));
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            tracing::warn!(seconds = limit.as_secs(), "a request took too long");
+            tracing::warn!(seconds = limit.as_secs(), "request timed out");
             ApiError::Unavailable("The service does not answer").into_response()
         }
     }
 }
 
-/// The answer to a request whose handler panicked.
-pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
+/// The response to a request whose handler panicked.
+pub fn handle_panic(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
-    tracing::error!(panic = text, "a handler panicked");
+    tracing::error!(panic = text, "handler panicked");
     ApiError::Internal.into_response()
 }
 
-/// Lets pages of these origins use the API from a browser.
+/// Allows pages of these origins to use the API from a browser.
 pub fn cors(origins: &[HeaderValue]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins.to_vec())
@@ -167,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sane_id_is_kept_and_another_is_replaced() {
+    fn valid_request_id_is_kept_and_invalid_ones_are_replaced() {
         let kept = HeaderValue::from_static("trace-1.2:3");
         assert_eq!(request_id(Some(&kept)), kept);
         let long = HeaderValue::try_from("x".repeat(129)).unwrap();

@@ -1,5 +1,5 @@
-//! The schemas of what clients send, exact enough to be checked against: whatever fits one is accepted, as far as a
-//! schema can tell. What only the server knows, such as which addresses are allowed, stands in the descriptions.
+//! The schemas of requests, exact enough to validate against: the service accepts whatever they accept. What a schema
+//! cannot express, such as the allowed addresses, is in the descriptions.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -8,17 +8,17 @@ use provider::connector::{ConnectorConfig, RESERVED_HEADERS};
 use serde_json::{Map, Value, json};
 
 use super::reference;
-use crate::routes::MOST_HEADERS;
+use crate::store::connectors::MAX_EXTRA_HEADERS;
 
-/// Any text that can be stored.
+/// Any text that PostgreSQL can store.
 const TEXT: &str = r"^[^\u0000]*$";
-/// Any text that can be stored and is not white space alone.
+/// Any text that PostgreSQL can store, and that is not only white space.
 const NOT_BLANK: &str =
     r"^[^\u0000]*[^\u0000\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\u0000]*$";
-/// Formats that leave no room for a pattern.
+/// Formats that need no pattern.
 const FORMATS: [&str; 5] = ["uuid", "date-time", "date", "uri", "cron"];
 
-/// Writes what the derived schemas have no words for.
+/// Writes the schemas that cannot be derived.
 pub fn write(schemas: &mut Value) {
     let any = reference("schemas", "Json");
     let of_any =
@@ -36,7 +36,7 @@ pub fn write(schemas: &mut Value) {
     schemas["ConnectorChange"] = connector_change();
 }
 
-/// Says of every text in a schema what it may hold, where nothing says more.
+/// Adds a pattern to every text in a schema that has no stricter constraint.
 pub fn limit_text(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -62,8 +62,8 @@ fn is_free_text(fields: &Map<String, Value>) -> bool {
         && !["enum", "const", "pattern"].iter().any(|word| fields.contains_key(*word))
 }
 
-/// The names of the schemas that the bodies of requests are made of.
-pub fn asked(paths: &Value, schemas: &Value) -> BTreeSet<String> {
+/// The names of the schemas that request bodies use.
+pub fn request_schemas(paths: &Value, schemas: &Value) -> BTreeSet<String> {
     let operations = paths.as_object().into_iter().flatten().flat_map(|(_, methods)| methods.as_object());
     let bodies = operations.flatten().filter_map(|(_, operation)| operation.get("requestBody"));
     let mut names = BTreeSet::new();
@@ -109,46 +109,49 @@ fn airflow(description: &str, required: &[&str]) -> Value {
 
 fn number(range: RangeInclusive<i64>, default: u16, description: &str) -> Value {
     let (minimum, maximum) = range.into_inner();
-    json!({"type": "integer", "minimum": minimum, "maximum": maximum, "default": default, "description": description})
+    json!({
+        "type": "integer", "minimum": minimum, "maximum": maximum, "default": default,
+        "description": description,
+    })
 }
 
 fn credentials() -> Value {
-    let kind = |word: &str, mut properties: Value| {
+    let variant = |word: &str, mut properties: Value| {
         properties["auth_type"] = json!({"const": word});
         let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
         properties["headers"] = headers();
         json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
     };
     let username = json!({"type": "string", "minLength": 1, "maxLength": 500});
-    let secret = |least: usize| json!({"type": "string", "format": "password", "minLength": least, "maxLength": 10_000});
+    let secret =
+        |min: usize| json!({"type": "string", "format": "password", "minLength": min, "maxLength": 10_000});
     json!({
         "description": "What the provider wants to see; written whole, and read back without its secrets.",
         "oneOf": [
-            kind("none", json!({})),
-            kind("basic", json!({"username": username, "password": secret(0)})),
-            kind("token", json!({"token": secret(1)})),
+            variant("none", json!({})),
+            variant("basic", json!({"username": username, "password": secret(0)})),
+            variant("token", json!({"token": secret(1)})),
         ],
     })
 }
 
 fn headers() -> Value {
-    let ours: Vec<String> = RESERVED_HEADERS.iter().map(|name| in_any_case(name.as_str())).collect();
+    let reserved: Vec<String> = RESERVED_HEADERS.iter().map(|name| in_any_case(name.as_str())).collect();
     json!({
         "description": "Headers that every request carries besides; of these only the names are read back",
-        "type": ["object", "null"], "maxProperties": MOST_HEADERS,
-        "propertyNames": {"pattern": format!("^(?!(?:{})$)[A-Za-z0-9!#$%&'*+.^_`|~-]+$", ours.join("|"))},
+        "type": ["object", "null"], "maxProperties": MAX_EXTRA_HEADERS,
+        "propertyNames": {"pattern": format!("^(?!(?:{})$)[A-Za-z0-9!#$%&'*+.^_`|~-]+$", reserved.join("|"))},
         "additionalProperties": {"type": "string", "format": "password", "minLength": 1, "maxLength": 10_000,
             "pattern": "^[ -~]*[!-~][ -~]*$"},
     })
 }
 
-/// A pattern for a word, however it is written.
+/// A pattern for a word in any letter case.
 fn in_any_case(word: &str) -> String {
-    let letter = |letter: char| match letter.is_ascii_alphabetic() {
-        true => format!("[{}{letter}]", letter.to_ascii_uppercase()),
-        false => letter.to_string(),
+    let pattern = |c: char| {
+        if c.is_ascii_alphabetic() { format!("[{}{c}]", c.to_ascii_uppercase()) } else { c.to_string() }
     };
-    word.chars().map(letter).collect()
+    word.chars().map(pattern).collect()
 }
 
 fn new_connector() -> Value {
@@ -169,7 +172,8 @@ fn new_connector() -> Value {
     json!({
         "description": "What a connector is made of.",
         "oneOf": [
-            of_type("An Airflow", json!({"const": "airflow"}), reference("schemas", "AirflowConfig"), &["name", "connector_type", "config"]),
+            of_type("An Airflow", json!({"const": "airflow"}), reference("schemas", "AirflowConfig"),
+                    &["name", "connector_type", "config"]),
             of_type("Anything else, which is only stored", other, object, &["name", "connector_type"]),
         ],
     })

@@ -1,11 +1,11 @@
-//! Links from an answer that tells an id to the operations that take it, so that tools find their way through the API.
+//! Links from a response that contains an id to the operations that take this id, so that tools can navigate the API.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// What tells an id: the schema, the path parameter that takes it, and where in the schema it stands.
-const TELLS: [(&str, &str, &str); 9] = [
+/// The sources of ids: the schema, the path parameter that takes the id, and the JSON pointer of the id.
+const ID_SOURCES: [(&str, &str, &str); 9] = [
     ("Pipeline", "pipeline_id", "id"),
     ("PipelineDetail", "pipeline_id", "id"),
     ("Run", "run_id", "id"),
@@ -17,7 +17,7 @@ const TELLS: [(&str, &str, &str); 9] = [
     ("Connector", "connector_id", "id"),
 ];
 
-/// Adds its links to every good answer of a read or a creation.
+/// Adds the links to every successful response of a read or a creation.
 pub fn add(paths: &mut Value) {
     let targets = operations(paths);
     for (path, methods) in paths.as_object_mut().into_iter().flatten() {
@@ -26,7 +26,7 @@ pub fn add(paths: &mut Value) {
             for (_, response) in responses
                 .filter(|(code, _)| code.starts_with('2') && ["get", "post"].contains(&method.as_str()))
             {
-                let links = links(&parameters(path), &told(response), &targets);
+                let links = links(&parameters(path), &ids_in(response), &targets);
                 if !links.is_empty() {
                     response["links"] = Value::Object(links);
                 }
@@ -53,31 +53,33 @@ fn parameters(path: &str) -> Vec<String> {
     path.split(['{', '}']).skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The path parameters that an answer tells, with the expressions that find them.
-fn told(response: &Value) -> BTreeMap<&'static str, String> {
+/// The path parameters whose ids a response contains, with the runtime expressions that select them.
+fn ids_in(response: &Value) -> BTreeMap<&'static str, String> {
     let schema = &response["content"]["application/json"]["schema"];
-    let (schema, first) = if schema["type"] == "array" { (&schema["items"], "/0") } else { (schema, "") };
+    let (schema, prefix) = if schema["type"] == "array" { (&schema["items"], "/0") } else { (schema, "") };
     let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    let tells = TELLS.iter().filter(|(kind, _, _)| *kind == name);
-    tells.map(|(_, parameter, place)| (*parameter, format!("$response.body#{first}/{place}"))).collect()
+    let sources = ID_SOURCES.iter().filter(|(schema, _, _)| *schema == name);
+    sources
+        .map(|(_, parameter, pointer)| (*parameter, format!("$response.body#{prefix}/{pointer}")))
+        .collect()
 }
 
-/// Links to the operations that take an id told here, and nothing else but what the request had already.
+/// Links to the operations that take an id of the response, and otherwise only parameters of the request.
 fn links(
-    here: &[String],
-    told: &BTreeMap<&'static str, String>,
+    request: &[String],
+    ids: &BTreeMap<&'static str, String>,
     targets: &BTreeMap<String, Vec<String>>,
 ) -> Map<String, Value> {
     let mut links = Map::new();
-    for (target, wanted) in targets {
-        let expression = |name: &String| match told.get(name.as_str()) {
+    for (target, required) in targets {
+        let expression = |name: &String| match ids.get(name.as_str()) {
             Some(expression) => Some((name.clone(), json!(expression))),
-            None if here.contains(name) => Some((name.clone(), json!(format!("$request.path.{name}")))),
+            None if request.contains(name) => Some((name.clone(), json!(format!("$request.path.{name}")))),
             None => None,
         };
-        let found: Option<Map<_, _>> = wanted.iter().map(expression).collect();
+        let found: Option<Map<_, _>> = required.iter().map(expression).collect();
         if let Some(found) = found
-            && wanted.iter().any(|name| told.contains_key(name.as_str()))
+            && required.iter().any(|name| ids.contains_key(name.as_str()))
         {
             links.insert(target.clone(), json!({"operationId": target, "parameters": found}));
         }

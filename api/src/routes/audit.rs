@@ -1,24 +1,30 @@
-//! Who did what in a space, for its admins.
+//! The audit trail of a space, for its admins.
 
 use axum::extract::State;
 use platform::audit::Action;
 use strum::VariantArray;
 
-use crate::auth::SpaceAdmin;
+use crate::auth::{Forbidden, SpaceAdmin};
 use crate::http::error::ApiResult;
-use crate::http::pagination::{Page, Paging, Target};
+use crate::http::pagination::{PageResponse, RequestUri, read_paging};
 use crate::http::request::Query;
 use crate::state::App;
 use crate::store::audit::{self, AuditEntry, AuditFilter};
 
 /// List who did what in the space, newest first.
-#[utoipa::path(get, path = "/spaces/{slug}/audit", params(AuditFilter), responses((status = 200, description = "Acts, newest first", body = [AuditEntry])))]
+#[utoipa::path(
+    get, path = "/spaces/{slug}/audit", operation_id = "get_audit", tag = "Audit", params(AuditFilter),
+    responses(
+        (status = 200, description = "Acts, newest first", body = [AuditEntry]),
+        (status = 403, response = Forbidden),
+    ),
+)]
 pub async fn list(
     space: SpaceAdmin,
     State(app): State<App>,
-    target: Target,
+    uri: RequestUri,
     mut query: Query,
-) -> ApiResult<Page<AuditEntry>> {
+) -> ApiResult<PageResponse<AuditEntry>> {
     let filter = AuditFilter {
         actor_id: query.id("actor_id"),
         action: query.words("action", Action::VARIANTS),
@@ -26,8 +32,8 @@ pub async fn list(
         to: query.time("to"),
         target_id: query.id("target_id"),
     };
-    let paging = Paging::read(&mut query);
+    let paging = read_paging(&mut query);
     query.finish()?;
     let rows = audit::list(&app.db, space.space, &filter, paging).await?;
-    Ok(Page::new(rows, paging, target))
+    Ok(PageResponse::new(rows, paging, uri))
 }

@@ -1,4 +1,4 @@
-//! Comments on runs and task runs: every member reads them, editors write them, authors edit their own.
+//! Comments on runs and task runs: members read them, editors write them, authors edit their own.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,15 +7,16 @@ use contract::ids::{CommentId, RunId, TaskRunId};
 use contract::state::Role;
 use utoipa::ToSchema;
 
-use crate::auth::{Member, SpaceEditor, SpaceViewer};
+use crate::auth::{Forbidden, SpaceEditor, SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::pagination::{self, Page, Paging};
+use crate::http::pagination::{PageResponse, RequestUri, read_paging};
 use crate::http::request::{Body, Id, Query, body};
 use crate::state::App;
-use crate::store::comments::{self, Comment, Target};
+use crate::store::comments::{self, Comment, CommentTarget};
+use crate::store::page::Paging;
 use crate::store::{runs, task_runs};
 
-const LONGEST: usize = 10_000;
+const MAX_CONTENT_LENGTH: usize = 10_000;
 
 /// What a comment says.
 #[derive(ToSchema)]
@@ -26,37 +27,51 @@ pub struct NewComment {
 }
 
 /// List the comments on a run, oldest first.
-#[utoipa::path(get, path = "/runs/{run_id}/comments", responses((status = 200, description = "Comments", body = [Comment])))]
+#[utoipa::path(
+    get, path = "/runs/{run_id}/comments", operation_id = "get_runs_by_run_id_comments", tag = "Comments",
+    responses((status = 200, description = "Comments", body = [Comment])),
+)]
 pub async fn list_of_run(
     space: SpaceViewer,
     State(app): State<App>,
     Id(run): Id<RunId>,
-    link: pagination::Target,
+    uri: RequestUri,
     query: Query,
-) -> ApiResult<Page<Comment>> {
-    let paging = paging(query)?;
-    let target = run_of(&app, &space, run).await?;
+) -> ApiResult<PageResponse<Comment>> {
+    let paging = read_only_paging(query)?;
+    let target = find_run(&app, &space, run).await?;
     let rows = comments::list(&app.db, space.space, target, paging).await?;
-    Ok(Page::new(rows, paging, link))
+    Ok(PageResponse::new(rows, paging, uri))
 }
 
 /// List the comments on a task run, oldest first.
-#[utoipa::path(get, path = "/task-runs/{task_run_id}/comments", responses((status = 200, description = "Comments", body = [Comment])))]
+#[utoipa::path(
+    get, path = "/task-runs/{task_run_id}/comments",
+    operation_id = "get_task_runs_by_task_run_id_comments", tag = "Comments",
+    responses((status = 200, description = "Comments", body = [Comment])),
+)]
 pub async fn list_of_task_run(
     space: SpaceViewer,
     State(app): State<App>,
     Id(task_run): Id<TaskRunId>,
-    link: pagination::Target,
+    uri: RequestUri,
     query: Query,
-) -> ApiResult<Page<Comment>> {
-    let paging = paging(query)?;
-    let target = task_run_of(&app, &space, task_run).await?;
+) -> ApiResult<PageResponse<Comment>> {
+    let paging = read_only_paging(query)?;
+    let target = find_task_run(&app, &space, task_run).await?;
     let rows = comments::list(&app.db, space.space, target, paging).await?;
-    Ok(Page::new(rows, paging, link))
+    Ok(PageResponse::new(rows, paging, uri))
 }
 
 /// Comment on a run.
-#[utoipa::path(post, path = "/runs/{run_id}/comments", request_body = NewComment, responses((status = 201, description = "The comment", body = Comment)))]
+#[utoipa::path(
+    post, path = "/runs/{run_id}/comments", operation_id = "post_runs_by_run_id_comments", tag = "Comments",
+    request_body = NewComment,
+    responses(
+        (status = 201, description = "The comment", body = Comment),
+        (status = 403, response = Forbidden),
+    ),
+)]
 pub async fn create_on_run(
     space: SpaceEditor,
     State(app): State<App>,
@@ -64,12 +79,20 @@ pub async fn create_on_run(
     body: Body,
 ) -> ApiResult<(StatusCode, Json<Comment>)> {
     let NewComment { content } = NewComment::read(body)?;
-    let target = run_of(&app, &space, run).await?;
+    let target = find_run(&app, &space, run).await?;
     create(&app, &space, target, &content).await
 }
 
 /// Comment on a task run.
-#[utoipa::path(post, path = "/task-runs/{task_run_id}/comments", request_body = NewComment, responses((status = 201, description = "The comment", body = Comment)))]
+#[utoipa::path(
+    post, path = "/task-runs/{task_run_id}/comments",
+    operation_id = "post_task_runs_by_task_run_id_comments", tag = "Comments",
+    request_body = NewComment,
+    responses(
+        (status = 201, description = "The comment", body = Comment),
+        (status = 403, response = Forbidden),
+    ),
+)]
 pub async fn create_on_task_run(
     space: SpaceEditor,
     State(app): State<App>,
@@ -77,59 +100,88 @@ pub async fn create_on_task_run(
     body: Body,
 ) -> ApiResult<(StatusCode, Json<Comment>)> {
     let NewComment { content } = NewComment::read(body)?;
-    let target = task_run_of(&app, &space, task_run).await?;
+    let target = find_task_run(&app, &space, task_run).await?;
     create(&app, &space, target, &content).await
 }
 
 async fn create(
     app: &App,
-    space: &Member,
-    target: Target,
+    space: &SpaceMember,
+    target: CommentTarget,
     content: &str,
 ) -> ApiResult<(StatusCode, Json<Comment>)> {
-    let made = comments::create(&app.db, space.space, target, space.user.id, content).await?;
-    let id = made.ok_or(ApiError::NotFound("Run"))?;
+    let inserted = comments::insert(&app.db, space.space, target, space.user.id, content).await?;
+    let id = inserted.ok_or(ApiError::NotFound("Run"))?;
     Ok((StatusCode::CREATED, Json(find(app, space, id).await?)))
 }
 
 /// Change what a comment says. Only its author may.
-#[utoipa::path(method(put, patch), path = "/comments/{comment_id}", request_body = NewComment, responses((status = 200, description = "The comment", body = Comment)))]
+#[utoipa::path(
+    put, path = "/comments/{comment_id}", operation_id = "put_comments_by_comment_id", tag = "Comments",
+    request_body = NewComment,
+    responses(
+        (status = 200, description = "The comment", body = Comment),
+        (status = 403, response = Forbidden),
+    ),
+)]
+pub async fn replace(
+    space: SpaceEditor,
+    state: State<App>,
+    id: Id<CommentId>,
+    body: Body,
+) -> ApiResult<Json<Comment>> {
+    update(space, state, id, body).await
+}
+
+/// Change what a comment says. Only its author may.
+#[utoipa::path(
+    patch, path = "/comments/{comment_id}", operation_id = "patch_comments_by_comment_id", tag = "Comments",
+    request_body = NewComment,
+    responses(
+        (status = 200, description = "The comment", body = Comment),
+        (status = 403, response = Forbidden),
+    ),
+)]
 pub async fn update(
     space: SpaceEditor,
     State(app): State<App>,
-    Id(comment): Id<CommentId>,
+    Id(id): Id<CommentId>,
     body: Body,
 ) -> ApiResult<Json<Comment>> {
-    let known = find(&app, &space, comment).await?;
-    if known.author.id != space.user.id {
+    let comment = find(&app, &space, id).await?;
+    if comment.author.id != space.user.id {
         return Err(ApiError::Forbidden("Only its author edits a comment"));
     }
     let NewComment { content } = NewComment::read(body)?;
-    match comments::update(&app.db, space.space, comment, &content).await? {
-        true => find(&app, &space, comment).await.map(Json),
-        false => Err(ApiError::NotFound("Comment")),
+    if !comments::update(&app.db, space.space, id, &content).await? {
+        return Err(ApiError::NotFound("Comment"));
     }
+    find(&app, &space, id).await.map(Json)
 }
 
 /// Delete a comment. Its author may, and an admin.
-#[utoipa::path(delete, path = "/comments/{comment_id}", responses((status = 204, description = "Gone")))]
+#[utoipa::path(
+    delete, path = "/comments/{comment_id}", operation_id = "delete_comments_by_comment_id", tag = "Comments",
+    responses((status = 204, description = "Gone"), (status = 403, response = Forbidden)),
+)]
 pub async fn delete(
     space: SpaceEditor,
     State(app): State<App>,
-    Id(comment): Id<CommentId>,
+    Id(id): Id<CommentId>,
 ) -> ApiResult<StatusCode> {
-    let known = find(&app, &space, comment).await?;
-    if known.author.id != space.user.id && space.role < Role::Admin {
+    let comment = find(&app, &space, id).await?;
+    if comment.author.id != space.user.id && space.role < Role::Admin {
         return Err(ApiError::Forbidden("Only its author or an admin deletes a comment"));
     }
-    match comments::delete(&app.db, space.space, space.user.id, &known).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::NotFound("Comment")),
+    if !comments::delete(&app.db, space.space, space.user.id, &comment).await? {
+        return Err(ApiError::NotFound("Comment"));
     }
+    Ok(StatusCode::NO_CONTENT)
 }
 
-fn paging(mut query: Query) -> ApiResult<Paging> {
-    let paging = Paging::read(&mut query);
+/// Reads a query that has no other parameters.
+fn read_only_paging(mut query: Query) -> ApiResult<Paging> {
+    let paging = read_paging(&mut query);
     query.finish()?;
     Ok(paging)
 }
@@ -137,26 +189,26 @@ fn paging(mut query: Query) -> ApiResult<Paging> {
 impl NewComment {
     fn read(body: Body) -> ApiResult<Self> {
         let mut fields = body.fields()?;
-        let content = fields.required("content", body::text_of(1..=LONGEST));
+        let content = fields.required("content", body::text_of(1..=MAX_CONTENT_LENGTH));
         fields.finish()?;
         content.map(|content| Self { content }).ok_or(ApiError::Internal)
     }
 }
 
-async fn find(app: &App, space: &Member, comment: CommentId) -> ApiResult<Comment> {
-    let found = comments::get(&app.db, space.space, comment).await?;
+async fn find(app: &App, space: &SpaceMember, comment: CommentId) -> ApiResult<Comment> {
+    let found = comments::find(&app.db, space.space, comment).await?;
     found.ok_or(ApiError::NotFound("Comment"))
 }
 
-async fn run_of(app: &App, space: &Member, run: RunId) -> ApiResult<Target> {
-    match runs::exists(&app.db, space.space, run).await? {
-        true => Ok(Target { run, task_run: None }),
-        false => Err(ApiError::NotFound("Run")),
+async fn find_run(app: &App, space: &SpaceMember, run: RunId) -> ApiResult<CommentTarget> {
+    if !runs::exists(&app.db, space.space, run).await? {
+        return Err(ApiError::NotFound("Run"));
     }
+    Ok(CommentTarget { run, task_run: None })
 }
 
-async fn task_run_of(app: &App, space: &Member, task_run: TaskRunId) -> ApiResult<Target> {
-    let found = task_runs::get(&app.db, space.space, task_run).await?;
+async fn find_task_run(app: &App, space: &SpaceMember, task_run: TaskRunId) -> ApiResult<CommentTarget> {
+    let found = task_runs::find(&app.db, space.space, task_run).await?;
     let task_run = found.ok_or(ApiError::NotFound("Task run"))?;
-    Ok(Target { run: task_run.run_id, task_run: Some(task_run.id) })
+    Ok(CommentTarget { run: task_run.run_id, task_run: Some(task_run.id) })
 }

@@ -1,4 +1,4 @@
-//! Connectors: made, changed, deleted, tested. Secrets go in here and never come out again.
+//! Connectors: list, create, change, delete and test them. Secrets are write-only.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,59 +19,95 @@ use tokio::time::timeout_at;
 use url::Url;
 use utoipa::ToSchema;
 
-use super::BASE;
-use crate::auth::{SpaceAdmin, SpaceEditor, SpaceViewer};
+use crate::auth::{Forbidden, SpaceAdmin, SpaceEditor, SpaceViewer};
+use crate::http::BASE_PATH;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::middleware::Begun;
-use crate::http::pagination::{Page, Paging, Target};
-use crate::http::request::{Body, Fields, Id, Query, Wrong, body};
+use crate::http::middleware::RequestStart;
+use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::request::{Body, Fields, Id, Query, ValueError, body};
 use crate::state::App;
-use crate::store::connectors::{self, Connector, ConnectorChange, NewConnector, Opening};
+use crate::store::connectors::{
+    self, Connector, ConnectorChange, MAX_EXTRA_HEADERS, NewConnector, SaveConnectorError, StoredConnectorRow,
+};
 
-/// How many headers may be sent besides.
-pub const MOST_HEADERS: usize = 20;
+const MAX_NAME_LENGTH: usize = 200;
+const MAX_SECRET_LENGTH: usize = 10_000;
+
+impl From<SaveConnectorError> for ApiError {
+    fn from(error: SaveConnectorError) -> Self {
+        match error {
+            SaveConnectorError::NameTaken => {
+                Self::Conflict("The space has a connector of this name already; choose another")
+            }
+            SaveConnectorError::Database(error) => error.into(),
+            SaveConnectorError::Seal(error) => error.into(),
+            SaveConnectorError::Json(error) => error.into(),
+        }
+    }
+}
 
 /// List the connectors of the space, by name.
-#[utoipa::path(get, path = "", responses((status = 200, description = "Connectors", body = [Connector])))]
+#[utoipa::path(
+    get, path = "", operation_id = "get_connectors", tag = "Connectors",
+    responses((status = 200, description = "Connectors", body = [Connector])),
+)]
 pub async fn list(
     space: SpaceViewer,
     State(app): State<App>,
-    target: Target,
+    uri: RequestUri,
     mut query: Query,
-) -> ApiResult<Page<Connector>> {
-    let paging = Paging::read(&mut query);
+) -> ApiResult<PageResponse<Connector>> {
+    let paging = read_paging(&mut query);
     query.finish()?;
     let rows = connectors::list(&app.db, space.space, paging).await?;
-    Ok(Page::new(rows, paging, target))
+    Ok(PageResponse::new(rows, paging, uri))
 }
 
 /// One connector.
-#[utoipa::path(get, path = "/{connector_id}", responses((status = 200, description = "The connector", body = Connector)))]
-pub async fn show(
+#[utoipa::path(
+    get, path = "/{connector_id}", operation_id = "get_connectors_by_connector_id", tag = "Connectors",
+    responses((status = 200, description = "The connector", body = Connector)),
+)]
+pub async fn get(
     space: SpaceViewer,
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,
 ) -> ApiResult<Json<Connector>> {
-    let found = connectors::get(&app.db, space.space, connector).await?;
+    let found = connectors::find(&app.db, space.space, connector).await?;
     found.map(Json).ok_or(ApiError::NotFound("Connector"))
 }
 
 /// Make a connector.
-#[utoipa::path(post, path = "", request_body = ref("#/components/schemas/NewConnector"), responses((status = 201, description = "The connector", body = Connector), (status = 409, description = "The name is taken")))]
+#[utoipa::path(
+    post, path = "", operation_id = "post_connectors", tag = "Connectors",
+    request_body = ref("#/components/schemas/NewConnector"),
+    responses(
+        (status = 201, description = "The connector", body = Connector, headers(("Location" = String))),
+        (status = 403, response = Forbidden),
+        (status = 409, description = "The name is taken"),
+    ),
+)]
 pub async fn create(space: SpaceEditor, State(app): State<App>, body: Body) -> ApiResult<impl IntoResponse> {
-    let mut fields = body.fields()?;
-    let name = fields.required("name", body::text_of(1..=200));
+    let new = read_new(body.fields()?, app.network)?;
+    let id = connectors::insert(&app.db, &app.keyring, space.space, space.user.id, &new).await?;
+    let created = connectors::find(&app.db, space.space, id).await?;
+    let created = created.ok_or(ApiError::NotFound("Connector"))?;
+    let location = format!("{BASE_PATH}/catalog/spaces/{}/connectors/{id}", space.slug);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(created)))
+}
+
+fn read_new(mut fields: Fields, network: NetworkPolicy) -> ApiResult<NewConnector> {
+    let name = fields.required("name", body::text_of(1..=MAX_NAME_LENGTH));
     let connector_type = fields.required("connector_type", body::text_of(1..=100));
     let is_active = fields.optional("is_active", body::boolean).unwrap_or(true);
     let config = match connector_type.as_deref() {
-        Some(AIRFLOW) => {
-            read_airflow(&mut fields, true, app.network).as_ref().map(connectors::complete_config)
-        }
+        Some(AIRFLOW) => read_airflow(&mut fields, true, network).as_ref().map(connectors::complete_config),
         _ => Some(Value::Object(fields.optional("config", body::storable_object).unwrap_or_default())),
     };
-    let credentials = match fields.has_value("credentials") {
-        true => read_credentials(&mut fields),
-        false => Some(Secrets::default()),
+    let credentials = if fields.has_value("credentials") {
+        read_credentials(&mut fields)
+    } else {
+        Some(Secrets::default())
     };
     fields.finish()?;
     let (Some(name), Some(connector_type), Some(config), Some(credentials)) =
@@ -79,50 +115,58 @@ pub async fn create(space: SpaceEditor, State(app): State<App>, body: Body) -> A
     else {
         return Err(ApiError::Internal);
     };
-    let new = NewConnector { name: name.trim().to_owned(), connector_type, is_active, config, credentials };
-    let id = connectors::create(&app.db, &app.keyring, space.space, space.user.id, &new).await?;
-    let made = connectors::get(&app.db, space.space, id).await?.ok_or(ApiError::NotFound("Connector"))?;
-    let location = format!("{BASE}/catalog/spaces/{}/connectors/{id}", space.slug);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(made)))
+    Ok(NewConnector { name: name.trim().to_owned(), connector_type, is_active, config, credentials })
 }
 
 /// Change a connector. What is left out stays; `config` is changed field by field, `credentials` as a whole.
-#[utoipa::path(patch, path = "/{connector_id}", request_body = ref("#/components/schemas/ConnectorChange"), responses((status = 200, description = "The connector", body = Connector), (status = 409, description = "The name is taken")))]
+#[utoipa::path(
+    patch, path = "/{connector_id}", operation_id = "patch_connectors_by_connector_id", tag = "Connectors",
+    request_body = ref("#/components/schemas/ConnectorChange"),
+    responses(
+        (status = 200, description = "The connector", body = Connector),
+        (status = 403, response = Forbidden),
+        (status = 409, description = "The name is taken"),
+    ),
+)]
 pub async fn update(
     space: SpaceEditor,
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,
     body: Body,
 ) -> ApiResult<Json<Connector>> {
-    let found = connectors::opening(&app.db, space.space, connector).await?;
-    let now = found.ok_or(ApiError::NotFound("Connector"))?;
+    let found = connectors::find_stored(&app.db, space.space, connector).await?;
+    let before = found.ok_or(ApiError::NotFound("Connector"))?;
     let mut fields = body.fields()?;
-    let change = read_change(&mut fields, &now, app.network);
+    let change = read_change(&mut fields, &before, app.network);
     fields.finish()?;
     let (db, keyring, user) = (&app.db, &app.keyring, space.user.id);
     if !connectors::update(db, keyring, space.space, user, connector, &change).await? {
         return Err(ApiError::NotFound("Connector"));
     }
-    let changed = connectors::get(&app.db, space.space, connector).await?;
+    let changed = connectors::find(&app.db, space.space, connector).await?;
     changed.map(Json).ok_or(ApiError::NotFound("Connector"))
 }
 
 /// Delete a connector. Its pipelines stay readable, no longer active.
-#[utoipa::path(delete, path = "/{connector_id}", responses((status = 204, description = "Gone")))]
+#[utoipa::path(
+    delete, path = "/{connector_id}", operation_id = "delete_connectors_by_connector_id", tag = "Connectors",
+    responses((status = 204, description = "Gone"), (status = 403, response = Forbidden)),
+)]
 pub async fn delete(
     space: SpaceAdmin,
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,
 ) -> ApiResult<StatusCode> {
-    match connectors::delete(&app.db, space.space, space.user.id, connector).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::NotFound("Connector")),
+    if !connectors::delete(&app.db, space.space, space.user.id, connector).await? {
+        return Err(ApiError::NotFound("Connector"));
     }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// How a test of a connector went.
 #[derive(Serialize, ToSchema)]
-pub struct Tested {
+#[schema(as = Tested)]
+pub struct ConnectorTest {
     pub success: bool,
     /// What to do about it, when it failed.
     pub message: String,
@@ -132,75 +176,83 @@ pub struct Tested {
 }
 
 /// Ask the provider behind a connector who it is, with the connector's credentials.
-#[utoipa::path(post, path = "/{connector_id}/test", responses((status = 200, description = "How it went", body = Tested), (status = 400, description = "Not an Airflow connector")))]
+#[utoipa::path(
+    post, path = "/{connector_id}/test", operation_id = "post_connectors_by_connector_id_test",
+    tag = "Connectors",
+    responses(
+        (status = 200, description = "How it went", body = ConnectorTest),
+        (status = 400, description = "Not an Airflow connector"),
+        (status = 403, response = Forbidden),
+    ),
+)]
 pub async fn test(
     space: SpaceEditor,
     State(app): State<App>,
-    Extension(Begun(asked_at)): Extension<Begun>,
+    Extension(RequestStart(started_at)): Extension<RequestStart>,
     Id(connector): Id<ConnectorId>,
-) -> ApiResult<Json<Tested>> {
-    let found = connectors::opening(&app.db, space.space, connector).await?;
-    let opening = found.ok_or(ApiError::NotFound("Connector"))?;
-    if opening.connector_type != AIRFLOW {
+) -> ApiResult<Json<ConnectorTest>> {
+    let found = connectors::find_stored(&app.db, space.space, connector).await?;
+    let stored = found.ok_or(ApiError::NotFound("Connector"))?;
+    if stored.connector_type != AIRFLOW {
         return Err(ApiError::BadRequest("Only Airflow connectors are supported"));
     }
     let source = Source { space: space.slug.clone(), connector_id: connector };
-    let begun = Instant::now();
-    // So that the answer is here before the request is given up.
-    let patience = app.time_out.mul_f64(0.9);
-    let probed = timeout_at(asked_at + patience, probe(&app, opening, source)).await;
-    let tested = match probed
-        .unwrap_or_else(|_| Err(anyhow!("The provider gave no answer within {patience:.0?}")))
-    {
-        Ok(version) => Tested {
+    let probe_start = Instant::now();
+    // Shorter than the request time-out, so that the response can report it.
+    let limit = app.request_timeout.mul_f64(0.9);
+    let probed = timeout_at(started_at + limit, probe(&app, stored, source)).await;
+    let probed = probed.unwrap_or_else(|_| Err(anyhow!("The provider gave no answer within {limit:.0?}")));
+    Ok(Json(match probed {
+        Ok(version) => ConnectorTest {
             success: true,
             message: format!("Airflow {version} answers and accepts the credentials."),
             provider_version: Some(version),
-            latency_ms: Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            latency_ms: Some(u64::try_from(probe_start.elapsed().as_millis()).unwrap_or(u64::MAX)),
         },
         Err(error) => {
-            Tested { success: false, message: error.to_string(), provider_version: None, latency_ms: None }
+            let message = error.to_string();
+            ConnectorTest { success: false, message, provider_version: None, latency_ms: None }
         }
-    };
-    Ok(Json(tested))
+    }))
 }
 
-async fn probe(app: &App, opening: Opening, source: Source) -> anyhow::Result<String> {
-    let (config, credentials) = opening.open(source.connector_id, &app.keyring)?;
+/// The version of the provider.
+async fn probe(app: &App, stored: StoredConnectorRow, source: Source) -> anyhow::Result<String> {
+    let (config, credentials) = stored.open(source.connector_id, &app.keyring)?;
     let opened = provider::open(&config, &credentials, source, app.network)?;
     Ok(opened.probe().await?.version)
 }
 
-fn read_change(fields: &mut Fields, now: &Opening, network: NetworkPolicy) -> ConnectorChange {
-    let name = fields.given("name", body::text_of(1..=200)).map(|name| name.trim().to_owned());
-    let kind = fields.given("connector_type", body::text);
-    if kind.is_some_and(|kind| kind != now.connector_type) {
-        fields.fault(
-            "connector_type",
-            Wrong::new("value_error.const", "the type cannot be changed; make another connector"),
-        );
+fn read_change(fields: &mut Fields, before: &StoredConnectorRow, network: NetworkPolicy) -> ConnectorChange {
+    let name = fields.if_present("name", body::text_of(1..=MAX_NAME_LENGTH));
+    let name = name.map(|name| name.trim().to_owned());
+    let connector_type = fields.if_present("connector_type", body::text);
+    if connector_type.is_some_and(|connector_type| connector_type != before.connector_type) {
+        let message = "the type cannot be changed; make another connector";
+        fields.add_error("connector_type", ValueError::new("value_error.const", message));
     }
-    let config = match fields.has("config") {
-        false => None,
-        true if now.connector_type == AIRFLOW => read_airflow(fields, false, network),
-        true => fields.given("config", body::storable_object).map(Value::Object),
+    let config = if !fields.has("config") {
+        None
+    } else if before.connector_type == AIRFLOW {
+        read_airflow(fields, false, network)
+    } else {
+        fields.if_present("config", body::storable_object).map(Value::Object)
     };
     let credentials = if fields.has("credentials") { read_credentials(fields) } else { None };
-    ConnectorChange { name, is_active: fields.given("is_active", body::boolean), config, credentials }
+    ConnectorChange { name, is_active: fields.if_present("is_active", body::boolean), config, credentials }
 }
 
-/// What is given of an airflow connector's configuration.
+/// The given fields of an airflow connector's configuration.
 fn read_airflow(fields: &mut Fields, is_new: bool, network: NetworkPolicy) -> Option<Value> {
     let mut given = fields.object("config")?;
     let mut config = json!({});
-    let base_url = match is_new {
-        true => given.required("base_url", |value| base_url(value, network)),
-        false => given.given("base_url", |value| base_url(value, network)),
-    };
-    let api_version = given.given("api_version", body::word(&["auto", "v1", "v2"]));
-    let verify_tls = given.given("verify_tls", body::boolean);
+    let read_url = |value| base_url(value, network);
+    let base_url =
+        if is_new { given.required("base_url", read_url) } else { given.if_present("base_url", read_url) };
+    let api_version = given.if_present("api_version", body::one_of(&["auto", "v1", "v2"]));
+    let verify_tls = given.if_present("verify_tls", body::boolean);
     let mut number =
-        |name, range| (name, given.given(name, body::integer(range)).map(|number| json!(number)));
+        |name, range| (name, given.if_present(name, body::integer(range)).map(|number| json!(number)));
     let read = [
         number("history_days", ConnectorConfig::HISTORY_DAYS),
         number("max_requests_in_flight", ConnectorConfig::MAX_REQUESTS_IN_FLIGHT),
@@ -217,60 +269,59 @@ fn read_airflow(fields: &mut Fields, is_new: bool, network: NetworkPolicy) -> Op
     if given.has("schedule") {
         config["schedule"] = given.optional("schedule", schedule).unwrap_or_default();
     }
-    given.refuse_rest();
-    fields.absorb(given);
+    given.deny_unknown();
+    fields.merge(given);
     Some(config)
 }
 
-/// Stored as it was written; what it leads to is checked again at every connection.
-fn base_url(value: Value, network: NetworkPolicy) -> Result<Value, Wrong> {
+/// A base URL, stored as it was given. Every connection checks the resolved address again.
+fn base_url(value: Value, network: NetworkPolicy) -> Result<Value, ValueError> {
     let text = body::text_of(1..=2000)(value)?;
-    let url = Url::parse(&text).map_err(|_| Wrong::new("value_error.url", "invalid or missing URL"))?;
-    check_base_url(&url, network).map_err(|error| Wrong::new("value_error.url", error.to_string()))?;
+    let url = Url::parse(&text).map_err(|_| ValueError::new("value_error.url", "invalid or missing URL"))?;
+    check_base_url(&url, network).map_err(|error| ValueError::new("value_error.url", error.to_string()))?;
     Ok(Value::String(text))
 }
 
-fn schedule(value: Value) -> Result<Value, Wrong> {
+fn schedule(value: Value) -> Result<Value, ValueError> {
     let line = body::text_of(1..=200)(value)?;
-    parse_schedule(&line).map_err(|message| Wrong::new("value_error.cron", message))?;
+    parse_schedule(&line).map_err(|message| ValueError::new("value_error.cron", message))?;
     Ok(Value::String(line))
 }
 
 fn read_credentials(fields: &mut Fields) -> Option<Secrets> {
     let mut given = fields.object("credentials")?;
     let headers = given.optional("headers", headers).unwrap_or_default();
-    let secret = || body::text_of(0..=10_000);
-    let credentials = match given.required("auth_type", body::word(&["basic", "token", "none"])) {
+    let credentials = match given.required("auth_type", body::one_of(&["basic", "token", "none"])) {
         Some("basic") => {
             let username = given.required("username", body::text_of(1..=500));
-            let password = given.required("password", secret());
+            let password = given.required("password", body::text_of(0..=MAX_SECRET_LENGTH));
             username
                 .zip(password)
                 .map(|(username, password)| Credentials::Basic { username, password: password.into() })
         }
         Some("token") => given
-            .required("token", body::text_of(1..=10_000))
+            .required("token", body::text_of(1..=MAX_SECRET_LENGTH))
             .map(|token| Credentials::Token { token: token.into() }),
         Some(_) => Some(Credentials::None),
         None => None,
     };
     if credentials.is_some() {
-        given.refuse_rest();
+        given.deny_unknown();
     }
-    fields.absorb(given);
+    fields.merge(given);
     credentials.map(|credentials| Secrets { credentials, headers })
 }
 
-/// Headers by name; what is wrong with one is told without its value.
-fn headers(value: Value) -> Result<BTreeMap<String, SecretString>, Wrong> {
+/// Extra headers by name. An error never contains the value, which may be a secret.
+fn headers(value: Value) -> Result<BTreeMap<String, SecretString>, ValueError> {
     let given = body::storable_object(value)?;
-    if given.len() > MOST_HEADERS {
-        let message = format!("ensure this value has at most {MOST_HEADERS} items");
-        return Err(Wrong::new("value_error.list.max_items", message));
+    if given.len() > MAX_EXTRA_HEADERS {
+        let message = format!("ensure this value has at most {MAX_EXTRA_HEADERS} items");
+        return Err(ValueError::new("value_error.list.max_items", message));
     }
     let header = |(name, value): (String, Value)| {
-        let value = body::text_of(1..=10_000)(value)?;
-        check_header(&name, &value).map_err(|wrong| Wrong::new("value_error.header", wrong))?;
+        let value = body::text_of(1..=MAX_SECRET_LENGTH)(value)?;
+        check_header(&name, &value).map_err(|message| ValueError::new("value_error.header", message))?;
         Ok((name, value.into()))
     };
     given.into_iter().map(header).collect()

@@ -1,4 +1,4 @@
-//! Who asks, and where they belong.
+//! The user of the key, and their spaces.
 
 use axum::Json;
 use axum::extract::State;
@@ -28,9 +28,12 @@ pub struct Myself {
 }
 
 /// Who the key speaks for, and in which spaces.
-#[utoipa::path(get, path = "/me", responses((status = 200, description = "Who and where", body = Me)))]
-pub async fn show(caller: Caller, State(app): State<App>) -> ApiResult<Json<Me>> {
-    let spaces = members::of(&app.db, caller.user.id).await?;
+#[utoipa::path(
+    get, path = "/me", operation_id = "get_me", tag = "Spaces",
+    responses((status = 200, description = "Who and where", body = Me)),
+)]
+pub async fn get(caller: Caller, State(app): State<App>) -> ApiResult<Json<Me>> {
+    let spaces = members::list_of_user(&app.db, caller.user.id).await?;
     let user = Myself { id: caller.user.id, name: caller.user.name, email: caller.email };
     Ok(Json(Me { user, spaces }))
 }

@@ -1,26 +1,23 @@
-//! Who a key speaks for, and what that person is in a space: one look by two unique indexes.
+//! The user that a key authenticates and their role in a space: one query on two unique indexes.
 
 use contract::ids::{KeyId, SpaceId, UserId};
 use contract::state::Role;
 use sqlx::{FromRow, PgPool};
 
-/// A valid key's person, and their part in the space that was named.
+/// The user of a valid key, and their role in the requested space.
 #[derive(Clone, Debug, FromRow)]
 pub struct Access {
     pub key_id: KeyId,
     pub user_id: UserId,
     pub user_name: String,
     pub email: String,
-    /// None when there is no such space, or none was named.
+    /// None when no space was requested, or none has this slug.
     pub space_id: Option<SpaceId>,
-    /// None when the person is no member.
+    /// None when the user is not a member of the space.
     pub role: Option<Role>,
 }
 
-/// The access that a key gives; none when it is not valid.
-///
-/// # Errors
-/// When the database is away.
+/// The access that a key gives; none when the key is unknown or revoked.
 pub async fn find(db: &PgPool, key_sha256: [u8; 32], slug: Option<&str>) -> sqlx::Result<Option<Access>> {
     sqlx::query_as(
         "select k.id as key_id, u.id as user_id, u.name as user_name, u.email, s.id as space_id, m.role

@@ -1,4 +1,6 @@
-//! The audit trail of a space, as its admins read it. It is written by whoever does what it tells of (`platform::audit`).
+//! Reads the audit trail of a space. Each action writes its own entry, through `platform::audit`.
+
+use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use contract::events::UserRef;
@@ -6,26 +8,26 @@ use contract::ids::{SpaceId, UserId};
 use platform::audit::Action;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row};
-use utoipa::{IntoParams, ToSchema};
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use crate::http::pagination::{Paging, Rows};
-use crate::openapi::{ActionWord, Moment, Person, ViaWord};
+use super::page::{Paging, Rows};
+use super::schema::TimeOrDate;
 
 /// Something that somebody did.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct AuditEntry {
     pub id: Uuid,
     pub at: DateTime<Utc>,
-    #[schema(value_type = ActionWord)]
+    #[schema(value_type = Action)]
     pub action: String,
     /// Null where nobody's key was used.
-    #[schema(value_type = Option<Person>)]
+    #[sqlx(json(nullable))]
     pub actor: Option<UserRef>,
     /// The way it was asked: `api`; `cli` for the command line; `kafka` for the topic of sync requests.
-    #[schema(value_type = ViaWord)]
+    #[schema(value_type = AuditChannel)]
     pub via: String,
     /// What it was done to: the word before the action's dot.
     pub target_type: String,
@@ -38,24 +40,22 @@ pub struct AuditEntry {
     pub details: Value,
 }
 
-impl FromRow<'_, PgRow> for AuditEntry {
-    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        let actor = row.try_get::<Option<UserId>, _>("actor_id")?;
-        let name = row.try_get::<Option<String>, _>("actor_name")?;
-        Ok(Self {
-            id: row.try_get("id")?,
-            at: row.try_get("at")?,
-            action: row.try_get("action")?,
-            actor: actor.map(|id| UserRef { id, name: name.unwrap_or_default() }),
-            via: row.try_get("via")?,
-            target_type: row.try_get("target_type")?,
-            target_id: row.try_get("target_id")?,
-            details: row.try_get("details")?,
-        })
+/// The schema of the channels through which an action can be requested.
+struct AuditChannel;
+
+impl PartialSchema for AuditChannel {
+    fn schema() -> RefOr<Schema> {
+        contract::openapi::string_enum(&["api", "cli", "kafka"])
     }
 }
 
-/// Which acts. From is inclusive, to is exclusive.
+impl ToSchema for AuditChannel {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ViaWord")
+    }
+}
+
+/// Conditions on audit entries. `from` is inclusive, `to` is exclusive.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AuditFilter {
@@ -63,22 +63,19 @@ pub struct AuditFilter {
     #[param(value_type = Option<Uuid>)]
     pub actor_id: Option<UserId>,
     /// What was done; repeated, any of them
-    #[param(required = false, value_type = Vec<ActionWord>, inline)]
+    #[param(required = false, inline)]
     pub action: Vec<Action>,
     /// Done then or later: RFC 3339, or a date
-    #[param(value_type = Option<Moment>, inline)]
+    #[param(value_type = Option<TimeOrDate>, inline)]
     pub from: Option<DateTime<Utc>>,
     /// Done before then
-    #[param(value_type = Option<Moment>, inline)]
+    #[param(value_type = Option<TimeOrDate>, inline)]
     pub to: Option<DateTime<Utc>>,
     /// The id of what it was done to
     pub target_id: Option<Uuid>,
 }
 
-/// Some of the acts in a space, newest first.
-///
-/// # Errors
-/// When the database is away.
+/// A page of the audit entries of a space, newest first.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
@@ -86,7 +83,9 @@ pub async fn list(
     paging: Paging,
 ) -> sqlx::Result<Rows<AuditEntry>> {
     let mut sql = QueryBuilder::new(
-        "select a.id, a.at, a.action, a.actor_id, u.name as actor_name, a.via, a.target_type, a.target_id, a.details
+        "select a.id, a.at, a.action, a.via, a.target_type, a.target_id, a.details,
+             case when a.actor_id is not null then
+                 jsonb_build_object('id', a.actor_id, 'name', coalesce(u.name, '')) end as actor
          from audit a left join users u on u.id = a.actor_id",
     );
     push_filter(&mut sql, space, filter);

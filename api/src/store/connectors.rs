@@ -1,24 +1,46 @@
-//! Connectors: what they are, and who may be asked with which credentials.
+//! Connectors: their settings, their sealed credentials and their state.
 
 mod change;
 
 use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
 use platform::audit::{self, Action, Actor, AuditEvent};
-use platform::secrets::Keyring;
+use platform::secrets::{Keyring, SecretError};
 use platform::stored_connector::{StoredConnectorError, open_stored_connector};
 use platform::syncs::enqueue_sync_events;
 use provider::connector::{AIRFLOW, ConnectorConfig, Secrets, credentials_aad};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::{FromRow, PgPool, QueryBuilder};
+use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use self::change::{ConnectorChange, update};
-use super::syncs::{self, Sync};
-use crate::http::error::{ApiError, ApiResult};
-use crate::http::pagination::{Paging, Rows};
+use super::page::{Paging, Rows};
+use super::syncs::{self, SyncView};
+
+/// The maximum number of extra headers in a connector's credentials.
+pub const MAX_EXTRA_HEADERS: usize = 20;
+
+/// Why a connector could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveConnectorError {
+    #[error("the space has a connector of this name")]
+    NameTaken,
+    #[error(transparent)]
+    Database(sqlx::Error),
+    #[error(transparent)]
+    Seal(#[from] SecretError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl From<sqlx::Error> for SaveConnectorError {
+    fn from(error: sqlx::Error) -> Self {
+        let is_name_taken = error.as_database_error().is_some_and(|error| error.is_unique_violation());
+        if is_name_taken { Self::NameTaken } else { Self::Database(error) }
+    }
+}
 
 /// A connector, its secrets aside.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,7 +48,7 @@ pub struct Connector {
     #[serde(flatten)]
     pub row: ConnectorRow,
     /// The newest.
-    pub last_sync: Option<Sync>,
+    pub last_sync: Option<SyncView>,
 }
 
 /// A connector without its syncs.
@@ -65,31 +87,31 @@ pub struct ConnectorRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What a connector is made of.
+/// A connector to insert.
 #[derive(Debug)]
 pub struct NewConnector {
     pub name: String,
-    /// `airflow`, or another that is only stored.
+    /// `airflow`, or another type, which is stored and never synced.
     pub connector_type: String,
     pub is_active: bool,
     pub config: Value,
     pub credentials: Secrets,
 }
 
-/// What is needed to speak to a connector's provider.
+/// A connector's settings and sealed credentials, from which its provider is opened.
 #[derive(Debug, FromRow)]
-pub struct Opening {
+pub struct StoredConnectorRow {
     pub connector_type: String,
     #[sqlx(json)]
     pub config: Value,
     pub credentials_sealed: Option<Vec<u8>>,
 }
 
-impl Opening {
-    /// What an airflow connector's row says.
+impl StoredConnectorRow {
+    /// The configuration and the opened credentials of an airflow connector.
     ///
     /// # Errors
-    /// When it cannot be read, or the credentials open with none of the keys.
+    /// When the configuration cannot be parsed, or none of the sealing keys opens the credentials.
     pub fn open(
         self,
         connector: ConnectorId,
@@ -110,10 +132,7 @@ const COLUMNS: &str = "select c.id, c.name, c.connector_type, c.is_active, c.con
     c.created_at, c.updated_at
     from connectors c left join connector_state s on s.connector_id = c.id where c.deleted_at is null and ";
 
-/// Some of the connectors of a space, by name.
-///
-/// # Errors
-/// When the database is away.
+/// A page of the connectors of a space, by name.
 pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<Rows<Connector>> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push("c.space_id = ").push_bind(space);
@@ -123,10 +142,10 @@ pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<R
         .push_bind(paging.offset());
     let rows: Vec<ConnectorRow> = sql.build_query_as().fetch_all(db).await?;
     let ids: Vec<ConnectorId> = rows.iter().map(|row| row.id).collect();
-    let mut syncs = syncs::newest(db, &ids).await?;
+    let mut syncs = syncs::list_newest(db, &ids).await?;
     let rows = rows.into_iter().map(|row| {
         let last = syncs.iter().position(|sync| sync.connector_id == row.id);
-        Connector { last_sync: last.map(|place| syncs.swap_remove(place)), row }
+        Connector { last_sync: last.map(|index| syncs.swap_remove(index)), row }
     });
     let rows = rows.collect();
     let total =
@@ -138,23 +157,17 @@ pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<R
 }
 
 /// One connector of a space.
-///
-/// # Errors
-/// When the database is away.
-pub async fn get(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<Option<Connector>> {
+pub async fn find(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<Option<Connector>> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push("c.space_id = ").push_bind(space).push(" and c.id = ").push_bind(connector);
     let Some(row) = sql.build_query_as::<ConnectorRow>().fetch_optional(db).await? else {
         return Ok(None);
     };
-    let last_sync = syncs::newest(db, &[connector]).await?.pop();
+    let last_sync = syncs::list_newest(db, &[connector]).await?.pop();
     Ok(Some(Connector { row, last_sync }))
 }
 
 /// Whether the space has this connector.
-///
-/// # Errors
-/// When the database is away.
 pub async fn exists(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select exists (select from connectors where id = $1 and space_id = $2 and deleted_at is null)",
@@ -165,11 +178,12 @@ pub async fn exists(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx
     .await
 }
 
-/// What is needed to speak to the provider of a connector of the space.
-///
-/// # Errors
-/// When the database is away.
-pub async fn opening(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<Option<Opening>> {
+/// The settings and sealed credentials of a connector of the space.
+pub async fn find_stored(
+    db: &PgPool,
+    space: SpaceId,
+    connector: ConnectorId,
+) -> sqlx::Result<Option<StoredConnectorRow>> {
     sqlx::query_as(
         "select connector_type, config, credentials_sealed from connectors
          where id = $1 and space_id = $2 and deleted_at is null",
@@ -180,17 +194,14 @@ pub async fn opening(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sql
     .await
 }
 
-/// Makes a connector, its first poll due at once.
-///
-/// # Errors
-/// When the space has one of this name, or the database is away.
-pub async fn create(
+/// Inserts a connector. The first poll of an active one with a schedule is due at once.
+pub async fn insert(
     db: &PgPool,
     keyring: &Keyring,
     space: SpaceId,
     user: UserId,
     new: &NewConnector,
-) -> ApiResult<ConnectorId> {
+) -> Result<ConnectorId, SaveConnectorError> {
     let id = ConnectorId(Uuid::now_v7());
     let sealed = seal(keyring, id, &new.credentials)?;
     let mut tx = db.begin().await?;
@@ -208,28 +219,26 @@ pub async fn create(
     .bind(new.credentials.public())
     .bind(sealed)
     .execute(&mut *tx)
-    .await
-    .map_err(name_taken)?;
+    .await?;
     if new.connector_type == AIRFLOW {
-        let due = new.is_active && !new.config["schedule"].is_null();
-        sqlx::query("insert into connector_state (connector_id, next_due_at) values ($1, case when $2 then now() end)")
-            .bind(id)
-            .bind(due)
-            .execute(&mut *tx)
-            .await?;
+        insert_state(&mut tx, id, new.is_active && !new.config["schedule"].is_null()).await?;
     }
     let details = json!({ "name": new.name, "connector_type": new.connector_type });
-    let act = AuditEvent::new(Actor::User(user), Action::ConnectorCreated, id, details);
-    audit::record(&mut tx, space, &act).await?;
+    let event = AuditEvent::new(Actor::User(user), Action::ConnectorCreated, id, details);
+    audit::record(&mut tx, space, &event).await?;
     tx.commit().await?;
     Ok(id)
 }
 
-/// Deletes a connector and what it knew to log in with; false when the space has none of this id. Its pipelines and
-/// their history stay, no longer active.
-///
-/// # Errors
-/// When the database is away.
+async fn insert_state(db: &mut PgConnection, connector: ConnectorId, is_due: bool) -> sqlx::Result<()> {
+    let query = sqlx::query(
+        "insert into connector_state (connector_id, next_due_at) values ($1, case when $2 then now() end)",
+    );
+    query.bind(connector).bind(is_due).execute(db).await.map(drop)
+}
+
+/// Deletes a connector and its credentials; false when the space has no connector with this id. Its pipelines and their
+/// history stay readable, no longer active.
 pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, connector: ConnectorId) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
     let deleted: Option<String> = sqlx::query_scalar(
@@ -243,43 +252,43 @@ pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, connector: Connec
     let Some(name) = deleted else {
         return Ok(false);
     };
-    let act =
+    let event =
         AuditEvent::new(Actor::User(user), Action::ConnectorDeleted, connector, json!({ "name": name }));
-    audit::record(&mut tx, space, &act).await?;
+    audit::record(&mut tx, space, &event).await?;
+    stop_syncing(&mut tx, connector).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Takes a deleted connector off the schedule, ends its lease, and fails its queued and running syncs.
+async fn stop_syncing(db: &mut PgConnection, connector: ConnectorId) -> sqlx::Result<()> {
     sqlx::query(
         "update connector_state set next_due_at = null, lease_epoch = lease_epoch + 1, lease_until = null
          where connector_id = $1",
     )
     .bind(connector)
-    .execute(&mut *tx)
+    .execute(&mut *db)
     .await?;
-    let ended: Vec<SyncId> = sqlx::query_scalar(
+    let failed: Vec<SyncId> = sqlx::query_scalar(
         "update syncs set status = 'failed', finished_at = now(), version = nextval('observation_version'),
              error = 'The connector was deleted; nothing is synced from it any more.'
          where connector_id = $1 and status in ('queued', 'running') returning id",
     )
     .bind(connector)
-    .fetch_all(&mut *tx)
+    .fetch_all(&mut *db)
     .await?;
-    enqueue_sync_events(&mut tx, &ended).await?;
-    tx.commit().await?;
-    Ok(true)
+    enqueue_sync_events(db, &failed).await
 }
 
-fn seal(keyring: &Keyring, connector: ConnectorId, credentials: &Secrets) -> ApiResult<Vec<u8>> {
+fn seal(
+    keyring: &Keyring,
+    connector: ConnectorId,
+    credentials: &Secrets,
+) -> Result<Vec<u8>, SaveConnectorError> {
     Ok(keyring.seal(&credentials_aad(connector), &serde_json::to_vec(credentials)?)?)
 }
 
-fn name_taken(error: sqlx::Error) -> ApiError {
-    match error.as_database_error() {
-        Some(fault) if fault.is_unique_violation() => {
-            ApiError::Conflict("The space has a connector of this name already; choose another")
-        }
-        _ => error.into(),
-    }
-}
-
-/// An airflow connector's configuration with every field in it.
+/// The configuration of an airflow connector, with the default of every field that is not given.
 pub fn complete_config(given: &Value) -> Value {
     let field = |name: &str, default: Value| given.get(name).cloned().unwrap_or(default);
     json!({

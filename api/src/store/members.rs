@@ -1,4 +1,4 @@
-//! Who belongs to a space, and as what.
+//! Memberships: the role of a user in a space.
 
 use contract::ids::{SpaceId, UserId};
 use contract::state::Role;
@@ -6,32 +6,31 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use crate::openapi::RoleWord;
-
 /// A space as a member sees it.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct Membership {
     pub slug: String,
     pub name: String,
-    #[schema(value_type = RoleWord)]
     pub role: Role,
 }
 
-/// A person in a space.
+/// A member of a space, as the command line lists one.
 #[derive(Debug, Serialize, FromRow)]
-pub struct Member {
-    /// The person's id.
+pub struct MemberRow {
+    /// The user's id.
     pub id: UserId,
     pub email: String,
     pub name: String,
     pub role: Role,
 }
 
-/// Gives a person a role, instead of the one they had.
-///
-/// # Errors
-/// When the database is away.
-pub async fn set(db: &mut PgConnection, space: SpaceId, user: UserId, role: Role) -> sqlx::Result<Member> {
+/// Adds a member, or replaces the role of an existing one.
+pub async fn upsert(
+    db: &mut PgConnection,
+    space: SpaceId,
+    user: UserId,
+    role: Role,
+) -> sqlx::Result<MemberRow> {
     sqlx::query_as(
         "with membership as (
              insert into memberships (space_id, user_id, role) values ($1, $2, $3)
@@ -43,16 +42,17 @@ pub async fn set(db: &mut PgConnection, space: SpaceId, user: UserId, role: Role
     )
     .bind(space)
     .bind(user)
-    .bind(role.to_string())
+    .bind(role)
     .fetch_one(db)
     .await
 }
 
-/// What a person is in a space, if anything.
-///
-/// # Errors
-/// When the database is away.
-pub async fn role(db: &mut PgConnection, space: SpaceId, user: UserId) -> sqlx::Result<Option<Role>> {
+/// The role of a user in a space, locked until the transaction ends; none for a user who is not a member.
+pub async fn find_role_locked(
+    db: &mut PgConnection,
+    space: SpaceId,
+    user: UserId,
+) -> sqlx::Result<Option<Role>> {
     sqlx::query_scalar("select role from memberships where space_id = $1 and user_id = $2 for update")
         .bind(space)
         .bind(user)
@@ -60,11 +60,8 @@ pub async fn role(db: &mut PgConnection, space: SpaceId, user: UserId) -> sqlx::
         .await
 }
 
-/// A space's members, by address.
-///
-/// # Errors
-/// When the database is away.
-pub async fn list(db: &PgPool, space: SpaceId) -> sqlx::Result<Vec<Member>> {
+/// The members of a space, by address.
+pub async fn list(db: &PgPool, space: SpaceId) -> sqlx::Result<Vec<MemberRow>> {
     sqlx::query_as(
         "select users.id, users.email, users.name, memberships.role
          from memberships join users on users.id = memberships.user_id
@@ -76,11 +73,8 @@ pub async fn list(db: &PgPool, space: SpaceId) -> sqlx::Result<Vec<Member>> {
     .await
 }
 
-/// The spaces a person belongs to, by slug.
-///
-/// # Errors
-/// When the database is away.
-pub async fn of(db: &PgPool, user: UserId) -> sqlx::Result<Vec<Membership>> {
+/// The spaces that a user is a member of, by slug.
+pub async fn list_of_user(db: &PgPool, user: UserId) -> sqlx::Result<Vec<Membership>> {
     sqlx::query_as(
         "select spaces.slug, spaces.name, memberships.role
          from memberships join spaces on spaces.id = memberships.space_id

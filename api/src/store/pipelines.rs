@@ -1,4 +1,4 @@
-//! Pipelines as the API shows them: what the provider said, what the space decided, the latest run and the metrics.
+//! Pipelines as the API returns them: the provider's facts, the space's governance, the latest run and the metrics.
 
 mod filter;
 mod response;
@@ -6,17 +6,18 @@ mod response;
 use contract::ids::{PipelineId, SpaceId, UserId};
 use derive_more::Display;
 use platform::pipeline_metrics;
-use sqlx::types::Json;
-use sqlx::{PgPool, Postgres, QueryBuilder, Row};
-use utoipa::IntoParams;
+use sqlx::{PgPool, Postgres, QueryBuilder};
+use strum::VariantArray;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-pub use self::filter::PipelineFilter;
-pub use self::response::{LastRun, Metrics, Pipeline, PipelineDetail, TaskNode};
-use crate::http::pagination::{Paging, Rows};
-use crate::openapi::{PipelineOrder, PipelineStatus};
+pub use self::filter::{ActiveFilter, PipelineFilter};
+pub use self::response::{Pipeline, PipelineDetail, PipelineStatus};
+use super::page::{Paging, Rows};
+use super::schema::sort_keys;
 
-/// What a list of pipelines can be sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
+/// The keys by which a list of pipelines can be sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
 #[display(rename_all = "snake_case")]
 pub enum PipelineSort {
     Name,
@@ -26,10 +27,15 @@ pub enum PipelineSort {
     AvgDuration,
 }
 
-impl PipelineSort {
-    pub const ALL: [Self; 5] =
-        [Self::Name, Self::LastRun, Self::FailedCount, Self::SuccessRate, Self::AvgDuration];
+impl PartialSchema for PipelineSort {
+    fn schema() -> RefOr<Schema> {
+        sort_keys(Self::VARIANTS)
+    }
+}
 
+impl ToSchema for PipelineSort {}
+
+impl PipelineSort {
     fn key(self) -> &'static str {
         match self {
             Self::Name => NAME_KEY,
@@ -45,28 +51,28 @@ impl PipelineSort {
     }
 }
 
-/// Which pipelines, in which order, with metrics of which window.
+/// The filter, the order and the metrics window of a list of pipelines.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PipelineQuery {
     #[param(ignore)]
     pub filter: PipelineFilter,
     /// The latest run's status, or `never_run`
-    #[param(required = false, value_type = Vec<PipelineStatus>, inline)]
-    pub status: Vec<String>,
+    #[param(required = false, inline)]
+    pub status: Vec<PipelineStatus>,
     /// By what; a leading `-` descends, and what has no value comes last either way
-    #[param(value_type = Option<PipelineOrder>, inline)]
+    #[param(value_type = Option<PipelineSort>, inline)]
     pub sort: PipelineSort,
     #[param(ignore)]
     pub descending: bool,
     #[param(ignore)]
-    pub window: Window,
+    pub window: MetricsWindow,
 }
 
-/// Which runs the metrics count.
+/// The runs that the metrics count.
 #[derive(Clone, Copy, Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Window {
+pub struct MetricsWindow {
     /// The days that the metrics look back
     #[param(required = false, minimum = 1, maximum = 365, default = 30)]
     pub days: i32,
@@ -84,16 +90,20 @@ const LATEST: &str = " left join lateral (
     where r.pipeline_id = p.id and r.deleted_at is null
     order by r.ordered_at desc, r.id desc limit 1) latest on true";
 
-const COLUMNS: &str = "select p.id, p.connector_id, c.name as connector_name, p.provider, p.external_id, p.name,
+const COLUMNS: &str =
+    "select p.id, p.connector_id, c.name as connector_name, p.provider, p.external_id, p.name,
     p.description, p.owner, p.owners, p.tags, p.schedule, p.is_paused,
     p.is_active and c.deleted_at is null as is_active, coalesce(run.status, 'never_run') as status,
-    g.criticality, t.id as team_id, t.name as team_name, w.user_id is not null as watched, p.external_url,
-    p.next_run_at, run.id as run_id, run.external_id as run_external_id, run.provider_status as run_provider_status,
+    g.criticality, case when t.id is not null then jsonb_build_object('id', t.id, 'name', t.name) end as team,
+    w.user_id is not null as watched, p.external_url, p.next_run_at, run.id as run_id,
+    run.external_id as run_external_id, run.provider_status as run_provider_status,
     run.run_type, run.started_at, run.ended_at, run.duration_seconds,
     m.run_count, m.success_count, m.failed_count, m.running_count, m.queued_count, m.avg_duration_seconds,
-    m.percentiles, m.last_success_at, m.last_failure_at,
-    p.first_seen_at, p.observed_at as updated_at,
-    case when p.deleted_at is null and coalesce(seen.absences, 0) = 0 then greatest(p.observed_at, s.confirmed_at) else p.observed_at end as synced_at";
+    m.success_count::float8 / nullif(m.success_count + m.failed_count, 0) as success_rate,
+    m.percentiles[1] as p50_duration_seconds, m.percentiles[2] as p95_duration_seconds,
+    m.last_success_at, m.last_failure_at, p.first_seen_at, p.observed_at as updated_at,
+    case when p.deleted_at is null and coalesce(seen.absences, 0) = 0
+        then greatest(p.observed_at, s.confirmed_at) else p.observed_at end as last_synced_at, ";
 
 const JOINS: &str = " join connectors c on c.id = p.connector_id
     left join connector_state s on s.connector_id = p.connector_id
@@ -106,10 +116,7 @@ const JOINS: &str = " join connectors c on c.id = p.connector_id
         from runs r where r.pipeline_id = p.id and r.deleted_at is null
         order by r.ordered_at desc, r.id desc limit 1) run on true";
 
-/// Some of the pipelines of a space.
-///
-/// # Errors
-/// When the database is away.
+/// A page of the pipelines of a space.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
@@ -117,16 +124,13 @@ pub async fn list(
     query: &PipelineQuery,
     paging: Paging,
 ) -> sqlx::Result<Rows<Pipeline>> {
-    let (total, ids) = find(db, space, user, query, paging).await?;
-    let rows = match ids.is_empty() {
-        true => Vec::new(),
-        false => show(db, user, query.window, &ids).await?,
-    };
+    let (total, ids) = find_page(db, space, user, query, paging).await?;
+    let rows = if ids.is_empty() { Vec::new() } else { list_by_id(db, user, query.window, &ids).await? };
     Ok(Rows { rows, total })
 }
 
-/// How many pipelines the query finds, and which of them stand on the page.
-async fn find(
+/// The number of pipelines that match the query, and the ids of those on the page.
+async fn find_page(
     db: &PgPool,
     space: SpaceId,
     user: UserId,
@@ -146,9 +150,8 @@ async fn find(
     }
     query.filter.push(&mut sql, space, user);
     if !query.status.is_empty() {
-        sql.push(" and coalesce(latest.status, 'never_run') = any(")
-            .push_bind(query.status.clone())
-            .push(")");
+        let statuses: Vec<String> = query.status.iter().map(ToString::to_string).collect();
+        sql.push(" and coalesce(latest.status, 'never_run') = any(").push_bind(statuses).push(")");
     }
     sql.push(") select (select count(*) from found), array(select id from found order by key ")
         .push(if query.descending { "desc" } else { "asc" })
@@ -160,46 +163,37 @@ async fn find(
     sql.build_query_as().fetch_one(db).await
 }
 
-async fn show(db: &PgPool, user: UserId, window: Window, ids: &[PipelineId]) -> sqlx::Result<Vec<Pipeline>> {
-    let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push(" from unnest(").push_bind(ids.to_vec()).push(") with ordinality as page(id, place)");
+/// These pipelines, in the order of their ids.
+async fn list_by_id(
+    db: &PgPool,
+    user: UserId,
+    window: MetricsWindow,
+    ids: &[PipelineId],
+) -> sqlx::Result<Vec<Pipeline>> {
+    let mut sql = columns(window);
+    sql.push(" from unnest(").push_bind(ids.to_vec()).push(") with ordinality as page(id, position)");
     sql.push(" join pipelines p on p.id = page.id");
     push_joins(&mut sql, user, window);
-    sql.push(" order by page.place");
-    let rows = sql.build().fetch_all(db).await?;
-    rows.iter().map(|row| Pipeline::read(row, window)).collect()
+    sql.push(" order by page.position");
+    sql.build_query_as().fetch_all(db).await
 }
 
-/// One pipeline of a space, with all that is known of it.
-///
-/// # Errors
-/// When the database is away.
-pub async fn get(
+/// One pipeline of a space, with its provider metadata and task graph.
+pub async fn find(
     db: &PgPool,
     space: SpaceId,
     user: UserId,
     pipeline: PipelineId,
-    window: Window,
+    window: MetricsWindow,
 ) -> sqlx::Result<Option<PipelineDetail>> {
-    let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push(", p.provider_metadata, p.tasks as task_graph from pipelines p");
+    let mut sql = columns(window);
+    sql.push(", p.provider_metadata, p.tasks from pipelines p");
     push_joins(&mut sql, user, window);
     sql.push(" where p.id = ").push_bind(pipeline).push(" and p.space_id = ").push_bind(space);
-    let row = sql.build().fetch_optional(db).await?;
-    row.map(|row| {
-        Ok(PipelineDetail {
-            pipeline: Pipeline::read(&row, window)?,
-            provider_metadata: row.try_get::<Json<_>, _>("provider_metadata")?.0,
-            tasks: row.try_get::<Json<_>, _>("task_graph")?.0,
-        })
-    })
-    .transpose()
+    sql.build_query_as().fetch_optional(db).await
 }
 
 /// Whether the space has this pipeline.
-///
-/// # Errors
-/// When the database is away.
 pub async fn exists(db: &PgPool, space: SpaceId, pipeline: PipelineId) -> sqlx::Result<bool> {
     sqlx::query_scalar("select exists (select from pipelines where id = $1 and space_id = $2)")
         .bind(pipeline)
@@ -208,15 +202,21 @@ pub async fn exists(db: &PgPool, space: SpaceId, pipeline: PipelineId) -> sqlx::
         .await
 }
 
-fn push_joins(sql: &mut QueryBuilder<Postgres>, user: UserId, window: Window) {
+fn columns(window: MetricsWindow) -> QueryBuilder<Postgres> {
+    let mut sql = QueryBuilder::new(COLUMNS);
+    sql.push_bind(window.days).push(" as days");
+    sql
+}
+
+fn push_joins(sql: &mut QueryBuilder<Postgres>, user: UserId, window: MetricsWindow) {
     sql.push(JOINS);
     sql.push(" left join pipeline_watches w on w.pipeline_id = p.id and w.user_id = ").push_bind(user);
     push_metrics(sql, window);
 }
 
-/// Adds the metrics of `p` as `m`: those that are kept where they are still right, else counted now. The limit makes
-/// PostgreSQL look them up one by one, instead of reading those of all spaces.
-fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: Window) {
+/// Joins the metrics of `p` as `m`: the stored ones while they are valid, else counted now. The `limit` makes PostgreSQL
+/// look the stored ones up one by one, instead of reading those of all spaces.
+fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: MetricsWindow) {
     if window.include_deleted || window.days != pipeline_metrics::WINDOW_DAYS {
         sql.push(" cross join lateral ");
         push_counted(sql, window);
@@ -227,22 +227,22 @@ fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: Window) {
         " left join lateral (
              select * from pipeline_metrics k
              where k.pipeline_id = p.id and k.counted_revision = k.revision and k.valid_until >= now() limit 1
-         ) kept on true
+         ) stored on true
          cross join lateral (
-             select kept.run_count, kept.success_count, kept.failed_count, kept.running_count, kept.queued_count,
-                 kept.avg_duration_seconds, kept.percentiles, kept.last_success_at, kept.last_failure_at
-             where kept.pipeline_id is not null
+             select stored.run_count, stored.success_count, stored.failed_count, stored.running_count, stored.queued_count,
+                 stored.avg_duration_seconds, stored.percentiles, stored.last_success_at, stored.last_failure_at
+             where stored.pipeline_id is not null
              union all
              select counted.run_count, counted.success_count, counted.failed_count, counted.running_count,
                  counted.queued_count, counted.avg_duration_seconds, counted.percentiles, counted.last_success_at,
                  counted.last_failure_at from ",
     );
     push_counted(sql, window);
-    sql.push(" counted where kept.pipeline_id is null) m");
+    sql.push(" counted where stored.pipeline_id is null) m");
 }
 
-fn push_counted(sql: &mut QueryBuilder<Postgres>, window: Window) {
+fn push_counted(sql: &mut QueryBuilder<Postgres>, window: MetricsWindow) {
     sql.push("run_metrics(p.id, now() - ").push_bind(window.days).push(" * interval '24 hours', ");
-    // A literal, so that the index of those that are not deleted can serve.
+    // A literal, because only then PostgreSQL uses the partial index of runs that are not deleted.
     sql.push(if window.include_deleted { "true)" } else { "false)" });
 }

@@ -1,21 +1,24 @@
-//! Runs as the API shows them.
+//! Runs as the API returns them.
 
 mod filter;
 mod response;
 
 use contract::ids::{PipelineId, RunId, SpaceId, UserId};
 use derive_more::Display;
-use sqlx::{PgPool, Postgres, QueryBuilder, Row};
-use utoipa::IntoParams;
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row};
+use strum::VariantArray;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 pub use self::filter::RunFilter;
 pub use self::response::{Run, RunDetail};
+use super::page::{Paging, Rows};
 use super::pipelines::PipelineFilter;
-use crate::http::pagination::{Paging, Rows};
-use crate::openapi::RunOrder;
+use super::schema::sort_keys;
+use super::task_runs;
 
-/// What a list of runs can be sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
+/// The keys by which a list of runs can be sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
 #[display(rename_all = "snake_case")]
 pub enum RunSort {
     StartedAt,
@@ -23,34 +26,39 @@ pub enum RunSort {
     DurationSeconds,
 }
 
-impl RunSort {
-    pub const ALL: [Self; 3] = [Self::StartedAt, Self::EndedAt, Self::DurationSeconds];
+impl PartialSchema for RunSort {
+    fn schema() -> RefOr<Schema> {
+        sort_keys(Self::VARIANTS)
+    }
 }
 
-/// Which runs, in which order.
+impl ToSchema for RunSort {}
+
+/// The filter and the order of a list of runs.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RunQuery {
     #[param(ignore)]
     pub filter: RunFilter,
     /// By what, newest first if by nothing; a leading `-` descends, and what has no value comes last either way
-    #[param(value_type = Option<RunOrder>, inline)]
+    #[param(value_type = Option<RunSort>, inline)]
     pub sort: Option<(RunSort, bool)>,
 }
 
-/// Whose runs.
+/// The pipelines whose runs are listed.
 #[derive(Debug)]
 pub enum RunsOf<'a> {
     Pipeline(PipelineId),
-    /// Those of all pipelines of the space that the filter lets through.
+    /// The pipelines of the space that match the filter.
     Space(&'a PipelineFilter),
 }
 
 const COLUMNS: &str =
     "select r.id, r.pipeline_id, coalesce(p.name, '') as pipeline_name, r.external_id, r.status,
     r.provider_status, r.run_type, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after,
-    r.queued_at, r.started_at, r.ended_at, r.duration_seconds, r.conf, r.note, r.triggered_by_id,
-    r.triggered_by_name, r.external_url, r.deleted_at, r.observed_at as updated_at,
+    r.queued_at, r.started_at, r.ended_at, r.duration_seconds, r.conf, r.note,
+    case when r.triggered_by_id is not null then jsonb_build_object('id', r.triggered_by_id,
+        'name', coalesce(r.triggered_by_name, '')) end as triggered_by, r.external_url, r.deleted_at, r.observed_at as updated_at,
     case when r.deleted_at is null and p.deleted_at is null and coalesce(seen.absences, 0) = 0
         then greatest(r.observed_at, s.confirmed_at) else r.observed_at end as last_synced_at,
     (select count(*) from comments where comments.run_id = r.id and comments.task_run_id is null)
@@ -58,16 +66,13 @@ const COLUMNS: &str =
     (select coalesce(jsonb_object_agg(counted.status, counted.n), '{}') from (
         select tr.status, count(*) as n from task_runs tr where tr.run_id = r.id";
 
-const COUNTED: &str = " group by tr.status) counted) as task_counts";
+const COUNTED_BY_STATUS: &str = " group by tr.status) counted) as task_counts";
 
 const JOINS: &str = " left join pipelines p on p.id = r.pipeline_id
     left join connector_state s on s.connector_id = r.connector_id
     left join pipeline_crawls seen on seen.connector_id = p.connector_id and seen.external_id = p.external_id";
 
-/// Some of the runs of a space or of a pipeline in it; none when the space has no such pipeline.
-///
-/// # Errors
-/// When the database is away.
+/// A page of the runs of a space or of one of its pipelines; none when the space has no such pipeline.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
@@ -80,7 +85,7 @@ pub async fn list(
     sql.push(", (");
     push_total(&mut sql, space, user, of, &query.filter);
     sql.push(") as total from (select r.id");
-    push_found(&mut sql, space, user, of, &query.filter);
+    push_matching(&mut sql, space, user, of, &query.filter);
     push_order(&mut sql, query.sort);
     sql.push(" limit ").push_bind(paging.limit()).push(" offset ").push_bind(paging.offset());
     sql.push(") page join runs r on r.id = page.id")
@@ -92,14 +97,14 @@ pub async fn list(
     match rows.first() {
         Some(row) => {
             let total = row.try_get("total")?;
-            Ok(Some(Rows { rows: rows.iter().map(Run::read).collect::<sqlx::Result<_>>()?, total }))
+            Ok(Some(Rows { rows: rows.iter().map(Run::from_row).collect::<sqlx::Result<_>>()?, total }))
         }
-        None => count(db, space, user, of, &query.filter).await,
+        None => empty_page(db, space, user, of, &query.filter).await,
     }
 }
 
-/// A page without rows: past the end, of an empty list, or of a pipeline that is not there.
-async fn count(
+/// The total of a page without rows: a page past the end, or an empty list. None when the pipeline does not exist.
+async fn empty_page(
     db: &PgPool,
     space: SpaceId,
     user: UserId,
@@ -117,27 +122,24 @@ async fn count(
     Ok(Some(Rows { rows: Vec::new(), total }))
 }
 
-/// One run of a space, its task runs aside.
-///
-/// # Errors
-/// When the database is away.
-pub async fn get(
+/// One run of a space with its task runs.
+pub async fn find(
     db: &PgPool,
     space: SpaceId,
     run: RunId,
     include_deleted: bool,
-) -> sqlx::Result<Option<Run>> {
+) -> sqlx::Result<Option<RunDetail>> {
     let mut sql = columns(include_deleted);
     sql.push(" from runs r").push(JOINS);
     sql.push(" where r.id = ").push_bind(run).push(" and r.space_id = ").push_bind(space);
-    let row = sql.build().fetch_optional(db).await?;
-    row.as_ref().map(Run::read).transpose()
+    let Some(run) = sql.build_query_as::<Run>().fetch_optional(db).await? else {
+        return Ok(None);
+    };
+    let tasks = task_runs::list(db, space, run.id, include_deleted).await?;
+    Ok(Some(RunDetail { run, tasks }))
 }
 
-/// Whether the space has this run, one that the provider no longer has included.
-///
-/// # Errors
-/// When the database is away.
+/// Whether the space has this run. A run that the provider no longer has counts, too.
 pub async fn exists(db: &PgPool, space: SpaceId, run: RunId) -> sqlx::Result<bool> {
     sqlx::query_scalar("select exists (select from runs where id = $1 and space_id = $2)")
         .bind(run)
@@ -146,14 +148,15 @@ pub async fn exists(db: &PgPool, space: SpaceId, run: RunId) -> sqlx::Result<boo
         .await
 }
 
-/// Each half of the task runs has an index of its own, which serves whoever names it.
+/// Two partial indexes cover the deleted and the other task runs; naming both halves lets PostgreSQL use them.
 fn columns(include_deleted: bool) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push(match include_deleted {
-        true => " and (tr.deleted_at is null or tr.deleted_at is not null)",
-        false => " and tr.deleted_at is null",
+    sql.push(if include_deleted {
+        " and (tr.deleted_at is null or tr.deleted_at is not null)"
+    } else {
+        " and tr.deleted_at is null"
     });
-    sql.push(COUNTED);
+    sql.push(COUNTED_BY_STATUS);
     sql
 }
 
@@ -165,7 +168,7 @@ fn push_order(sql: &mut QueryBuilder<Postgres>, sort: Option<(RunSort, bool)>) {
     };
 }
 
-/// How many runs are found: added up where that is enough, else counted.
+/// Adds the total: the sum of the stored counts where the filter allows it, else a count of the rows.
 fn push_total(
     sql: &mut QueryBuilder<Postgres>,
     space: SpaceId,
@@ -173,9 +176,9 @@ fn push_total(
     of: &RunsOf<'_>,
     filter: &RunFilter,
 ) {
-    if !filter.asks_status_alone() {
+    if !filter.is_status_only() {
         sql.push("select count(*)");
-        return push_found(sql, space, user, of, filter);
+        return push_matching(sql, space, user, of, filter);
     }
     sql.push("select coalesce(sum(r.n), 0)::bigint from run_counts r");
     push_of(sql, space, user, of);
@@ -185,7 +188,7 @@ fn push_total(
     filter.push_status(sql);
 }
 
-fn push_found(
+fn push_matching(
     sql: &mut QueryBuilder<Postgres>,
     space: SpaceId,
     user: UserId,
@@ -204,7 +207,7 @@ fn push_of(sql: &mut QueryBuilder<Postgres>, space: SpaceId, user: UserId, of: &
         }
         RunsOf::Space(pipelines) => {
             sql.push(" where r.space_id = ").push_bind(space);
-            if !pipelines.is_open() {
+            if !pipelines.is_empty() {
                 sql.push(
                     " and r.pipeline_id in (select p.id from pipelines p join connectors c on c.id = p.connector_id
                      left join pipeline_governance g on g.pipeline_id = p.id and g.space_id = p.space_id",

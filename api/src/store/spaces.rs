@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
-/// A tenant.
+/// A space: the tenant that everything belongs to.
 #[derive(Debug, Serialize, FromRow)]
 pub struct Space {
     pub id: SpaceId,
@@ -15,11 +15,8 @@ pub struct Space {
     pub created_at: DateTime<Utc>,
 }
 
-/// Makes a space, or renames the one with this slug.
-///
-/// # Errors
-/// When the database is away.
-pub async fn create(db: &mut PgConnection, slug: &str, name: &str) -> sqlx::Result<Space> {
+/// Inserts a space, or renames the one with this slug.
+pub async fn upsert(db: &mut PgConnection, slug: &str, name: &str) -> sqlx::Result<Space> {
     sqlx::query_as(
         "insert into spaces (id, slug, name) values ($1, $2, $3)
          on conflict (slug) do update set name = excluded.name
@@ -33,17 +30,11 @@ pub async fn create(db: &mut PgConnection, slug: &str, name: &str) -> sqlx::Resu
 }
 
 /// All spaces, by slug.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(db: &PgPool) -> sqlx::Result<Vec<Space>> {
     sqlx::query_as("select id, slug, name, created_at from spaces order by slug").fetch_all(db).await
 }
 
 /// The space with this slug.
-///
-/// # Errors
-/// When the database is away.
 pub async fn find(db: impl PgExecutor<'_>, slug: &str) -> sqlx::Result<Option<Space>> {
     sqlx::query_as("select id, slug, name, created_at from spaces where slug = $1")
         .bind(slug)

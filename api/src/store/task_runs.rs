@@ -1,12 +1,11 @@
-//! Task runs as the API shows them.
+//! Task runs as the API returns them.
 
 use chrono::{DateTime, Utc};
 use contract::ids::{RunId, SpaceId, TaskRunId};
+use contract::state::TaskState;
 use serde::Serialize;
 use sqlx::{FromRow, PgPool, QueryBuilder};
 use utoipa::ToSchema;
-
-use crate::openapi::TaskStatus;
 
 /// A task's run, or one mapped instance's.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
@@ -20,8 +19,7 @@ pub struct TaskRun {
     pub map_index: i32,
     pub name: String,
     pub operator: Option<String>,
-    #[schema(value_type = TaskStatus)]
-    pub status: String,
+    pub status: TaskState,
     /// The provider's own word.
     pub provider_status: Option<String>,
     /// 0 before the first try.
@@ -47,9 +45,6 @@ const COLUMNS: &str =
         select task_run_id, count(*) as n from comments where task_run_id is not null and ";
 
 /// All task runs of a run, by task and map index.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
@@ -61,20 +56,18 @@ pub async fn list(
         .push_bind(run)
         .push(" group by task_run_id) commented on commented.task_run_id = t.id");
     sql.push(" where t.run_id = ").push_bind(run).push(" and t.space_id = ").push_bind(space);
-    // Each half has an index of its own, which serves whoever names it.
-    sql.push(match include_deleted {
-        true => " and (t.deleted_at is null or t.deleted_at is not null)",
-        false => " and t.deleted_at is null",
+    // Two partial indexes cover the deleted and the other task runs; naming both halves lets PostgreSQL use them.
+    sql.push(if include_deleted {
+        " and (t.deleted_at is null or t.deleted_at is not null)"
+    } else {
+        " and t.deleted_at is null"
     });
     sql.push(" order by t.task_id, t.map_index, t.id");
     sql.build_query_as().fetch_all(db).await
 }
 
 /// One task run of a space.
-///
-/// # Errors
-/// When the database is away.
-pub async fn get(db: &PgPool, space: SpaceId, task_run: TaskRunId) -> sqlx::Result<Option<TaskRun>> {
+pub async fn find(db: &PgPool, space: SpaceId, task_run: TaskRunId) -> sqlx::Result<Option<TaskRun>> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push("task_run_id = ").push_bind(task_run);
     sql.push(" group by task_run_id) commented on commented.task_run_id = t.id where t.id = ")

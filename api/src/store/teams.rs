@@ -1,26 +1,23 @@
 //! The teams of a space.
 
 use contract::ids::{SpaceId, TeamId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::http::pagination::{Paging, Rows};
+use super::page::{Paging, Rows};
 
 /// A team.
-#[derive(Debug, Serialize, FromRow, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, FromRow, ToSchema)]
 pub struct Team {
     #[schema(value_type = Uuid)]
     pub id: TeamId,
     pub name: String,
 }
 
-/// Makes a team, or finds the one of this name.
-///
-/// # Errors
-/// When the database is away.
-pub async fn create(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::Result<Team> {
+/// Inserts a team, or finds the one with this name.
+pub async fn upsert(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::Result<Team> {
     sqlx::query_as(
         "insert into teams (id, space_id, name) values ($1, $2, $3)
          on conflict (space_id, name) do update set name = excluded.name
@@ -33,10 +30,7 @@ pub async fn create(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::
     .await
 }
 
-/// The team of this name.
-///
-/// # Errors
-/// When the database is away.
+/// The team with this name.
 pub async fn find(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::Result<Option<Team>> {
     sqlx::query_as("select id, name from teams where space_id = $1 and name = $2")
         .bind(space)
@@ -46,9 +40,6 @@ pub async fn find(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::Re
 }
 
 /// All teams of a space, by name.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list_all(db: &PgPool, space: SpaceId) -> sqlx::Result<Vec<Team>> {
     sqlx::query_as("select id, name from teams where space_id = $1 order by name, id")
         .bind(space)
@@ -56,10 +47,7 @@ pub async fn list_all(db: &PgPool, space: SpaceId) -> sqlx::Result<Vec<Team>> {
         .await
 }
 
-/// Some of the teams of a space, by name.
-///
-/// # Errors
-/// When the database is away.
+/// A page of the teams of a space, by name.
 pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<Rows<Team>> {
     let rows =
         sqlx::query_as("select id, name from teams where space_id = $1 order by name, id limit $2 offset $3")
@@ -76,9 +64,6 @@ pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<R
 }
 
 /// Whether the space has this team.
-///
-/// # Errors
-/// When the database is away.
 pub async fn exists(db: &PgPool, space: SpaceId, team: TeamId) -> sqlx::Result<bool> {
     sqlx::query_scalar("select exists (select from teams where id = $1 and space_id = $2)")
         .bind(team)

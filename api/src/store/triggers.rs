@@ -1,4 +1,4 @@
-//! Commands to trigger a run: written down before anything is sent, answered once.
+//! Trigger commands: stored before anything is sent to the provider, and answered once.
 
 use contract::events::{Observed, RunObserved};
 use contract::ids::{ConnectorId, PipelineId, RunId, SpaceId, UserId};
@@ -10,29 +10,26 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-/// How long an `Idempotency-Key` is honoured.
-const HONOURED: &str = "24 hours";
-/// How long one process may be at a command before another takes it up.
+/// How long an `Idempotency-Key` identifies its command.
+const IDEMPOTENCY_TTL: &str = "24 hours";
+/// How long a request owns a command before another request may reclaim it.
 const ATTEMPT_SECONDS: f64 = 100.0;
 
-/// A pipeline as far as triggering it goes.
+/// What triggering needs of a pipeline.
 #[derive(Debug, FromRow)]
-pub struct Triggerable {
+pub struct TriggerTarget {
     pub connector_id: ConnectorId,
     pub connector_type: String,
     pub external_id: String,
     pub is_active: bool,
 }
 
-/// What of a pipeline of the space a trigger needs to know.
-///
-/// # Errors
-/// When the database is away.
-pub async fn triggerable(
+/// The trigger target for a pipeline of the space.
+pub async fn find_target(
     db: &PgPool,
     space: SpaceId,
     pipeline: PipelineId,
-) -> sqlx::Result<Option<Triggerable>> {
+) -> sqlx::Result<Option<TriggerTarget>> {
     sqlx::query_as(
         "select p.connector_id, c.connector_type, p.external_id,
              p.is_active and c.deleted_at is null as is_active
@@ -45,44 +42,44 @@ pub async fn triggerable(
     .await
 }
 
-/// A command that is to be written down.
+/// A command to insert.
 #[derive(Debug)]
-pub struct NewCommand<'a> {
+pub struct NewTrigger<'a> {
     pub space: SpaceId,
     pub connector: ConnectorId,
     pub pipeline: PipelineId,
     pub pipeline_external_id: &'a str,
     pub user: UserId,
     pub idempotency_key: Option<&'a str>,
-    /// Of everything that was asked.
+    /// The digest of the whole request.
     pub sha256: [u8; 32],
-    /// The caller's own choice of an id for the run.
+    /// The run id that the client chose, if it did.
     pub run_external_id: Option<&'a str>,
 }
 
-/// A command that is this process's to carry out.
+/// A command that this request has claimed.
 #[derive(Clone, Debug)]
-pub struct Command {
+pub struct ClaimedTrigger {
     pub id: Uuid,
     pub run_external_id: String,
-    /// Whether it may have reached the provider before.
+    /// Whether an earlier attempt may have reached the provider.
     pub sent: bool,
 }
 
-/// What has become of a command.
+/// The outcome of claiming a command.
 #[derive(Debug)]
-pub enum Claim {
-    Mine(Command),
-    /// Answered already, with this code and body.
+pub enum TriggerClaim {
+    Claimed(ClaimedTrigger),
+    /// The command is answered, with this status code and body.
     Answered(u16, Box<RawValue>),
-    /// Another request is at it.
+    /// Another request owns the command.
     Busy,
-    /// The key was used for something else.
-    OtherCommand,
+    /// The idempotency key belongs to a different request.
+    KeyReused,
 }
 
 #[derive(FromRow)]
-struct Known {
+struct TriggerRow {
     id: Uuid,
     run_external_id: String,
     command_sha256: Vec<u8>,
@@ -92,43 +89,37 @@ struct Known {
     answer: Option<Json<Box<RawValue>>>,
 }
 
-const KNOWN: &str =
+const FIND_BY_KEY: &str =
     "select id, run_external_id, command_sha256, attempt_until > now() as busy, sent_at is not null as sent,
         answer_status, answer
     from triggers where pipeline_id = $1 and user_id = $2 and idempotency_key = $3
       and created_at > now() - $4::interval for update";
 
-/// What has become of this command so far, if it was written down; nothing is claimed.
-///
-/// # Errors
-/// When the database is away.
-pub async fn so_far(db: &PgPool, new: &NewCommand<'_>) -> sqlx::Result<Option<Claim>> {
+/// The claim that the idempotency key would give, if its command is stored. Nothing is changed.
+pub async fn find_claim(db: &PgPool, new: &NewTrigger<'_>) -> sqlx::Result<Option<TriggerClaim>> {
     let mut tx = db.begin().await?;
-    let known = known(&mut tx, new).await?;
-    Ok(known.map(|known| known.claim(new)))
+    let row = find_by_key(&mut tx, new).await?;
+    Ok(row.map(|row| row.into_claim(new)))
 }
 
-/// Writes a command down, or takes up the one that its key names.
-///
-/// # Errors
-/// When the database is away.
-pub async fn claim(db: &PgPool, new: &NewCommand<'_>) -> sqlx::Result<Claim> {
+/// Inserts a command, or reclaims the one with the same idempotency key.
+pub async fn claim(db: &PgPool, new: &NewTrigger<'_>) -> sqlx::Result<TriggerClaim> {
     let mut tx = db.begin().await?;
     let claim = match insert(&mut tx, new).await? {
-        Some(command) => Claim::Mine(command),
-        None => take_up(&mut tx, new).await?,
+        Some(command) => TriggerClaim::Claimed(command),
+        None => reclaim(&mut tx, new).await?,
     };
     tx.commit().await?;
     Ok(claim)
 }
 
-async fn take_up(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Claim> {
-    let Some(known) = known(db, new).await? else {
-        // It went away between the two statements; the next try makes it.
-        return Ok(Claim::Busy);
+async fn reclaim(db: &mut PgConnection, new: &NewTrigger<'_>) -> sqlx::Result<TriggerClaim> {
+    let Some(row) = find_by_key(db, new).await? else {
+        // The row expired between the two statements; the next attempt inserts a new one.
+        return Ok(TriggerClaim::Busy);
     };
-    let claim = known.claim(new);
-    if let Claim::Mine(command) = &claim {
+    let claim = row.into_claim(new);
+    if let TriggerClaim::Claimed(command) = &claim {
         sqlx::query(
             "update triggers set attempt_until = now() + make_interval(secs => $2), attempts = attempts + 1
              where id = $1",
@@ -141,41 +132,34 @@ async fn take_up(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Cl
     Ok(claim)
 }
 
-async fn known(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Option<Known>> {
-    sqlx::query_as(KNOWN)
+async fn find_by_key(db: &mut PgConnection, new: &NewTrigger<'_>) -> sqlx::Result<Option<TriggerRow>> {
+    sqlx::query_as(FIND_BY_KEY)
         .bind(new.pipeline)
         .bind(new.user)
         .bind(new.idempotency_key)
-        .bind(HONOURED)
+        .bind(IDEMPOTENCY_TTL)
         .fetch_optional(db)
         .await
 }
 
-impl Known {
-    fn claim(self, new: &NewCommand<'_>) -> Claim {
+impl TriggerRow {
+    fn into_claim(self, new: &NewTrigger<'_>) -> TriggerClaim {
         let status = self.answer_status.and_then(|status| u16::try_from(status).ok());
         match status.zip(self.answer) {
-            _ if self.command_sha256 != new.sha256 => Claim::OtherCommand,
-            Some((status, answer)) => Claim::Answered(status, answer.0),
-            None if self.busy => Claim::Busy,
-            None => {
-                Claim::Mine(Command { id: self.id, run_external_id: self.run_external_id, sent: self.sent })
-            }
+            _ if self.command_sha256 != new.sha256 => TriggerClaim::KeyReused,
+            Some((status, answer)) => TriggerClaim::Answered(status, answer.0),
+            None if self.busy => TriggerClaim::Busy,
+            None => TriggerClaim::Claimed(ClaimedTrigger {
+                id: self.id,
+                run_external_id: self.run_external_id,
+                sent: self.sent,
+            }),
         }
     }
 }
 
-async fn insert(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Option<Command>> {
-    sqlx::query(
-        "update triggers set idempotency_key = null
-         where pipeline_id = $1 and user_id = $2 and idempotency_key = $3 and created_at <= now() - $4::interval",
-    )
-    .bind(new.pipeline)
-    .bind(new.user)
-    .bind(new.idempotency_key)
-    .bind(HONOURED)
-    .execute(&mut *db)
-    .await?;
+async fn insert(db: &mut PgConnection, new: &NewTrigger<'_>) -> sqlx::Result<Option<ClaimedTrigger>> {
+    release_expired_key(db, new).await?;
     let id = Uuid::now_v7();
     let run_external_id = new.run_external_id.map_or_else(|| format!("orchestration__{id}"), str::to_owned);
     let run_id = RunId::of(new.connector, new.pipeline_external_id, &run_external_id);
@@ -201,16 +185,28 @@ async fn insert(db: &mut PgConnection, new: &NewCommand<'_>) -> sqlx::Result<Opt
         return Ok(None);
     }
     let details = json!({ "command_id": id, "run_id": run_id, "run_external_id": run_external_id });
-    let act = AuditEvent::new(Actor::User(new.user), Action::PipelineTriggered, new.pipeline, details);
-    audit::record(db, new.space, &act).await?;
-    Ok(Some(Command { id, run_external_id, sent: false }))
+    let event = AuditEvent::new(Actor::User(new.user), Action::PipelineTriggered, new.pipeline, details);
+    audit::record(db, new.space, &event).await?;
+    Ok(Some(ClaimedTrigger { id, run_external_id, sent: false }))
 }
 
-/// Keeps the answer of a command for those who ask again.
-///
-/// # Errors
-/// When the database is away.
-pub async fn answer(db: &PgPool, command: Uuid, status: u16, body: &RawValue) -> sqlx::Result<()> {
+/// Takes the idempotency key from an expired command, so that a new command can use it.
+async fn release_expired_key(db: &mut PgConnection, new: &NewTrigger<'_>) -> sqlx::Result<()> {
+    sqlx::query(
+        "update triggers set idempotency_key = null
+         where pipeline_id = $1 and user_id = $2 and idempotency_key = $3 and created_at <= now() - $4::interval",
+    )
+    .bind(new.pipeline)
+    .bind(new.user)
+    .bind(new.idempotency_key)
+    .bind(IDEMPOTENCY_TTL)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Stores the final response of a command, for repeated requests with its idempotency key.
+pub async fn store_answer(db: &PgPool, command: Uuid, status: u16, body: &RawValue) -> sqlx::Result<()> {
     sqlx::query("update triggers set answer_status = $2, answer = $3, attempt_until = now() where id = $1")
         .bind(command)
         .bind(i32::from(status))
@@ -220,38 +216,33 @@ pub async fn answer(db: &PgPool, command: Uuid, status: u16, body: &RawValue) ->
         .map(drop)
 }
 
-/// Writes down that a command is about to be sent.
-///
-/// # Errors
-/// When the database is away.
-pub async fn note_sent(db: &PgPool, command: Uuid) -> sqlx::Result<()> {
+/// Records that a command is about to be sent to the provider.
+pub async fn mark_sent(db: &PgPool, command: Uuid) -> sqlx::Result<()> {
     sqlx::query("update triggers set sent_at = now() where id = $1").bind(command).execute(db).await.map(drop)
 }
 
-/// Lets the next request take a command up; one of which it is known that nothing came counts as never sent.
-///
-/// # Errors
-/// When the database is away.
-pub async fn release(db: &PgPool, command: Uuid, nothing_came: bool) -> sqlx::Result<()> {
+/// Gives up the claim on a command, so that the next request may reclaim it. `has_no_effect` says that the provider
+/// certainly made no run; the command then counts as never sent.
+pub async fn release(db: &PgPool, command: Uuid, has_no_effect: bool) -> sqlx::Result<()> {
     sqlx::query(
         "update triggers set attempt_until = now(), sent_at = case when not $2 then sent_at end
          where id = $1 and answer_status is null",
     )
     .bind(command)
-    .bind(nothing_came)
+    .bind(has_no_effect)
     .execute(db)
     .await
     .map(drop)
 }
 
-/// Makes the run of a command readable at once, and tells everybody else of it, in one transaction. What the worker has
-/// seen of it later stays.
+/// Makes the run of a command readable at once and enqueues its event, in one transaction. A newer observation of the
+/// worker is never overwritten.
 ///
 /// # Errors
-/// When the database is away, or the command does not wait for its run.
-pub async fn record(db: &PgPool, space: SpaceId, command: Uuid, run: &RunObserved) -> sqlx::Result<()> {
+/// Also when the command does not await a run.
+pub async fn insert_run(db: &PgPool, space: SpaceId, command: Uuid, run: &RunObserved) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
-    // The only thing that the API may do to the read model: its role cannot write there.
+    // This function is the only write to the read model that the API's database role is granted.
     sqlx::query("select record_triggered_run($1, $2, $3, $4)")
         .bind(space)
         .bind(command)

@@ -1,4 +1,4 @@
-//! People.
+//! Users: the people who hold keys and belong to spaces.
 
 use chrono::{DateTime, Utc};
 use contract::ids::UserId;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
-/// A person.
+/// A user.
 #[derive(Debug, Serialize, FromRow)]
 pub struct User {
     pub id: UserId,
@@ -15,11 +15,8 @@ pub struct User {
     pub created_at: DateTime<Utc>,
 }
 
-/// Makes a person, or renames the one with this address.
-///
-/// # Errors
-/// When the database is away.
-pub async fn create(db: &mut PgConnection, email: &str, name: &str) -> sqlx::Result<User> {
+/// Inserts a user, or renames the one with this address.
+pub async fn upsert(db: &mut PgConnection, email: &str, name: &str) -> sqlx::Result<User> {
     sqlx::query_as(
         "insert into users (id, email, name) values ($1, $2, $3)
          on conflict (lower(email)) do update set name = excluded.name
@@ -32,18 +29,12 @@ pub async fn create(db: &mut PgConnection, email: &str, name: &str) -> sqlx::Res
     .await
 }
 
-/// Everybody, by address.
-///
-/// # Errors
-/// When the database is away.
+/// All users, by address.
 pub async fn list(db: &PgPool) -> sqlx::Result<Vec<User>> {
     sqlx::query_as("select id, email, name, created_at from users order by lower(email)").fetch_all(db).await
 }
 
-/// The person with this address, however its letters are cased.
-///
-/// # Errors
-/// When the database is away.
+/// The user with this address; the case of its letters does not matter.
 pub async fn find(db: impl PgExecutor<'_>, email: &str) -> sqlx::Result<Option<User>> {
     sqlx::query_as("select id, email, name, created_at from users where lower(email) = lower($1)")
         .bind(email)

@@ -1,5 +1,5 @@
-//! How far somebody has read: the next offset of every partition that is told of, and the sealed text that a client
-//! keeps of it, so that any replica can go on from there.
+//! Read positions: the next offset of every streamed partition, and the sealed text of them that a client keeps, so that
+//! any replica can resume its stream.
 
 use std::collections::BTreeMap;
 
@@ -8,62 +8,62 @@ use contract::events::Topic;
 use contract::ids::SpaceId;
 use platform::secrets::Keyring;
 
-use super::TOLD;
+use super::STREAMED_TOPICS;
 
 /// A partition of a topic.
-pub type Place = (Topic, i32);
+pub type TopicPartition = (Topic, i32);
 
-/// The next offset of each place.
+/// The next offset of each partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Positions(BTreeMap<Place, i64>);
+pub struct Positions(BTreeMap<TopicPartition, i64>);
 
 impl Positions {
-    /// The next offset there; the very first where nothing was read yet.
-    pub fn at(&self, place: Place) -> i64 {
-        self.0.get(&place).copied().unwrap_or(0)
+    /// The next offset of a partition; 0 when nothing of it was read.
+    pub fn at(&self, partition: TopicPartition) -> i64 {
+        self.0.get(&partition).copied().unwrap_or(0)
     }
 
-    pub fn has(&self, place: Place) -> bool {
-        self.0.contains_key(&place)
+    pub fn contains(&self, partition: TopicPartition) -> bool {
+        self.0.contains_key(&partition)
     }
 
-    pub fn places(&self) -> impl Iterator<Item = (Place, i64)> {
-        self.0.iter().map(|(place, next)| (*place, *next))
+    pub fn iter(&self) -> impl Iterator<Item = (TopicPartition, i64)> {
+        self.0.iter().map(|(partition, next)| (*partition, *next))
     }
 
-    /// Moves on to this offset; never back.
-    pub fn advance(&mut self, place: Place, next: i64) {
-        let position = self.0.entry(place).or_default();
+    /// Moves a partition forward to this offset; never backward.
+    pub fn advance(&mut self, partition: TopicPartition, next: i64) {
+        let position = self.0.entry(partition).or_default();
         *position = next.max(*position);
     }
 
-    /// Whether everything before `other` was read.
+    /// Whether these positions are at or after `other` in every partition.
     pub fn covers(&self, other: &Self) -> bool {
-        other.places().all(|(place, next)| self.at(place) >= next)
+        other.iter().all(|(partition, next)| self.at(partition) >= next)
     }
 
-    /// As text for a client of this space. It is sealed, since it says how much all spaces together do, and opens for
-    /// no other space.
+    /// The text for a client of this space. It is sealed, because the offsets reveal the activity of all spaces, and it
+    /// can be opened for no other space.
     pub fn seal(&self, keyring: &Keyring, space: SpaceId) -> String {
-        let sealed = keyring.seal(&purpose(space), &self.to_bytes());
+        let sealed = keyring.seal(&aad(space), &self.to_bytes());
         sealed.map(|sealed| URL_SAFE_NO_PAD.encode(sealed)).unwrap_or_default()
     }
 
-    /// What was sealed for this space; none where it was anything else.
+    /// The positions in a text that was sealed for this space; none for any other text.
     pub fn open(keyring: &Keyring, space: SpaceId, text: &str) -> Option<Self> {
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
-        Self::from_bytes(&keyring.open(&purpose(space), &sealed).ok()?)
+        Self::from_bytes(&keyring.open(&aad(space), &sealed).ok()?)
     }
 
-    /// For each topic the number of its partitions and their offsets, seven bits a byte: what a header can carry.
+    /// For each topic the number of its partitions and their next offsets, as LEB128 integers: short enough for a header.
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for topic in TOLD {
+        for topic in STREAMED_TOPICS {
             let last = self.0.keys().filter(|(of, _)| *of == topic).map(|(_, partition)| *partition).max();
             let partitions = last.map_or(0, |last| last + 1);
-            put(&mut bytes, partitions.unsigned_abs().into());
+            put_varint(&mut bytes, partitions.unsigned_abs().into());
             for partition in 0..partitions {
-                put(&mut bytes, self.at((topic, partition)).unsigned_abs());
+                put_varint(&mut bytes, self.at((topic, partition)).unsigned_abs());
             }
         }
         bytes
@@ -71,27 +71,28 @@ impl Positions {
 
     fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
         let mut positions = Self::default();
-        for topic in TOLD {
-            let partitions = i32::try_from(take(&mut bytes)?).ok()?;
+        for topic in STREAMED_TOPICS {
+            let partitions = i32::try_from(take_varint(&mut bytes)?).ok()?;
             for partition in 0..partitions {
-                positions.advance((topic, partition), i64::try_from(take(&mut bytes)?).ok()?);
+                positions.advance((topic, partition), i64::try_from(take_varint(&mut bytes)?).ok()?);
             }
         }
         bytes.is_empty().then_some(positions)
     }
 }
 
-impl FromIterator<(Place, i64)> for Positions {
-    fn from_iter<I: IntoIterator<Item = (Place, i64)>>(places: I) -> Self {
-        Self(places.into_iter().collect())
+impl FromIterator<(TopicPartition, i64)> for Positions {
+    fn from_iter<I: IntoIterator<Item = (TopicPartition, i64)>>(partitions: I) -> Self {
+        Self(partitions.into_iter().collect())
     }
 }
 
-fn purpose(space: SpaceId) -> String {
+/// The associated data of the seal.
+fn aad(space: SpaceId) -> String {
     format!("events/{space}")
 }
 
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
+fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -99,7 +100,7 @@ fn put(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Option<u64> {
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..63).step_by(7) {
         let (byte, rest) = bytes.split_first()?;
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_opens_in_its_space_alone() {
+    fn sealed_positions_open_in_their_space_only() {
         let (ours, theirs) = (SpaceId(Uuid::from_u128(1)), SpaceId(Uuid::from_u128(2)));
         let positions = Positions::from_iter([((Topic::Runs, 2), 300), ((Topic::Syncs, 0), i64::MAX)]);
         let text = positions.seal(&keyring(), ours);
@@ -138,15 +139,18 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_installation_fits_into_a_header_easily() {
-        let places = TOLD.iter().flat_map(|topic| (0..6).map(|partition| ((*topic, partition), 100_000_000)));
-        let text = Positions::from_iter(places).seal(&keyring(), SpaceId(Uuid::nil()));
+    fn sealed_positions_of_24_partitions_fit_into_a_header() {
+        let partitions = STREAMED_TOPICS.iter().flat_map(|topic| (0..6).map(|number| (*topic, number)));
+        let positions = partitions.map(|partition| (partition, 100_000_000));
+        let text = Positions::from_iter(positions).seal(&keyring(), SpaceId(Uuid::nil()));
         assert!(text.len() < 256, "{}", text.len());
     }
 
     proptest! {
         #[test]
-        fn bytes_that_nobody_wrote_are_no_positions_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn arbitrary_bytes_never_panic_and_round_trip_when_valid(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
             if let Some(positions) = Positions::from_bytes(&bytes) {
                 prop_assert_eq!(Positions::from_bytes(&positions.to_bytes()), Some(positions));
             }

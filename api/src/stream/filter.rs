@@ -1,31 +1,40 @@
-//! A record of a topic as a change that can be told: what filters ask of it, and its words in the stream. A record that
-//! makes no sense is none; keeping it is the worker's.
+//! Changes, parsed from the records of the topics, and the filter of a stream. Invalid records are skipped here; the worker
+//! stores them as dead letters.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use contract::events::{Event, PipelineObserved, RunObserved, SyncChanged, TaskRunObserved, Topic};
-use contract::ids::{ConnectorId, PipelineId, SpaceId, TeamId};
+use contract::ids::{ConnectorId, PipelineId, TeamId};
 use contract::state::{Criticality, RunState, SyncStatus, TaskState};
 use derive_more::Display;
 use strum::VariantArray;
-use utoipa::IntoParams;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use crate::openapi::{CriticalityWord, EventKind, EventStatus};
+use crate::store::stream::ChangeOwner;
 
-/// What a change is of.
+/// The kind of entity that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
 #[display(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ChangeKind {
     Pipeline,
     Run,
     TaskRun,
     Sync,
 }
 
+impl PartialSchema for ChangeKind {
+    fn schema() -> RefOr<Schema> {
+        contract::openapi::string_enum(Self::VARIANTS)
+    }
+}
+
+impl ToSchema for ChangeKind {}
+
 /// Every status that a run, a task run or a sync can have.
-pub static STATUSES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+pub static EVENT_STATUSES: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let of_runs = RunState::VARIANTS.iter().map(Into::into);
     let of_task_runs = TaskState::VARIANTS.iter().map(Into::into);
     let of_syncs = SyncStatus::VARIANTS.iter().map(Into::into);
@@ -33,51 +42,54 @@ pub static STATUSES: LazyLock<Vec<&str>> = LazyLock::new(|| {
     all.into_iter().collect()
 });
 
-/// An event as it was read.
+/// The schema of [`EVENT_STATUSES`].
+struct EventStatus;
+
+impl PartialSchema for EventStatus {
+    fn schema() -> RefOr<Schema> {
+        contract::openapi::string_enum(&EVENT_STATUSES)
+    }
+}
+
+impl ToSchema for EventStatus {}
+
+/// A change of an entity.
 #[derive(Debug)]
 pub struct Change {
-    pub kind: Kind,
+    pub kind: ChangeKind,
     pub id: Uuid,
     pub version: i64,
     pub connector: ConnectorId,
-    /// A sync has none.
+    /// None for a sync.
     pub pipeline: Option<PipelineId>,
-    /// A pipeline's follows from its runs.
+    /// None for a pipeline, whose status follows from its runs.
     pub status: Option<String>,
-    /// The event contract's own JSON, on one line.
+    /// The JSON of the event, on one line.
     pub data: String,
 }
 
-/// Whose a change is, as PostgreSQL knows it.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
-pub struct Owner {
-    pub space_id: SpaceId,
-    pub team_id: Option<TeamId>,
-    pub criticality: Option<Criticality>,
-}
-
 impl Change {
-    /// Reads a record's value.
-    pub fn read(topic: Topic, payload: &[u8]) -> Option<Self> {
+    /// Parses the value of a record; none when it is invalid.
+    pub fn parse(topic: Topic, payload: &[u8]) -> Option<Self> {
         match topic {
             Topic::Pipelines => {
-                Self::of(Kind::Pipeline, payload, |event: &PipelineObserved| (Some(event.id), None))
+                Self::of(ChangeKind::Pipeline, payload, |event: &PipelineObserved| (Some(event.id), None))
             }
-            Topic::Runs => Self::of(Kind::Run, payload, |event: &RunObserved| {
+            Topic::Runs => Self::of(ChangeKind::Run, payload, |event: &RunObserved| {
                 (Some(event.pipeline_id), Some(event.status.to_string()))
             }),
-            Topic::TaskRuns => Self::of(Kind::TaskRun, payload, |event: &TaskRunObserved| {
+            Topic::TaskRuns => Self::of(ChangeKind::TaskRun, payload, |event: &TaskRunObserved| {
                 (Some(event.pipeline_id), Some(event.status.to_string()))
             }),
-            Topic::Syncs => {
-                Self::of(Kind::Sync, payload, |event: &SyncChanged| (None, Some(event.status.to_string())))
-            }
+            Topic::Syncs => Self::of(ChangeKind::Sync, payload, |event: &SyncChanged| {
+                (None, Some(event.status.to_string()))
+            }),
             Topic::SyncRequests => None,
         }
     }
 
     fn of<E: Event>(
-        kind: Kind,
+        kind: ChangeKind,
         payload: &[u8],
         facts: impl FnOnce(&E) -> (Option<PipelineId>, Option<String>),
     ) -> Option<Self> {
@@ -95,13 +107,14 @@ impl Change {
     }
 }
 
-/// Which changes. Every condition must hold; of the values of a list one is enough, and an empty list asks nothing.
+/// The conditions on changes. Every condition must hold. A list holds when one of its values does; an empty list always
+/// holds.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventFilter {
     /// What the change is of
-    #[param(rename = "type", required = false, value_type = Vec<EventKind>, inline)]
-    pub kind: Vec<Kind>,
+    #[param(rename = "type", required = false, inline)]
+    pub kind: Vec<ChangeKind>,
     /// The pipeline, its runs and their task runs; no syncs
     #[param(value_type = Option<Uuid>)]
     pub pipeline_id: Option<PipelineId>,
@@ -109,7 +122,7 @@ pub struct EventFilter {
     #[param(value_type = Option<Uuid>)]
     pub team_id: Option<TeamId>,
     /// What belongs to pipelines that matter so much; no syncs
-    #[param(required = false, value_type = Vec<CriticalityWord>, inline)]
+    #[param(required = false, inline)]
     pub criticality: Vec<Criticality>,
     /// The status that a run, a task run or a sync has now; no pipelines
     #[param(required = false, value_type = Vec<EventStatus>, inline)]
@@ -117,8 +130,8 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Whether a change is asked for.
-    pub fn takes(&self, change: &Change, owner: &Owner) -> bool {
+    /// Whether a change meets all conditions.
+    pub fn matches(&self, change: &Change, owner: &ChangeOwner) -> bool {
         let status = change.status.as_deref();
         (self.kind.is_empty() || self.kind.contains(&change.kind))
             && self.pipeline_id.is_none_or(|pipeline| change.pipeline == Some(pipeline))

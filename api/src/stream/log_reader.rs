@@ -1,5 +1,5 @@
-//! The log as Kafka keeps it: which partitions there are, where they begin and end, and a consumer that reads them from
-//! wherever it is told. What is read there is for the tail.
+//! The streamed topics in Kafka: their partitions, the watermarks of these, and a consumer without a group that reads them
+//! from given positions. The tail interprets the records.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,49 +11,50 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::TOLD;
-use super::cursor::{Place, Positions};
+use super::STREAMED_TOPICS;
+use super::cursor::{Positions, TopicPartition};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request to Kafka may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The topics that are told of.
-pub struct Log {
+/// A reader of the streamed topics.
+pub struct LogReader {
     consumer: StreamConsumer,
     names: Vec<(String, Topic)>,
 }
 
-/// Where each partition begins and ends.
-pub struct Extent {
+/// The low and high watermarks of each partition.
+pub struct Watermarks {
     low: Positions,
     high: Positions,
 }
 
-/// Why the log cannot be read.
+/// Why the topics cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    #[error("Kafka does not answer well: {0}")]
+pub enum LogReaderError {
+    #[error("Kafka request failed: {0}")]
     Kafka(#[from] KafkaError),
-    #[error("topic {0} is not there yet; the worker makes it when it starts")]
+    #[error("topic {0} does not exist yet; the worker creates it when it starts")]
     NoTopic(String),
 }
 
-impl Log {
-    /// Opens it without waiting for Kafka.
+impl LogReader {
+    /// Creates the consumer without connecting.
     ///
     /// # Errors
-    /// When a setting is not one of librdkafka's.
+    /// When librdkafka rejects a setting.
     pub fn open(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
         let consumer = kafka
             .client()
-            // Nobody joins it: the client wants a name before it reads partitions of its own choice.
+            // librdkafka requires a group id, although assigned partitions need no group.
             .set("group.id", kafka.group("live"))
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            // To begin elsewhere without a word would be a gap.
+            // A silent reset to another offset would lose changes.
             .set("auto.offset.reset", "error")
             .set("queued.max.messages.kbytes", "16384")
             .create()?;
-        let names = TOLD.iter().map(|topic| (kafka.topic(*topic), *topic)).collect();
+        let names = STREAMED_TOPICS.iter().map(|topic| (kafka.topic(*topic), *topic)).collect();
         Ok(Self { consumer, names })
     }
 
@@ -67,69 +68,66 @@ impl Log {
         self.names.iter().find(|(of, _)| of == name).map(|(_, topic)| *topic)
     }
 
-    /// Reads from here on.
-    ///
-    /// # Errors
-    /// When the client does not take it.
-    pub fn read_from(&self, start: &Positions) -> Result<(), KafkaError> {
+    /// Assigns the partitions from these positions on.
+    pub fn assign(&self, start: &Positions) -> Result<(), KafkaError> {
         let mut partitions = TopicPartitionList::new();
         for (name, topic) in &self.names {
-            for ((_, partition), next) in start.places().filter(|((of, _), _)| of == topic) {
+            for ((_, partition), next) in start.iter().filter(|((of, _), _)| of == topic) {
                 partitions.add_partition_offset(name, partition, Offset::Offset(next))?;
             }
         }
         self.consumer.assign(&partitions)
     }
 
-    /// The next record, whenever it comes.
+    /// Waits for the next record.
     ///
     /// # Errors
-    /// When Kafka does not answer well; see [`is_final`].
+    /// With the consumer's error; [`is_fatal`] says whether reading can continue.
     pub async fn next(&self) -> Result<BorrowedMessage<'_>, KafkaError> {
         self.consumer.recv().await
     }
 
-    /// Asks which partitions there are; blocks.
+    /// Fetches the partitions of all topics; blocks.
     ///
     /// # Errors
-    /// When Kafka does not answer, or a topic is missing.
-    pub fn places(&self) -> Result<BTreeSet<Place>, LogError> {
-        let mut places = BTreeSet::new();
+    /// Also when a topic does not exist.
+    pub fn partitions(&self) -> Result<BTreeSet<TopicPartition>, LogReaderError> {
+        let mut all = BTreeSet::new();
         for (name, topic) in &self.names {
-            let metadata = self.consumer.fetch_metadata(Some(name), PATIENCE)?;
+            let metadata = self.consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT)?;
             let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-            let before = places.len();
-            places.extend(partitions.map(|partition| (*topic, partition.id())));
-            if places.len() == before {
-                return Err(LogError::NoTopic(name.clone()));
+            let before = all.len();
+            all.extend(partitions.map(|partition| (*topic, partition.id())));
+            if all.len() == before {
+                return Err(LogReaderError::NoTopic(name.clone()));
             }
         }
-        Ok(places)
+        Ok(all)
     }
 
-    /// Asks where the partitions begin and end; blocks.
+    /// Fetches the watermarks of all partitions; blocks.
     ///
     /// # Errors
-    /// When Kafka does not answer, or a topic is missing.
-    pub fn extent(&self) -> Result<Extent, LogError> {
-        let places = self.places()?;
-        Ok(Extent {
-            low: self.offsets(&places, Offset::Beginning)?,
-            high: self.offsets(&places, Offset::End)?,
+    /// Also when a topic does not exist.
+    pub fn watermarks(&self) -> Result<Watermarks, LogReaderError> {
+        let partitions = self.partitions()?;
+        Ok(Watermarks {
+            low: self.offsets(&partitions, Offset::Beginning)?,
+            high: self.offsets(&partitions, Offset::End)?,
         })
     }
 
-    /// One question for all partitions: the protocol takes the two ends for moments in time.
-    fn offsets(&self, places: &BTreeSet<Place>, end: Offset) -> Result<Positions, KafkaError> {
-        let mut asked = TopicPartitionList::new();
+    /// One request for all partitions: ListOffsets takes the two ends of a log as special timestamps.
+    fn offsets(&self, partitions: &BTreeSet<TopicPartition>, end: Offset) -> Result<Positions, KafkaError> {
+        let mut request = TopicPartitionList::new();
         for (name, topic) in &self.names {
-            for (_, partition) in places.iter().filter(|(of, _)| of == topic) {
-                asked.add_partition_offset(name, *partition, end)?;
+            for (_, partition) in partitions.iter().filter(|(of, _)| of == topic) {
+                request.add_partition_offset(name, *partition, end)?;
             }
         }
-        let answered = self.consumer.offsets_for_times(asked, PATIENCE)?;
+        let response = self.consumer.offsets_for_times(request, REQUEST_TIMEOUT)?;
         let mut offsets = Positions::default();
-        for element in answered.elements() {
+        for element in response.elements() {
             element.error()?;
             if let (Some(topic), Offset::Offset(offset)) = (self.topic(element.topic()), element.offset()) {
                 offsets.advance((topic, element.partition()), offset);
@@ -139,26 +137,29 @@ impl Log {
     }
 }
 
-impl Extent {
-    /// How far the read model shows it: everything after that is still to be told. A sync is shown before it is here.
-    pub fn shown(&self, projected: &Positions) -> Positions {
-        let shown = |(place, high): (Place, i64)| match place.0 {
-            Topic::Syncs => (place, high),
-            _ => (place, projected.at(place).clamp(self.low.at(place), high)),
+impl Watermarks {
+    /// The positions up to which the read model contains the log; everything after them is still to be streamed. The row
+    /// of a sync is written before its record, so that its topic counts as projected to the end.
+    pub fn projected(&self, offsets: &Positions) -> Positions {
+        let projected = |(partition, high): (TopicPartition, i64)| match partition.0 {
+            Topic::Syncs => (partition, high),
+            _ => (partition, offsets.at(partition).clamp(self.low.at(partition), high)),
         };
-        self.high.places().map(shown).collect()
+        self.high.iter().map(projected).collect()
     }
 
-    /// So many records before these positions, of all partitions together.
+    /// The positions that many records earlier, counted over all partitions together.
     pub fn before(&self, positions: &Positions, records: usize) -> Positions {
-        let of_each = (records / positions.places().count().max(1)) as i64;
-        let before = |(place, next): (Place, i64)| (place, (next - of_each).max(self.low.at(place)));
-        positions.places().map(before).collect()
+        let of_each = (records / positions.iter().count().max(1)) as i64;
+        let before = |(partition, next): (TopicPartition, i64)| {
+            (partition, (next - of_each).max(self.low.at(partition)))
+        };
+        positions.iter().map(before).collect()
     }
 }
 
-/// Whether going on is no use: a consumer connects again by itself, but finds no offset that is not there.
-pub fn is_final(error: &KafkaError) -> bool {
+/// Whether reading cannot continue. A consumer reconnects by itself, but cannot recover a missing offset or partition.
+pub fn is_fatal(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange, UnknownPartition, UnknownTopicOrPartition};
     match error {
         KafkaError::MessageConsumptionFatal(_) => true,

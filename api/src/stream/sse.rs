@@ -1,10 +1,13 @@
-//! One open stream, as its client reads it: changes, heartbeats, and why it ends. It holds nothing but a cursor, and
-//! looks for the next chunk only when the client has taken the last one, so that a slow client costs no memory.
+//! One open stream as a response body of Server-Sent Events: changes, heartbeats, and the reason why it ends. It holds
+//! nothing but a cursor and produces the next chunk only on demand, so that a slow client costs no memory.
 
 use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use contract::ids::SpaceId;
 use futures::stream::unfold;
 use rand::Rng;
 use serde_json::json;
@@ -12,60 +15,71 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::buffer::{Cursor, Gap};
+use super::cursor::Positions;
 use super::filter::EventFilter;
-use super::{Positions, Seat};
-use crate::auth::SpaceViewer;
-use crate::state::App;
+use super::hub::{StreamHub, StreamPermit};
 
-/// How often it is asked whether the key still gives access.
-const CHECK_EVERY: Duration = Duration::from_secs(3);
-/// Milliseconds after which a client should come back: each another time, so that not all come at once.
-const RETRY: std::ops::Range<u32> = 1_000..4_000;
+/// The interval between two checks of the access.
+const ACCESS_CHECK_INTERVAL: Duration = Duration::from_secs(3);
+/// The reconnection delay of a client in milliseconds, random so that the clients do not reconnect all at once.
+const RETRY_MILLIS: Range<u32> = 1_000..4_000;
 
-struct Stream {
-    app: App,
-    viewer: SpaceViewer,
+/// The event that tells a client to read everything again.
+const RESET: &str = "event: reset\n\
+    data: {\"detail\":\"What happened since the last event cannot be told any more; read everything again\"}\n";
+
+struct EventStream<F> {
+    hub: Arc<StreamHub>,
+    space: SpaceId,
     filter: EventFilter,
+    still_allowed: F,
     cursor: Cursor,
-    news: watch::Receiver<bool>,
-    /// What is said before anything else.
-    greeting: Option<String>,
-    check_at: Instant,
-    beat_at: Instant,
+    updates: watch::Receiver<bool>,
+    /// The first chunk, until it is sent.
+    preamble: Option<String>,
+    next_access_check: Instant,
+    next_heartbeat: Instant,
     has_ended: bool,
-    _seat: Seat,
+    _permit: StreamPermit,
 }
 
 /// Why the service ends a stream.
 #[derive(Clone, Copy, Debug)]
-enum End {
+enum EndReason {
     AccessLost,
     TooSlow,
     Stopping,
 }
 
-/// The body of an answer that goes on: what comes after `last_event_id`, or from now on.
-pub fn stream(
-    app: App,
-    viewer: SpaceViewer,
+/// The body with the changes of a space after `last_event_id`, or from now on. `still_allowed` is called every few
+/// seconds, and the stream ends once it returns false.
+pub fn stream<F, A>(
+    hub: Arc<StreamHub>,
+    space: SpaceId,
     filter: EventFilter,
-    seat: Seat,
+    permit: StreamPermit,
     last_event_id: Option<&str>,
-) -> Body {
-    let news = app.live.news.subscribe();
-    let (cursor, greeting) = greet(&app, &viewer, last_event_id);
+    still_allowed: F,
+) -> Body
+where
+    F: Fn() -> A + Send + Sync + 'static,
+    A: Future<Output = bool> + Send,
+{
+    let updates = hub.updates.subscribe();
+    let (cursor, preamble) = preamble(&hub, space, last_event_id);
     let now = Instant::now();
-    let stream = Stream {
-        check_at: now + CHECK_EVERY,
-        beat_at: now + app.live.heartbeat(),
-        app,
-        viewer,
+    let stream = EventStream {
+        next_access_check: now + ACCESS_CHECK_INTERVAL,
+        next_heartbeat: now + hub.heartbeat(),
+        hub,
+        space,
         filter,
+        still_allowed,
         cursor,
-        news,
-        greeting: Some(greeting),
+        updates,
+        preamble: Some(preamble),
         has_ended: false,
-        _seat: seat,
+        _permit: permit,
     };
     Body::from_stream(unfold(stream, |mut stream| async {
         let chunk = stream.next().await?;
@@ -73,104 +87,98 @@ pub fn stream(
     }))
 }
 
-/// Where a client begins, and what it is told of that.
-fn greet(app: &App, viewer: &SpaceViewer, last_event_id: Option<&str>) -> (Cursor, String) {
-    let ring = app.live.ring();
-    let retry = rand::rng().random_range(RETRY);
+/// The cursor of a new stream and its first chunk.
+fn preamble(hub: &StreamHub, space: SpaceId, last_event_id: Option<&str>) -> (Cursor, String) {
+    let buffer = hub.buffer();
+    let retry = rand::rng().random_range(RETRY_MILLIS);
     let resumed = last_event_id.map(|id| {
-        let positions = Positions::open(&app.keyring, viewer.space, id);
-        positions.and_then(|positions| ring.resume(positions))
+        let positions = Positions::open(&hub.keyring, space, id);
+        positions.and_then(|positions| buffer.resume(positions))
     });
     let (cursor, reset) = match resumed {
         Some(Some(cursor)) => (cursor, ""),
-        Some(None) => (ring.now(), RESET),
-        None => (ring.now(), ""),
+        Some(None) => (buffer.end_cursor(), RESET),
+        None => (buffer.end_cursor(), ""),
     };
-    let standing = ring.standing(&cursor, viewer.space, &app.keyring).unwrap_or_default();
-    (cursor, format!("retry: {retry}\n{reset}{standing}\n"))
+    let id = buffer.id_line(&cursor, space, &hub.keyring).unwrap_or_default();
+    (cursor, format!("retry: {retry}\n{reset}{id}\n"))
 }
 
-const RESET: &str = "event: reset\n\
-    data: {\"detail\":\"What happened since the last event cannot be told any more; read everything again\"}\n";
-
-impl Stream {
-    /// The next chunk; none when the stream is over.
+impl<F, A> EventStream<F>
+where
+    F: Fn() -> A,
+    A: Future<Output = bool>,
+{
+    /// The next chunk; none once the stream has ended.
     async fn next(&mut self) -> Option<Bytes> {
         if self.has_ended {
             return None;
         }
-        if let Some(greeting) = self.greeting.take() {
-            return Some(greeting.into());
+        if let Some(preamble) = self.preamble.take() {
+            return Some(preamble.into());
         }
         loop {
-            if self.app.stopping.is_cancelled() {
-                return Some(self.end(End::Stopping));
+            if self.hub.stopping.is_cancelled() {
+                return Some(self.end(EndReason::Stopping));
             }
-            if self.check_at <= Instant::now() {
-                if !self.may_listen().await {
-                    return Some(self.end(End::AccessLost));
+            if self.next_access_check <= Instant::now() {
+                if !(self.still_allowed)().await {
+                    return Some(self.end(EndReason::AccessLost));
                 }
-                self.check_at = Instant::now() + CHECK_EVERY;
+                self.next_access_check = Instant::now() + ACCESS_CHECK_INTERVAL;
             }
             if let Some(chunk) = self.read() {
-                self.beat_at = Instant::now() + self.app.live.heartbeat();
+                self.next_heartbeat = Instant::now() + self.hub.heartbeat();
                 return Some(chunk);
             }
-            let until = self.check_at.min(self.beat_at);
+            let until = self.next_access_check.min(self.next_heartbeat);
             tokio::select! {
-                _ = self.news.changed() => {}
+                _ = self.updates.changed() => {}
                 () = sleep_until(until) => {}
-                () = self.app.stopping.clone().cancelled_owned() => {}
+                () = self.hub.stopping.clone().cancelled_owned() => {}
             }
         }
     }
 
-    /// What there is to say now.
+    /// The chunk that is due now, if any.
     fn read(&mut self) -> Option<Bytes> {
-        // Seen before it is read, so that what comes in between wakes us.
-        let is_reading = *self.news.borrow_and_update();
-        let app = self.app.clone();
-        let ring = app.live.ring();
-        let space = self.viewer.space;
-        let read = match is_reading {
-            true => ring.read(&mut self.cursor, (space, &self.filter), &app.keyring),
-            // What lies there while reading begins anew is the past.
-            false => Ok(None),
+        // Marked as seen before the read, so that a change which arrives during it wakes the stream.
+        let is_readable = *self.updates.borrow_and_update();
+        let hub = self.hub.clone();
+        let buffer = hub.buffer();
+        // While the tail restarts, the buffer holds only the past.
+        let read = if is_readable {
+            buffer.read(&mut self.cursor, (self.space, &self.filter), &hub.keyring)
+        } else {
+            Ok(None)
         };
         match read {
-            Ok(None) if self.beat_at <= Instant::now() => {
-                // Without data it is no event, and yet the client remembers where it stands.
-                let standing = ring.standing(&self.cursor, space, &app.keyring).unwrap_or_default();
-                Some(format!(": nothing new\n{standing}\n").into())
+            Ok(None) if self.next_heartbeat <= Instant::now() => {
+                // An id without data is no event, but the client remembers it.
+                let id = buffer.id_line(&self.cursor, self.space, &hub.keyring).unwrap_or_default();
+                Some(format!(": nothing new\n{id}\n").into())
             }
             Ok(chunk) => chunk,
-            Err(Gap::Overtaken) => Some(self.end(End::TooSlow)),
+            Err(Gap::Overtaken) => Some(self.end(EndReason::TooSlow)),
             Err(Gap::Unknown) => {
-                self.cursor = ring.now();
-                let standing = ring.standing(&self.cursor, space, &app.keyring).unwrap_or_default();
-                Some(format!("{RESET}{standing}\n").into())
+                self.cursor = buffer.end_cursor();
+                let id = buffer.id_line(&self.cursor, self.space, &hub.keyring).unwrap_or_default();
+                Some(format!("{RESET}{id}\n").into())
             }
         }
     }
 
-    /// Whether the key still gives access. While PostgreSQL cannot say, nothing new is told to anybody.
-    async fn may_listen(&self) -> bool {
-        self.viewer.may_still_read(&self.app).await.unwrap_or_else(|error| {
-            tracing::debug!(?error, "whether a stream may go on is not known");
-            true
-        })
-    }
-
-    fn end(&mut self, why: End) -> Bytes {
+    fn end(&mut self, reason: EndReason) -> Bytes {
         self.has_ended = true;
-        let (reason, detail) = why.words();
+        let (reason, detail) = reason.words();
         metrics::counter!("orchestration_live_streams_ended_total", "reason" => reason).increment(1);
-        tracing::debug!(reason, "a stream ends");
+        tracing::debug!(reason, "event stream ended");
         format!("event: end\ndata: {}\n\n", json!({"reason": reason, "detail": detail})).into()
     }
 }
 
-impl End {
+impl EndReason {
+    /// The reason for programs, and the detail for people.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::AccessLost => {

@@ -1,8 +1,8 @@
-//! The tail: reads what is new on the topics, for all streams of this process at once, while there are any. A change is
-//! told once the read model has passed it, so that whoever asks on hearing of it sees at least that.
+//! The tail: reads new records of the topics for all streams of this process, while there are any. A change is streamed
+//! once the read model contains it, so that a client which reads on an event sees at least that change.
 //!
-//! It keeps no offsets: where a client stands is the client's to know. It begins a little before the end of the log, so
-//! that clients of another replica, or of this one before it was restarted, can go on.
+//! The tail stores no offsets; each client keeps its own position. It starts somewhat before the end of the log, so that
+//! clients of another replica, or of this one before its restart, can resume.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -16,263 +16,273 @@ use rdkafka::message::BorrowedMessage;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::cursor::{Place, Positions};
+use super::cursor::{Positions, TopicPartition};
 use super::filter::Change;
-use super::log_reader::{Log, LogError, is_final};
-use crate::state::App;
+use super::hub::StreamHub;
+use super::log_reader::{LogReader, LogReaderError, is_fatal};
 use crate::store;
 
-/// The most that may wait for the read model; nothing more is read then.
-const MOST_WAITING: usize = 10_000;
-const MOST_WAITING_BYTES: usize = 32 << 20;
+/// The maximum number of records that await the read model; reading pauses then.
+const MAX_PENDING: usize = 10_000;
+const MAX_PENDING_BYTES: usize = 32 << 20;
 const BATCH: usize = 500;
-/// How soon after an arrival the read model is asked, and how long at most between two askings.
-const ASK_FIRST: Duration = Duration::from_millis(20);
-const ASK_LAST: Duration = Duration::from_secs(1);
-/// How long the rest of the past may let itself be waited for: compaction may have taken its last record.
-const PAST_PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait before reading begins anew.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How long it goes on reading for nobody.
-const IDLE: Duration = Duration::from_secs(60);
-/// How often it is asked whether there are new partitions.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// The interval between two queries of the read model's offsets: the first after an arrival, doubled up to the last.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the tail waits for the rest of the past: compaction may have removed the last record of it.
+const PAST_TIMEOUT: Duration = Duration::from_secs(10);
+const RESTART_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the tail keeps reading without any stream.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const PARTITION_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Why reading has to begin anew.
+/// Why the tail must restart.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+enum TailError {
     #[error(transparent)]
-    Log(#[from] LogError),
-    #[error("PostgreSQL does not answer well: {0}")]
+    Log(#[from] LogReaderError),
+    #[error("PostgreSQL query failed: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("the topics have other partitions now")]
+    #[error("the partitions of the topics changed")]
     Repartitioned,
-    #[error("a question to Kafka was broken off")]
-    BrokenOff(#[from] JoinError),
+    #[error("a Kafka request was aborted")]
+    Aborted(#[from] JoinError),
 }
 
-impl From<KafkaError> for Lost {
+impl From<KafkaError> for TailError {
     fn from(error: KafkaError) -> Self {
         Self::Log(error.into())
     }
 }
 
-/// A record that waits for the read model.
-struct Waiting {
-    place: Place,
+/// A record that awaits the read model.
+struct PendingRecord {
+    partition: TopicPartition,
     offset: i64,
     bytes: usize,
     change: Option<Change>,
 }
 
 struct Tail {
-    app: App,
-    log: Arc<Log>,
-    places: BTreeSet<Place>,
-    waiting: VecDeque<Waiting>,
-    waiting_bytes: usize,
-    /// Where the past ends, until it is read.
+    hub: Arc<StreamHub>,
+    log: Arc<LogReader>,
+    partitions: BTreeSet<TopicPartition>,
+    pending: VecDeque<PendingRecord>,
+    pending_bytes: usize,
+    /// The end of the past; none once it is read.
     past: Option<Positions>,
-    arrived_at: Instant,
-    /// When the read model is asked next, and how long after that again.
-    ask_at: Instant,
-    pause: Duration,
+    last_arrival: Instant,
+    /// The time of the next query of the read model's offsets, and the interval after it.
+    next_poll: Instant,
+    poll_interval: Duration,
+    /// The last time at which a stream was open.
+    last_open: Instant,
+    next_partition_check: Instant,
 }
 
-/// Reads while there are streams, until the process stops.
-pub async fn run(app: App) {
-    let mut open = app.live.open.subscribe();
-    while !app.stopping.is_cancelled() {
+/// Runs the tail while there are streams, until the process stops.
+pub async fn run(hub: Arc<StreamHub>) {
+    let mut open = hub.open.subscribe();
+    while !hub.stopping.is_cancelled() {
         tokio::select! {
             _ = open.wait_for(|open| !open.is_empty()) => {}
-            () = app.stopping.cancelled() => return,
+            () = hub.stopping.cancelled() => return,
         }
-        let ended = match Tail::begin(app.clone()).await {
+        let ended = match Tail::start(hub.clone()).await {
             Ok(mut tail) => {
-                let ended = tail.follow().await;
+                let ended = tail.run().await;
                 // Closing a consumer blocks its thread.
                 let _ = spawn_blocking(move || drop(tail)).await;
                 ended
             }
-            Err(lost) => Err(lost),
+            Err(error) => Err(error),
         };
-        app.live.news.send_replace(false);
-        if let Err(lost) = ended {
-            tracing::warn!(reason = %lost, "live events wait; reading begins anew");
-            let _ = timeout(AGAIN, app.stopping.cancelled()).await;
+        hub.updates.send_replace(false);
+        if let Err(error) = ended {
+            tracing::warn!(%error, "event stream tail restarts");
+            let _ = timeout(RESTART_INTERVAL, hub.stopping.cancelled()).await;
         }
     }
 }
 
 impl Tail {
-    async fn begin(app: App) -> Result<Self, Lost> {
-        let log = Log::open(&app.live.kafka)?;
-        let asked = spawn_blocking(move || Ok::<_, LogError>((log.extent()?, log)));
-        let (extent, log) = asked.await??;
-        let past = extent.shown(&projected(&app, &log).await?);
-        let start = extent.before(&past, app.live.past_records());
-        log.read_from(&start)?;
-        let places = start.places().map(|(place, _)| place).collect();
-        app.live.ring_mut().begin(start);
+    async fn start(hub: Arc<StreamHub>) -> Result<Self, TailError> {
+        let log = LogReader::open(&hub.kafka)?;
+        let fetched = spawn_blocking(move || Ok::<_, LogReaderError>((log.watermarks()?, log)));
+        let (watermarks, log) = fetched.await??;
+        let past = watermarks.projected(&projected_offsets(&hub, &log).await?);
+        let start = watermarks.before(&past, hub.past_records());
+        log.assign(&start)?;
+        let partitions = start.iter().map(|(partition, _)| partition).collect();
+        hub.buffer_mut().restart(start);
         let now = Instant::now();
         Ok(Self {
-            app,
+            hub,
             log: Arc::new(log),
-            places,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            partitions,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
             past: Some(past),
-            arrived_at: now,
-            ask_at: now,
-            pause: ASK_FIRST,
+            last_arrival: now,
+            next_poll: now,
+            poll_interval: MIN_POLL_INTERVAL,
+            last_open: now,
+            next_partition_check: now + PARTITION_CHECK_INTERVAL,
         })
     }
 
-    /// Reads and tells until the process stops, or nobody has listened for a while.
-    async fn follow(&mut self) -> Result<(), Lost> {
+    /// Reads until the process stops, or no stream has been open for [`IDLE_TIMEOUT`].
+    async fn run(&mut self) -> Result<(), TailError> {
         let log = self.log.clone();
-        let stopping = self.app.stopping.clone();
-        let mut second = interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut heard_at, mut look_at) = (Instant::now(), Instant::now() + LOOK_EVERY);
+        let stopping = self.hub.stopping.clone();
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.note_past();
+            self.finish_past();
             tokio::select! {
-                message = log.next(), if self.has_room() => {
-                    self.take(message)?;
+                message = log.next(), if self.has_capacity() => {
+                    self.receive(message)?;
                     for _ in 1..BATCH {
                         let Some(message) = log.next().now_or_never() else { break };
-                        self.take(message)?;
+                        self.receive(message)?;
                     }
                 }
-                () = sleep_until(self.ask_at), if !self.waiting.is_empty() => self.release().await,
-                _ = second.tick() => {
-                    if !self.app.live.open.borrow().is_empty() {
-                        heard_at = Instant::now();
-                    }
-                    if heard_at.elapsed() > IDLE {
+                () = sleep_until(self.next_poll), if !self.pending.is_empty() => self.flush_ready().await,
+                _ = ticks.tick() => {
+                    if self.is_idle() {
                         return Ok(());
                     }
-                    if look_at <= Instant::now() {
-                        self.look().await?;
-                        look_at = Instant::now() + LOOK_EVERY;
-                    }
+                    self.check_partitions().await?;
                 }
                 () = stopping.cancelled() => return Ok(()),
             }
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.waiting.len() < MOST_WAITING && self.waiting_bytes < MOST_WAITING_BYTES
+    fn has_capacity(&self) -> bool {
+        self.pending.len() < MAX_PENDING && self.pending_bytes < MAX_PENDING_BYTES
     }
 
-    /// Once the past is read, streams can begin.
-    fn note_past(&mut self) {
+    fn is_idle(&mut self) -> bool {
+        if !self.hub.open.borrow().is_empty() {
+            self.last_open = Instant::now();
+        }
+        self.last_open.elapsed() > IDLE_TIMEOUT
+    }
+
+    /// Lets the streams read once the past is in the buffer.
+    fn finish_past(&mut self) {
         let Some(past) = &self.past else { return };
-        let is_late = self.arrived_at.elapsed() > PAST_PATIENCE;
-        if is_late || self.app.live.ring().head().covers(past) {
+        let is_late = self.last_arrival.elapsed() > PAST_TIMEOUT;
+        if is_late || self.hub.buffer().end_positions().covers(past) {
             self.past = None;
-            self.app.live.news.send_replace(true);
+            self.hub.updates.send_replace(true);
         }
     }
 
-    fn take(&mut self, message: Result<BorrowedMessage<'_>, KafkaError>) -> Result<(), Lost> {
+    /// Adds a record to the pending ones.
+    fn receive(&mut self, message: Result<BorrowedMessage<'_>, KafkaError>) -> Result<(), TailError> {
         let message = match message {
             Ok(message) => message,
-            Err(error) if is_final(&error) => return Err(error.into()),
+            Err(error) if is_fatal(&error) => return Err(error.into()),
             Err(error) => {
-                tracing::debug!(%error, "Kafka does not answer well");
+                tracing::debug!(%error, "Kafka consumer error");
                 return Ok(());
             }
         };
         let Some(topic) = self.log.topic(message.topic()) else { return Ok(()) };
         let payload = message.payload().unwrap_or_default();
-        self.arrived_at = Instant::now();
-        if self.waiting.is_empty() {
-            self.pause = ASK_FIRST;
-            self.ask_at = self.arrived_at + ASK_FIRST;
+        self.last_arrival = Instant::now();
+        if self.pending.is_empty() {
+            self.poll_interval = MIN_POLL_INTERVAL;
+            self.next_poll = self.last_arrival + MIN_POLL_INTERVAL;
         }
-        self.waiting_bytes += payload.len();
-        self.waiting.push_back(Waiting {
-            place: (topic, message.partition()),
+        self.pending_bytes += payload.len();
+        self.pending.push_back(PendingRecord {
+            partition: (topic, message.partition()),
             offset: message.offset(),
             bytes: payload.len(),
-            change: Change::read(topic, payload),
+            change: Change::parse(topic, payload),
         });
         Ok(())
     }
 
-    /// Tells a batch of what the read model has passed. While PostgreSQL is away everything waits.
-    async fn release(&mut self) {
-        match self.tell_batch().await {
+    /// Moves a batch of projected records to the buffer. While PostgreSQL is unavailable, all records stay pending.
+    async fn flush_ready(&mut self) {
+        match self.flush_batch().await {
             Ok(0) => {}
             Ok(_) => {
-                self.pause = Duration::ZERO;
-                self.app.live.news.send_modify(|_| {});
+                self.poll_interval = Duration::ZERO;
+                self.hub.updates.send_modify(|_| {});
             }
-            Err(error) => tracing::debug!(%error, "whether changes can be told is not known"),
+            Err(error) => tracing::debug!(%error, "projected offsets unavailable"),
         }
-        self.ask_at = Instant::now() + self.pause;
-        self.pause = (self.pause * 2).clamp(ASK_FIRST, ASK_LAST);
+        self.next_poll = Instant::now() + self.poll_interval;
+        self.poll_interval = (self.poll_interval * 2).clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL);
     }
 
-    async fn tell_batch(&mut self) -> sqlx::Result<usize> {
-        let projected = projected(&self.app, &self.log).await?;
-        let (ready, rest) = split(std::mem::take(&mut self.waiting), &projected);
-        let asked = ready.iter().filter_map(|record| record.change.as_ref());
-        let asked = asked.map(|change| (change.connector, change.pipeline));
-        let owners = match store::stream::owners(&self.app.db, asked).await {
+    async fn flush_batch(&mut self) -> sqlx::Result<usize> {
+        let projected = projected_offsets(&self.hub, &self.log).await?;
+        let (ready, pending) = split_ready(std::mem::take(&mut self.pending), &projected);
+        let changes = ready.iter().filter_map(|record| record.change.as_ref());
+        let changes = changes.map(|change| (change.connector, change.pipeline));
+        let owners = match store::stream::list_owners(&self.hub.db, changes).await {
             Ok(owners) => owners,
             Err(error) => {
-                self.waiting = ready.into_iter().chain(rest).collect();
+                self.pending = ready.into_iter().chain(pending).collect();
                 return Err(error);
             }
         };
-        self.waiting = rest;
-        let told = ready.len();
+        self.pending = pending;
+        let flushed = ready.len();
         let mut owners = owners.into_iter();
-        let mut ring = self.app.live.ring_mut();
+        let mut buffer = self.hub.buffer_mut();
         for record in ready {
-            self.waiting_bytes -= record.bytes;
+            self.pending_bytes -= record.bytes;
             let owned = record.change.and_then(|change| Some((change, owners.next()??)));
-            ring.push((record.place, record.offset), owned, &self.app.keyring);
+            buffer.push((record.partition, record.offset), owned, &self.hub.keyring);
         }
-        Ok(told)
+        Ok(flushed)
     }
 
-    /// New partitions would otherwise be told of by nobody.
-    async fn look(&self) -> Result<(), Lost> {
-        let log = self.log.clone();
-        match spawn_blocking(move || log.places()).await? {
-            Ok(places) if places != self.places => Err(Lost::Repartitioned),
-            Ok(_) => Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "which partitions there are is not known");
-                Ok(())
-            }
+    /// Fails when a topic has got new partitions, which this tail does not read.
+    async fn check_partitions(&mut self) -> Result<(), TailError> {
+        if Instant::now() < self.next_partition_check {
+            return Ok(());
         }
+        let log = self.log.clone();
+        match spawn_blocking(move || log.partitions()).await? {
+            Ok(partitions) if partitions != self.partitions => return Err(TailError::Repartitioned),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "partition check failed"),
+        }
+        self.next_partition_check = Instant::now() + PARTITION_CHECK_INTERVAL;
+        Ok(())
     }
 }
 
-/// The first records of each partition that the read model shows, a batch at most, and all others.
-fn split(waiting: VecDeque<Waiting>, projected: &Positions) -> (Vec<Waiting>, VecDeque<Waiting>) {
-    let (mut ready, mut rest, mut held) = (Vec::new(), VecDeque::new(), BTreeSet::new());
-    for record in waiting {
-        // A sync is told of after its row was written, by the same transaction's outbox.
-        let is_shown = record.place.0 == Topic::Syncs || record.offset < projected.at(record.place);
-        if ready.len() < BATCH && is_shown && !held.contains(&record.place) {
+/// Splits off the records that the read model contains: at most a batch, and of each partition only the first ones.
+fn split_ready(
+    records: VecDeque<PendingRecord>,
+    projected: &Positions,
+) -> (Vec<PendingRecord>, VecDeque<PendingRecord>) {
+    let (mut ready, mut pending, mut blocked) = (Vec::new(), VecDeque::new(), BTreeSet::new());
+    for record in records {
+        // The transaction that enqueues the record of a sync also writes its row.
+        let is_projected =
+            record.partition.0 == Topic::Syncs || record.offset < projected.at(record.partition);
+        if ready.len() < BATCH && is_projected && !blocked.contains(&record.partition) {
             ready.push(record);
         } else {
-            held.insert(record.place);
-            rest.push_back(record);
+            blocked.insert(record.partition);
+            pending.push_back(record);
         }
     }
-    (ready, rest)
+    (ready, pending)
 }
 
-async fn projected(app: &App, log: &Log) -> sqlx::Result<Positions> {
-    let found = store::stream::projected(&app.db, &log.names()).await?;
-    let place = |(name, partition, next): (String, i32, i64)| Some(((log.topic(&name)?, partition), next));
-    Ok(found.into_iter().filter_map(place).collect())
+async fn projected_offsets(hub: &StreamHub, log: &LogReader) -> sqlx::Result<Positions> {
+    let rows = store::stream::list_projected_offsets(&hub.db, &log.names()).await?;
+    let position = |(name, partition, next): (String, i32, i64)| Some(((log.topic(&name)?, partition), next));
+    Ok(rows.into_iter().filter_map(position).collect())
 }

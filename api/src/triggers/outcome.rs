@@ -1,5 +1,5 @@
-//! Carries a trigger command out: sends it once, and finds out what became of it. One command makes at most one run,
-//! because its run id was chosen and written down before anything was sent; its outcome is never guessed.
+//! One attempt to send a command, and the resolution of its outcome. A command makes at most one run, because its run id
+//! is stored before anything is sent; an outcome that cannot be resolved stays unknown.
 
 use std::time::Duration;
 
@@ -10,130 +10,135 @@ use provider::{Provider, ProviderError, TriggerCommand};
 use sqlx::PgPool;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::store::triggers::{self, Command};
+use crate::store::triggers::{self, ClaimedTrigger};
 
-/// How long the provider may take for all of it; less than a command is ours.
-const PATIENCE: Duration = Duration::from_secs(80);
+/// The time-out of a whole attempt; shorter than the claim on its command.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(80);
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Debug)]
-pub enum Outcome {
-    /// The run is there.
-    Made(Box<RunObserved>),
-    /// The provider's own code and words.
+pub enum TriggerOutcome {
+    /// The provider has the run.
+    Created(Box<RunObserved>),
+    /// The provider's status code and message.
     Refused { status: u16, message: String },
-    /// Nothing of it was sent.
+    /// Nothing was sent, for this reason.
     NotSent(String),
-    /// It was sent, and nobody can say now what the provider made of it.
+    /// The command was sent, and whether the provider made a run is unknown.
     Unknown,
 }
 
-/// One command on its way.
-pub struct Sending {
+/// One attempt to send a command.
+pub struct TriggerAttempt {
     pub db: PgPool,
     pub space: SpaceId,
     pub provider: Box<dyn Provider>,
     pub user: UserRef,
     /// The provider's id of the pipeline.
     pub pipeline: String,
-    pub command: Command,
-    pub wish: TriggerCommand,
-    /// A provider that has not answered by then is sent nothing: nobody would wait for the outcome.
-    pub begin_by: Instant,
+    pub command: ClaimedTrigger,
+    pub run: TriggerCommand,
+    /// Nothing is sent after this time, because the client would not get the outcome any more.
+    pub send_before: Instant,
 }
 
-impl Sending {
-    /// Sends the command and, where a run came of it, makes the run readable.
+impl TriggerAttempt {
+    /// Sends the command and makes the resulting run readable.
     ///
     /// # Errors
-    /// When the database is away; the command can be taken up again.
-    pub async fn send(&self) -> sqlx::Result<Outcome> {
-        let outcome = timeout(PATIENCE, self.attempt()).await.unwrap_or(Ok(Outcome::Unknown))?;
-        if let Outcome::Made(run) = &outcome {
-            triggers::record(&self.db, self.space, self.command.id, run).await?;
+    /// When the database fails; the command can be reclaimed.
+    pub async fn execute(&self) -> sqlx::Result<TriggerOutcome> {
+        let outcome = timeout(ATTEMPT_TIMEOUT, self.send()).await.unwrap_or(Ok(TriggerOutcome::Unknown))?;
+        if let TriggerOutcome::Created(run) = &outcome {
+            triggers::insert_run(&self.db, self.space, self.command.id, run).await?;
         }
         Ok(outcome)
     }
 
-    async fn attempt(&self) -> sqlx::Result<Outcome> {
-        let answers = timeout_at(self.begin_by, self.provider.clock()).await;
-        // What fails here fails before the command itself is sent.
-        let failed = match answers {
-            Ok(Ok(_)) => None,
-            Ok(Err(error @ (ProviderError::CredentialsRefused { .. } | ProviderError::Forbidden { .. }))) => {
-                Some(refused(error))
-            }
-            Ok(Err(error)) => Some(Outcome::NotSent(error.to_string())),
-            Err(_) => {
-                Some(Outcome::NotSent("The provider gave no answer in time; nothing was sent".to_owned()))
-            }
-        };
-        if let Some(outcome) = failed {
-            return Ok(self.unless_sent(outcome));
+    async fn send(&self) -> sqlx::Result<TriggerOutcome> {
+        if let Some(failure) = self.check_provider().await {
+            return Ok(self.unless_sent(failure));
         }
         if self.command.sent
-            && let Some(run) = self.look_up().await?.ok().flatten()
+            && let Some(run) = self.find_own_run().await?.ok().flatten()
         {
-            return Ok(self.made(run));
+            return Ok(self.created(run));
         }
-        triggers::note_sent(&self.db, self.command.id).await?;
+        triggers::mark_sent(&self.db, self.command.id).await?;
         let seen = db::observe(&self.db).await?;
-        match self.provider.trigger(&self.pipeline, &self.wish, seen).await {
-            Ok(run) => Ok(self.made(run)),
+        match self.provider.trigger(&self.pipeline, &self.run, seen).await {
+            Ok(run) => Ok(self.created(run)),
             Err(
                 error @ (ProviderError::Denied { .. }
                 | ProviderError::Misconfigured(_)
                 | ProviderError::Unreachable { sent: false, .. }),
-            ) => Ok(self.unless_sent(Outcome::NotSent(error.to_string()))),
-            Err(error) => self.find_out(error).await,
+            ) => Ok(self.unless_sent(TriggerOutcome::NotSent(error.to_string()))),
+            Err(error) => self.resolve_outcome(error).await,
         }
     }
 
-    /// What keeps this attempt from being sent tells nothing of an earlier one.
-    fn unless_sent(&self, outcome: Outcome) -> Outcome {
+    /// Calls the provider once before the command is sent, so that a failure here is known to have had no effect.
+    async fn check_provider(&self) -> Option<TriggerOutcome> {
+        match timeout_at(self.send_before, self.provider.clock()).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error @ (ProviderError::CredentialsRefused { .. } | ProviderError::Forbidden { .. }))) => {
+                Some(refused(error))
+            }
+            Ok(Err(error)) => Some(TriggerOutcome::NotSent(error.to_string())),
+            Err(_) => {
+                let reason = "The provider gave no answer in time; nothing was sent";
+                Some(TriggerOutcome::NotSent(reason.to_owned()))
+            }
+        }
+    }
+
+    /// The outcome of this attempt, or unknown if an earlier attempt was sent: its outcome may differ.
+    fn unless_sent(&self, outcome: TriggerOutcome) -> TriggerOutcome {
         if !self.command.sent {
             return outcome;
         }
-        tracing::warn!(?outcome, command = %self.command.id, "the outcome of an earlier attempt cannot be asked for");
-        Outcome::Unknown
+        tracing::warn!(?outcome, command = %self.command.id, "outcome of the earlier attempt unresolved");
+        TriggerOutcome::Unknown
     }
 
-    /// The provider said no, or nothing that makes sense. A no may be said of a run that our own first attempt made.
-    async fn find_out(&self, error: ProviderError) -> sqlx::Result<Outcome> {
-        tracing::info!(%error, command = %self.command.id, "looking a triggered run up");
-        Ok(match self.look_up().await? {
-            Ok(Some(run)) => self.made(run),
-            Ok(_) => match error {
+    /// Resolves the outcome after an error or an invalid response. Even a refusal may concern a run that an earlier
+    /// attempt of the same command made.
+    async fn resolve_outcome(&self, error: ProviderError) -> sqlx::Result<TriggerOutcome> {
+        tracing::info!(%error, command = %self.command.id, "resolving trigger outcome");
+        Ok(match self.find_own_run().await? {
+            Ok(Some(run)) => self.created(run),
+            Ok(None) => match error {
                 ProviderError::Unreachable { .. }
                 | ProviderError::Malformed { .. }
-                | ProviderError::Oversized { .. } => Outcome::Unknown,
-                answered => refused(answered),
+                | ProviderError::Oversized { .. } => TriggerOutcome::Unknown,
+                error => refused(error),
             },
-            Err(_) if is_plain_refusal(&error) => self.unless_sent(refused(error)),
-            Err(_) => Outcome::Unknown,
+            Err(_) if is_definite_refusal(&error) => self.unless_sent(refused(error)),
+            Err(_) => TriggerOutcome::Unknown,
         })
     }
 
-    /// Our own run, if the provider has it.
-    async fn look_up(&self) -> sqlx::Result<Result<Option<RunObserved>, ProviderError>> {
+    /// The run of this command, if the provider has it.
+    async fn find_own_run(&self) -> sqlx::Result<Result<Option<RunObserved>, ProviderError>> {
         let seen = db::observe(&self.db).await?;
-        let found = self.provider.run(&self.pipeline, &self.wish.run, seen).await;
-        Ok(found.map(|run| run.filter(|run| self.is_ours(run))))
+        let found = self.provider.run(&self.pipeline, &self.run.run, seen).await;
+        Ok(found.map(|run| run.filter(|run| self.is_own(run))))
     }
 
-    /// An id that we made names our run alone; one that the caller chose may be somebody else's.
-    fn is_ours(&self, run: &RunObserved) -> bool {
+    /// Whether a run belongs to this command. A generated run id is unique; one that the client chose may name another
+    /// run, which the signature in the note tells apart.
+    fn is_own(&self, run: &RunObserved) -> bool {
         let id = self.command.id.to_string();
-        self.wish.run.contains(&id) || run.note.as_ref().is_some_and(|note| note.contains(&id))
+        self.run.run.contains(&id) || run.note.as_ref().is_some_and(|note| note.contains(&id))
     }
 
-    fn made(&self, run: RunObserved) -> Outcome {
-        Outcome::Made(Box::new(RunObserved { triggered_by: Some(self.user.clone()), ..run }))
+    fn created(&self, run: RunObserved) -> TriggerOutcome {
+        TriggerOutcome::Created(Box::new(RunObserved { triggered_by: Some(self.user.clone()), ..run }))
     }
 }
 
-/// A no to what was asked, after which no run can come.
-fn is_plain_refusal(error: &ProviderError) -> bool {
+/// Whether the provider refused the request in a way that rules out a run.
+fn is_definite_refusal(error: &ProviderError) -> bool {
     match error {
         ProviderError::Refused { status, .. } => *status != 409,
         ProviderError::CredentialsRefused { .. } | ProviderError::Forbidden { .. } => true,
@@ -141,14 +146,14 @@ fn is_plain_refusal(error: &ProviderError) -> bool {
     }
 }
 
-fn refused(error: ProviderError) -> Outcome {
-    let words = error.to_string();
+fn refused(error: ProviderError) -> TriggerOutcome {
+    let text = error.to_string();
     match error {
         ProviderError::Refused { status, message }
         | ProviderError::CredentialsRefused { status, message }
-        | ProviderError::Forbidden { status, message } => Outcome::Refused { status, message },
-        ProviderError::Failing { status, .. } => Outcome::Refused { status, message: words },
-        ProviderError::Throttled { .. } => Outcome::Refused { status: 429, message: words },
-        _ => Outcome::NotSent(words),
+        | ProviderError::Forbidden { status, message } => TriggerOutcome::Refused { status, message },
+        ProviderError::Failing { status, .. } => TriggerOutcome::Refused { status, message: text },
+        ProviderError::Throttled { .. } => TriggerOutcome::Refused { status: 429, message: text },
+        _ => TriggerOutcome::NotSent(text),
     }
 }

@@ -1,41 +1,41 @@
-//! Ids in the path.
+//! The ids in the path of a request.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use contract::ids::{CommentId, ConnectorId, PipelineId, RunId, SyncId, TaskRunId};
 use uuid::Uuid;
 
-use super::{Fault, value};
+use super::value;
 use crate::http::error::ApiError;
 
-/// An id that the path holds under its own name.
-pub trait Named: From<Uuid> {
+/// An id with the name of its path parameter.
+pub trait PathId: From<Uuid> {
     const NAME: &'static str;
 }
 
-impl Named for PipelineId {
+impl PathId for PipelineId {
     const NAME: &'static str = "pipeline_id";
 }
-impl Named for RunId {
+impl PathId for RunId {
     const NAME: &'static str = "run_id";
 }
-impl Named for TaskRunId {
+impl PathId for TaskRunId {
     const NAME: &'static str = "task_run_id";
 }
-impl Named for CommentId {
+impl PathId for CommentId {
     const NAME: &'static str = "comment_id";
 }
-impl Named for ConnectorId {
+impl PathId for ConnectorId {
     const NAME: &'static str = "connector_id";
 }
-impl Named for SyncId {
+impl PathId for SyncId {
     const NAME: &'static str = "sync_id";
 }
 
-/// The id of this kind in the path.
+/// The id of this type in the path.
 pub struct Id<T>(pub T);
 
-impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
+impl<S: Send + Sync, T: PathId> FromRequestParts<S> for Id<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
@@ -44,7 +44,7 @@ impl<S: Send + Sync, T: Named> FromRequestParts<S> for Id<T> {
         let text = params.iter().find(|(name, _)| *name == T::NAME).map_or("", |(_, text)| text);
         match value::uuid(text) {
             Ok(id) => Ok(Self(id.into())),
-            Err(wrong) => Err(ApiError::Invalid(vec![Fault::new(&["path", T::NAME], wrong)])),
+            Err(error) => Err(ApiError::Invalid(vec![error.at(&["path", T::NAME])])),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The query string, parameter by parameter. Unknown ones are passed over; a known one with a bad value is a fault.
+//! The query string, read parameter by parameter. Unknown parameters are ignored.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -10,14 +10,14 @@ use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
-use super::{Fault, Wrong, value};
-use crate::http::error::{ApiError, ApiResult};
+use super::value::{self, ValueError};
+use crate::http::error::{ApiError, ApiResult, FieldError};
 
-/// A query, and what was found wrong with it so far.
+/// A query, and the errors found in it so far.
 #[derive(Debug)]
 pub struct Query {
-    pairs: Vec<(String, Result<String, Wrong>)>,
-    faults: Vec<Fault>,
+    pairs: Vec<(String, Result<String, ValueError>)>,
+    errors: Vec<FieldError>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {
@@ -29,32 +29,32 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 }
 
 impl Query {
-    /// Splits a query as it stands in the URI.
+    /// Splits the percent-encoded query of a URI.
     pub fn of(query: &str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name).unwrap_or_default(), decode(text))
         });
-        Self { pairs: pairs.collect(), faults: Vec::new() }
+        Self { pairs: pairs.collect(), errors: Vec::new() }
     }
 
-    /// All values of a parameter, each read; the faulty ones are noted and left out.
-    pub fn all<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, Wrong>) -> Vec<T> {
+    /// All valid values of a parameter; an invalid one is recorded as an error.
+    pub fn all<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, ValueError>) -> Vec<T> {
         let mut values = Vec::new();
         for (_, text) in self.pairs.iter().filter(|(key, _)| key == name) {
             match text.as_deref().map_err(Clone::clone).and_then(&read) {
                 Ok(value) => values.push(value),
-                Err(wrong) => self.faults.push(Fault::new(&["query", name], wrong)),
+                Err(error) => self.errors.push(error.at(&["query", name])),
             }
         }
         values
     }
 
-    /// The one value of a parameter, if it is there.
-    pub fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
+    /// The value of a parameter that may be given once.
+    pub fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, ValueError>) -> Option<T> {
         let mut values = self.all(name, read);
         if values.len() > 1 {
-            self.faults.push(Fault::new(&["query", name], Wrong::repeated()));
+            self.errors.push(ValueError::repeated().at(&["query", name]));
         }
         values.pop()
     }
@@ -94,48 +94,44 @@ impl Query {
     /// Ends the reading.
     ///
     /// # Errors
-    /// With every fault that was noted.
+    /// With all recorded errors, if there are any.
     pub fn finish(self) -> ApiResult<()> {
-        match self.faults.is_empty() {
-            true => Ok(()),
-            false => Err(ApiError::Invalid(self.faults)),
-        }
+        if self.errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.errors)) }
     }
 }
 
-/// Whether a pair of a query, as it stands in the URI, gives this parameter.
+/// Whether a percent-encoded pair of a query has this name.
 pub fn is_named(pair: &str, name: &str) -> bool {
     decode(pair.split('=').next().unwrap_or_default()).is_ok_and(|decoded| decoded == name)
 }
 
-fn decode(text: &str) -> Result<String, Wrong> {
+fn decode(text: &str) -> Result<String, ValueError> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
-    decoded.map(|decoded| decoded.into_owned()).map_err(|_| Wrong::not_utf8())
+    decoded.map(|decoded| decoded.into_owned()).map_err(|_| ValueError::not_utf8())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn faults(query: Query) -> Vec<(String, &'static str)> {
+    fn errors(query: Query) -> Vec<(String, &'static str)> {
         match query.finish() {
-            Err(ApiError::Invalid(faults)) => faults.into_iter().map(|f| (f.loc.join("."), f.kind)).collect(),
+            Err(ApiError::Invalid(errors)) => errors.into_iter().map(|e| (e.loc.join("."), e.kind)).collect(),
             _ => Vec::new(),
         }
     }
 
     #[test]
-    fn every_fault_is_told() {
+    fn all_errors_are_reported_at_once() {
         let mut query = Query::of("days=0&team_id=x&page=one&page=2&q=%00&owner=%ff&unknown=%ff");
         assert_eq!(query.integer("days", 1..=365), None);
         assert_eq!(query.id::<Uuid>("team_id"), None);
         query.integer("page", 1..=i64::MAX);
         query.text("q");
         query.texts("owner");
-        let told = faults(query);
         assert_eq!(
-            told,
+            errors(query),
             [
                 ("query.days".to_owned(), "value_error.number.not_ge"),
                 ("query.team_id".to_owned(), "type_error.uuid"),
@@ -147,10 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn one_value_given_twice_is_a_fault_and_many_are_not() {
+    fn only_a_single_value_parameter_rejects_repetition() {
         let mut query = Query::of("days=1&days=2&owner=a+b&owner=%E2%9C%93%2B");
         query.integer("days", 1..=365);
         assert_eq!(query.texts("owner"), ["a b", "✓+"]);
-        assert_eq!(faults(query), [("query.days".to_owned(), "value_error.list.max_items")]);
+        assert_eq!(errors(query), [("query.days".to_owned(), "value_error.list.max_items")]);
     }
 }

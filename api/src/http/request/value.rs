@@ -1,4 +1,4 @@
-//! How single values are read from text, and the vocabulary of what can be wrong with one.
+//! Parsing of single values, and the errors of invalid ones.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -6,16 +6,24 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use uuid::Uuid;
 
-/// What is wrong with a value.
+use crate::http::error::FieldError;
+
+/// Why a value is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    pub(super) message: String,
-    pub(super) kind: &'static str,
+pub struct ValueError {
+    message: String,
+    kind: &'static str,
 }
 
-impl Wrong {
+impl ValueError {
     pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
         Self { message: message.into(), kind }
+    }
+
+    /// The error of the field at this location.
+    pub fn at(self, loc: &[&str]) -> FieldError {
+        let loc = loc.iter().map(|&part| part.to_owned()).collect();
+        FieldError { loc, msg: self.message, kind: self.kind }
     }
 
     pub(super) fn missing() -> Self {
@@ -51,84 +59,85 @@ impl Wrong {
     }
 }
 
-/// PostgreSQL's text holds every character but this one.
-pub(super) fn text(text: &str) -> Result<String, Wrong> {
-    match text.contains('\0') {
-        true => Err(Wrong::new("value_error.str.regex", "the character NUL (U+0000) is not allowed")),
-        false => Ok(text.to_owned()),
+/// Text without the character NUL, the only one that PostgreSQL cannot store.
+pub(super) fn text(text: &str) -> Result<String, ValueError> {
+    if text.contains('\0') {
+        return Err(ValueError::new("value_error.str.regex", "the character NUL (U+0000) is not allowed"));
     }
+    Ok(text.to_owned())
 }
 
-pub(super) fn uuid(text: &str) -> Result<Uuid, Wrong> {
-    // The crate also takes braces and bare digits; an id here is written one way.
+pub(super) fn uuid(text: &str) -> Result<Uuid, ValueError> {
+    // `Uuid` also parses braces and digits without hyphens; the API accepts the hyphenated form alone.
     match Uuid::try_parse(text) {
         Ok(id) if text.len() == 36 => Ok(id),
-        _ => Err(Wrong::new("type_error.uuid", "value is not a valid uuid")),
+        _ => Err(ValueError::new("type_error.uuid", "value is not a valid uuid")),
     }
 }
 
-/// A whole number in a range; one too large to hold counts as the largest.
-pub(super) fn integer(text: &str, range: &RangeInclusive<i64>) -> Result<i64, Wrong> {
+/// An integer in a range. A number outside of `i64` becomes its nearest bound.
+pub(super) fn integer(text: &str, range: &RangeInclusive<i64>) -> Result<i64, ValueError> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Wrong::not_integer());
+        return Err(ValueError::not_integer());
     }
-    let huge = if text.starts_with('-') { i64::MIN } else { i64::MAX };
-    in_range(text.parse().unwrap_or(huge), range)
+    let bound = if text.starts_with('-') { i64::MIN } else { i64::MAX };
+    in_range(text.parse().unwrap_or(bound), range)
 }
 
-pub(super) fn in_range(number: i64, range: &RangeInclusive<i64>) -> Result<i64, Wrong> {
-    let (least, most) = (range.start(), range.end());
-    if number < *least {
-        let message = format!("ensure this value is greater than or equal to {least}");
-        return Err(Wrong::new("value_error.number.not_ge", message));
+pub(super) fn in_range(number: i64, range: &RangeInclusive<i64>) -> Result<i64, ValueError> {
+    let (min, max) = (range.start(), range.end());
+    if number < *min {
+        let message = format!("ensure this value is greater than or equal to {min}");
+        return Err(ValueError::new("value_error.number.not_ge", message));
     }
-    if number > *most {
-        let message = format!("ensure this value is less than or equal to {most}");
-        return Err(Wrong::new("value_error.number.not_le", message));
+    if number > *max {
+        let message = format!("ensure this value is less than or equal to {max}");
+        return Err(ValueError::new("value_error.number.not_le", message));
     }
     Ok(number)
 }
 
-/// A number of seconds, not negative.
-pub(super) fn seconds(text: &str) -> Result<f64, Wrong> {
+/// A number of seconds that is not negative.
+pub(super) fn seconds(text: &str) -> Result<f64, ValueError> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
-        Ok(number) if number.is_finite() => {
-            Err(Wrong::new("value_error.number.not_ge", "ensure this value is greater than or equal to 0"))
-        }
-        _ => Err(Wrong::new("type_error.float", "value is not a valid float")),
+        Ok(number) if number.is_finite() => Err(ValueError::new(
+            "value_error.number.not_ge",
+            "ensure this value is greater than or equal to 0",
+        )),
+        _ => Err(ValueError::new("type_error.float", "value is not a valid float")),
     }
 }
 
-pub(super) fn boolean(text: &str) -> Result<bool, Wrong> {
+pub(super) fn boolean(text: &str) -> Result<bool, ValueError> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err(Wrong::not_boolean()),
+        _ => Err(ValueError::not_boolean()),
     }
 }
 
-/// A moment: RFC 3339, or a date for its midnight in UTC.
-pub(super) fn time(text: &str) -> Result<DateTime<Utc>, Wrong> {
-    let moment = DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc());
+/// A time in RFC 3339, or a date that stands for its midnight in UTC.
+pub(super) fn time(text: &str) -> Result<DateTime<Utc>, ValueError> {
+    let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let date =
         || NaiveDate::parse_from_str(text, "%Y-%m-%d").map(|date| date.and_time(NaiveTime::MIN).and_utc());
-    let shaped = text.len() >= 10 && text.as_bytes()[4] == b'-';
-    moment.or_else(|_| date()).ok().filter(|_| shaped).ok_or_else(|| {
-        Wrong::new(
+    let has_four_digit_year = text.len() >= 10 && text.as_bytes()[4] == b'-';
+    time.or_else(|_| date()).ok().filter(|_| has_four_digit_year).ok_or_else(|| {
+        ValueError::new(
             "value_error.datetime",
             "invalid datetime format: RFC 3339 with an offset (a + in a query is written %2B), or a date",
         )
     })
 }
 
-/// One of a fixed set of words.
-pub fn one_of<T: Copy + Display>(text: &str, words: &[T]) -> Result<T, Wrong> {
-    words.iter().copied().find(|word| word.to_string() == text).ok_or_else(|| {
-        let permitted: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+/// The value with this text.
+pub fn one_of<T: Copy + Display>(text: &str, values: &[T]) -> Result<T, ValueError> {
+    values.iter().copied().find(|value| value.to_string() == text).ok_or_else(|| {
+        let permitted: Vec<_> = values.iter().map(|value| format!("'{value}'")).collect();
         let permitted = permitted.join(", ");
-        Wrong::new(
+        ValueError::new(
             "type_error.enum",
             format!("value is not a valid enumeration member; permitted: {permitted}"),
         )
@@ -140,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_a_moment_or_a_date() {
+    fn time_accepts_rfc_3339_and_dates_only() {
         let midnight = time("2026-01-02").unwrap();
         assert_eq!(midnight, time("2026-01-02T01:00:00+01:00").unwrap());
         for bad in ["", "2026", "2026-13-01", "2026-01-02T00:00:00", "26-01-02", "yesterday", "+2026-01-02"] {
@@ -149,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_too_large_to_hold_is_still_a_number() {
+    fn integer_saturates_at_the_bounds_of_i64() {
         assert_eq!(integer("99999999999999999999", &(1..=i64::MAX)), Ok(i64::MAX));
         assert_eq!(
             integer("99999999999999999999", &(1..=365)).unwrap_err().kind,
@@ -165,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_written_one_way() {
+    fn uuid_accepts_the_hyphenated_form_only() {
         let id = "01a20ad9-f025-7402-bd27-120a4e081f65";
         assert!(uuid(id).is_ok());
         for bad in ["", "x", "01a20ad9f0257402bd27120a4e081f65", &format!("{{{id}}}"), &format!("{id}0")] {

@@ -1,4 +1,4 @@
-//! A change of a connector, and what it means to the worker.
+//! Changing a connector, and the effects of a change on its syncs.
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,21 @@ use provider::connector::{AIRFLOW, Secrets};
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 
-use super::{complete_config, name_taken, seal};
-use crate::http::error::ApiResult;
+use super::{SaveConnectorError, complete_config, seal};
 
-/// What of a connector is to become different.
+/// The fields of a connector to change.
 #[derive(Debug, Default)]
 pub struct ConnectorChange {
     pub name: Option<String>,
     pub is_active: Option<bool>,
-    /// Of an airflow connector, what of it; of another, all of it.
+    /// For an airflow connector the fields to change, for another type the whole configuration.
     pub config: Option<Value>,
     pub credentials: Option<Secrets>,
 }
 
-/// A connector before a change, as far as the change asks.
+/// The fields of a connector before a change.
 #[derive(FromRow)]
-struct Before {
+struct ConnectorBefore {
     name: String,
     connector_type: String,
     is_active: bool,
@@ -32,9 +31,9 @@ struct Before {
     config: Value,
 }
 
-impl Before {
-    /// The configuration with what is given in its place.
-    fn with(&self, given: &Value) -> Value {
+impl ConnectorBefore {
+    /// The configuration after the change.
+    fn config_with(&self, given: &Value) -> Value {
         if self.connector_type != AIRFLOW {
             return given.clone();
         }
@@ -45,8 +44,8 @@ impl Before {
         config
     }
 
-    /// By their names alone: what a configuration holds may be anything.
-    fn fields_changed_by(&self, change: &ConnectorChange, config: Option<&Value>) -> Vec<String> {
+    /// The names of the changed fields, for the audit trail. Their values may be secret and are left out.
+    fn changed_fields(&self, change: &ConnectorChange, config: Option<&Value>) -> Vec<String> {
         let mut changed = Vec::new();
         if change.name.as_ref().is_some_and(|name| *name != self.name) {
             changed.push("name".to_owned());
@@ -70,10 +69,66 @@ impl Before {
     }
 }
 
-/// Changes a connector; false when the space has none of this id.
-///
-/// # Errors
-/// When the space has another one of this name, or the database is away.
+/// The effects of a change on the schedule, the lease and the cursor of a connector.
+struct ChangeEffect {
+    is_scheduled: bool,
+    /// The next poll is due at once.
+    is_due: bool,
+    /// The address, the credentials or the way to connect changed.
+    reconnects: bool,
+    /// The address changed, so that the provider may be another one.
+    is_moved: bool,
+    /// The run histories must be read again.
+    restarts_history: bool,
+}
+
+impl ChangeEffect {
+    fn of(change: &ConnectorChange, before: &ConnectorBefore, config: &Value) -> Self {
+        let differs = |field: &str| config[field] != before.config[field];
+        let is_moved = differs("base_url");
+        let reconnects =
+            is_moved || change.credentials.is_some() || differs("verify_tls") || differs("api_version");
+        let is_scheduled = change.is_active.unwrap_or(before.is_active) && !config["schedule"].is_null();
+        let history_days = |config: &Value| config["history_days"].as_i64();
+        Self {
+            is_scheduled,
+            is_due: is_scheduled && (reconnects || differs("schedule") || !before.is_active),
+            reconnects,
+            is_moved,
+            restarts_history: is_moved || history_days(config) > history_days(&before.config),
+        }
+    }
+
+    /// Applies the effects. A new lease epoch ends a sync that still runs with the old settings: it can neither move the
+    /// cursor nor report the new credentials as refused. After a move the lease is freed at once.
+    async fn apply(&self, db: &mut PgConnection, connector: ConnectorId) -> sqlx::Result<()> {
+        sqlx::query(
+            "update connector_state set
+                 next_due_at = case when $2 then now() when $3 then next_due_at end,
+                 credentials_refused_at = case when $4 then null else credentials_refused_at end,
+                 cursor_at = case when $5 then null else cursor_at end,
+                 lease_epoch = case when $4 then lease_epoch + 1 else lease_epoch end,
+                 lease_until = case when $5 then null else lease_until end
+             where connector_id = $1",
+        )
+        .bind(connector)
+        .bind(self.is_due)
+        .bind(self.is_scheduled)
+        .bind(self.reconnects)
+        .bind(self.is_moved)
+        .execute(&mut *db)
+        .await?;
+        if self.restarts_history {
+            sqlx::query("delete from pipeline_crawls where connector_id = $1")
+                .bind(connector)
+                .execute(db)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Changes a connector; false when the space has no connector with this id.
 pub async fn update(
     db: &PgPool,
     keyring: &Keyring,
@@ -81,23 +136,50 @@ pub async fn update(
     user: UserId,
     connector: ConnectorId,
     change: &ConnectorChange,
-) -> ApiResult<bool> {
+) -> Result<bool, SaveConnectorError> {
     let sealed =
         change.credentials.as_ref().map(|credentials| seal(keyring, connector, credentials)).transpose()?;
     let mut tx = db.begin().await?;
-    let before: Option<Before> = sqlx::query_as(
+    let Some(before) = find_before(&mut tx, space, connector).await? else {
+        return Ok(false);
+    };
+    // The row is locked, so that the fields of a concurrent change are kept.
+    let config = change.config.as_ref().map(|given| before.config_with(given));
+    store_change(&mut tx, connector, change, config.as_ref(), sealed).await?;
+    let effect = ChangeEffect::of(change, &before, config.as_ref().unwrap_or(&before.config));
+    effect.apply(&mut tx, connector).await?;
+    let changed = before.changed_fields(change, config.as_ref());
+    if !changed.is_empty() {
+        let details = json!({"name": change.name.as_ref().unwrap_or(&before.name), "changed": changed});
+        let event = AuditEvent::new(Actor::User(user), Action::ConnectorChanged, connector, details);
+        audit::record(&mut tx, space, &event).await?;
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn find_before(
+    db: &mut PgConnection,
+    space: SpaceId,
+    connector: ConnectorId,
+) -> sqlx::Result<Option<ConnectorBefore>> {
+    sqlx::query_as(
         "select name, connector_type, is_active, config from connectors
          where id = $1 and space_id = $2 and deleted_at is null for update",
     )
     .bind(connector)
     .bind(space)
-    .fetch_optional(&mut *tx)
-    .await?;
-    let Some(before) = before else {
-        return Ok(false);
-    };
-    // Only now, so that two changes at once both come to hold.
-    let config = change.config.as_ref().map(|given| before.with(given));
+    .fetch_optional(db)
+    .await
+}
+
+async fn store_change(
+    db: &mut PgConnection,
+    connector: ConnectorId,
+    change: &ConnectorChange,
+    config: Option<&Value>,
+    sealed: Option<Vec<u8>>,
+) -> sqlx::Result<()> {
     sqlx::query(
         "update connectors set name = coalesce($2, name), is_active = coalesce($3, is_active),
              config = coalesce($4, config), credentials_public = coalesce($5, credentials_public),
@@ -107,62 +189,10 @@ pub async fn update(
     .bind(connector)
     .bind(&change.name)
     .bind(change.is_active)
-    .bind(&config)
+    .bind(config)
     .bind(change.credentials.as_ref().map(Secrets::public))
     .bind(sealed)
-    .execute(&mut *tx)
+    .execute(db)
     .await
-    .map_err(name_taken)?;
-    tell_worker(&mut tx, connector, &before, change, config.as_ref()).await?;
-    let changed = before.fields_changed_by(change, config.as_ref());
-    if !changed.is_empty() {
-        let details = json!({"name": change.name.as_ref().unwrap_or(&before.name), "changed": changed});
-        let act = AuditEvent::new(Actor::User(user), Action::ConnectorChanged, connector, details);
-        audit::record(&mut tx, space, &act).await?;
-    }
-    tx.commit().await?;
-    Ok(true)
-}
-
-/// Makes the worker see a change: when it polls next, and what it must read again.
-async fn tell_worker(
-    db: &mut PgConnection,
-    connector: ConnectorId,
-    before: &Before,
-    change: &ConnectorChange,
-    config: Option<&Value>,
-) -> sqlx::Result<()> {
-    let config = config.unwrap_or(&before.config);
-    let differs = |field: &str| config[field] != before.config[field];
-    let (moved, active) = (differs("base_url"), change.is_active.unwrap_or(before.is_active));
-    let reached_anew =
-        moved || change.credentials.is_some() || differs("verify_tls") || differs("api_version");
-    let scheduled = active && !config["schedule"].is_null();
-    let due_now = scheduled && (reached_anew || differs("schedule") || !before.is_active);
-    let history = |config: &Value| config["history_days"].as_i64();
-    // A new epoch ends the sync that still runs with the old settings: it can move no cursor any more, nor tell of
-    // credentials that are not these. At a new address nobody need wait for it.
-    sqlx::query(
-        "update connector_state set
-             next_due_at = case when $2 then now() when $3 then next_due_at end,
-             credentials_refused_at = case when $4 then null else credentials_refused_at end,
-             cursor_at = case when $5 then null else cursor_at end,
-             lease_epoch = case when $4 then lease_epoch + 1 else lease_epoch end,
-             lease_until = case when $5 then null else lease_until end
-         where connector_id = $1",
-    )
-    .bind(connector)
-    .bind(due_now)
-    .bind(scheduled)
-    .bind(reached_anew)
-    .bind(moved)
-    .execute(&mut *db)
-    .await?;
-    if moved || history(config) > history(&before.config) {
-        sqlx::query("delete from pipeline_crawls where connector_id = $1")
-            .bind(connector)
-            .execute(db)
-            .await?;
-    }
-    Ok(())
+    .map(drop)
 }

@@ -1,13 +1,32 @@
-//! Which pipelines a list is about.
+//! The conditions on a list of pipelines.
 
 use contract::ids::{ConnectorId, SpaceId, TeamId, UserId};
 use contract::state::Criticality;
+use derive_more::Display;
 use sqlx::{Postgres, QueryBuilder};
-use utoipa::IntoParams;
+use strum::VariantArray;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::openapi::{Activity, CriticalityWord};
+/// The values of the parameter `is_active`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
+#[display(rename_all = "snake_case")]
+pub enum ActiveFilter {
+    True,
+    False,
+    Any,
+}
 
-/// Which pipelines. Every condition must hold; of the values of a list one is enough, and an empty list asks nothing.
+impl PartialSchema for ActiveFilter {
+    fn schema() -> RefOr<Schema> {
+        contract::openapi::string_enum(Self::VARIANTS)
+    }
+}
+
+impl ToSchema for ActiveFilter {}
+
+/// The conditions on pipelines. Every condition must hold. A list holds when one of its values does; an empty list
+/// always holds.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PipelineFilter {
@@ -15,7 +34,7 @@ pub struct PipelineFilter {
     /// Any of these among the owners
     #[param(required = false)]
     pub owner: Vec<String>,
-    #[param(required = false, value_type = Vec<CriticalityWord>, inline)]
+    #[param(required = false, inline)]
     pub criticality: Vec<Criticality>,
     #[param(value_type = Option<Uuid>)]
     pub team_id: Option<TeamId>,
@@ -29,7 +48,7 @@ pub struct PipelineFilter {
     pub watched_only: bool,
     pub is_paused: Option<bool>,
     /// Whether the provider still has it; `any` for both
-    #[param(value_type = Option<Activity>, inline)]
+    #[param(value_type = Option<ActiveFilter>, inline)]
     pub is_active: Option<bool>,
     /// Any of these among the tags
     #[param(required = false)]
@@ -37,8 +56,8 @@ pub struct PipelineFilter {
 }
 
 impl PipelineFilter {
-    /// Whether it asks nothing.
-    pub fn is_open(&self) -> bool {
+    /// Whether there is no condition.
+    pub fn is_empty(&self) -> bool {
         self.provider.is_none()
             && self.owner.is_empty()
             && self.criticality.is_empty()
@@ -51,8 +70,7 @@ impl PipelineFilter {
             && self.tag.is_empty()
     }
 
-    /// Adds its conditions to a statement that knows the pipeline as `p`, its connector as `c` and its governance as
-    /// `g`.
+    /// Adds the conditions to a statement in which `p` is the pipeline, `c` its connector and `g` its governance.
     pub(in crate::store) fn push(&self, sql: &mut QueryBuilder<Postgres>, space: SpaceId, user: UserId) {
         sql.push(" where p.space_id = ").push_bind(space);
         if let Some(provider) = &self.provider {
@@ -87,13 +105,19 @@ impl PipelineFilter {
             .push_bind(user)
             .push(")");
         }
-        if !self.words.is_empty() {
-            // Places, not patterns: % and _ are plain characters. Lines keep a word from matching across fields.
-            sql.push(" and not exists (select from unnest(").push_bind(self.words.clone()).push(
-                r#") as word where strpos(lower(concat_ws(E'\n', p.name, p.external_id, p.description,
-                   array_to_string(p.owners, E'\n'), array_to_string(p.tags, E'\n')) collate "und-x-icu"),
-                   lower(word collate "und-x-icu")) = 0)"#,
-            );
+        self.push_words(sql);
+    }
+
+    /// Adds the search for words. `strpos` treats % and _ as plain characters; joining the fields with line breaks keeps
+    /// a word from matching across two of them.
+    fn push_words(&self, sql: &mut QueryBuilder<Postgres>) {
+        if self.words.is_empty() {
+            return;
         }
+        sql.push(" and not exists (select from unnest(").push_bind(self.words.clone()).push(
+            r#") as word where strpos(lower(concat_ws(E'\n', p.name, p.external_id, p.description,
+               array_to_string(p.owners, E'\n'), array_to_string(p.tags, E'\n')) collate "und-x-icu"),
+               lower(word collate "und-x-icu")) = 0)"#,
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Which runs are asked for.
+//! The conditions on a list of runs.
 
 use chrono::{DateTime, Utc};
 use contract::ids::UserId;
@@ -6,23 +6,23 @@ use contract::state::{RunState, RunType};
 use sqlx::{Postgres, QueryBuilder};
 use utoipa::IntoParams;
 
-use crate::openapi::{Moment, RunKind, RunStatus};
+use crate::store::schema::TimeOrDate;
 
-/// Which runs. From is inclusive, to is exclusive.
+/// The conditions on runs. A `from` is inclusive, a `to` is exclusive.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RunFilter {
     /// Started then or later: RFC 3339, or a date
-    #[param(value_type = Option<Moment>, inline)]
+    #[param(value_type = Option<TimeOrDate>, inline)]
     pub started_from: Option<DateTime<Utc>>,
     /// Started before then
-    #[param(value_type = Option<Moment>, inline)]
+    #[param(value_type = Option<TimeOrDate>, inline)]
     pub started_to: Option<DateTime<Utc>>,
     /// Ended then or later
-    #[param(value_type = Option<Moment>, inline)]
+    #[param(value_type = Option<TimeOrDate>, inline)]
     pub ended_from: Option<DateTime<Utc>>,
     /// Ended before then
-    #[param(value_type = Option<Moment>, inline)]
+    #[param(value_type = Option<TimeOrDate>, inline)]
     pub ended_to: Option<DateTime<Utc>>,
     /// The least duration, in seconds
     #[param(minimum = 0)]
@@ -30,9 +30,9 @@ pub struct RunFilter {
     /// The greatest duration, in seconds
     #[param(minimum = 0)]
     pub duration_max: Option<f64>,
-    #[param(required = false, value_type = Vec<RunStatus>, inline)]
+    #[param(required = false, inline)]
     pub status: Vec<RunState>,
-    #[param(required = false, value_type = Vec<RunKind>, inline)]
+    #[param(required = false, inline)]
     pub run_type: Vec<RunType>,
     /// The id of the person who triggered it here
     #[param(value_type = Option<Uuid>)]
@@ -45,7 +45,8 @@ pub struct RunFilter {
 }
 
 impl RunFilter {
-    pub(super) fn asks_status_alone(&self) -> bool {
+    /// Whether there is no condition but those on the status and on deleted runs.
+    pub(super) fn is_status_only(&self) -> bool {
         matches!(
             self,
             Self {
@@ -70,10 +71,27 @@ impl RunFilter {
         }
     }
 
+    /// Adds the conditions to a statement in which `r` is the run.
     pub(super) fn push(&self, sql: &mut QueryBuilder<Postgres>) {
         if !self.include_deleted {
             sql.push(" and r.deleted_at is null");
         }
+        self.push_times(sql);
+        self.push_status(sql);
+        if !self.run_type.is_empty() {
+            sql.push(" and r.run_type = any(").push_bind(words(&self.run_type)).push(")");
+        }
+        if let Some(user) = self.triggered_by {
+            sql.push(" and r.triggered_by_id = ").push_bind(user);
+        }
+        if let Some(text) = &self.run_id {
+            sql.push(r#" and strpos(lower(r.external_id collate "und-x-icu"), lower("#)
+                .push_bind(text.clone())
+                .push(r#" collate "und-x-icu")) > 0"#);
+        }
+    }
+
+    fn push_times(&self, sql: &mut QueryBuilder<Postgres>) {
         let times = [
             (" and r.started_at >= ", self.started_from),
             (" and r.started_at < ", self.started_to),
@@ -90,18 +108,6 @@ impl RunFilter {
         }
         if let Some(seconds) = self.duration_max {
             sql.push(" and r.duration_seconds <= ").push_bind(seconds);
-        }
-        self.push_status(sql);
-        if !self.run_type.is_empty() {
-            sql.push(" and r.run_type = any(").push_bind(words(&self.run_type)).push(")");
-        }
-        if let Some(user) = self.triggered_by {
-            sql.push(" and r.triggered_by_id = ").push_bind(user);
-        }
-        if let Some(text) = &self.run_id {
-            sql.push(r#" and strpos(lower(r.external_id collate "und-x-icu"), lower("#)
-                .push_bind(text.clone())
-                .push(r#" collate "und-x-icu")) > 0"#);
         }
     }
 }

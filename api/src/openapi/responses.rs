@@ -1,10 +1,10 @@
-//! What answers are made of, whatever they answer: their headers and the errors that any route may tell.
+//! The parts that responses share: their headers, and the errors that any route may return.
 
 use serde_json::{Value, json};
 
 use super::reference;
 
-/// Every header of an answer: its name, its type, what it says.
+/// Every response header: its name, its type, its description.
 const HEADERS: [(&str, &str, &str); 14] = [
     ("X-Request-Id", "string", "The caller's own, when sent and sane"),
     (
@@ -26,7 +26,7 @@ const HEADERS: [(&str, &str, &str); 14] = [
     ("Cache-Control", "string", "private, no-cache: to be asked for each time"),
 ];
 
-/// Every error that any route may answer: its code, its name, what it says.
+/// Every error that any route may return: its status code, its name, its description.
 pub const ERRORS: [(&str, &str, &str); 10] = [
     ("304", "NotModified", "Nothing has changed since the ETag of If-None-Match"),
     ("400", "BadRequest", "The body is not JSON, or the thing is of a kind that cannot be asked this"),
@@ -50,8 +50,8 @@ pub fn header_components() -> Value {
 
 pub fn error_components() -> Value {
     let component = |&(code, name, description): &(&str, &str, &str)| {
-        let told = Told { keyed: true, reads: true, is_list: false, has_place: false };
-        let mut response = json!({"description": description, "headers": headers(&told, code)});
+        let traits = ResponseTraits { has_key: true, is_read: true, is_list: false, has_location: false };
+        let mut response = json!({"description": description, "headers": headers(&traits, code)});
         if code != "304" {
             let schema = reference("schemas", if code == "422" { "Invalid" } else { "Error" });
             response["content"] = json!({"application/json": {"schema": schema}});
@@ -61,36 +61,38 @@ pub fn error_components() -> Value {
     Value::Object(ERRORS.iter().map(component).collect())
 }
 
-/// The body of a refusal with this code that an operation describes itself: a 422 of its own is the provider's.
-pub fn refusal(code: &str) -> Value {
+/// The body of an error that an operation describes itself. Its 422 may come from the provider, too.
+pub fn error_schema(code: &str) -> Value {
     match code {
         "422" => json!({"anyOf": [reference("schemas", "Invalid"), reference("schemas", "Error")]}),
         _ => reference("schemas", "Error"),
     }
 }
 
-/// What the headers of an answer depend on.
-pub struct Told {
-    /// Whether it takes a key.
-    pub keyed: bool,
-    /// Whether it is read and comes to an end.
-    pub reads: bool,
+/// The traits of an operation and its response that determine the headers.
+pub struct ResponseTraits {
+    /// The operation needs a key.
+    pub has_key: bool,
+    /// The operation reads, and its response ends.
+    pub is_read: bool,
     pub is_list: bool,
-    /// Whether it says where what was made can be read.
-    pub has_place: bool,
+    /// The response names the location of what was created.
+    pub has_location: bool,
 }
 
-/// The headers of an answer with this code.
-pub fn headers(of: &Told, code: &str) -> Value {
-    let told = |name: &str| match name {
+/// The headers of a response with this status code.
+pub fn headers(traits: &ResponseTraits, code: &str) -> Value {
+    let applies = |name: &str| match name {
         "X-Request-Id" => true,
-        "ETag" | "Cache-Control" => of.reads && matches!(code, "200" | "304"),
-        "X-Total-Count" | "X-Page" | "X-Page-Size" | "X-Total-Pages" | "Link" => of.is_list && code == "200",
-        "Location" => of.has_place && matches!(code, "201" | "202"),
+        "ETag" | "Cache-Control" => traits.is_read && matches!(code, "200" | "304"),
+        "X-Total-Count" | "X-Page" | "X-Page-Size" | "X-Total-Pages" | "Link" => {
+            traits.is_list && code == "200"
+        }
+        "Location" => traits.has_location,
         "WWW-Authenticate" => code == "401",
         "Retry-After" => matches!(code, "429" | "503"),
-        _ => of.keyed,
+        _ => traits.has_key,
     };
-    let names = HEADERS.iter().map(|(name, _, _)| *name).filter(|name| told(name));
+    let names = HEADERS.iter().map(|(name, _, _)| *name).filter(|name| applies(name));
     Value::Object(names.map(|name| (name.to_owned(), reference("headers", name))).collect())
 }

@@ -1,0 +1,42 @@
+//! `user`: creates, renames and lists users.
+
+use clap::Subcommand;
+use platform::audit::{self, Action, Actor, AuditEvent};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::{arguments, naming_action, to_json};
+use crate::store::users;
+
+#[derive(Subcommand, Debug)]
+pub enum UserCommand {
+    /// Make a person, or rename one
+    Create {
+        #[arg(value_parser = arguments::email)]
+        email: String,
+        #[arg(long, value_parser = arguments::name)]
+        name: String,
+    },
+    /// List all people
+    List,
+}
+
+pub async fn run(db: &PgPool, command: UserCommand) -> anyhow::Result<Value> {
+    match command {
+        UserCommand::Create { email, name } => create(db, &email, &name).await,
+        UserCommand::List => to_json(users::list(db).await?),
+    }
+}
+
+async fn create(db: &PgPool, email: &str, name: &str) -> anyhow::Result<Value> {
+    let mut tx = db.begin().await?;
+    let before = users::find(&mut *tx, email).await?.map(|user| user.name);
+    let user = users::upsert(&mut tx, email, name).await?;
+    if let Some(action) = naming_action(before, name, Action::UserCreated, Action::UserRenamed) {
+        let details = json!({"email": email, "name": name});
+        let event = AuditEvent::new(Actor::CommandLine, action, user.id, details);
+        audit::record_for_user(&mut tx, user.id, &event).await?;
+    }
+    tx.commit().await?;
+    to_json(user)
+}
