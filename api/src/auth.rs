@@ -15,8 +15,8 @@ use contract::ids::{KeyId, SpaceId};
 use contract::state::Role;
 use utoipa::openapi::{RefOr, Response};
 
-use self::rate_limit::RateLimitSlot;
 use crate::http::error::{ApiError, ApiResult};
+use crate::http::rate_limit::RateLimitSlot;
 use crate::state::App;
 use crate::store::access::Access;
 

@@ -5,6 +5,7 @@ pub(crate) mod error;
 pub(crate) mod etag;
 pub(crate) mod middleware;
 pub mod pagination;
+pub mod rate_limit;
 pub mod request;
 
 /// The path prefix of all routes except the service's own endpoints.

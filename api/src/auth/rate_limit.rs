@@ -1,15 +1,12 @@
 //! The rate limit per key: requests in fixed windows of a minute and of an hour, counted in this process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use axum::http::{HeaderMap, HeaderName};
 use chrono::Utc;
 use contract::ids::KeyId;
 
-pub const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-pub const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-pub const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+use crate::http::rate_limit::RateLimitStatus;
 
 /// Counts the requests of each key. Memory is bounded: only valid keys are counted, and unused counters are removed once
 /// an hour.
@@ -31,43 +28,6 @@ struct Counters {
     /// For each key and window, the start of the window and the requests in it.
     by_key: HashMap<KeyId, Vec<(i64, u32)>>,
     swept_at: i64,
-}
-
-/// The rate limit of a key after a request, in the window that is nearest to its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimitStatus {
-    pub limit: u32,
-    pub remaining: u32,
-    /// The end of the window, in seconds since 1970.
-    pub reset: i64,
-    /// The seconds to wait, when the request exceeded the limit.
-    pub retry_after: Option<u64>,
-}
-
-/// Carries the rate-limit status of a request from the extractor, which counts it, to the middleware, which writes the
-/// headers.
-#[derive(Clone, Default)]
-pub struct RateLimitSlot(Arc<OnceLock<RateLimitStatus>>);
-
-impl RateLimitSlot {
-    /// The status, if the request was counted.
-    pub fn get(&self) -> Option<RateLimitStatus> {
-        self.0.get().copied()
-    }
-
-    /// Stores the status; only the first one counts.
-    pub fn set(&self, status: RateLimitStatus) {
-        let _ = self.0.set(status);
-    }
-}
-
-impl RateLimitStatus {
-    /// Writes the headers of a response.
-    pub fn write(self, headers: &mut HeaderMap) {
-        headers.insert(LIMIT, self.limit.into());
-        headers.insert(REMAINING, self.remaining.into());
-        headers.insert(RESET, self.reset.into());
-    }
 }
 
 impl KeyRateLimiter {

@@ -15,9 +15,9 @@ use tracing::Instrument;
 use tracing::field::Empty;
 use uuid::Uuid;
 
-use crate::auth::rate_limit::{self, RateLimitSlot};
 use crate::http::error::ApiError;
 use crate::http::pagination;
+use crate::http::rate_limit::{self, RateLimitSlot};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -1,13 +1,14 @@
 //! The API under test: a router of its own in this process, on a database with two spaces, their members and
 //! a connector each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::auth::access_cache::AccessMemory;
-use api::auth::rate_limit::Limiter;
-use api::routes;
-use api::state::{App, Parts};
-use api::stream::{Live, LiveConfig};
+use api::auth::access_cache::AccessCache;
+use api::auth::rate_limit::KeyRateLimiter;
+use api::state::{App, AppState};
+use api::stream::{StreamConfig, StreamHub};
+use api::{routes, server};
 use axum::Router;
 use contract::ids::ConnectorId;
 use local::TestDatabase;
@@ -117,22 +118,26 @@ impl TestApi {
 }
 
 fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
-    App::new(Parts {
-        db: local::test_pool(&database.api_url).unwrap(),
-        kafka: KafkaProbe::new(&setup.kafka).unwrap(),
-        access: AccessMemory::default(),
+    let db = local::test_pool(&database.api_url).unwrap();
+    let stopping = CancellationToken::new();
+    let kafka = KafkaProbe::new(&setup.kafka).unwrap();
+    let config =
+        StreamConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 };
+    let stream = StreamHub::new(setup.kafka, config, db.clone(), keyring.clone(), stopping.clone());
+    App::new(AppState {
+        db,
+        kafka,
+        access: AccessCache::default(),
         keyring,
         network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
-        limiter: Limiter::new(setup.limits.0, setup.limits.1),
-        live: Live::new(
-            setup.kafka,
-            LiveConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 },
-        ),
+        rate_limiter: KeyRateLimiter::new(setup.limits.0, setup.limits.1),
+        stream: Arc::new(stream),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
-        time_out: setup.request_timeout,
-        origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
+        document: server::document(),
+        request_timeout: setup.request_timeout,
+        cors_origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
         body_limit: 100_000,
-        stopping: CancellationToken::new(),
+        stopping,
         tasks: TaskTracker::new(),
     })
 }

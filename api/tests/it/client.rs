@@ -2,7 +2,6 @@
 
 use std::task::Poll;
 
-use api::routes;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, header};
 use axum::response::Response;
@@ -54,7 +53,7 @@ impl TestApi {
     pub async fn send(&self, method: Method, key: &str, path: &str, body: Option<Value>) -> TestResponse {
         let request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", routes::BASE))
+            .uri(format!("{}{path}", api::http::BASE_PATH))
             .header(header::AUTHORIZATION, format!("Bearer {key}"));
         let body = body.map_or(Body::empty(), |body| Body::from(body.to_string()));
         self.raw(request.body(body).unwrap()).await

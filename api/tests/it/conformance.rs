@@ -98,7 +98,7 @@ fn find(path: &str) -> Option<&'static Value> {
         let alike = |(part, word): (&&str, &&str)| part.starts_with('{') && !word.is_empty() || part == word;
         parts.len() == requested.len() && parts.iter().zip(&requested).all(alike)
     };
-    let paths = api::openapi::document()["paths"].as_object().unwrap();
+    let paths = api::server::document()["paths"].as_object().unwrap();
     paths.iter().find(|(template, _)| fits(template)).map(|(_, methods)| methods)
 }
 
@@ -111,7 +111,7 @@ fn method_in_document(method: &Method) -> String {
 
 fn resolve(value: &'static Value) -> &'static Value {
     match value["$ref"].as_str() {
-        Some(reference) => api::openapi::document().pointer(reference.trim_start_matches('#')).unwrap(),
+        Some(reference) => api::server::document().pointer(reference.trim_start_matches('#')).unwrap(),
         None => value,
     }
 }
@@ -121,7 +121,7 @@ fn validator(schema: &Value) -> Arc<Validator> {
     static BUILT: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let validator = built.entry(schema.to_string()).or_insert_with(|| {
-        let whole = json!({"allOf": [schema], "components": api::openapi::document()["components"]});
+        let whole = json!({"allOf": [schema], "components": api::server::document()["components"]});
         let options = jsonschema::draft202012::options().should_validate_formats(true);
         Arc::new(options.build(&whole).unwrap())
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::routes::BASE;
+use api::http::BASE_PATH;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use futures::StreamExt;
@@ -51,7 +51,7 @@ impl EventStream {
     /// Opens a stream of the first space's events from the router in this process: no socket buffers unread
     /// events.
     pub async fn within(test: &TestApi, key: &str) -> Self {
-        let uri = format!("{BASE}/spaces/{SPACE}/orchestration/events");
+        let uri = format!("{BASE_PATH}/spaces/{SPACE}/orchestration/events");
         let request = async || {
             let request = Request::builder().uri(&uri).header("authorization", format!("Bearer {key}"));
             test.respond(request.body(Body::empty()).unwrap()).await

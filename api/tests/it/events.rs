@@ -286,7 +286,7 @@ async fn streams_stay_open_without_kafka_and_continue_when_it_is_back() {
 async fn a_slow_reader_gets_an_end_event() {
     let test = TestInstallation::start().await;
     let app = test.api.app.clone();
-    tokio::spawn(api::stream::run(app));
+    tokio::spawn(api::stream::run(app.stream.clone()));
     let mut slow = EventStream::within(&test.api, VIEWER).await;
     let mut reader = EventStream::within(&test.api, EDITOR).await;
     // More events than the buffer holds, in batches that the other reader keeps up with.

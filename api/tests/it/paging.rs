@@ -53,7 +53,7 @@ async fn pages(test: &TestApi, path: &str) -> (Vec<String>, usize) {
         ids.extend(rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()));
         let next = links.split(", ").find(|link| link.ends_with("rel=\"next\""));
         match next {
-            Some(link) => path = link[1..link.find('>').unwrap()].replace(api::routes::BASE, ""),
+            Some(link) => path = link[1..link.find('>').unwrap()].replace(api::http::BASE_PATH, ""),
             None => return (ids, total.unwrap()),
         }
     }

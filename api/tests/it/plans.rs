@@ -1,7 +1,6 @@
 //! Query plans: reads find their rows by an index, and never scan a large table sequentially.
 
-use api::http::pagination::Paging;
-use api::http::request::Query;
+use api::store::page::Paging;
 use api::store::pipelines::PipelineFilter;
 use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
 use api::store::task_runs;
@@ -26,11 +25,11 @@ async fn runs_and_their_task_runs_are_read_by_index_including_deleted_ones() {
     let before = sequential_scans(&db).await;
     for include_deleted in [false, true] {
         let query = RunQuery { filter: RunFilter { include_deleted, ..RunFilter::default() }, sort: None };
-        let paging = Paging::read(&mut Query::of("size=50"));
+        let paging = Paging::new(1, 50);
         runs::list(&db, space, no_user, &RunsOf::Space(&PipelineFilter::default()), &query, paging)
             .await
             .unwrap();
-        runs::get(&db, space, run, include_deleted).await.unwrap();
+        runs::find(&db, space, run, include_deleted).await.unwrap();
         task_runs::list(&db, space, run, include_deleted).await.unwrap();
         assert_eq!(sequential_scans(&db).await, before, "include_deleted: {include_deleted}");
     }

@@ -29,7 +29,7 @@ fn finite_routes() -> Vec<RouteRow> {
 }
 
 fn declared() -> OperationStatuses {
-    let operation = |row: &RouteRow| &api::openapi::document()["paths"][row.1][row.0.to_lowercase()];
+    let operation = |row: &RouteRow| &api::server::document()["paths"][row.1][row.0.to_lowercase()];
     let statuses =
         |row: &RouteRow| operation(row)["responses"].as_object().unwrap().keys().cloned().collect();
     finite_routes().iter().map(|row| ((row.0, row.1), statuses(row))).collect()
@@ -172,7 +172,7 @@ async fn of_special_cases() -> OperationStatuses {
 /// Every response to a counted request has the headers of the rate limit.
 async fn above_the_rate_limit() -> OperationStatuses {
     let with_key: Vec<_> =
-        finite_routes().into_iter().filter(|row| row.1.starts_with(api::routes::BASE)).collect();
+        finite_routes().into_iter().filter(|row| row.1.starts_with(api::http::BASE_PATH)).collect();
     let limits = (0, u32::try_from(with_key.len()).unwrap());
     let mut collector = StatusCollector::with(ApiSetup { limits, ..ApiSetup::default() }).await;
     // Once within the limit, once above it, and once more in case a new hour has begun meanwhile.
@@ -190,7 +190,7 @@ async fn above_the_rate_limit() -> OperationStatuses {
 async fn of_broken_database(break_database: impl AsyncFnOnce(&TestApi), status: &str) -> OperationStatuses {
     let mut collector = StatusCollector::with(ApiSetup::default()).await;
     break_database(&collector.test).await;
-    for row in finite_routes().iter().filter(|row| row.1.starts_with(api::routes::BASE)) {
+    for row in finite_routes().iter().filter(|row| row.1.starts_with(api::http::BASE_PATH)) {
         let response = collector.send_valid(row, &row.4).await;
         assert_eq!(response.status.as_str(), status, "{row:?}");
         assert!(status != "503" || response.header("retry-after") == "2");
@@ -202,7 +202,7 @@ async fn of_broken_database(break_database: impl AsyncFnOnce(&TestApi), status: 
 async fn a_405_lists_the_allowed_methods() {
     let test = TestApi::new().await;
     let ids = path_ids(&test, false).await;
-    for (path, methods) in api::openapi::document()["paths"].as_object().unwrap() {
+    for (path, methods) in api::server::document()["paths"].as_object().unwrap() {
         let mut allowed_by_document: BTreeSet<_> =
             methods.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
         if allowed_by_document.contains("GET") {
@@ -275,7 +275,7 @@ async fn a_sync_is_stored_without_kafka_and_readiness_names_kafka() {
 #[tokio::test]
 async fn every_list_is_bounded_and_keeps_the_query_in_its_links() {
     let collector = StatusCollector::with(ApiSetup::default()).await;
-    let document = api::openapi::document();
+    let document = api::server::document();
     let is_list = |row: &&RouteRow| {
         let parameters = document["paths"][row.1][row.0.to_lowercase()]["parameters"].as_array();
         parameters.is_some_and(|known| known.iter().any(|parameter| parameter["name"] == "page"))

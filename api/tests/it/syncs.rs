@@ -1,6 +1,6 @@
 //! Requests for syncs.
 
-use api::routes::BASE;
+use api::http::BASE_PATH;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
 use contract::state::SyncTrigger;
@@ -50,7 +50,7 @@ async fn the_callers_trace_is_propagated_and_an_invalid_one_is_replaced() {
         [(&[GIVEN][..], true), (&["00-nonsense-01"], false), (&[GIVEN, GIVEN], false)]
     {
         let test = TestApi::new().await;
-        let mut request = Request::post(format!("{BASE}/spaces/{SPACE}/orchestration{}", path(&test)))
+        let mut request = Request::post(format!("{BASE_PATH}/spaces/{SPACE}/orchestration{}", path(&test)))
             .header(header::AUTHORIZATION, format!("Bearer {EDITOR}"));
         for traceparent in headers {
             request = request.header("traceparent", *traceparent);

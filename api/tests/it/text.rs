@@ -109,9 +109,9 @@ async fn nul_characters_and_invalid_slugs_are_rejected() {
 async fn nul_characters_are_rejected_in_every_documented_text() {
     let test = TestApi::new().await;
     let ids = path_ids(&test, false).await;
-    let document = api::openapi::document();
+    let document = api::server::document();
     let mut requests = 0;
-    for row in routes().iter().filter(|row| row.1.starts_with(api::routes::BASE)) {
+    for row in routes().iter().filter(|row| row.1.starts_with(api::http::BASE_PATH)) {
         let operation = &document["paths"][row.1][row.0.to_lowercase()];
         let request = || {
             let key = format!("Bearer {ADMIN}");

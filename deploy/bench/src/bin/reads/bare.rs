@@ -1,11 +1,9 @@
 //! The least that a service could do: ask PostgreSQL the same questions and answer in JSON. No keys, no
 //! roles, no limits, no headers.
 
-use api::http::pagination::Paging;
-use api::http::request::Query;
+use api::store::page::Paging;
 use api::store::pipelines::PipelineFilter;
 use api::store::runs::{self, Run, RunDetail, RunQuery, RunsOf};
-use api::store::task_runs;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -24,13 +22,11 @@ pub fn router(bare: Bare) -> Router {
 }
 
 async fn run(State(bare): State<Bare>, Path(id): Path<Uuid>) -> Json<RunDetail> {
-    let run = runs::get(&bare.db, bare.space, RunId(id), false).await.unwrap().unwrap();
-    let tasks = task_runs::list(&bare.db, bare.space, run.id, false).await.unwrap();
-    Json(RunDetail { run, tasks })
+    Json(runs::find(&bare.db, bare.space, RunId(id), false).await.unwrap().unwrap())
 }
 
 async fn fifty_runs(State(bare): State<Bare>) -> Json<Vec<Run>> {
-    let paging = Paging::read(&mut Query::of("size=50"));
+    let paging = Paging::new(1, 50);
     let of = PipelineFilter::default();
     let nobody = UserId(Uuid::nil());
     let page =

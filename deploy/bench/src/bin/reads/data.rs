@@ -1,7 +1,7 @@
 //! The data that is read: spaces with pipelines, their runs over 30 days, and task runs, made by SQL in a
 //! database that is kept for the next time.
 
-use api::store::keys;
+use api::auth::keys;
 use platform::pipeline_metrics;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub struct Data {
 
 /// The path of the space that is read.
 pub fn orchestration() -> String {
-    format!("{}/spaces/space-0/orchestration", api::routes::BASE)
+    format!("{}/spaces/space-0/orchestration", api::http::BASE_PATH)
 }
 
 impl Data {

@@ -1,12 +1,13 @@
 //! What is measured, listening: the service as it runs in production, its limits on, and the bare handler.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::auth::access_cache::AccessMemory;
-use api::auth::rate_limit::Limiter;
-use api::routes;
-use api::state::{App, Parts};
-use api::stream::{Live, LiveConfig};
+use api::auth::access_cache::AccessCache;
+use api::auth::rate_limit::KeyRateLimiter;
+use api::state::{App, AppState};
+use api::stream::{StreamConfig, StreamHub};
+use api::{routes, server};
 use axum::Router;
 use contract::ids::SpaceId;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -56,22 +57,23 @@ fn pool(data: &Data) -> anyhow::Result<PgPool> {
 
 fn app(db: PgPool) -> anyhow::Result<App> {
     let kafka = testkit::kafka_config("127.0.0.1:9", "");
-    Ok(App::new(Parts {
+    let (keyring, stopping) = (testkit::keyring("a"), CancellationToken::new());
+    let config = StreamConfig { streams: 0, streams_per_key: 0, stream_history: 100, stream_heartbeat: 15 };
+    let stream = StreamHub::new(kafka.clone(), config, db.clone(), keyring.clone(), stopping.clone());
+    Ok(App::new(AppState {
         db,
         kafka: KafkaProbe::new(&kafka)?,
-        access: AccessMemory::default(),
-        keyring: testkit::keyring("a"),
+        access: AccessCache::default(),
+        keyring,
         network: NetworkPolicy { allow_private_networks: false },
-        limiter: Limiter::new(u32::MAX, u32::MAX),
-        live: Live::new(
-            kafka,
-            LiveConfig { streams: 0, streams_per_key: 0, stream_history: 100, stream_heartbeat: 15 },
-        ),
+        rate_limiter: KeyRateLimiter::new(u32::MAX, u32::MAX),
+        stream: Arc::new(stream),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
-        time_out: Duration::from_secs(30),
-        origins: vec![],
+        document: server::document(),
+        request_timeout: Duration::from_secs(30),
+        cors_origins: vec![],
         body_limit: 100_000,
-        stopping: CancellationToken::new(),
+        stopping,
         tasks: TaskTracker::new(),
     }))
 }

@@ -4,11 +4,9 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
-use api::http::pagination::Paging;
-use api::http::request::Query;
+use api::store::page::Paging;
 use api::store::pipelines::PipelineFilter;
 use api::store::runs::{self, RunQuery, RunsOf};
-use api::store::task_runs;
 use contract::ids::{RunId, SpaceId, UserId};
 use sqlx::PgPool;
 use tokio::process::Command;
@@ -55,12 +53,10 @@ impl Read {
         let space = SpaceId(data.space);
         match self {
             Self::RunById => {
-                let run = RunId(data.runs[0]);
-                runs::get(db, space, run, false).await?;
-                task_runs::list(db, space, run, false).await?;
+                runs::find(db, space, RunId(data.runs[0]), false).await?;
             }
             Self::FiftyRuns => {
-                let paging = Paging::read(&mut Query::of("size=50"));
+                let paging = Paging::new(1, 50);
                 let all = PipelineFilter::default();
                 let nobody = UserId(Uuid::nil());
                 runs::list(db, space, nobody, &RunsOf::Space(&all), &RunQuery::default(), paging).await?;

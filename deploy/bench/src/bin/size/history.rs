@@ -1,6 +1,6 @@
 //! The data: pipelines whose runs go ever further back, made by SQL in a database that is dropped in the end.
 
-use api::store::keys;
+use api::auth::keys;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use uuid::Uuid;
 

@@ -3,11 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use api::http::pagination::Paging;
-use api::http::request::Query;
-use api::store::pipelines::{self, PipelineFilter, PipelineQuery, PipelineSort, Window};
+use api::store::page::Paging;
+use api::store::pipelines::{self, MetricsWindow, PipelineFilter, PipelineQuery, PipelineSort};
 use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
-use api::store::task_runs;
 use clap::Parser;
 use contract::events::{RunObserved, TaskRunObserved};
 use contract::ids::{RunId, SpaceId, UserId};
@@ -126,24 +124,23 @@ async fn reads(history: &History, runs: i64, report: &mut Report) -> anyhow::Res
     let mut took = Vec::new();
     for id in ids {
         let began = Instant::now();
-        runs::get(db, space, RunId(id), false).await?;
-        task_runs::list(db, space, RunId(id), false).await?;
+        runs::find(db, space, RunId(id), false).await?;
         took.push(began.elapsed());
     }
     report.add("a run with its task runs", Unit::Milliseconds, median(took));
     let failed = RunFilter { status: vec![contract::state::RunState::Failed], ..RunFilter::default() };
     let deleted = RunFilter { include_deleted: true, ..RunFilter::default() };
     for (name, filter, page) in [
-        ("50 newest runs of a space, with their total", RunFilter::default(), "size=50"),
-        ("… the deleted included", deleted, "size=50"),
-        ("… the 1,000th page", RunFilter::default(), "size=50&page=1000"),
-        ("… those that failed", failed, "size=50"),
+        ("50 newest runs of a space, with their total", RunFilter::default(), 1),
+        ("… the deleted included", deleted, 1),
+        ("… the 1,000th page", RunFilter::default(), 1000),
+        ("… those that failed", failed, 1),
     ] {
         let query = RunQuery { filter, sort: None };
         let mut took = Vec::new();
         for _ in 0..READS / 10 {
             let began = Instant::now();
-            let paging = Paging::read(&mut Query::of(page));
+            let paging = Paging::new(page, 50);
             runs::list(db, space, nobody(), &RunsOf::Space(&PipelineFilter::default()), &query, paging)
                 .await?;
             took.push(began.elapsed());
@@ -157,12 +154,12 @@ async fn reads(history: &History, runs: i64, report: &mut Report) -> anyhow::Res
             status: Vec::new(),
             sort: PipelineSort::Name,
             descending: false,
-            window: Window { days, include_deleted: false },
+            window: MetricsWindow { days, include_deleted: false },
         };
         let mut took = Vec::new();
         for _ in 0..READS / 10 {
             let began = Instant::now();
-            let paging = Paging::read(&mut Query::of("size=50"));
+            let paging = Paging::new(1, 50);
             pipelines::list(db, space, nobody(), &query, paging).await?;
             took.push(began.elapsed());
         }

@@ -19,10 +19,10 @@ const fn room(name: &'static str, may_import: &'static [&'static str]) -> Room {
 /// document.
 const API: [Room; 7] = [
     room("store", &[]),
-    room("http", &[]),
-    room("auth", &["http", "store"]),
+    room("http", &["store"]),
+    room("auth", &["http", "state", "store"]),
     room("stream", &["store"]),
-    room("triggers", &["store"]),
+    room("triggers", &["auth", "http", "state", "store"]),
     room("state", &["auth", "http", "store", "stream"]),
     room("routes", &["auth", "http", "state", "store", "stream", "triggers"]),
 ];
