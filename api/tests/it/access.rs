@@ -29,6 +29,7 @@ use RequiredRole::{Admin, Editor, Public, User, Viewer};
 /// A route: its method, path and required role, the status that a sufficient role gets, and the body to send.
 pub type RouteRow = (&'static str, &'static str, RequiredRole, u16, Value);
 
+#[expect(clippy::too_many_lines, reason = "one line a route")]
 pub fn routes() -> Vec<RouteRow> {
     let base = "/api/v1.0/spaces/{slug}/orchestration";
     let catalog = "/api/v1.0/catalog/spaces/{slug}/connectors";
@@ -149,61 +150,72 @@ fn the_table_contains_every_route() {
 
 #[tokio::test]
 async fn every_route_requires_its_role() {
-    // A short timeout, since a stream waits for Kafka until it is over.
-    let test =
-        TestApi::with(ApiSetup { request_timeout: Duration::from_secs(12), ..ApiSetup::default() }).await;
-    let (ours, theirs) = (path_ids(&test, false).await, path_ids(&test, true).await);
+    let test = TestApi::with(short_timeout()).await;
+    let ids = path_ids(&test, false).await;
     for row in routes() {
-        let (method, path, right, success, _) = &row;
-        let ours = fill_path(path, &ours);
-        let expected = |role: RequiredRole| match right {
-            Public => *success,
-            _ if role < *right => 403,
-            _ => *success,
-        };
-        let mut requests = vec![(None, 401), (Some("qk_wrong"), 401), (Some(REVOKED), 401)];
-        match right {
-            Public => requests = vec![(None, *success)],
-            User => requests.push((Some(STRANGER), *success)),
-            _ => requests.extend([(Some(STRANGER), 404), (Some(VIEWER), expected(Viewer))]),
-        }
-        if *right >= Viewer {
-            // An editor must not change the comment of another author.
-            let others = path.contains("{comment_id}") && *method != "GET";
-            requests.push((Some(EDITOR), if others { 403 } else { expected(Editor) }));
-            requests.push((Some(ADMIN), expected(Admin)));
-        }
-        for (key, expected) in requests {
+        let (method, path, ..) = &row;
+        let path = fill_path(path, &ids);
+        for (key, expected) in expected_statuses(&row) {
             // The name is unique, so an earlier request's connector goes first.
             test.sql("delete from connectors where name = 'made'").await;
-            assert_eq!(status_code(&test, &row, &ours, key).await, expected, "{method} {ours} with {key:?}");
+            assert_eq!(status_code(&test, &row, &path, key).await, expected, "{method} {path} with {key:?}");
         }
+    }
+}
+
+/// A stream waits for Kafka until this timeout.
+fn short_timeout() -> ApiSetup {
+    ApiSetup { request_timeout: Duration::from_secs(12), ..ApiSetup::default() }
+}
+
+/// The status of a route for each key.
+fn expected_statuses((method, path, required, success, _): &RouteRow) -> Vec<(Option<&'static str>, u16)> {
+    if *required == Public {
+        return vec![(None, *success)];
+    }
+    let mut statuses = vec![(None, 401), (Some("qk_wrong"), 401), (Some(REVOKED), 401)];
+    if *required == User {
+        statuses.push((Some(STRANGER), *success));
+        return statuses;
+    }
+    let expected = |role: RequiredRole| if role < *required { 403 } else { *success };
+    // An editor must not change the comment of another author.
+    let is_other_author = path.contains("{comment_id}") && *method != "GET";
+    statuses.extend([
+        (Some(STRANGER), 404),
+        (Some(VIEWER), expected(Viewer)),
+        (Some(EDITOR), if is_other_author { 403 } else { expected(Editor) }),
+        (Some(ADMIN), expected(Admin)),
+    ]);
+    statuses
+}
+
+#[tokio::test]
+async fn ids_and_spaces_that_do_not_match_are_not_found() {
+    let test = TestApi::with(short_timeout()).await;
+    let (own, other) = (path_ids(&test, false).await, path_ids(&test, true).await);
+    let with_ids = |path: &str, id: &str| {
+        let replaced = other
+            .keys()
+            .map(|name| (*name, if *name == "{slug}" { SPACE.to_owned() } else { id.to_owned() }));
+        fill_path(path, &replaced.collect())
+    };
+    for row in routes() {
+        let (method, path, required, ..) = &row;
+        let mut expected = Vec::new();
         if path.contains("_id}") {
-            let stray = fill_path(path, &theirs);
-            assert_eq!(
-                status_code(&test, &row, &stray, Some(ADMIN)).await,
-                404,
-                "{method} {stray} of another space"
-            );
-            let unknown = theirs
-                .keys()
-                .map(|name| (*name, if *name == "{slug}" { SPACE.into() } else { Uuid::nil().to_string() }));
-            let unknown = fill_path(path, &unknown.collect());
-            assert_eq!(status_code(&test, &row, &unknown, Some(ADMIN)).await, 404, "{method} {unknown}");
-            let malformed = fill_path(
-                path,
-                &theirs
-                    .keys()
-                    .map(|name| (*name, if *name == "{slug}" { SPACE.into() } else { "x".into() }))
-                    .collect(),
-            );
-            assert_eq!(status_code(&test, &row, &malformed, Some(ADMIN)).await, 422, "{method} {malformed}");
+            expected.push((fill_path(path, &other), 404));
+            expected.push((with_ids(path, &Uuid::nil().to_string()), 404));
+            expected.push((with_ids(path, "x"), 422));
         }
-        if *right >= Viewer {
-            let elsewhere = ours.replace(&format!("/spaces/{SPACE}/"), &format!("/spaces/{OTHER_SPACE}/"));
-            assert_eq!(status_code(&test, &row, &elsewhere, Some(ADMIN)).await, 404, "{method} {elsewhere}");
-            let nowhere = ours.replace(&format!("/spaces/{SPACE}/"), "/spaces/nowhere/");
-            assert_eq!(status_code(&test, &row, &nowhere, Some(ADMIN)).await, 404, "{method} {nowhere}");
+        if *required >= Viewer {
+            for space in [OTHER_SPACE, "nowhere"] {
+                let space = format!("/spaces/{space}/");
+                expected.push((fill_path(path, &own).replace(&format!("/spaces/{SPACE}/"), &space), 404));
+            }
+        }
+        for (path, expected) in expected {
+            assert_eq!(status_code(&test, &row, &path, Some(ADMIN)).await, expected, "{method} {path}");
         }
     }
 }

@@ -28,6 +28,7 @@ fn entry_of(name: &str, action: &str, via: &str) -> (String, String, String) {
     (name.to_owned(), action.to_owned(), via.to_owned())
 }
 
+#[expect(clippy::too_many_lines, reason = "one line a change and one an entry")]
 #[tokio::test]
 async fn every_change_over_http_is_audited_with_its_actor() {
     let test = TestApi::new().await;
@@ -41,21 +42,21 @@ async fn every_change_over_http_is_audited_with_its_actor() {
         "credentials": {"auth_type": "basic", "username": "svc", "password": "right"},
     });
     test.send(Method::PATCH, EDITOR, &connector, Some(change)).await.expect(200);
-    let ask = async |method, key, path: String, body| test.request(method, key, &path, body).await;
+    let send = async |method, key, path: String, body| test.request(method, key, &path, body).await;
     let team = format!("/pipelines/{pipeline}/team");
-    ask(Method::PATCH, EDITOR, team.clone(), json!({"team_id": test.team})).await.expect(200);
-    ask(Method::PATCH, OTHER_EDITOR, team, json!({"team_id": null})).await.expect(200);
+    send(Method::PATCH, EDITOR, team.clone(), json!({"team_id": test.team})).await.expect(200);
+    send(Method::PATCH, OTHER_EDITOR, team, json!({"team_id": null})).await.expect(200);
     let criticality = format!("/pipelines/{pipeline}/criticality");
-    ask(Method::PATCH, EDITOR, criticality, json!({"criticality": "high"})).await.expect(200);
+    send(Method::PATCH, EDITOR, criticality, json!({"criticality": "high"})).await.expect(200);
     let triggered =
-        ask(Method::POST, EDITOR, format!("/pipelines/{pipeline}/trigger"), Value::Null).await.expect(201);
+        send(Method::POST, EDITOR, format!("/pipelines/{pipeline}/trigger"), Value::Null).await.expect(201);
     let sync = format!("/connectors/{}/sync", test.connector);
-    let synced = ask(Method::POST, EDITOR, sync.clone(), Value::Null).await.expect(202);
-    ask(Method::POST, OTHER_EDITOR, sync, json!({"full": true})).await.expect(202);
+    let synced = send(Method::POST, EDITOR, sync.clone(), Value::Null).await.expect(202);
+    send(Method::POST, OTHER_EDITOR, sync, json!({"full": true})).await.expect(202);
     let comment_id =
-        ask(Method::POST, EDITOR, format!("/runs/{run}/comments"), comment("hush")).await.expect(201);
+        send(Method::POST, EDITOR, format!("/runs/{run}/comments"), comment("hush")).await.expect(201);
     let comment_id = comment_id["id"].as_str().unwrap().to_owned();
-    ask(Method::DELETE, ADMIN, format!("/comments/{comment_id}"), Value::Null).await;
+    send(Method::DELETE, ADMIN, format!("/comments/{comment_id}"), Value::Null).await;
     let created = json!({"name": "made", "connector_type": "dbt", "config": {"token": "hunter2"}});
     let created = test.send(Method::POST, EDITOR, &catalog, Some(created)).await.expect(201);
     let created = created["id"].as_str().unwrap().to_owned();

@@ -65,6 +65,7 @@ async fn an_event_is_streamed_once_it_is_projected() {
     assert_eq!(test.api.read(&format!("/runs/{}", runs[1].id)).await["status"], "failed");
 }
 
+#[expect(clippy::too_many_lines, reason = "one line a filter")]
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_select_the_streamed_events() {
     let test = TestInstallation::start().await;

@@ -141,8 +141,17 @@ async fn a_client_disconnected_twenty_times_receives_every_event_of_its_space_in
     };
     let (sent, received_events) = tokio::join!(changing, listening);
 
+    assert_complete(&test, &sent, &received_events);
+}
+
+/// Asserts that every version of each entity was received, in order, and no event of another space.
+fn assert_complete(
+    test: &TestInstallation,
+    sent: &BTreeMap<String, Vec<i64>>,
+    received_events: &[StreamedEvent],
+) {
     let mut received = BTreeMap::<String, Vec<i64>>::new();
-    for event in &received_events {
+    for event in received_events {
         assert_eq!(
             (&event.data["space"], &event.data["connector_id"]),
             (&json!(SPACE), &json!(test.api.connector))
@@ -154,7 +163,7 @@ async fn a_client_disconnected_twenty_times_receives_every_event_of_its_space_in
         assert!(versions.is_sorted(), "{versions:?}");
         versions.dedup();
     }
-    for (id, versions) in &sent {
+    for (id, versions) in sent {
         let received = received.get(id).map_or(&[][..], Vec::as_slice);
         let missing: Vec<_> = versions.iter().filter(|version| !received.contains(version)).collect();
         assert!(missing.is_empty(), "{id}: {missing:?} missing in {received:?}");

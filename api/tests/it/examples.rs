@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use contract::ids::{PipelineId, RunId, TaskRunId};
 use serde_json::{Value, json};
 use testkit::{FakeAirflow, TriggerBehavior};
 
@@ -13,34 +14,38 @@ use crate::assertions::assert_same_shape;
 use crate::breaking_changes::breaking_changes;
 use crate::seed::{ADMIN, EDITOR, comment, hours_ago};
 
-#[tokio::test]
-async fn responses_have_the_fields_and_types_of_the_examples() {
-    let test = TestApi::new().await;
+/// Inserts rows without missing values, so that the types of all fields are compared.
+async fn insert_full_rows(test: &TestApi) -> (PipelineId, RunId, TaskRunId) {
     let pipeline = test.pipeline("daily_sales").await;
     test.sql(
-        "update pipelines set schedule = '0 5 * * *', external_url = 'https://airflow.example',
-             next_run_at = now(),
-             tags = '{finance}',
-             tasks = '[{\"task_id\": \"extract\", \"operator\": \"PythonOperator\", \"upstream\": [],
-                 \"downstream\": [\"load\"]}]'",
+        r#"update pipelines set schedule = '0 5 * * *', external_url = 'https://airflow.example',
+               tags = '{finance}', next_run_at = now(),
+               tasks = '[{"task_id": "extract", "operator": "PythonOperator", "upstream": [],
+                   "downstream": ["load"]}]'"#,
     )
     .await;
     test.run(pipeline, "r0", "failed", hours_ago(2)).await;
     let run = test.run(pipeline, "r1", "success", hours_ago(1)).await;
     test.sql(
         "update runs set logical_date = run_after, data_interval_start = run_after,
-             data_interval_end = run_after,
-             external_url = 'https://airflow.example'",
+             data_interval_end = run_after, external_url = 'https://airflow.example'",
     )
     .await;
-    let task = test.task_run(run, "extract", -1, "failed").await;
+    let task_run = test.task_run(run, "extract", -1, "failed").await;
     test.task_run(run, "load", -1, "success").await;
     test.sql(
         "update task_runs set operator = 'PythonOperator', queued_at = now(), started_at = now(),
-             ended_at = now(),
-             duration_seconds = 3.1, pool = 'p', queue = 'q', hostname = 'h'",
+             ended_at = now(), duration_seconds = 3.1, pool = 'p', queue = 'q', hostname = 'h'",
     )
     .await;
+    (pipeline, run, task_run)
+}
+
+#[expect(clippy::too_many_lines, reason = "one line an example")]
+#[tokio::test]
+async fn responses_have_the_fields_and_types_of_the_examples() {
+    let test = TestApi::new().await;
+    let (pipeline, run, task) = insert_full_rows(&test).await;
     let send = async |method, path: String, body| test.request(method, EDITOR, &path, body).await;
     send(Method::PATCH, format!("/pipelines/{pipeline}/team"), json!({"team_id": test.team}))
         .await

@@ -82,8 +82,7 @@ async fn an_abandoned_sync_request_is_stored_with_its_record_or_not_at_all() {
             where topic::text like '%sync-requests%'
         union all
         (select convert_from(payload, 'UTF8')::jsonb ->> 'id' from outbox where topic::text like
-        '%sync-requests%'
-            except all select id::text from syncs)) torn";
+        '%sync-requests%' except all select id::text from syncs)) torn";
     while !test.abandon(post(&path).body(Body::empty()).unwrap(), polls).await {
         assert_eq!(test.number(incomplete).await, 0, "incomplete after {polls} polls");
         // The next request must not join a sync that this one has stored.

@@ -130,11 +130,9 @@ async fn no_row_is_skipped_while_rows_enter_and_none_repeats_while_rows_leave() 
     insert_pipelines_with_runs(&test).await;
     let (before, _) = pages(&test, "/runs?size=500").await;
     let insert = "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
-            fingerprint,
-            log_offset, observed_at, status, run_type, run_after, conf)
+            fingerprint, log_offset, observed_at, status, run_type, run_after, conf)
         select gen_random_uuid(), space_id, connector_id, id, 'airflow', gen_random_uuid(), 1, '', 0, now(),
-        'queued', 'manual',
-            clock_timestamp(), '{}' from pipelines limit 3";
+        'queued', 'manual', clock_timestamp(), '{}' from pipelines limit 3";
     let changing = pages_while(&test, "/runs?size=7", insert).await;
     for (page, next) in changing.iter().zip(&changing[1..]) {
         assert_eq!(page[4..], next[..3.min(next.len())], "three rows entered, so three rows repeat");

@@ -2,6 +2,7 @@
 //! script creates the roles without a superuser. All other tests run with these roles, and so prove that the
 //! rights suffice.
 
+use contract::ids::PipelineId;
 use local::{RoleUrls, TestDatabase};
 use sqlx::{AssertSqlSafe, PgPool};
 use url::Url;
@@ -192,6 +193,22 @@ async fn the_command_line_requires_the_owner() {
     assert!(!output.status.success() && error.contains("set DATABASE_URL to the owner's"), "{error}");
 }
 
+async fn insert_trigger(test: &TestApi, pipeline: PipelineId, run_id: Uuid, external_id: &str) -> Uuid {
+    sqlx::query_scalar::<_, Uuid>(
+        "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
+             command_sha256, attempt_until)
+         select gen_random_uuid(), p.space_id, p.connector_id, p.id, u.id, $3, $2, '',
+         now() from pipelines p, users u
+         where p.id = $1 and u.name = 'Edith' returning id",
+    )
+    .bind(pipeline)
+    .bind(run_id)
+    .bind(external_id)
+    .fetch_one(&test.app.db)
+    .await
+    .unwrap()
+}
+
 /// The only function by which the API's role writes to the read model records nothing but the run of its own
 /// trigger.
 #[tokio::test]
@@ -199,42 +216,27 @@ async fn a_run_is_recorded_only_for_its_pending_trigger() {
     let test = TestApi::new().await;
     let pipeline = test.pipeline("p").await;
     let victim = test.run(pipeline, "scheduled", "failed", crate::seed::hours_ago(1)).await;
-    let insert_trigger = async |run_id: Uuid, external_id: &str| {
-        sqlx::query_scalar::<_, Uuid>(
-            "insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
-                 command_sha256, attempt_until)
-             select gen_random_uuid(), p.space_id, p.connector_id, p.id, u.id, $3, $2, '',
-             now() from pipelines p, users u
-             where p.id = $1 and u.name = 'Edith' returning id",
-        )
-        .bind(pipeline)
-        .bind(run_id)
-        .bind(external_id)
-        .fetch_one(&test.app.db)
-        .await
-        .unwrap()
-    };
     let space = test.id(&format!("select id from spaces where slug = '{SPACE}'")).await;
     let other = test.id("select id from spaces where slug = 'other'").await;
     let record = async |space: Uuid, trigger: Uuid, version: i64| {
-        let seen = serde_json::json!({
+        let observed = serde_json::json!({
             "version": version, "observed_at": "2026-01-01T00:00:00Z", "status": "success",
             "run_type": "manual", "conf": {},
         });
         sqlx::query("select record_triggered_run($1, $2, '', $3)")
             .bind(space)
             .bind(trigger)
-            .bind(seen)
+            .bind(observed)
             .execute(&test.app.db)
             .await
     };
     let version = test.number("select nextval('observation_version')").await;
-    let pending = insert_trigger(Uuid::now_v7(), "mine").await;
+    let pending = insert_trigger(&test, pipeline, Uuid::now_v7(), "mine").await;
     assert!(record(space, Uuid::now_v7(), version).await.is_err(), "an unknown trigger");
     assert!(record(other, pending, version).await.is_err(), "a trigger of another space");
     assert!(record(space, pending, i64::MAX).await.is_err(), "a version above the sequence");
     record(space, pending, version).await.expect("a pending trigger");
-    let forged = insert_trigger(victim.0, "forged").await;
+    let forged = insert_trigger(&test, pipeline, victim.0, "forged").await;
     assert!(record(space, forged, version).await.is_err(), "another run with the same id");
     test.sql(&format!("update triggers set answer_status = 201, answer = '{{}}' where id = '{pending}'"))
         .await;
@@ -259,6 +261,7 @@ async fn execute(url: &str, statement: String) {
     pool.close().await;
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one script")]
 #[tokio::test]
 async fn the_script_needs_no_superuser_and_is_idempotent() {
     let server = local::postgres().await.unwrap();

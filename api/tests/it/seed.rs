@@ -94,12 +94,10 @@ impl TestApi {
         let id = PipelineId::of(connector, name);
         sqlx::query(
             r#"insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint,
-                   log_offset,
-                   observed_at, first_seen_at, name, owners, owner, tags, is_paused, is_active,
+                   log_offset, observed_at, first_seen_at, name, owners, owner, tags, is_paused, is_active,
                    provider_metadata, tasks)
                select $1, space_id, id, 'airflow', $3, 1, '', 0, '2026-01-01Z', '2025-12-01Z', $3,
-               '{data-eng}',
-                   'data-eng', '{}', false, true, '{"kept": true}', '[]'
+               '{data-eng}', 'data-eng', '{}', false, true, '{"kept": true}', '[]'
                from connectors where id = $2"#,
         )
         .bind(id)
@@ -124,10 +122,8 @@ impl TestApi {
         let id = RunId::of(ConnectorId(connector), &external, name);
         sqlx::query(
             "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
-                 fingerprint,
-                 log_offset, observed_at, status, provider_status, run_type, run_after, queued_at, started_at,
-                 ended_at,
-                 duration_seconds, conf)
+                 fingerprint, log_offset, observed_at, status, provider_status, run_type, run_after,
+                 queued_at, started_at, ended_at, duration_seconds, conf)
              select $1, space_id, connector_id, id, 'airflow', $3, 1, '', 0, $5, $4, $4, 'manual', $5, $5,
                  case when $4 <> 'queued' then $5 end, case when $4 in ('success',
                  'failed') then $5 + interval '10 s' end,
@@ -149,13 +145,10 @@ impl TestApi {
         let id = TaskRunId(Uuid::new_v5(&run.0, format!("{task}/{map_index}").as_bytes()));
         sqlx::query(
             "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id,
-                 version,
-                 fingerprint, log_offset, observed_at, task_id, map_index, name, status, provider_status,
-                 try_number,
-                 max_tries)
+                 version, fingerprint, log_offset, observed_at, task_id, map_index, name, status,
+                 provider_status, try_number, max_tries)
              select $1, space_id, connector_id, pipeline_id, id, 'airflow', $3, 1, '', 0, observed_at, $3, $4,
-             $3, $5, $5,
-                 1, 0
+             $3, $5, $5, 1, 0
              from runs where id = $2",
         )
         .bind(id)

@@ -141,9 +141,8 @@ async fn a_triggered_run_is_followed_up_for_a_day_whatever_its_dates() {
     test.wait_for("select count(*) = 1 from runs").await;
     for (year, age, expected) in [("2020", "1 minute", 1), ("2099", "1 minute", 1), ("2099", "2 days", 0)] {
         let change_dates = format!(
-            "update runs set logical_date = '{year}-01-01Z', run_after = null, queued_at = null,
-                 started_at = null,
-                 triggered_by_id = (select id from users);
+            "update runs set logical_date = '{year}-01-01Z', run_after = null, queued_at = null, started_at =
+                 null, triggered_by_id = (select id from users);
              update triggers set created_at = now() - interval '{age}'; delete from syncs"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(change_dates)).execute(&test.pool).await.unwrap();

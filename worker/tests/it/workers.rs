@@ -79,23 +79,7 @@ async fn three_workers_enqueue_every_tick_of_a_thousand_connectors_once() {
             "select count(*) = 0 from syncs where status in ('queued', 'running')",
         )
         .await;
-        let enqueued: Vec<(String, i64, i64)> = sqlx::query_as(
-            "select substring(name from 6), count(*), sum(attempts)
-             from syncs s join connectors c on c.id = connector_id
-             where s.trigger = 'schedule' group by name",
-        )
-        .fetch_all(&test.pool)
-        .await
-        .unwrap();
-        assert_eq!(enqueued.len(), CONNECTORS, "every connector has a sync");
-        let polls = fake.polls();
-        for (server, enqueued, started) in enqueued {
-            assert_eq!(enqueued, round, "one sync for each tick");
-            assert!(
-                polls.get(&server).is_none_or(|polls| *polls as i64 <= started),
-                "one poll for each started sync"
-            );
-        }
+        assert_one_sync_for_each_tick(&test, &fake, round).await;
     }
     print_delays(&test).await;
     assert_eq!(test.number("select sum(missed_ticks)::bigint from connector_state").await, 0);
@@ -103,6 +87,24 @@ async fn three_workers_enqueue_every_tick_of_a_thousand_connectors_once() {
     let lease_owners =
         "select count(distinct lease_owner) from connector_state where lease_owner is not null";
     assert!(test.number(lease_owners).await > 1, "the workers share the syncs");
+}
+
+/// Asserts that every connector has one sync for each of so many ticks, and no more polls than started syncs.
+async fn assert_one_sync_for_each_tick(test: &TestWorker, fake: &FakeAirflow, ticks: i64) {
+    let syncs: Vec<(String, i64, i64)> = sqlx::query_as(
+        "select substring(name from 6), count(*), sum(attempts)
+         from syncs s join connectors c on c.id = connector_id where s.trigger = 'schedule' group by name",
+    )
+    .fetch_all(&test.pool)
+    .await
+    .unwrap();
+    assert_eq!(syncs.len(), CONNECTORS, "every connector has a sync");
+    let polls = fake.polls();
+    for (server, enqueued, started) in syncs {
+        assert_eq!(enqueued, ticks, "one sync for each tick");
+        let polls = polls.get(&server).map_or(0, |polls| *polls as i64);
+        assert!(polls <= started, "{polls} polls for {started} started syncs");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -151,11 +151,10 @@ pub async fn replace_all(test: &TestApi, pipelines: &[ModelPipeline]) {
     execute(
         test,
         r#"insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint,
-               log_offset,
-               observed_at, first_seen_at, name, owners, tags, is_paused, is_active, provider_metadata, tasks)
+               log_offset, observed_at, first_seen_at, name, owners, tags, is_paused, is_active,
+               provider_metadata, tasks)
            select p.id, c.space_id, c.id, 'airflow', p.id, 1, '', 0, now(), now(), p.name, p.owners, '{}',
-           p.is_paused,
-               true, '{}', '[]'
+           p.is_paused, true, '{}', '[]'
            from jsonb_to_recordset($1) as p(id uuid, name text, owners text[], is_paused bool)
            join connectors c on c.name = 'prod airflow'"#,
         rows.clone().collect(),
@@ -169,13 +168,16 @@ pub async fn replace_all(test: &TestApi, pipelines: &[ModelPipeline]) {
         rows.collect(),
     )
     .await;
+    insert_runs(test, pipelines).await;
+}
+
+async fn insert_runs(test: &TestApi, pipelines: &[ModelPipeline]) {
     let runs = pipelines.iter().flat_map(|pipeline| pipeline.runs.iter().map(|run| run.row(pipeline.id)));
     execute(
         test,
         "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
-             fingerprint,
-             log_offset, observed_at, deleted_at, status, run_type, run_after, started_at, ended_at,
-             duration_seconds, conf)
+             fingerprint, log_offset, observed_at, deleted_at, status, run_type, run_after, started_at,
+             ended_at, duration_seconds, conf)
          select r.id, p.space_id, p.connector_id, p.id, 'airflow', r.id, 1, '', 0, now(),
              case when r.is_deleted then now() end, r.status, r.run_type, r.due, r.started, r.ended,
              r.duration, '{}'

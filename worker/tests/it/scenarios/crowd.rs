@@ -14,8 +14,8 @@ pub async fn grow(mirrored: &MirroredAirflow) {
     mirrored
         .change(
             "insert into task_instance
-             select (jsonb_populate_record(t, jsonb_build_object(
-                 'map_index', number, 'id', gen_random_uuid(), 'updated_at', clock_timestamp()))).*
+             select (jsonb_populate_record(t, jsonb_build_object( 'map_index', number, 'id',
+                 gen_random_uuid(), 'updated_at', clock_timestamp()))).*
              from task_instance t, generate_series(2, 1999) number
              where dag_id = 'crowd' and task_id = 'one' and map_index = 0",
         )

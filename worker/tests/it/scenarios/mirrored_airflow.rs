@@ -180,8 +180,7 @@ impl MirroredAirflow {
         self.metadata(
             "select md5(string_agg(row::text, '' order by row::text)) from (
                  select jsonb_build_array(d->'dag_id', d->'is_paused', d->'is_active', d->'is_stale',
-                 d->'owners',
-                     d->'description', d->'timetable_summary', d->'next_dagrun_create_after')
+                 d->'owners', d->'description', d->'timetable_summary', d->'next_dagrun_create_after')
                  from (select to_jsonb(dag) d from dag) dags
                  union all
                  select jsonb_build_array(dag_id, run_id, state, start_date, end_date) from dag_run
