@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use contract::events::Topic;
 use platform::kafka::{KafkaProbe, Producer, TopicError, ensure_topics};
+use platform::periodic::Periodic;
 use platform::secrets::Keyring;
 use platform::telemetry::GaugeTtl;
 use platform::{db, outbox, pipeline_metrics, shutdown, telemetry};
@@ -195,36 +196,30 @@ async fn tick(runner: &Runner) {
 }
 
 async fn relay(pool: PgPool, producer: Producer, stop: CancellationToken) {
-    while !stop.is_cancelled() {
+    let mut runs = Periodic::new(RELAY_INTERVAL, stop);
+    while runs.next().await {
         match outbox::relay(&pool, &producer).await {
             Ok(0) => {}
-            Ok(_) => continue,
+            Ok(_) => runs.skip_pause(),
             Err(error) => {
                 tracing::warn!(%error, "outbox relay failed; retrying");
                 tokio::time::sleep(RELAY_BACKOFF).await;
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(RELAY_INTERVAL) => {}
-            () = stop.cancelled() => {}
-        }
     }
 }
 
-/// Refreshes the stored metrics of pipelines. Best effort: the API computes outdated ones itself, so a delay
-/// here is harmless.
+/// Refreshes the stored metrics of pipelines. Best effort: the API computes outdated ones itself, so a delay here is
+/// harmless.
 async fn refresh_run_metrics(pool: PgPool, stop: CancellationToken) {
-    while !stop.is_cancelled() {
+    let mut runs = Periodic::new(METRICS_INTERVAL, stop);
+    while runs.next().await {
         match pipeline_metrics::refresh(&pool).await {
             Ok(0) => {}
-            Ok(_) => continue,
+            Ok(_) => runs.skip_pause(),
             Err(error) => {
-                tracing::debug!(%error, "pipeline metrics not refreshed: PostgreSQL does not answer")
+                tracing::debug!(%error, "pipeline metrics not refreshed: PostgreSQL does not answer");
             }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(METRICS_INTERVAL) => {}
-            () = stop.cancelled() => {}
         }
     }
 }

@@ -11,6 +11,7 @@ use contract::events::Topic;
 use metrics::{counter, gauge, histogram};
 use platform::kafka::KafkaConfig;
 use platform::offsets::find_projected;
+use platform::periodic::Periodic;
 use provider::connector::parse_schedule;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -41,28 +42,35 @@ struct Measurements {
 pub async fn run(pool: PgPool, kafka: KafkaConfig, stop: CancellationToken) {
     let mut found = Measurements::default();
     let mut lag_reader = None;
-    while !stop.is_cancelled() {
+    let mut runs = Periodic::new(REFRESH_INTERVAL, stop);
+    while runs.next().await {
+        found.refresh(&pool, &kafka, &mut lag_reader).await;
+        found.record();
+    }
+}
+
+impl Measurements {
+    async fn refresh(&mut self, pool: &PgPool, kafka: &KafkaConfig, lag_reader: &mut Option<LagReader>) {
         let queries = async {
             tokio::try_join!(
-                connectors::find_health(&pool, MAX_CONNECTORS),
-                queues::find_lengths(&pool, MAX_COUNT)
+                connectors::find_health(pool, MAX_CONNECTORS),
+                queues::find_lengths(pool, MAX_COUNT)
             )
         };
         match queries.await {
-            Ok((connectors, queues)) => (found.connectors, found.queues) = (connectors, queues),
+            Ok((connectors, queues)) => (self.connectors, self.queues) = (connectors, queues),
             Err(error) => tracing::debug!(%error, "gauges not refreshed: PostgreSQL does not answer"),
         }
-        match read_lag(&pool, &kafka, &mut lag_reader).await {
-            Ok(lag) => found.lag = lag,
+        match read_lag(pool, kafka, lag_reader).await {
+            Ok(lag) => self.lag = lag,
             Err(error) => tracing::debug!(%error, "lag not refreshed"),
         }
-        found.connectors.iter().for_each(record_connector);
-        record_queues(&found.queues);
-        found.lag.iter().for_each(record_lag);
-        tokio::select! {
-            () = tokio::time::sleep(REFRESH_INTERVAL) => {}
-            () = stop.cancelled() => {}
-        }
+    }
+
+    fn record(&self) {
+        self.connectors.iter().for_each(record_connector);
+        record_queues(&self.queues);
+        self.lag.iter().for_each(record_lag);
     }
 }
 

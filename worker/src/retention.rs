@@ -8,6 +8,7 @@ mod policy;
 
 use std::time::Duration;
 
+use platform::periodic::Periodic;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// Stores the policy once, then runs every pass that is due until stopped.
 pub async fn run(pool: PgPool, config: RetentionConfig, stop: CancellationToken) {
     let mut is_stored = false;
-    while !stop.is_cancelled() {
+    let mut runs = Periodic::new(POLL_INTERVAL, stop.clone());
+    while runs.next().await {
         let pass = async {
             if !is_stored {
                 store_policy(&pool, &config).await?;
@@ -32,10 +34,6 @@ pub async fn run(pool: PgPool, config: RetentionConfig, stop: CancellationToken)
         };
         if let Err(error) = pass.await {
             tracing::warn!(%error, "retention pass failed; retrying");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
-            () = stop.cancelled() => {}
         }
     }
 }

@@ -4,52 +4,54 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// When a periodic task runs next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextRun {
-    /// At once: there is more work.
-    AtOnce,
-    /// After the interval.
-    AfterInterval,
+/// Paces the loop of a background task: `while runs.next().await { … }`.
+#[derive(Debug)]
+pub struct Periodic {
+    interval: Duration,
+    stop: CancellationToken,
+    is_due: bool,
 }
 
-/// Runs the task until stopped. A run that has started is not cancelled; the pause after it is.
-pub async fn run_every<F>(interval: Duration, stop: CancellationToken, mut task: F)
-where
-    F: AsyncFnMut() -> NextRun,
-{
-    while !stop.is_cancelled() {
-        if task().await == NextRun::AfterInterval {
+impl Periodic {
+    /// The first run is due at once, and every other one an interval after the end of the previous run.
+    pub fn new(interval: Duration, stop: CancellationToken) -> Self {
+        Self { interval, stop, is_due: true }
+    }
+
+    /// Waits until the next run is due; false once the process stops.
+    pub async fn next(&mut self) -> bool {
+        if !std::mem::take(&mut self.is_due) {
             tokio::select! {
-                () = tokio::time::sleep(interval) => {}
-                () = stop.cancelled() => {}
+                () = tokio::time::sleep(self.interval) => {}
+                () = self.stop.cancelled() => {}
             }
         }
+        !self.stop.is_cancelled()
+    }
+
+    /// Makes the next run due at once, because there is more work.
+    pub fn skip_pause(&mut self) {
+        self.is_due = true;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[tokio::test]
-    async fn a_task_runs_until_it_is_stopped_and_pauses_only_when_idle() {
-        let stop = CancellationToken::new();
-        let mut runs = 0;
-        let started = std::time::Instant::now();
-        run_every(Duration::from_millis(50), stop.clone(), async || {
-            runs += 1;
-            match runs {
-                1 => NextRun::AfterInterval,
-                10 => {
-                    stop.cancel();
-                    NextRun::AfterInterval
-                }
-                _ => NextRun::AtOnce,
-            }
-        })
-        .await;
-        assert_eq!(runs, 10);
-        assert!((50..1000).contains(&started.elapsed().as_millis()));
+    async fn runs_are_paced_until_the_stop() {
+        let (stop, start) = (CancellationToken::new(), Instant::now());
+        let mut runs = Periodic::new(Duration::from_millis(50), stop.clone());
+        assert!(runs.next().await);
+        runs.skip_pause();
+        assert!(runs.next().await);
+        assert!(start.elapsed() < Duration::from_millis(50));
+        assert!(runs.next().await);
+        assert!(start.elapsed() >= Duration::from_millis(50));
+        stop.cancel();
+        assert!(!runs.next().await);
     }
 }

@@ -6,8 +6,10 @@ use metrics::{Unit, describe_counter, describe_gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use super::process;
+use crate::periodic::Periodic;
 
 /// The upper bounds of the buckets of all histograms, in seconds.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
@@ -40,11 +42,11 @@ pub fn start_metrics(binary: &'static str, gauge_ttl: GaugeTtl) -> Result<Promet
 }
 
 async fn run_upkeep(recorder: PrometheusHandle, binary: &'static str) {
-    loop {
+    let mut runs = Periodic::new(UPKEEP_INTERVAL, CancellationToken::new());
+    while runs.next().await {
         metrics::gauge!("orchestration_build_info", "binary" => binary, "version" => env!("CARGO_PKG_VERSION"))
             .set(1);
         recorder.run_upkeep();
-        tokio::time::sleep(UPKEEP_INTERVAL).await;
     }
 }
 
