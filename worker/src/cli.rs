@@ -27,24 +27,24 @@ pub enum WorkerCommand {
     Run(RunArgs),
     /// Run one sync of a connector in the foreground
     Sync(SyncArgs),
-    /// Rebuild the read model from the topics, beside the old one, and swap them
+    /// Build a new read model from the topics, and replace the old one with it
     Rebuild(RebuildArgs),
-    /// List records that could not be applied, or send them again
+    /// List or replay records that could not be applied
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
 }
 
 #[derive(Subcommand, Debug)]
 pub enum DeadLettersCommand {
-    /// List the latest dead letters that were not sent again
+    /// List the latest dead letters that were not replayed
     List(ListArgs),
-    /// Send dead letters to their topics again, after their cause was fixed
+    /// Send dead letters to their topics again, after their cause has been fixed
     Replay(ReplayArgs),
 }
 
 #[derive(Args, Debug)]
 pub struct RebuildArgs {
-    /// Rebuild although the topics lack records that rows were read from; these rows are lost
+    /// Rebuild even if the topics no longer have the records of some rows; these rows are lost
     #[arg(long)]
     pub accept_loss: bool,
 
@@ -58,7 +58,7 @@ pub struct ListArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// The maximum number of dead letters
+    /// Maximum number of dead letters
     #[arg(
         long,
         alias = "most",
@@ -73,7 +73,7 @@ pub struct ListArgs {
 
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
-    /// Ids of dead letters; without any, all that were not sent again
+    /// Ids of dead letters (default: all that were not replayed)
     pub ids: Vec<Uuid>,
 
     #[command(flatten)]
@@ -85,11 +85,11 @@ pub struct RunArgs {
     #[command(flatten)]
     pub settings: WorkerSettings,
 
-    /// Where to serve /health, /readyz and /metrics
+    /// Address and port of /health, /readyz and /metrics
     #[arg(long, env = "ORCHESTRATION_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
     pub metrics_listen: SocketAddr,
 
-    /// How many connectors are synced at a time; those whose provider does not answer do not count
+    /// Maximum number of concurrent syncs, without those whose provider does not respond
     #[arg(
         long,
         env = "ORCHESTRATION_SYNCS_AT_ONCE",
@@ -107,15 +107,15 @@ pub struct SyncArgs {
     /// The connector's id
     pub connector: ConnectorId,
 
-    /// Read the whole history again, and find what was deleted
+    /// Read the whole history again, and detect deletions
     #[arg(long)]
     pub full: bool,
 
-    /// With --full: let more than a fifth of the pipelines be deactivated at once
+    /// With --full: permit the deactivation of more than a fifth of the pipelines at once
     #[arg(long, requires = "full")]
     pub accept_mass_deletion: bool,
 
-    /// How many seconds to wait for another worker's lease on the connector
+    /// Maximum wait for another worker's lease on the connector, in seconds
     #[arg(long, alias = "wait-for-others", default_value_t = 600)]
     pub lease_timeout: u64,
 

@@ -19,7 +19,7 @@ pub struct DatabaseConfig {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: SecretString,
 
-    /// Most connections held open to PostgreSQL
+    /// Maximum number of open connections to PostgreSQL
     #[arg(
         long,
         env = "ORCHESTRATION_DATABASE_CONNECTIONS",
@@ -28,7 +28,7 @@ pub struct DatabaseConfig {
     )]
     pub database_connections: u32,
 
-    /// Seconds that one SQL statement may take before it is given up
+    /// Timeout of one SQL statement, in seconds
     #[arg(
         long,
         env = "ORCHESTRATION_STATEMENT_TIMEOUT",
@@ -41,11 +41,11 @@ pub struct DatabaseConfig {
 /// The PostgreSQL roles of the worker and the API, if they have roles of their own (`deploy/roles.sql`).
 #[derive(Args, Clone, Debug)]
 pub struct Roles {
-    /// PostgreSQL role of the worker, granted what it needs if it exists
+    /// PostgreSQL role of the worker, which is granted its privileges if it exists
     #[arg(long, env = "ORCHESTRATION_WORKER_ROLE", default_value = "orchestration_worker")]
     pub worker_role: String,
 
-    /// PostgreSQL role of the API, granted what it needs if it exists
+    /// PostgreSQL role of the API, which is granted its privileges if it exists
     #[arg(long, env = "ORCHESTRATION_API_ROLE", default_value = "orchestration_api")]
     pub api_role: String,
 }

@@ -24,11 +24,11 @@ pub struct KafkaConfig {
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
     pub kafka_bootstrap_servers: String,
 
-    /// Put before every topic and consumer group, for several installations on one Kafka cluster
+    /// Prefix of all topics and consumer groups, for several installations on one Kafka cluster
     #[arg(long, env = "ORCHESTRATION_KAFKA_PREFIX", default_value = "", hide_default_value = true)]
     pub kafka_prefix: String,
 
-    /// Partitions of a topic that is made
+    /// Number of partitions of a new topic
     #[arg(
         long,
         env = "ORCHESTRATION_KAFKA_PARTITIONS",
@@ -37,7 +37,7 @@ pub struct KafkaConfig {
     )]
     pub kafka_partitions: i32,
 
-    /// Replicas of a topic that is made
+    /// Number of replicas of a new topic
     #[arg(
         long,
         env = "ORCHESTRATION_KAFKA_REPLICATION",
@@ -46,7 +46,7 @@ pub struct KafkaConfig {
     )]
     pub kafka_replication: i32,
 
-    /// Further librdkafka settings for every client, name=value pairs separated by commas
+    /// Additional librdkafka settings of all clients, name=value pairs separated by commas
     /// (security.protocol, sasl.username, …)
     #[arg(
         long,

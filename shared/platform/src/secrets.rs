@@ -12,7 +12,8 @@ const NONCE_BYTES: usize = 24;
 /// The sealing keys, as settings.
 #[derive(Args, Clone, Debug)]
 pub struct SealingConfig {
-    /// Keys that seal credentials at rest: 32 random bytes in base64 each, separated by commas; the first seals, all open
+    /// Keys that encrypt credentials at rest: 32 random bytes in base64 each, separated by commas; the first
+    /// key encrypts, all keys decrypt
     #[arg(long, env = "ORCHESTRATION_SEALING_KEYS", hide_env_values = true)]
     pub sealing_keys: SecretString,
 }
@@ -58,8 +59,8 @@ impl Keyring {
         Ok(Self { ciphers })
     }
 
-    /// Seals a value. `aad` is the additional authenticated data: table, row and column, so that the sealed value cannot be
-    /// moved elsewhere.
+    /// Seals a value. `aad` is the additional authenticated data: table, row and column, so that the sealed
+    /// value cannot be moved elsewhere.
     ///
     /// # Errors
     /// When there is no key.

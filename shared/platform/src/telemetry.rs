@@ -17,7 +17,7 @@ use url::Url;
 /// How to log.
 #[derive(Args, Clone, Debug)]
 pub struct LogConfig {
-    /// What to log: a level, or target=level pairs separated by commas
+    /// Log filter: a level, or target=level pairs separated by commas
     #[arg(
         long,
         env = "ORCHESTRATION_LOG",
@@ -25,11 +25,11 @@ pub struct LogConfig {
     )]
     pub log: String,
 
-    /// How to write the log
+    /// Format of log lines
     #[arg(long, env = "ORCHESTRATION_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// Send traces to this OpenTelemetry collector, over HTTP, like http://collector:4318
+    /// URL of an OpenTelemetry collector that receives traces over HTTP, such as http://collector:4318
     #[arg(long, env = "ORCHESTRATION_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<Url>,
 }
@@ -37,9 +37,9 @@ pub struct LogConfig {
 /// The shape of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text for a terminal.
     Text,
-    /// One JSON object a line, for collectors.
+    /// One JSON object per line, for log collectors.
     Json,
 }
 

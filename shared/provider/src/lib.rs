@@ -18,15 +18,16 @@ use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskN
 /// The maximum length of a run id in a trigger.
 pub const MAX_RUN_ID_LENGTH: usize = 250;
 
-/// Whether this is a valid run id for a trigger: letters, digits and `_.~:+-`, at most [`MAX_RUN_ID_LENGTH`] of them.
+/// Whether this is a valid run id for a trigger: letters, digits and `_.~:+-`, at most [`MAX_RUN_ID_LENGTH`]
+/// of them.
 pub fn is_run_id(run: &str) -> bool {
     let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || "_.~:+-".contains(letter);
     // "." and ".." are special in a URL path.
     (1..=MAX_RUN_ID_LENGTH).contains(&run.len()) && run.chars().all(is_allowed) && ![".", ".."].contains(&run)
 }
 
-/// A provider of pipelines. Every call reads the provider's present state, with a time-out of its own; no call is retried
-/// for longer than a minute.
+/// A provider of pipelines. Every call reads the provider's present state, with a time-out of its own; no
+/// call is retried for longer than a minute.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// Returns the version and the clock of the server. Also checks the credentials.
@@ -35,8 +36,8 @@ pub trait Provider: Send + Sync {
     /// Returns the server's clock, to the second. Sends one request, which also checks the credentials.
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError>;
 
-    /// Returns a page of all pipelines, including inactive ones, ordered by id. `tasks` is empty and `first_seen_at` is the
-    /// time of the observation: the caller fills in both.
+    /// Returns a page of all pipelines, including inactive ones, ordered by id. `tasks` is empty and
+    /// `first_seen_at` is the time of the observation: the caller fills in both.
     async fn pipelines(
         &self,
         observation: Observation,
@@ -70,8 +71,8 @@ pub trait Provider: Send + Sync {
 
     /// Returns a page of task runs.
     ///
-    /// # Errors
-    /// `Refused` with 404 if the provider reports that it does not have the pipeline or run. Otherwise the page is empty.
+    /// # Errors `Refused` with 404 if the provider reports that it does not have the pipeline or run.
+    /// Otherwise the page is empty.
     async fn task_runs(
         &self,
         scope: &TaskRunScope,
@@ -81,9 +82,9 @@ pub trait Provider: Send + Sync {
 
     /// Requests a new run. The request is never retried.
     ///
-    /// # Errors
-    /// After `Unreachable` with `sent`, `Failing`, `Malformed` and `Oversized` it is unknown whether a run was created: look
-    /// it up by its id. After any other error this request created none; a 409 may mean that an earlier request did.
+    /// # Errors After `Unreachable` with `sent`, `Failing`, `Malformed` and `Oversized` it is unknown whether
+    /// a run was created: look it up by its id. After any other error this request created none; a 409 may
+    /// mean that an earlier request did.
     async fn trigger(
         &self,
         pipeline: &str,
@@ -146,7 +147,8 @@ pub struct ProviderInfo {
 /// A command to create a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TriggerCommand {
-    /// The provider's id of the new run. The caller chooses it, so that sending the command twice creates one run.
+    /// The provider's id of the new run. The caller chooses it, so that sending the command twice creates one
+    /// run.
     pub run: String,
     pub logical_date: Option<DateTime<Utc>>,
     pub conf: serde_json::Value,
@@ -156,7 +158,8 @@ pub struct TriggerCommand {
 /// The addresses that connectors may reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct NetworkPolicy {
-    /// Let connectors reach loopback and private addresses (link-local and metadata addresses are always refused)
+    /// Permit connectors to loopback and private addresses (link-local and metadata addresses are always
+    /// rejected)
     #[arg(
         long,
         env = "ORCHESTRATION_ALLOW_PRIVATE_NETWORKS",

@@ -40,26 +40,27 @@ impl<const MIN: i32> fmt::Display for RetentionDays<MIN> {
 /// The settings of retention.
 #[derive(Args, Clone, Debug)]
 pub struct RetentionConfig {
-    /// Days that runs and their task runs are kept after they ended, or `forever`. A pipeline's latest run
-    /// stays, and so do runs with comments. Histories are read no further back, whatever a connector's
-    /// history_days say
+    /// Days that runs and their task runs are kept after they ended, or `forever`. The latest run of a
+    /// pipeline and runs with comments are always kept. Histories are read only as far back, even if a
+    /// connector's history_days is longer
     #[arg(long, env = "ORCHESTRATION_KEEP_RUNS", default_value_t = RetentionDays(None))]
     pub keep_runs: RetentionDays<1>,
 
-    /// Days that task runs are kept after their run ended, where that is shorter
+    /// Days that task runs are kept after their run ended, if shorter than for runs
     #[arg(long, env = "ORCHESTRATION_KEEP_TASK_RUNS")]
     pub keep_task_runs: Option<RetentionDays<1>>,
 
-    /// Days that syncs are kept, or `forever`. A connector's latest stays. A request that Kafka still holds,
-    /// for seven days, must find its sync
+    /// Days that syncs are kept, or `forever`. The latest sync of a connector is always kept. The minimum
+    /// exceeds the seven days for which Kafka keeps requests, because a request refers to its sync
     #[arg(long, env = "ORCHESTRATION_KEEP_SYNCS", default_value_t = RetentionDays(Some(30)))]
     pub keep_syncs: RetentionDays<8>,
 
-    /// Days that commands to trigger a run are kept, with their idempotency keys, or `forever`
+    /// Days that trigger commands and their idempotency keys are kept, or `forever`
     #[arg(long, env = "ORCHESTRATION_KEEP_TRIGGERS", default_value_t = RetentionDays(Some(30)))]
     pub keep_triggers: RetentionDays<2>,
 
-    /// Days that dead letters are kept after they were sent again, or `forever`. Others stay
+    /// Days that dead letters are kept after they were replayed, or `forever`. Other dead letters are always
+    /// kept
     #[arg(long, env = "ORCHESTRATION_KEEP_DEAD_LETTERS", default_value_t = RetentionDays(Some(30)))]
     pub keep_dead_letters: RetentionDays<1>,
 
@@ -67,7 +68,7 @@ pub struct RetentionConfig {
     #[arg(long, env = "ORCHESTRATION_KEEP_AUDIT", default_value_t = RetentionDays(None))]
     pub keep_audit: RetentionDays<1>,
 
-    /// Rows past retention that are removed per second at most
+    /// Maximum number of rows that retention removes per second
     #[arg(
         long,
         env = "ORCHESTRATION_RETENTION_ROWS_PER_SECOND",
