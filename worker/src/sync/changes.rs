@@ -53,7 +53,7 @@ impl SyncPass<'_> {
         let (mut changed, executed) = self.read_changed_task_runs(since).await?;
         runs.extend(self.read_runs(&RunScope::Unfinished).await?.runs);
         changed.retain(|run, _| !runs.contains_key(run));
-        let mut stale = self.unfinished_elsewhere(&runs).await?;
+        let mut stale = self.unread_unfinished_runs(&runs).await?;
         stale.extend(self.few_or_histories(changed).await?);
         // The provider deletes a pipeline with its runs; the read model keeps them as last seen.
         stale.retain(|_, names| listed.contains(&names.pipeline));
@@ -99,9 +99,7 @@ impl SyncPass<'_> {
     /// Publishes the runs of a scope and returns which there are.
     pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<RunsRead, SyncError> {
         let mut read = RunsRead::default();
-        let fetch =
-            |seen, page: Option<_>| async move { self.provider.runs(scope, seen, page.as_ref()).await };
-        let mut pages = pin!(self.pages(fetch));
+        let mut pages = pin!(self.run_pages(scope));
         while let Some((seen, runs)) = pages.try_next().await? {
             let history_begin = seen.at - TimeDelta::days(self.job.config.history_days.into());
             for run in &runs {
@@ -121,11 +119,9 @@ impl SyncPass<'_> {
         &self,
         since: DateTime<Utc>,
     ) -> Result<(RunsById, ExecutedTasks), SyncError> {
-        let scope = &TaskRunScope::ChangedSince(since);
+        let scope = TaskRunScope::ChangedSince(since);
         let (mut changed, mut executed) = (RunsById::new(), ExecutedTasks::new());
-        let fetch =
-            |seen, page: Option<_>| async move { self.provider.task_runs(scope, seen, page.as_ref()).await };
-        let mut pages = pin!(self.pages(fetch));
+        let mut pages = pin!(self.task_run_pages(&scope));
         while let Some((_, task_runs)) = pages.try_next().await? {
             for task_run in &task_runs {
                 let (pipeline, run) =
@@ -141,10 +137,7 @@ impl SyncPass<'_> {
     /// Publishes the task runs of a scope and returns which there are.
     pub(super) async fn read_task_runs(&self, scope: TaskRunScope) -> Result<BTreeSet<TaskRunId>, SyncError> {
         let mut read = BTreeSet::new();
-        let scope = &scope;
-        let fetch =
-            |seen, page: Option<_>| async move { self.provider.task_runs(scope, seen, page.as_ref()).await };
-        let mut pages = pin!(self.pages(fetch));
+        let mut pages = pin!(self.task_run_pages(&scope));
         while let Some((_, task_runs)) = pages.try_next().await? {
             read.extend(task_runs.iter().map(|task_run| task_run.id));
             self.publish_task_runs(task_runs).await?;
@@ -206,7 +199,10 @@ impl SyncPass<'_> {
 
     /// Finds runs that are unfinished in the read model and were not read just now: the provider has not
     /// listed them.
-    async fn unfinished_elsewhere(&self, read: &BTreeMap<RunId, PipelineId>) -> Result<RunsById, SyncError> {
+    async fn unread_unfinished_runs(
+        &self,
+        read: &BTreeMap<RunId, PipelineId>,
+    ) -> Result<RunsById, SyncError> {
         let read = Vec::from_iter(read.keys().copied());
         let connector = self.job.lease.connector_id;
         Ok(runs::find_unfinished(self.pool, connector, &read, MAX_REREADS as i64).await?)

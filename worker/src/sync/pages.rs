@@ -1,18 +1,40 @@
-//! Lists of the provider, read page by page.
+//! Lists of the provider, read page by page. Each page comes with the observation that was marked before it was
+//! requested.
 
-use contract::events::Observation;
+use contract::events::{Observation, PipelineObserved, RunObserved, TaskRunObserved};
 use futures::Stream;
 use futures::stream::try_unfold;
-use provider::{Page, PageToken, ProviderError};
+use provider::{Page, PageToken, ProviderError, RunScope, TaskRunScope};
 
 use super::{SyncError, SyncPass};
 
+type ObservedPage<T> = Result<(Observation, Vec<T>), SyncError>;
+
 impl SyncPass<'_> {
-    /// Fetches all pages of a list, each with the observation that was marked before it was requested.
-    pub(super) fn pages<T, F>(
+    /// All pipelines of the provider.
+    pub(super) fn pipeline_pages(&self) -> impl Stream<Item = ObservedPage<PipelineObserved>> {
+        self.pages(move |seen, token| async move { self.provider.pipelines(seen, token.as_ref()).await })
+    }
+
+    /// The runs of a scope.
+    pub(super) fn run_pages(&self, scope: &RunScope) -> impl Stream<Item = ObservedPage<RunObserved>> {
+        self.pages(move |seen, token| async move { self.provider.runs(scope, seen, token.as_ref()).await })
+    }
+
+    /// The task runs of a scope.
+    pub(super) fn task_run_pages(
+        &self,
+        scope: &TaskRunScope,
+    ) -> impl Stream<Item = ObservedPage<TaskRunObserved>> {
+        self.pages(
+            move |seen, token| async move { self.provider.task_runs(scope, seen, token.as_ref()).await },
+        )
+    }
+
+    fn pages<T, F>(
         &self,
         fetch: impl Fn(Observation, Option<PageToken>) -> F + Copy,
-    ) -> impl Stream<Item = Result<(Observation, Vec<T>), SyncError>>
+    ) -> impl Stream<Item = ObservedPage<T>>
     where
         F: Future<Output = Result<Page<T>, ProviderError>>,
     {

@@ -20,8 +20,7 @@ impl SyncPass<'_> {
         let _guard = self.pipelines_lock.lock().await;
         self.await_read_model().await?;
         let mut listed = ListedPipelines::new();
-        let fetch = |seen, page: Option<_>| async move { self.provider.pipelines(seen, page.as_ref()).await };
-        let mut pages = pin!(self.pages(fetch));
+        let mut pages = pin!(self.pipeline_pages());
         while let Some((_, pipelines)) = pages.try_next().await? {
             listed.extend(pipelines.iter().map(|pipeline| pipeline.external_id.clone()));
             self.publish_pipelines(pipelines).await?;

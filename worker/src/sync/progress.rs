@@ -1,7 +1,8 @@
-//! How far a sync has come, for its observers.
+//! The progress of a sync, for its observers.
 
 use contract::events::SyncReport;
 
+/// How far a sync has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncProgress {
     pub phase: SyncPhase,
