@@ -19,6 +19,10 @@ pub(crate) fn note(text: &str) {
 pub fn print(text: &str) {
     let written = writeln!(std::io::stdout(), "{text}");
     if written.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "as `head` closes the pipe, no reader is left for an error"
+        )]
         std::process::exit(0);
     }
 }

@@ -44,6 +44,7 @@ pub async fn create_topics(config: &KafkaConfig) {
     eventually("the topics are created", TIMEOUT, are_created).await;
 }
 
+#[expect(clippy::disallowed_methods, reason = "the fixture's own client, for any test's prefix")]
 async fn delete_old_topics(servers: &str) {
     let client: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();

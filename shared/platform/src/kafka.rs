@@ -76,6 +76,7 @@ fn parse_options(text: &str) -> Result<KafkaOptions, String> {
 
 impl KafkaConfig {
     /// The client configuration common to producers and consumers.
+    #[expect(clippy::disallowed_methods, reason = "every other client configuration is made from this one")]
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.kafka_bootstrap_servers).set("client.id", "orchestration");

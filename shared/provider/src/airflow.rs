@@ -71,7 +71,7 @@ trait RestApi: Send + Sync {
 
 impl Airflow {
     /// Sends no request. `resolver` resolves the host name.
-    pub fn new(
+    pub(crate) fn new(
         config: &ConnectorConfig,
         secrets: &Secrets,
         source: Source,

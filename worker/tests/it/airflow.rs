@@ -13,7 +13,7 @@ use crate::mirror::assert_mirrors;
 use crate::test_worker::TestWorker;
 
 /// A server without a scheduler, seeded with 3,000 runs of 20 pipelines, so that nothing changes by itself.
-pub async fn seeded_airflow() -> &'static AirflowServer {
+pub(crate) async fn seeded_airflow() -> &'static AirflowServer {
     static SEEDED: OnceCell<AirflowServer> = OnceCell::const_new();
     let seeded = SEEDED.get_or_init(async || {
         let name = "airflow-seeded".to_owned();

@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use crate::test_worker::TestWorker;
 
 /// Rows by their external id, as JSON.
-pub type ComparedRows = BTreeMap<String, Value>;
+pub(crate) type ComparedRows = BTreeMap<String, Value>;
 
 /// Panics with the first differences between Airflow and the read model, if there are any.
-pub async fn assert_mirrors(test: &TestWorker, airflow: &AirflowServer) {
+pub(crate) async fn assert_mirrors(test: &TestWorker, airflow: &AirflowServer) {
     let found = differences(test, airflow).await;
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 /// The first differences of each kind of row.
-pub async fn differences(test: &TestWorker, airflow: &AirflowServer) -> Vec<String> {
+pub(crate) async fn differences(test: &TestWorker, airflow: &AirflowServer) -> Vec<String> {
     let runs = source::runs(airflow).await;
     let tasks = source::task_runs(airflow, &runs).await;
     let base: String = sqlx::query_scalar("select config->>'base_url' from connectors where id = $1")

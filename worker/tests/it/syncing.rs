@@ -11,7 +11,7 @@ use worker::sync::SyncError;
 use crate::test_worker::TestWorker;
 
 /// Five pipelines with three runs of two tasks each.
-pub fn small_provider(test: &TestWorker) -> FakeProvider {
+pub(crate) fn small_provider(test: &TestWorker) -> FakeProvider {
     let provider = FakeProvider::default();
     for pipeline in ["a", "b", "c", "d", "e"] {
         provider.pipelines.lock().unwrap().push(test.pipeline(pipeline, 0));

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 const ANNOTATIONS: [&str; 5] = ["$schema", "$defs", "title", "description", "examples"];
 
 /// Everything in `new` that breaks a reader or a writer of `old`: where, and how.
-pub fn breaks(old: &Value, new: &Value) -> Vec<String> {
+pub(crate) fn breaks(old: &Value, new: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare(&shape(old, old), &shape(new, new), "", &mut found);
     found

@@ -55,7 +55,7 @@ fn nodes() -> impl Strategy<Value = Vec<TaskNode>> {
     vec(node, 0..4)
 }
 
-pub fn pipeline() -> impl Strategy<Value = PipelineObserved> {
+pub(crate) fn pipeline() -> impl Strategy<Value = PipelineObserved> {
     let texts = (text(), text(), vec(text(), 0..3), vec(text(), 0..3));
     let maybe = [of(text()), of(text()), of(text()), of(text()), of(text())];
     let rest = (of(time()), time(), object(), nodes(), any::<[bool; 3]>());
@@ -88,7 +88,8 @@ pub fn pipeline() -> impl Strategy<Value = PipelineObserved> {
     })
 }
 
-pub fn run() -> impl Strategy<Value = RunObserved> {
+#[expect(clippy::too_many_lines, reason = "one line per field of the event")]
+pub(crate) fn run() -> impl Strategy<Value = RunObserved> {
     use RunState::{Failed, Queued, Running, Success, Unknown};
     let words = (
         select(vec![Queued, Running, Success, Failed, Unknown]),
@@ -134,7 +135,8 @@ pub fn run() -> impl Strategy<Value = RunObserved> {
     )
 }
 
-pub fn task_run() -> impl Strategy<Value = TaskRunObserved> {
+#[expect(clippy::too_many_lines, reason = "one line per field of the event")]
+pub(crate) fn task_run() -> impl Strategy<Value = TaskRunObserved> {
     let states = vec![
         TaskState::Pending,
         TaskState::Scheduled,
@@ -184,7 +186,8 @@ pub fn task_run() -> impl Strategy<Value = TaskRunObserved> {
     )
 }
 
-pub fn sync() -> impl Strategy<Value = SyncChanged> {
+#[expect(clippy::too_many_lines, reason = "one line per field of the event")]
+pub(crate) fn sync() -> impl Strategy<Value = SyncChanged> {
     use SyncStatus::{Failed, Queued, Running, Succeeded};
     let status = select(vec![Queued, Running, Succeeded, Failed]);
     let trigger = select(vec![SyncTrigger::Schedule, SyncTrigger::Manual, SyncTrigger::Trigger]);
@@ -228,7 +231,7 @@ pub fn sync() -> impl Strategy<Value = SyncChanged> {
     )
 }
 
-pub fn sync_request() -> impl Strategy<Value = SyncRequested> {
+pub(crate) fn sync_request() -> impl Strategy<Value = SyncRequested> {
     (id(), any::<[bool; 2]>(), text(), time()).prop_map(
         |(id, [full, accept_mass_deletion], space, observed_at)| SyncRequested {
             id: SyncId(id),

@@ -11,7 +11,7 @@ const ABOUT: &str = "What Orchestration tells other programs on Kafka, and what 
     compacted: read them from the start to rebuild everything. Times are RFC 3339 in UTC, durations are in seconds. \
     Within a version of a topic fields are only added: ignore those that you do not know.";
 
-pub fn document(kinds: &[Kind]) -> Value {
+pub(crate) fn document(kinds: &[Kind]) -> Value {
     json!({
         "asyncapi": "3.0.0",
         "info": {

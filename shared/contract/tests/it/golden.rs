@@ -29,7 +29,7 @@ fn at(time: &str) -> DateTime<Utc> {
     format!("2026-03-01T{time}Z").parse().unwrap()
 }
 
-pub fn pipeline() -> PipelineObserved {
+pub(crate) fn pipeline() -> PipelineObserved {
     let node = |task: &str, upstream: &[&str], downstream: &[&str]| TaskNode {
         task_id: text(task),
         operator: Some(text("SQLExecuteQueryOperator")),
@@ -62,7 +62,7 @@ pub fn pipeline() -> PipelineObserved {
     }
 }
 
-pub fn run() -> RunObserved {
+pub(crate) fn run() -> RunObserved {
     RunObserved {
         id: RunId::of(CONNECTOR, PIPELINE, RUN),
         space: text("finance"),
@@ -92,7 +92,7 @@ pub fn run() -> RunObserved {
     }
 }
 
-pub fn task_run() -> TaskRunObserved {
+pub(crate) fn task_run() -> TaskRunObserved {
     TaskRunObserved {
         id: TaskRunId::of(CONNECTOR, PIPELINE, RUN, "load", 2),
         space: text("finance"),
@@ -124,7 +124,7 @@ pub fn task_run() -> TaskRunObserved {
     }
 }
 
-pub fn sync() -> SyncChanged {
+pub(crate) fn sync() -> SyncChanged {
     SyncChanged {
         id: SYNC,
         space: text("finance"),
@@ -150,7 +150,7 @@ pub fn sync() -> SyncChanged {
     }
 }
 
-pub fn sync_request() -> SyncRequested {
+pub(crate) fn sync_request() -> SyncRequested {
     SyncRequested {
         id: SYNC,
         connector_id: CONNECTOR,

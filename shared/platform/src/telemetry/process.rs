@@ -6,7 +6,7 @@ use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
 /// Renders Prometheus text. A value that the system does not report is left out.
-pub fn metrics() -> String {
+pub(super) fn metrics() -> String {
     let stat = read_to_string("/proc/self/stat").unwrap_or_default();
     let system = read_to_string("/proc/stat").unwrap_or_default();
     let open = read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);

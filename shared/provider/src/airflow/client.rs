@@ -52,7 +52,7 @@ pub(super) struct Response {
 impl Response {
     /// # Errors
     /// When the response has no `Date` header: the start of the next poll depends on the server's clock.
-    pub fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
+    pub(super) fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
         let reason = "it has no Date header, which a proxy must not take away";
         self.date.ok_or(ProviderError::Malformed { reason: reason.to_owned() })
     }
@@ -60,7 +60,7 @@ impl Response {
 
 impl Client {
     /// Sends no request. These headers are sent with every request; `resolver` resolves the host name.
-    pub fn new(
+    pub(super) fn new(
         config: &ConnectorConfig,
         headers: &BTreeMap<String, SecretString>,
         network: NetworkPolicy,
@@ -94,12 +94,12 @@ impl Client {
     }
 
     /// The number of requests that were sent, failed ones included.
-    pub fn requests(&self) -> u64 {
+    pub(super) fn requests(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
     /// The URL of a path below the base URL; each segment is percent-encoded.
-    pub fn url(&self, segments: &[&str]) -> Url {
+    pub(super) fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
@@ -108,7 +108,7 @@ impl Client {
     }
 
     /// Sends a GET request, and retries it after transient errors.
-    pub async fn get(
+    pub(super) async fn get(
         &self,
         url: &Url,
         authorization: Option<&HeaderValue>,
@@ -117,12 +117,12 @@ impl Client {
     }
 
     /// Sends an idempotent POST request, and retries it after transient errors.
-    pub async fn post_idempotent(&self, url: &Url, body: &Value) -> Result<Response, ProviderError> {
+    pub(super) async fn post_idempotent(&self, url: &Url, body: &Value) -> Result<Response, ProviderError> {
         self.send_with_retry(|| self.http.request(Method::POST, url.clone()).json(body), None).await
     }
 
     /// Sends a POST request without retries. The error says whether it may have been processed.
-    pub async fn post(
+    pub(super) async fn post(
         &self,
         url: &Url,
         authorization: Option<&HeaderValue>,
@@ -224,7 +224,7 @@ impl Client {
     }
 
     /// Host and port, for error texts.
-    pub fn host(&self) -> String {
+    pub(super) fn host(&self) -> String {
         let host = self.base.host_str().unwrap_or_default();
         self.base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
     }

@@ -75,7 +75,7 @@ pub(super) struct TaskInstance {
 
 impl TaskInstance {
     /// The natural key; ids of the server are not stable.
-    pub fn key(&self) -> (String, String, String, i32) {
+    pub(super) fn key(&self) -> (String, String, String, i32) {
         (self.dag_id.clone(), self.run_id.clone(), self.task_id.clone(), self.map_index)
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum PagePosition {
 
 impl PagePosition {
     /// Decodes the token; without one the position is the start.
-    pub fn at(page: Option<&PageToken>, start: Self) -> Result<Self, ProviderError> {
+    pub(super) fn at(page: Option<&PageToken>, start: Self) -> Result<Self, ProviderError> {
         let Some(PageToken(text)) = page else { return Ok(start) };
         serde_json::from_str(text).map_err(|_| {
             ProviderError::Misconfigured("The page token is not one of this provider's.".to_owned())
@@ -36,7 +36,7 @@ impl PagePosition {
     }
 
     /// Encodes the position.
-    pub fn token(&self) -> Result<PageToken, ProviderError> {
+    pub(super) fn token(&self) -> Result<PageToken, ProviderError> {
         let text = serde_json::to_string(self);
         text.map(PageToken).map_err(|error| ProviderError::Malformed { reason: error.to_string() })
     }

@@ -18,14 +18,14 @@ struct RateLimiterState {
 
 impl RateLimiter {
     /// Allows at most this many requests per second.
-    pub fn new(per_second: u16) -> Self {
+    pub(super) fn new(per_second: u16) -> Self {
         let now = Instant::now();
         let interval = Duration::from_secs(1) / u32::from(per_second.max(1));
         Self { interval, state: Mutex::new(RateLimiterState { next: now, paused_until: now }) }
     }
 
     /// Waits until the next request may be sent.
-    pub async fn wait(&self) {
+    pub(super) async fn wait(&self) {
         loop {
             sleep_until(self.next_slot()).await;
             // Another response may have paused the client meanwhile.
@@ -36,7 +36,7 @@ impl RateLimiter {
     }
 
     /// Sends no request for this long.
-    pub fn pause(&self, wait: Duration) {
+    pub(super) fn pause(&self, wait: Duration) {
         let mut state = self.state();
         state.paused_until = state.paused_until.max(Instant::now() + wait);
     }

@@ -51,7 +51,7 @@ pub(super) type Query<'a> = Vec<(&'a str, String)>;
 
 impl Session {
     /// Authenticates as Airflow 2 expects: with the password in every request.
-    pub fn with_basic(client: Arc<Client>, credentials: &Credentials) -> Result<Self, ProviderError> {
+    pub(super) fn with_basic(client: Arc<Client>, credentials: &Credentials) -> Result<Self, ProviderError> {
         let auth = match credentials {
             Credentials::Basic { username, password } => {
                 let pair = format!("{username}:{}", password.expose_secret());
@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// Authenticates as Airflow 3 expects: with a token that is requested with the password.
-    pub fn with_login(client: Arc<Client>, credentials: &Credentials) -> Result<Self, ProviderError> {
+    pub(super) fn with_login(client: Arc<Client>, credentials: &Credentials) -> Result<Self, ProviderError> {
         let auth = match credentials {
             Credentials::Basic { username, password } => Authentication::Login {
                 username: username.clone(),
@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// Reads a resource that exists.
-    pub async fn get<T: DeserializeOwned>(
+    pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
         query: Query<'_>,
@@ -94,12 +94,12 @@ impl Session {
     }
 
     /// Reads a resource that may not exist.
-    pub async fn find<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, ProviderError> {
+    pub(super) async fn find<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, ProviderError> {
         error_body::expect_if_found(&self.send_get(path, Vec::new()).await?)
     }
 
     /// Sends a GET request, again with a new token if the token was rejected.
-    pub async fn send_get(&self, path: &[&str], query: Query<'_>) -> Result<Response, ProviderError> {
+    pub(super) async fn send_get(&self, path: &[&str], query: Query<'_>) -> Result<Response, ProviderError> {
         let mut url = self.client.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// Sends a POST request once. It is repeated only after a rejected token, since then it had no effect.
-    pub async fn post(&self, path: &[&str], body: &Value) -> Result<Response, ProviderError> {
+    pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<Response, ProviderError> {
         let url = self.client.url(path);
         let header = self.header(None).await?;
         let response = self.client.post(&url, header.as_ref(), body).await?;

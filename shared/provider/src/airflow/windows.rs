@@ -106,19 +106,19 @@ pub(super) struct TimeAxis {
 impl TimeAxis {
     /// The time of the last change. Rows that change during the read move to later times; they are left to the next poll, so
     /// that this one ends.
-    pub fn of_changes(since: DateTime<Utc>) -> Self {
+    pub(super) fn of_changes(since: DateTime<Utc>) -> Self {
         Self { bounds: ["updated_at_gte", "updated_at_lte"], since, time_of: None }
     }
 
     /// A date of the run, filtered by these query parameters.
-    pub fn of_runs(bounds: [&'static str; 2], since: DateTime<Utc>, time_of: TimeOf) -> Self {
+    pub(super) fn of_runs(bounds: [&'static str; 2], since: DateTime<Utc>, time_of: TimeOf) -> Self {
         Self { bounds, since, time_of: Some(time_of) }
     }
 }
 
 impl TaskInstanceList<'_> {
     /// Reads a page by the server's cursor, or by windows if the server has no cursors.
-    pub async fn by_cursor(&self, cursor: String) -> Result<Page<model::TaskInstance>, ProviderError> {
+    pub(super) async fn by_cursor(&self, cursor: String) -> Result<Page<model::TaskInstance>, ProviderError> {
         let whole = self.whole();
         let position = PagePosition::Cursor(cursor);
         let list = pages::request(self.session, &self.path(), &self.query_for(whole), &position).await?;
@@ -130,7 +130,7 @@ impl TaskInstanceList<'_> {
     }
 
     /// Reads the last of these windows, or splits it: then the page is empty and another one follows.
-    pub async fn by_window(
+    pub(super) async fn by_window(
         &self,
         mut windows: Vec<TimeWindow>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {

@@ -50,7 +50,7 @@ struct ClassRef {
 }
 
 impl Task {
-    pub fn model(self) -> model::Task {
+    pub(super) fn model(self) -> model::Task {
         model::Task {
             task_id: self.task_id,
             // Task instances also report the class as their operator.
@@ -86,7 +86,7 @@ pub(super) struct TaskInstance {
 }
 
 impl TaskInstance {
-    pub fn model(self) -> model::TaskInstance {
+    pub(super) fn model(self) -> model::TaskInstance {
         model::TaskInstance {
             dag_id: self.dag_id,
             run_id: self.dag_run_id,

@@ -12,19 +12,19 @@ use uuid::Uuid;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-pub const PASSWORD: &str = "canary-password";
-pub const TOKEN: &str = "canary-token";
-pub const DAGS: &str = "/api/v2/dags";
-pub const ANY_NETWORK: NetworkPolicy = NetworkPolicy { allow_private_networks: true };
+pub(crate) const PASSWORD: &str = "canary-password";
+pub(crate) const TOKEN: &str = "canary-token";
+pub(crate) const DAGS: &str = "/api/v2/dags";
+pub(crate) const ANY_NETWORK: NetworkPolicy = NetworkPolicy { allow_private_networks: true };
 
 /// A response body recorded from a release.
-pub fn recorded(release: &str, name: &str) -> String {
+pub(crate) fn recorded(release: &str, name: &str) -> String {
     let file = format!("{}/tests/fixtures/airflow-{release}/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(Path::new(&file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// A response with content type and `Date` header.
-pub fn response(status: u16, body: impl Into<String>) -> ResponseTemplate {
+pub(crate) fn response(status: u16, body: impl Into<String>) -> ResponseTemplate {
     let body = body.into();
     let kind = if body.trim_start().starts_with('<') { "text/html" } else { "application/json" };
     ResponseTemplate::new(status)
@@ -33,7 +33,7 @@ pub fn response(status: u16, body: impl Into<String>) -> ResponseTemplate {
 }
 
 /// Mocks a GET request of this path with a recorded body.
-pub async fn mock_get(server: &MockServer, at: &str, status: u16, release: &str, name: &str) {
+pub(crate) async fn mock_get(server: &MockServer, at: &str, status: u16, release: &str, name: &str) {
     Mock::given(method("GET"))
         .and(path(at))
         .respond_with(response(status, recorded(release, name)))
@@ -42,7 +42,7 @@ pub async fn mock_get(server: &MockServer, at: &str, status: u16, release: &str,
 }
 
 /// A server of this release, with its version and login endpoints.
-pub async fn start_airflow(release: &str) -> MockServer {
+pub(crate) async fn start_airflow(release: &str) -> MockServer {
     let server = MockServer::start().await;
     if release.starts_with('2') {
         mock_get(&server, "/api/v2/version", 404, release, "no_route.html").await;
@@ -55,7 +55,7 @@ pub async fn start_airflow(release: &str) -> MockServer {
 }
 
 /// Mocks the login endpoint.
-pub async fn mock_login(server: &MockServer) {
+pub(crate) async fn mock_login(server: &MockServer) {
     Mock::given(method("POST"))
         .and(path("/auth/token"))
         .respond_with(response(201, json!({"access_token": TOKEN}).to_string()))
@@ -63,20 +63,20 @@ pub async fn mock_login(server: &MockServer) {
         .await;
 }
 
-pub fn basic() -> Credentials {
+pub(crate) fn basic() -> Credentials {
     Credentials::Basic { username: "admin".to_owned(), password: PASSWORD.into() }
 }
 
 /// A provider on a local server.
-pub fn provider(url: &str) -> Box<dyn Provider> {
+pub(crate) fn provider(url: &str) -> Box<dyn Provider> {
     provider_as(url, &basic())
 }
 
-pub fn provider_as(url: &str, credentials: &Credentials) -> Box<dyn Provider> {
+pub(crate) fn provider_as(url: &str, credentials: &Credentials) -> Box<dyn Provider> {
     open_url(url, credentials, ANY_NETWORK).unwrap()
 }
 
-pub fn open_url(
+pub(crate) fn open_url(
     url: &str,
     credentials: &Credentials,
     network: NetworkPolicy,
@@ -84,7 +84,7 @@ pub fn open_url(
     open_with(json!({"base_url": url}), &credentials.clone().into(), network)
 }
 
-pub fn open_with(
+pub(crate) fn open_with(
     config: Value,
     secrets: &Secrets,
     network: NetworkPolicy,
@@ -95,16 +95,16 @@ pub fn open_with(
 }
 
 /// The observation of all tests.
-pub fn observation() -> Observation {
+pub(crate) fn observation() -> Observation {
     Observation { version: 7, at: time("2026-11-24T00:30:00Z") }
 }
 
-pub fn time(text: &str) -> DateTime<Utc> {
+pub(crate) fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
 /// All items of a list, and the number of pages.
-pub async fn read_all_pages<T, F>(mut page: impl FnMut(Option<PageToken>) -> F) -> (Vec<T>, usize)
+pub(crate) async fn read_all_pages<T, F>(mut page: impl FnMut(Option<PageToken>) -> F) -> (Vec<T>, usize)
 where
     F: Future<Output = Result<Page<T>, ProviderError>>,
 {
@@ -121,12 +121,12 @@ where
 }
 
 /// Mocks the list of DAGs, and expects this many requests.
-pub async fn mock_dags(server: &MockServer, with: ResponseTemplate, times: u64) {
+pub(crate) async fn mock_dags(server: &MockServer, with: ResponseTemplate, times: u64) {
     Mock::given(path(DAGS)).respond_with(with).expect(times).mount(server).await;
 }
 
 /// The error of listing pipelines if the server responds like this, after this many requests.
-pub async fn list_pipelines_error(with: ResponseTemplate, times: u64) -> ProviderError {
+pub(crate) async fn list_pipelines_error(with: ResponseTemplate, times: u64) -> ProviderError {
     let server = start_airflow("3.3").await;
     mock_dags(&server, with, times).await;
     let error = provider(&server.uri()).pipelines(observation(), None).await.unwrap_err();

@@ -12,7 +12,7 @@ use super::{ComparedRows, time};
 const MAX_PASSES: usize = 30;
 
 /// All DAGs, including those whose file is deleted.
-pub async fn pipelines(airflow: &AirflowServer) -> ComparedRows {
+pub(super) async fn pipelines(airflow: &AirflowServer) -> ComparedRows {
     let path = match airflow.api {
         AirflowApi::V1 => "dags?only_active=false&order_by=dag_id",
         AirflowApi::V2 => "dags?exclude_stale=false&order_by=dag_id",
@@ -90,7 +90,7 @@ async fn graph(airflow: &AirflowServer, dag: &str) -> Value {
 }
 
 /// All runs of all DAGs.
-pub async fn runs(airflow: &AirflowServer) -> ComparedRows {
+pub(super) async fn runs(airflow: &AirflowServer) -> ComparedRows {
     let runs = list(airflow, "dags/~/dagRuns?order_by=id", "dag_runs", run_key).await;
     runs.into_iter().map(|run| (run_key(&run), self::run(airflow, &run))).collect()
 }
@@ -126,7 +126,7 @@ fn run(airflow: &AirflowServer, run: &Value) -> Value {
 }
 
 /// All task instances of these runs.
-pub async fn task_runs(airflow: &AirflowServer, runs: &ComparedRows) -> ComparedRows {
+pub(super) async fn task_runs(airflow: &AirflowServer, runs: &ComparedRows) -> ComparedRows {
     let dags: BTreeSet<&str> = runs.keys().filter_map(|key| key.split('/').next()).collect();
     let order = match airflow.api {
         AirflowApi::V1 => "",

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::mirrored_airflow::MirroredAirflow;
 
-pub async fn begin(mirrored: &MirroredAirflow) {
+pub(super) async fn begin(mirrored: &MirroredAirflow) {
     mirrored.trigger("waits", "soon", json!({"conf": {"seconds": 20}})).await;
     mirrored.trigger("waits", "late", json!({"conf": {"seconds": 1_000_000}})).await;
     mirrored.trigger("chain", "cleared", json!({})).await;
@@ -15,11 +15,11 @@ pub async fn begin(mirrored: &MirroredAirflow) {
 }
 
 /// Waits for the run that resumes: a deferred task does not count as work in progress.
-pub async fn wait_until_resumed(mirrored: &MirroredAirflow) {
+pub(super) async fn wait_until_resumed(mirrored: &MirroredAirflow) {
     mirrored.wait_for("select state = 'success' from dag_run where run_id = 'soon'").await;
 }
 
-pub async fn assert_projected(mirrored: &MirroredAirflow) {
+pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {
     let deferred = "select count(*) from task_runs t join runs r on r.id = t.run_id
         where t.task_id = 'wait' and r.external_id = 'late' and t.status = 'deferred' and r.status =
         'running'";
@@ -28,7 +28,7 @@ pub async fn assert_projected(mirrored: &MirroredAirflow) {
     mirrored.assert_count(1, resumed).await;
 }
 
-pub async fn interfere(mirrored: &MirroredAirflow) {
+pub(super) async fn interfere(mirrored: &MirroredAirflow) {
     mirrored.clear("chain", "cleared", "work").await;
     let mark = if mirrored.is_airflow_2() {
         json!({"dry_run": false, "new_state": "failed"})
@@ -47,7 +47,7 @@ pub async fn interfere(mirrored: &MirroredAirflow) {
     mirrored.poll().await;
 }
 
-pub async fn assert_interference_projected(mirrored: &MirroredAirflow) {
+pub(super) async fn assert_interference_projected(mirrored: &MirroredAirflow) {
     let cleared = "select count(*) from task_runs t join runs r on r.id = t.run_id
         where r.external_id = 'cleared' and t.task_id = 'work' and t.try_number = 2 and t.status = 'success'";
     mirrored.assert_count(1, cleared).await;

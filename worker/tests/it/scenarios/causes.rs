@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::mirrored_airflow::MirroredAirflow;
 
-pub async fn begin(mirrored: &MirroredAirflow) {
+pub(super) async fn begin(mirrored: &MirroredAirflow) {
     mirrored.trigger("producer", "makes", json!({})).await;
     let date = json!({"logical_date": "2026-01-02T03:04:05.678901Z"});
     mirrored.trigger("simple", "dated", date.clone()).await;
@@ -28,7 +28,7 @@ async fn backfill(mirrored: &MirroredAirflow) {
     mirrored.airflow.post("backfills", &body).await.unwrap();
 }
 
-pub async fn assert_projected(mirrored: &MirroredAirflow) {
+pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {
     let by_asset = "select count(*) from runs r join pipelines p on p.id = r.pipeline_id
         where p.external_id = 'consumer' and r.run_type = 'asset_triggered' and r.status = 'success'";
     mirrored.assert_count(1, by_asset).await;

@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::mirrored_airflow::MirroredAirflow;
 
-pub async fn begin(mirrored: &MirroredAirflow) {
+pub(super) async fn begin(mirrored: &MirroredAirflow) {
     mirrored.trigger("crowd", "crowd", json!({})).await;
 }
 
 /// Copies two task instances to two thousand, within a second or so.
-pub async fn grow(mirrored: &MirroredAirflow) {
+pub(super) async fn grow(mirrored: &MirroredAirflow) {
     mirrored
         .change(
             "insert into task_instance
@@ -23,7 +23,7 @@ pub async fn grow(mirrored: &MirroredAirflow) {
 }
 
 /// Changes all instances at the same time, so that no window of time splits them.
-pub async fn retry_all(mirrored: &MirroredAirflow) {
+pub(super) async fn retry_all(mirrored: &MirroredAirflow) {
     mirrored
         .change(
             "update task_instance set try_number = try_number + 1, start_date = now(), end_date = now(),
@@ -33,7 +33,7 @@ pub async fn retry_all(mirrored: &MirroredAirflow) {
         .await;
 }
 
-pub async fn assert_projected(mirrored: &MirroredAirflow) {
+pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {
     let expanded = "select count(*) from task_runs
         where task_id = 'one' and status = 'success' and deleted_at is null and map_index >= 0";
     mirrored.assert_count(2000, expanded).await;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::mirrored_airflow::MirroredAirflow;
 
-pub async fn change(mirrored: &MirroredAirflow) {
+pub(super) async fn change(mirrored: &MirroredAirflow) {
     mirrored.write_dag("edited", include_str!("dags/edited_after.py"));
     mirrored.remove_dag("removed");
     mirrored.remove_dag("doomed");
@@ -20,7 +20,7 @@ pub async fn change(mirrored: &MirroredAirflow) {
     mirrored.poll().await;
 }
 
-pub async fn assert_projected(mirrored: &MirroredAirflow) {
+pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {
     let edited = "select count(*) from pipelines where external_id = 'edited' and owners = '{bob,carol}'
         and tags = '{after,more}' and schedule = '0 5 1 * *' and name = 'Edited'
         and tasks @> '[{\"task_id\": \"comes\"}]' and not tasks @> '[{\"task_id\": \"goes\"}]'";

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::mirrored_airflow::MirroredAirflow;
 
-pub async fn begin(mirrored: &MirroredAirflow) {
+pub(super) async fn begin(mirrored: &MirroredAirflow) {
     let conf = json!({"conf": {"words": ["größe", "a/b"], "number": 1.5, "nothing": null}});
     mirrored.trigger("outcomes", "first", conf).await;
 }
 
-pub async fn assert_projected(mirrored: &MirroredAirflow) {
+pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {
     mirrored
         .assert_count(
             1,

@@ -15,7 +15,7 @@ const BODIES: [(&str, &str); 4] = [
     ("task_instances", "dags/~/dagRuns/~/taskInstances?limit=100"),
 ];
 
-pub async fn record(mirrored: &MirroredAirflow) {
+pub(super) async fn record(mirrored: &MirroredAirflow) {
     if std::env::var_os("RECORD_AIRFLOW").is_none() {
         return;
     }

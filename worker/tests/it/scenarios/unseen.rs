@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::mirrored_airflow::MirroredAirflow;
 
-pub async fn change(mirrored: &MirroredAirflow) {
+pub(super) async fn change(mirrored: &MirroredAirflow) {
     let run = "dags/simple/dagRuns/noted";
     note(mirrored, run, json!({"note": "not listed"})).await;
     note(mirrored, &format!("{run}/taskInstances/first"), json!({"note": "not listed either"})).await;
@@ -16,7 +16,7 @@ async fn note(mirrored: &MirroredAirflow, of: &str, note: Value) {
     mirrored.airflow.patch(&place, &note).await.unwrap();
 }
 
-pub async fn assert_projected(mirrored: &MirroredAirflow) {
+pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {
     let noted = "select count(*) from runs where external_id = 'noted' and note = 'not listed'";
     mirrored.assert_count(1, noted).await;
     let gone = "select count(*) from runs where external_id = 'gone' and deleted_at is not null";

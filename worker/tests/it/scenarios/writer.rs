@@ -12,7 +12,7 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(100);
 const DURATION: Duration = Duration::from_secs(20);
 
 /// Syncs while the writer writes, and at least three times.
-pub async fn write_while_syncing(mirrored: &MirroredAirflow) {
+pub(super) async fn write_while_syncing(mirrored: &MirroredAirflow) {
     let until = Instant::now() + DURATION;
     let sync = async {
         let mut syncs = 0;

@@ -12,12 +12,12 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 #[derive(Clone)]
-pub struct Bare {
+pub(crate) struct Bare {
     pub db: PgPool,
     pub space: SpaceId,
 }
 
-pub fn router(bare: Bare) -> Router {
+pub(crate) fn router(bare: Bare) -> Router {
     Router::new().route("/runs/{id}", get(run)).route("/runs", get(fifty_runs)).with_state(bare)
 }
 

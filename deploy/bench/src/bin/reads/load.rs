@@ -8,19 +8,19 @@ use anyhow::{Context, ensure};
 use tokio::process::Command;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-pub struct Load {
+pub(crate) struct Load {
     pub time: Duration,
     pub connections: usize,
     pub wrk: PathBuf,
 }
 
 /// As much as it bears.
-pub struct Full {
+pub(crate) struct Full {
     pub per_second: f64,
 }
 
 /// At a steady rate.
-pub struct Latency {
+pub(crate) struct Latency {
     pub per_second: f64,
     pub median: Duration,
     pub p99: Duration,
@@ -43,7 +43,12 @@ end
 
 impl Load {
     /// All connections ask again as soon as they are answered.
-    pub async fn full(&self, address: &str, key: Option<&str>, paths: &[String]) -> anyhow::Result<Full> {
+    pub(crate) async fn full(
+        &self,
+        address: &str,
+        key: Option<&str>,
+        paths: &[String],
+    ) -> anyhow::Result<Full> {
         let folder = tempfile::tempdir()?;
         let (list, script) = (folder.path().join("paths"), folder.path().join("ask.lua"));
         std::fs::write(&list, paths.join("\n"))?;
@@ -66,7 +71,7 @@ impl Load {
     }
 
     /// So many a second, whether the one before was answered or not.
-    pub async fn paced(
+    pub(crate) async fn paced(
         &self,
         address: &str,
         key: &str,

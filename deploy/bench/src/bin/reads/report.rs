@@ -4,13 +4,13 @@ use crate::TURNS;
 use crate::load::{Full, Latency, Load};
 use crate::sql::Read;
 
-pub struct Report {
+pub(crate) struct Report {
     compared: String,
     pages: String,
 }
 
 impl Report {
-    pub fn new(load: &Load) -> Self {
+    pub(crate) fn new(load: &Load) -> Self {
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         Self {
             compared: format!(
@@ -30,7 +30,7 @@ impl Report {
         }
     }
 
-    pub fn compared(&mut self, read: Read, alone: f64, bare: &Full, api: &Full) {
+    pub(crate) fn compared(&mut self, read: Read, alone: f64, bare: &Full, api: &Full) {
         let (bare, api) = (bare.per_second, api.per_second);
         let percent = |whole: f64| format!("{:.0} %", 100.0 * api / whole);
         self.compared += &format!(
@@ -42,7 +42,7 @@ impl Report {
         local::print(self.compared.lines().last().unwrap_or_default());
     }
 
-    pub fn page(&mut self, name: &str, found: &Latency, before: Option<&Latency>) {
+    pub(crate) fn page(&mut self, name: &str, found: &Latency, before: Option<&Latency>) {
         let ratio = before.map(|before| format!("{:.1}", found.p99.as_secs_f64() / before.p99.as_secs_f64()));
         self.pages += &format!(
             "| {name} | {:.0} | {:.1} ms | {:.1} ms | {} |\n",
@@ -54,7 +54,7 @@ impl Report {
         local::print(self.pages.lines().last().unwrap_or_default());
     }
 
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         local::print(&format!("\n{}\n{}", self.compared, self.pages));
     }
 }

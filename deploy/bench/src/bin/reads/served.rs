@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::bare::{self, Bare};
 use crate::data::Data;
 
-pub struct Served {
+pub(crate) struct Served {
     /// Addresses.
     pub api: String,
     pub bare: String,
@@ -29,7 +29,7 @@ pub struct Served {
 }
 
 impl Served {
-    pub async fn start(data: &Data) -> anyhow::Result<Self> {
+    pub(crate) async fn start(data: &Data) -> anyhow::Result<Self> {
         let app = app(pool(data)?)?;
         let api = listen(routes::router(app.clone())).await?;
         // As in production; it ends with the process.

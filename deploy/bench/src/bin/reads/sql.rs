@@ -20,26 +20,26 @@ use crate::load::Load;
 
 /// A read that is compared.
 #[derive(Clone, Copy)]
-pub enum Read {
+pub(crate) enum Read {
     RunById,
     FiftyRuns,
 }
 
 /// Where a read is asked for.
-pub struct Paths {
+pub(crate) struct Paths {
     pub api: Vec<String>,
     pub bare: Vec<String>,
 }
 
 impl Read {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::RunById => "run by id, with its 5 tasks",
             Self::FiftyRuns => "50 newest runs of a space",
         }
     }
 
-    pub fn paths(self, data: &Data) -> Paths {
+    pub(crate) fn paths(self, data: &Data) -> Paths {
         let tails: Vec<String> = match self {
             Self::RunById => data.runs.iter().map(|id| format!("/runs/{id}")).collect(),
             Self::FiftyRuns => vec!["/runs?size=50".to_owned()],
@@ -79,7 +79,7 @@ impl Read {
 }
 
 /// How many of these reads a second PostgreSQL bears when nobody stands before it.
-pub async fn pgbench(load: &Load, data: &Data, read: Read) -> anyhow::Result<f64> {
+pub(crate) async fn pgbench(load: &Load, data: &Data, read: Read) -> anyhow::Result<f64> {
     let statements = statements(data, read).await?;
     let arguments = read.arguments(&data.space.to_string());
     ensure!(statements.len() == arguments.len(), "the handler sends {} statements", statements.len());

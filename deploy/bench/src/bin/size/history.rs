@@ -7,13 +7,13 @@ use uuid::Uuid;
 const DATABASE: &str = "orchestration_bench_size";
 const SPACES: i64 = 20;
 const PIPELINES: i64 = 10_000;
-pub const TASKS_OF_A_RUN: i64 = 5;
+pub(crate) const TASKS_OF_A_RUN: i64 = 5;
 /// Between two runs of the installation: eight million of them are two years.
 const SECONDS_BETWEEN_RUNS: f64 = 7.884;
 /// Runs that one statement makes.
 const CHUNK: i64 = 250_000;
 
-pub struct History {
+pub(crate) struct History {
     admin: String,
     pub url: String,
     pub db: PgPool,
@@ -25,7 +25,7 @@ pub struct History {
 
 impl History {
     /// On a server that nobody else uses.
-    pub async fn begin() -> anyhow::Result<Self> {
+    pub(crate) async fn begin() -> anyhow::Result<Self> {
         let admin = local::postgres_instance("postgres-bench").await?;
         drop_database(&admin).await?;
         let url = local::ensure_database(&admin, DATABASE).await?;
@@ -37,13 +37,13 @@ impl History {
         Ok(history)
     }
 
-    pub async fn drop(self) -> anyhow::Result<()> {
+    pub(crate) async fn drop(self) -> anyhow::Result<()> {
         self.db.close().await;
         drop_database(&self.admin).await
     }
 
     /// Makes older runs, until there are so many. Run `n` has the id `md5('run' || n)`, and 0 is the newest.
-    pub async fn grow_to(&mut self, runs: i64) -> anyhow::Result<()> {
+    pub(crate) async fn grow_to(&mut self, runs: i64) -> anyhow::Result<()> {
         let mut db = PgConnection::connect(&self.url).await?;
         execute(&mut db, "set synchronous_commit = off; set maintenance_work_mem = '512MB'").await?;
         let indexes: Vec<(String, String)> = sqlx::query_as(INDEXES).fetch_all(&mut db).await?;
@@ -67,7 +67,7 @@ impl History {
         execute(&mut db, "checkpoint").await
     }
 
-    pub async fn run(&self, statements: &[String]) -> anyhow::Result<()> {
+    pub(crate) async fn run(&self, statements: &[String]) -> anyhow::Result<()> {
         let mut db = PgConnection::connect(&self.url).await?;
         for statement in statements {
             execute(&mut db, statement).await?;

@@ -22,7 +22,7 @@ const BATCH: i64 = 1_000;
 const BATCHES: i64 = 15;
 const READS: usize = 200;
 
-pub async fn all(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn all(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
     report.size(runs);
     writes(history, runs, report).await?;
     reads(history, runs, report).await?;
@@ -109,8 +109,14 @@ async fn apply<E: StoredEntity>(
     Ok(began.elapsed())
 }
 
-/// Reads as the API's handlers ask for them.
+/// Reads as the API's handlers request them.
 async fn reads(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
+    read_single_runs(history, runs, report).await?;
+    read_pages_of_runs(history, report).await?;
+    read_pages_of_pipelines(history, report).await
+}
+
+async fn read_single_runs(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
     let (db, space) = (&history.db, SpaceId(history.space));
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "select md5('run' || floor(random() * $1 / 10000)::bigint * 10000 + floor(random() *
@@ -128,6 +134,11 @@ async fn reads(history: &History, runs: i64, report: &mut Report) -> anyhow::Res
         took.push(began.elapsed());
     }
     report.add("a run with its task runs", Unit::Milliseconds, median(took));
+    Ok(())
+}
+
+async fn read_pages_of_runs(history: &History, report: &mut Report) -> anyhow::Result<()> {
+    let (db, space) = (&history.db, SpaceId(history.space));
     let failed = RunFilter { status: vec![contract::state::RunState::Failed], ..RunFilter::default() };
     let deleted = RunFilter { include_deleted: true, ..RunFilter::default() };
     for (name, filter, page) in [
@@ -147,6 +158,11 @@ async fn reads(history: &History, runs: i64, report: &mut Report) -> anyhow::Res
         }
         report.add(name, Unit::Milliseconds, median(took));
     }
+    Ok(())
+}
+
+async fn read_pages_of_pipelines(history: &History, report: &mut Report) -> anyhow::Result<()> {
+    let (db, space) = (&history.db, SpaceId(history.space));
     for (name, days) in [("50 pipelines, metrics of 30 days", 30), ("50 pipelines, metrics of 365 days", 365)]
     {
         let query = PipelineQuery {

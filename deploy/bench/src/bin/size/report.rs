@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     sizes: Vec<i64>,
     rows: Vec<Row>,
 }
@@ -15,18 +15,18 @@ struct Row {
 }
 
 #[derive(Clone, Copy)]
-pub enum Unit {
+pub(crate) enum Unit {
     Milliseconds,
     Seconds,
     Megabytes,
 }
 
 impl Report {
-    pub fn size(&mut self, runs: i64) {
+    pub(crate) fn size(&mut self, runs: i64) {
         self.sizes.push(runs);
     }
 
-    pub fn add(&mut self, name: &'static str, unit: Unit, value: f64) {
+    pub(crate) fn add(&mut self, name: &'static str, unit: Unit, value: f64) {
         local::print(&format!("{name}: {}", unit.show(value)));
         match self.rows.iter_mut().find(|row| row.name == name) {
             Some(row) => row.found.push(value),
@@ -34,7 +34,7 @@ impl Report {
         }
     }
 
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         let mut table =
             format!("\n{cores} cores, everything on one machine.\n\n| runs, each with five task runs |");

@@ -17,13 +17,13 @@ use crate::installation;
 /// As many pipelines at a time as a sync reads.
 const AT_ONCE: usize = 4;
 
-pub struct Crawl {
+pub(crate) struct Crawl {
     pub took: Duration,
     pub requests: u64,
     pub rows: usize,
 }
 
-pub async fn crawl(airflow: &AirflowServer) -> anyhow::Result<Crawl> {
+pub(crate) async fn crawl(airflow: &AirflowServer) -> anyhow::Result<Crawl> {
     let provider = open(airflow)?;
     let provider = provider.as_ref();
     let began = Instant::now();

@@ -13,12 +13,12 @@ use sqlx::types::Json;
 use testkit::{ProgramSettings, WorkerProcess, keyring, sealing_keys};
 use uuid::Uuid;
 
-pub const HISTORY_DAYS: u16 = 30;
+pub(crate) const HISTORY_DAYS: u16 = 30;
 const POLL_TIMEOUT: Duration = Duration::from_secs(120);
 /// Short enough to see a peak of memory.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 
-pub struct BenchInstallation {
+pub(crate) struct BenchInstallation {
     db: PgPool,
     settings: ProgramSettings,
     connector: ConnectorId,
@@ -33,7 +33,7 @@ struct WriteCounters {
 }
 
 /// What one sync cost.
-pub struct SyncCost {
+pub(crate) struct SyncCost {
     /// From start to finish, by the sync's row.
     pub took: Duration,
     pub report: SyncReport,
@@ -46,7 +46,7 @@ pub struct SyncCost {
 }
 
 /// The connector's configuration, which limits neither the crawl nor the sync.
-pub fn config(airflow: &AirflowServer) -> Value {
+pub(crate) fn config(airflow: &AirflowServer) -> Value {
     json!({
         "base_url": airflow.url, "history_days": HISTORY_DAYS, "max_requests_per_second": 1000,
         "schedule": "*/2 * * * * *",
@@ -55,7 +55,7 @@ pub fn config(airflow: &AirflowServer) -> Value {
 
 impl BenchInstallation {
     /// Uses a PostgreSQL server that no other program writes to, so that its counters are the worker's alone.
-    pub async fn new(airflow: &AirflowServer) -> anyhow::Result<Self> {
+    pub(crate) async fn new(airflow: &AirflowServer) -> anyhow::Result<Self> {
         let admin = local::postgres_instance("postgres-bench").await?;
         let name = Uuid::new_v4().simple().to_string();
         let database_url = local::ensure_database(&admin, &format!("bench_{name}")).await?;
@@ -68,7 +68,7 @@ impl BenchInstallation {
     }
 
     /// Runs one sync to its end in a process of its own.
-    pub async fn sync(&self) -> anyhow::Result<SyncCost> {
+    pub(crate) async fn sync(&self) -> anyhow::Result<SyncCost> {
         let before = self.write_counters().await?;
         let mut worker = self.worker(&["sync", &self.connector.to_string()]).await;
         let mut memory = 0;
@@ -92,7 +92,7 @@ impl BenchInstallation {
     }
 
     /// Lets a worker poll so many times by schedule; the cost of one of these polls.
-    pub async fn poll(&self, times: i64) -> anyhow::Result<SyncCost> {
+    pub(crate) async fn poll(&self, times: i64) -> anyhow::Result<SyncCost> {
         let mut worker = self.worker(&["run", "--metrics-listen", "127.0.0.1:0"]).await;
         sqlx::query("update connector_state set next_due_at = now()").execute(&self.db).await?;
         // The first poll logs in, and is not measured.

@@ -10,7 +10,7 @@ const COLUMNS: &str = "1000";
 
 /// What `--help` says of one command.
 #[derive(Clone)]
-pub struct HelpPage {
+pub(super) struct HelpPage {
     /// The program and its subcommands.
     pub command: String,
     pub about: String,
@@ -21,7 +21,7 @@ pub struct HelpPage {
 
 /// A flag or a positional argument.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Parameter {
+pub(super) struct Parameter {
     /// As it is written, like `--listen <LISTEN>`.
     pub usage: String,
     pub meaning: String,
@@ -32,7 +32,7 @@ pub struct Parameter {
 
 impl HelpPage {
     /// The pages of a command and of all below it.
-    pub fn read(programs: &Path, command: &str) -> Vec<Self> {
+    pub(super) fn read(programs: &Path, command: &str) -> Vec<Self> {
         let mut words = command.split(' ');
         let mut program = Command::new(programs.join(words.next().unwrap()));
         program.env_clear().env("COLUMNS", COLUMNS).args(words).arg("--help");
@@ -42,7 +42,7 @@ impl HelpPage {
         [page].into_iter().chain(below).collect()
     }
 
-    pub fn parse(command: &str, text: &str) -> Self {
+    pub(super) fn parse(command: &str, text: &str) -> Self {
         let about = text.split("\nUsage:").next().unwrap_or_default();
         let parameters = |title| section(text, title).iter().map(|entry| Parameter::parse(entry)).collect();
         let mut options: Vec<Parameter> = parameters("Options:");

@@ -16,7 +16,7 @@ UPDATE_CONFIGURATION=1 cargo test -p orchestration-local --test it configuration
 ";
 
 /// The page in Markdown.
-pub fn write(pages: &[HelpPage]) -> String {
+pub(super) fn write(pages: &[HelpPage]) -> String {
     let mut text = HEAD.to_owned();
     for (title, program) in [("API", "orchestration-api"), ("worker", "orchestration-worker")] {
         let pages: Vec<&HelpPage> =

@@ -15,10 +15,10 @@ use crate::checks::rust_sources;
 const MAX_REEXPORTS: usize = 8;
 
 /// Module → the modules whose items it names, itself and the crate's root left out.
-pub type ImportGraph = BTreeMap<ModulePath, BTreeSet<ModulePath>>;
+pub(super) type ImportGraph = BTreeMap<ModulePath, BTreeSet<ModulePath>>;
 
 /// The imports of one crate root.
-pub fn import_graph(tree: &SourceTree) -> ImportGraph {
+pub(super) fn import_graph(tree: &SourceTree) -> ImportGraph {
     let named: BTreeMap<&ModulePath, NamedPaths> =
         tree.modules.iter().map(|(module, file)| (module, NamedPaths::read(module, file))).collect();
     let uses: BTreeMap<&ModulePath, &BTreeMap<String, ModulePath>> =
@@ -51,7 +51,7 @@ fn owner(
 }
 
 /// The groups of modules that reach each other, those of one parent and modules below it left out.
-pub fn circles(graph: &ImportGraph) -> Vec<BTreeSet<ModulePath>> {
+pub(super) fn circles(graph: &ImportGraph) -> Vec<BTreeSet<ModulePath>> {
     let reachable: BTreeMap<&ModulePath, BTreeSet<ModulePath>> =
         graph.keys().map(|module| (module, reach(graph, module))).collect();
     let mut found: BTreeSet<BTreeSet<ModulePath>> = BTreeSet::new();
@@ -130,7 +130,7 @@ impl NamedPaths {
     }
 
     fn bind(&mut self, local: Option<String>, path: &[String]) {
-        let Some(path) = self.from_root(path) else { return };
+        let Some(path) = self.path_from_root(path) else { return };
         if let Some(local) = local.filter(|local| local != "_") {
             self.uses.insert(local, path.clone());
         }
@@ -138,7 +138,7 @@ impl NamedPaths {
     }
 
     /// A path from the crate's root, if it is one of the crate's own.
-    fn from_root(&self, path: &[String]) -> Option<ModulePath> {
+    fn path_from_root(&self, path: &[String]) -> Option<ModulePath> {
         let first = path.first()?.as_str();
         let supers = path.iter().take_while(|name| *name == "super").count();
         match first {
@@ -157,7 +157,7 @@ impl NamedPaths {
     }
 
     fn add_path(&mut self, path: &[String]) {
-        if let Some(path) = self.from_root(path) {
+        if let Some(path) = self.path_from_root(path) {
             self.paths.insert(path);
         }
     }
@@ -247,7 +247,7 @@ fn describe(folder: &str, graph: &ImportGraph, circle: &BTreeSet<ModulePath>) ->
 }
 
 /// The graph of a crate that is written here.
-pub fn planted(files: &[(&str, &str)]) -> ImportGraph {
+pub(super) fn planted(files: &[(&str, &str)]) -> ImportGraph {
     import_graph(&SourceTree::parse(files.iter().copied()))
 }
 

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use syn::{Attribute, Item, Meta};
 
 /// A module's path below the crate's root: empty for `lib.rs`.
-pub type ModulePath = Vec<String>;
+pub(super) type ModulePath = Vec<String>;
 
 /// The files that one root (`lib.rs` or `main.rs`) reaches. Modules for tests are left out.
-pub struct SourceTree {
+pub(super) struct SourceTree {
     pub modules: BTreeMap<ModulePath, syn::File>,
 }
 
 impl SourceTree {
     /// The trees of a crate: one for each `lib.rs` and `main.rs` under its `src`. `files` are paths and their text.
-    pub fn of_crate(folder: &str, files: &[(String, String)]) -> Vec<Self> {
+    pub(super) fn of_crate(folder: &str, files: &[(String, String)]) -> Vec<Self> {
         let source = format!("{folder}/src/");
         let inside: Vec<(&str, &str)> = files
             .iter()
@@ -31,7 +31,7 @@ impl SourceTree {
     }
 
     /// Parses files given by their path below the root's folder.
-    pub fn parse<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    pub(super) fn parse<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut modules = BTreeMap::new();
         for (path, text) in files {
             let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -73,7 +73,7 @@ fn test_modules(path: &ModulePath, file: &syn::File) -> Vec<ModulePath> {
 }
 
 /// Whether the attributes contain `#[cfg(test)]`.
-pub fn is_for_tests(attributes: &[Attribute]) -> bool {
+pub(super) fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::List(list) => list.path.is_ident("cfg") && list.tokens.to_string() == "test",
         _ => false,

@@ -18,7 +18,7 @@ const FOREIGN: [&str; 24] = [
 ];
 
 /// The types that a file defines outside functions and macros, inline modules included.
-pub fn defined(items: &[Item]) -> Vec<String> {
+pub(super) fn defined(items: &[Item]) -> Vec<String> {
     let names = items.iter().flat_map(|item| match item {
         Item::Struct(item) => vec![item.ident.to_string()],
         Item::Enum(item) => vec![item.ident.to_string()],

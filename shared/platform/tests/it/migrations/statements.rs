@@ -1,13 +1,13 @@
 //! A migration's text as statements, each in one line of small letters, with the comment that stands before it.
 
 /// A statement and what is said of it.
-pub struct Statement {
+pub(super) struct Statement {
     pub comment: String,
     pub text: String,
 }
 
 /// Takes a text apart. What stands between quotes or dollars is left as it is, but for line breaks.
-pub fn statements(sql: &str) -> Vec<Statement> {
+pub(super) fn statements(sql: &str) -> Vec<Statement> {
     let mut found = Vec::new();
     let (mut comment, mut text) = (String::new(), String::new());
     let mut rest = sql;
