@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgExecutor, PgPool};
 
-pub use self::migrate::migrate;
+pub(crate) use self::migrate::migrate;
 use crate::APPLICATION_NAME;
 use crate::store::{spaces, users};
 
@@ -53,7 +53,7 @@ pub struct OnDatabase<C: Subcommand> {
 ///
 /// # Errors
 /// Also when something that the command names does not exist.
-pub async fn run(command: AdminCommand, json: bool) -> anyhow::Result<()> {
+pub(crate) async fn run(command: AdminCommand, json: bool) -> anyhow::Result<()> {
     let result = match command {
         AdminCommand::Space(on) => space::run(&open(&on.database)?, on.command).await,
         AdminCommand::User(on) => user::run(&open(&on.database)?, on.command).await,

@@ -1,7 +1,7 @@
 //! Parsers of the slugs, names and addresses that the commands take.
 
 /// Parses a slug; the schema has the same constraint.
-pub fn slug(text: &str) -> Result<String, String> {
+pub(super) fn slug(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let starts_plain = text.chars().next().is_some_and(is_plain);
     if starts_plain && text.len() <= 63 && text.chars().all(|c| is_plain(c) || c == '-') {
@@ -11,7 +11,7 @@ pub fn slug(text: &str) -> Result<String, String> {
 }
 
 /// Parses a name and trims it.
-pub fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("a name cannot be empty".to_owned()),
         trimmed => Ok(trimmed.to_owned()),
@@ -19,7 +19,7 @@ pub fn name(text: &str) -> Result<String, String> {
 }
 
 /// Parses an e-mail address and trims it.
-pub fn email(text: &str) -> Result<String, String> {
+pub(super) fn email(text: &str) -> Result<String, String> {
     match text.trim().split_once('@') {
         Some((local, domain)) if !local.is_empty() && !domain.is_empty() => Ok(text.trim().to_owned()),
         _ => Err("an address has a name, an @ and a domain".to_owned()),

@@ -31,7 +31,7 @@ struct ResealReport {
     unopenable: Vec<String>,
 }
 
-pub async fn run(db: &PgPool, command: CredentialsCommand) -> anyhow::Result<Value> {
+pub(super) async fn run(db: &PgPool, command: CredentialsCommand) -> anyhow::Result<Value> {
     match command {
         CredentialsCommand::Reseal(sealing) => to_json(reseal(db, &sealing).await?),
     }

@@ -26,7 +26,7 @@ pub enum KeyCommand {
     Revoke { key_id: KeyId },
 }
 
-pub async fn run(db: &PgPool, command: KeyCommand) -> anyhow::Result<Value> {
+pub(super) async fn run(db: &PgPool, command: KeyCommand) -> anyhow::Result<Value> {
     match command {
         KeyCommand::Create { email, label } => create(db, &email, &label).await,
         KeyCommand::List { email } => to_json(keys::list(db, find_user(db, &email).await?.id).await?),

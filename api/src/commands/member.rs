@@ -35,7 +35,7 @@ impl From<RoleName> for Role {
     }
 }
 
-pub async fn run(db: &PgPool, command: MemberCommand) -> anyhow::Result<Value> {
+pub(super) async fn run(db: &PgPool, command: MemberCommand) -> anyhow::Result<Value> {
     match command {
         MemberCommand::Set { slug, email, role } => set(db, &slug, &email, role).await,
         MemberCommand::List { slug } => to_json(members::list(db, find_space(db, &slug).await?.id).await?),

@@ -22,7 +22,7 @@ pub enum SpaceCommand {
     List,
 }
 
-pub async fn run(db: &PgPool, command: SpaceCommand) -> anyhow::Result<Value> {
+pub(super) async fn run(db: &PgPool, command: SpaceCommand) -> anyhow::Result<Value> {
     match command {
         SpaceCommand::Create { slug, name } => create(db, &slug, &name).await,
         SpaceCommand::List => to_json(spaces::list(db).await?),

@@ -20,7 +20,7 @@ pub enum TeamCommand {
     List { slug: String },
 }
 
-pub async fn run(db: &PgPool, command: TeamCommand) -> anyhow::Result<Value> {
+pub(super) async fn run(db: &PgPool, command: TeamCommand) -> anyhow::Result<Value> {
     match command {
         TeamCommand::Create { slug, name } => create(db, &slug, &name).await,
         TeamCommand::List { slug } => to_json(teams::list_all(db, find_space(db, &slug).await?.id).await?),

@@ -21,7 +21,7 @@ pub enum UserCommand {
     List,
 }
 
-pub async fn run(db: &PgPool, command: UserCommand) -> anyhow::Result<Value> {
+pub(super) async fn run(db: &PgPool, command: UserCommand) -> anyhow::Result<Value> {
     match command {
         UserCommand::Create { email, name } => create(db, &email, &name).await,
         UserCommand::List => to_json(users::list(db).await?),

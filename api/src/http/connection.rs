@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// The time-outs of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct ConnectionTimeouts {
+pub(crate) struct ConnectionTimeouts {
     /// How long a write may wait for the client to read.
     pub write: Duration,
     /// How long there may be no traffic in either direction. Must exceed the time until a response starts.
@@ -21,13 +21,13 @@ pub struct ConnectionTimeouts {
 }
 
 /// A TCP listener whose connections have time-outs.
-pub struct TimeoutListener {
+pub(crate) struct TimeoutListener {
     inner: TcpListener,
     timeouts: ConnectionTimeouts,
 }
 
 /// A connection with time-outs.
-pub struct Connection {
+pub(crate) struct Connection {
     inner: TcpStream,
     timeouts: ConnectionTimeouts,
     /// Runs while a write is pending.
@@ -38,7 +38,7 @@ pub struct Connection {
 }
 
 impl TimeoutListener {
-    pub fn new(inner: TcpListener, timeouts: ConnectionTimeouts) -> Self {
+    pub(crate) fn new(inner: TcpListener, timeouts: ConnectionTimeouts) -> Self {
         Self { inner, timeouts }
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 /// The result of a handler.
-pub type ApiResult<T> = Result<T, ApiError>;
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 /// The `Retry-After` header, in seconds, while a dependency is unavailable.
 const RETRY_AFTER_SECONDS: u64 = 2;

@@ -13,7 +13,7 @@ use crate::http::error::ApiError;
 use crate::http::pagination::TOTAL_COUNT;
 
 /// Answers 304 to a read whose content the client has already.
-pub async fn conditional(request: Request, next: Next) -> Response {
+pub(crate) async fn conditional(request: Request, next: Next) -> Response {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let known: Vec<_> = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect();
     let response = next.run(request).await;

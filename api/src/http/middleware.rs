@@ -19,10 +19,10 @@ use crate::http::error::ApiError;
 use crate::http::pagination;
 use crate::http::rate_limit::{self, RateLimitSlot};
 
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Describes the metrics of this module.
-pub fn describe() {
+pub(crate) fn describe() {
     metrics::describe_histogram!(
         "orchestration_http_request_duration_seconds",
         metrics::Unit::Seconds,
@@ -31,7 +31,7 @@ pub fn describe() {
 }
 
 /// Adds the request id, opens the log span in the client's trace, and records the duration of a request.
-pub async fn observe(mut request: Request, next: Next) -> Response {
+pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers().get(REQUEST_ID));
     let method = method_label(request.method());
@@ -108,10 +108,14 @@ fn method_label(method: &Method) -> &'static str {
 
 /// The time at which the request time-out started.
 #[derive(Clone, Copy)]
-pub struct RequestStart(pub tokio::time::Instant);
+pub(crate) struct RequestStart(pub tokio::time::Instant);
 
 /// Cancels a request after this time-out.
-pub async fn limit_duration(State(limit): State<Duration>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn limit_duration(
+    State(limit): State<Duration>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     request.extensions_mut().insert(RequestStart(tokio::time::Instant::now()));
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
@@ -123,7 +127,7 @@ pub async fn limit_duration(State(limit): State<Duration>, mut request: Request,
 }
 
 /// The response to a request whose handler panicked.
-pub fn handle_panic(panic: Box<dyn Any + Send>) -> Response {
+pub(crate) fn handle_panic(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
     tracing::error!(panic = text, "handler panicked");
@@ -131,7 +135,7 @@ pub fn handle_panic(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// Allows pages of these origins to use the API from a browser.
-pub fn cors(origins: &[HeaderValue]) -> CorsLayer {
+pub(crate) fn cors(origins: &[HeaderValue]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins.to_vec())
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])

@@ -19,7 +19,7 @@ const NOT_BLANK: &str =
 const FORMATS: [&str; 5] = ["uuid", "date-time", "date", "uri", "cron"];
 
 /// Writes the schemas that cannot be derived.
-pub fn write(schemas: &mut Value) {
+pub(super) fn write(schemas: &mut Value) {
     let any = reference("schemas", "Json");
     let of_any =
         json!({"type": "object", "propertyNames": {"pattern": TEXT}, "additionalProperties": any.clone()});
@@ -37,7 +37,7 @@ pub fn write(schemas: &mut Value) {
 }
 
 /// Adds a pattern to every text in a schema that has no stricter constraint.
-pub fn limit_text(schema: &mut Value) {
+pub(super) fn limit_text(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if is_free_text(fields) {
@@ -63,7 +63,7 @@ fn is_free_text(fields: &Map<String, Value>) -> bool {
 }
 
 /// The names of the schemas that request bodies use.
-pub fn request_schemas(paths: &Value, schemas: &Value) -> BTreeSet<String> {
+pub(super) fn request_schemas(paths: &Value, schemas: &Value) -> BTreeSet<String> {
     let operations = paths.as_object().into_iter().flatten().flat_map(|(_, methods)| methods.as_object());
     let bodies = operations.flatten().filter_map(|(_, operation)| operation.get("requestBody"));
     let mut names = BTreeSet::new();

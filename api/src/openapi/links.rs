@@ -18,7 +18,7 @@ const ID_SOURCES: [(&str, &str, &str); 9] = [
 ];
 
 /// Adds the links to every successful response of a read or a creation.
-pub fn add(paths: &mut Value) {
+pub(super) fn add(paths: &mut Value) {
     let targets = operations(paths);
     for (path, methods) in paths.as_object_mut().into_iter().flatten() {
         for (method, operation) in methods.as_object_mut().into_iter().flatten() {

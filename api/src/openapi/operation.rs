@@ -10,7 +10,7 @@ use crate::http::BASE_PATH;
 const STREAM: &str = include_str!("stream.txt");
 
 /// Adds the parameters, errors and headers that all operations of this kind share.
-pub fn complete(path: &str, method: &str, operation: &mut Value) {
+pub(super) fn complete(path: &str, method: &str, operation: &mut Value) {
     let traits = traits(path, method, &operation["responses"]["200"]);
     let has_body = operation.get_mut("requestBody").map(require_body).is_some();
     let parameters = parameters(path, operation["parameters"].take(), &traits);

@@ -27,7 +27,7 @@ const HEADERS: [(&str, &str, &str); 14] = [
 ];
 
 /// Every error that any route may return: its status code, its name, its description.
-pub const ERRORS: [(&str, &str, &str); 10] = [
+pub(super) const ERRORS: [(&str, &str, &str); 10] = [
     ("304", "NotModified", "Nothing has changed since the ETag of If-None-Match"),
     ("400", "BadRequest", "The body is not JSON, or the thing is of a kind that cannot be asked this"),
     ("401", "Unauthorized", "No valid API key"),
@@ -40,7 +40,7 @@ pub const ERRORS: [(&str, &str, &str); 10] = [
     ("503", "Unavailable", "A part of the service is away"),
 ];
 
-pub fn header_components() -> Value {
+pub(super) fn header_components() -> Value {
     let component = |&(name, kind, description): &(&str, &str, &str)| {
         let required = !name.starts_with("X-RateLimit");
         (name.to_owned(), json!({"description": description, "required": required, "schema": {"type": kind}}))
@@ -48,7 +48,7 @@ pub fn header_components() -> Value {
     Value::Object(HEADERS.iter().map(component).collect())
 }
 
-pub fn error_components() -> Value {
+pub(super) fn error_components() -> Value {
     let component = |&(code, name, description): &(&str, &str, &str)| {
         let traits = ResponseTraits { has_key: true, is_read: true, is_list: false, has_location: false };
         let mut response = json!({"description": description, "headers": headers(&traits, code)});
@@ -62,7 +62,7 @@ pub fn error_components() -> Value {
 }
 
 /// The body of an error that an operation describes itself. Its 422 may come from the provider, too.
-pub fn error_schema(code: &str) -> Value {
+pub(super) fn error_schema(code: &str) -> Value {
     match code {
         "422" => json!({"anyOf": [reference("schemas", "Invalid"), reference("schemas", "Error")]}),
         _ => reference("schemas", "Error"),
@@ -70,7 +70,7 @@ pub fn error_schema(code: &str) -> Value {
 }
 
 /// The traits of an operation and its response that determine the headers.
-pub struct ResponseTraits {
+pub(super) struct ResponseTraits {
     /// The operation needs a key.
     pub has_key: bool,
     /// The operation reads, and its response ends.
@@ -81,7 +81,7 @@ pub struct ResponseTraits {
 }
 
 /// The headers of a response with this status code.
-pub fn headers(traits: &ResponseTraits, code: &str) -> Value {
+pub(super) fn headers(traits: &ResponseTraits, code: &str) -> Value {
     let applies = |name: &str| match name {
         "X-Request-Id" => true,
         "ETag" | "Cache-Control" => traits.is_read && matches!(code, "200" | "304"),

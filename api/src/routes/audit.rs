@@ -19,7 +19,7 @@ use crate::store::audit::{self, AuditEntry, AuditFilter};
         (status = 403, response = Forbidden),
     ),
 )]
-pub async fn list(
+pub(super) async fn list(
     space: SpaceAdmin,
     State(app): State<App>,
     uri: RequestUri,

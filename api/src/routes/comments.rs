@@ -20,7 +20,7 @@ const MAX_CONTENT_LENGTH: usize = 10_000;
 
 /// What a comment says.
 #[derive(ToSchema)]
-pub struct NewComment {
+pub(super) struct NewComment {
     /// Counted without the white space around it, kept as it is
     #[schema(min_length = 1, max_length = 10_000)]
     content: String,
@@ -31,7 +31,7 @@ pub struct NewComment {
     get, path = "/runs/{run_id}/comments", operation_id = "get_runs_by_run_id_comments", tag = "Comments",
     responses((status = 200, description = "Comments", body = [Comment])),
 )]
-pub async fn list_of_run(
+pub(super) async fn list_of_run(
     space: SpaceViewer,
     State(app): State<App>,
     Id(run): Id<RunId>,
@@ -50,7 +50,7 @@ pub async fn list_of_run(
     operation_id = "get_task_runs_by_task_run_id_comments", tag = "Comments",
     responses((status = 200, description = "Comments", body = [Comment])),
 )]
-pub async fn list_of_task_run(
+pub(super) async fn list_of_task_run(
     space: SpaceViewer,
     State(app): State<App>,
     Id(task_run): Id<TaskRunId>,
@@ -72,7 +72,7 @@ pub async fn list_of_task_run(
         (status = 403, response = Forbidden),
     ),
 )]
-pub async fn create_on_run(
+pub(super) async fn create_on_run(
     space: SpaceEditor,
     State(app): State<App>,
     Id(run): Id<RunId>,
@@ -93,7 +93,7 @@ pub async fn create_on_run(
         (status = 403, response = Forbidden),
     ),
 )]
-pub async fn create_on_task_run(
+pub(super) async fn create_on_task_run(
     space: SpaceEditor,
     State(app): State<App>,
     Id(task_run): Id<TaskRunId>,
@@ -124,7 +124,7 @@ async fn create(
         (status = 403, response = Forbidden),
     ),
 )]
-pub async fn replace(
+pub(super) async fn replace(
     space: SpaceEditor,
     state: State<App>,
     id: Id<CommentId>,
@@ -142,7 +142,7 @@ pub async fn replace(
         (status = 403, response = Forbidden),
     ),
 )]
-pub async fn update(
+pub(super) async fn update(
     space: SpaceEditor,
     State(app): State<App>,
     Id(id): Id<CommentId>,
@@ -164,7 +164,7 @@ pub async fn update(
     delete, path = "/comments/{comment_id}", operation_id = "delete_comments_by_comment_id", tag = "Comments",
     responses((status = 204, description = "Gone"), (status = 403, response = Forbidden)),
 )]
-pub async fn delete(
+pub(super) async fn delete(
     space: SpaceEditor,
     State(app): State<App>,
     Id(id): Id<CommentId>,

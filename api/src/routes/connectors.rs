@@ -51,7 +51,7 @@ impl From<SaveConnectorError> for ApiError {
     get, path = "", operation_id = "get_connectors", tag = "Connectors",
     responses((status = 200, description = "Connectors", body = [Connector])),
 )]
-pub async fn list(
+pub(super) async fn list(
     space: SpaceViewer,
     State(app): State<App>,
     uri: RequestUri,
@@ -68,7 +68,7 @@ pub async fn list(
     get, path = "/{connector_id}", operation_id = "get_connectors_by_connector_id", tag = "Connectors",
     responses((status = 200, description = "The connector", body = Connector)),
 )]
-pub async fn get(
+pub(super) async fn get(
     space: SpaceViewer,
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,
@@ -87,7 +87,11 @@ pub async fn get(
         (status = 409, description = "The name is taken"),
     ),
 )]
-pub async fn create(space: SpaceEditor, State(app): State<App>, body: Body) -> ApiResult<impl IntoResponse> {
+pub(super) async fn create(
+    space: SpaceEditor,
+    State(app): State<App>,
+    body: Body,
+) -> ApiResult<impl IntoResponse> {
     let new = read_new(body.fields()?, app.network)?;
     let id = connectors::insert(&app.db, &app.keyring, space.space, space.user.id, &new).await?;
     let created = connectors::find(&app.db, space.space, id).await?;
@@ -128,7 +132,7 @@ fn read_new(mut fields: Fields, network: NetworkPolicy) -> ApiResult<NewConnecto
         (status = 409, description = "The name is taken"),
     ),
 )]
-pub async fn update(
+pub(super) async fn update(
     space: SpaceEditor,
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,
@@ -152,7 +156,7 @@ pub async fn update(
     delete, path = "/{connector_id}", operation_id = "delete_connectors_by_connector_id", tag = "Connectors",
     responses((status = 204, description = "Gone"), (status = 403, response = Forbidden)),
 )]
-pub async fn delete(
+pub(super) async fn delete(
     space: SpaceAdmin,
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,
@@ -166,7 +170,7 @@ pub async fn delete(
 /// How a test of a connector went.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tested)]
-pub struct ConnectorTest {
+pub(super) struct ConnectorTest {
     pub success: bool,
     /// What to do about it, when it failed.
     pub message: String,
@@ -185,7 +189,7 @@ pub struct ConnectorTest {
         (status = 403, response = Forbidden),
     ),
 )]
-pub async fn test(
+pub(super) async fn test(
     space: SpaceEditor,
     State(app): State<App>,
     Extension(RequestStart(started_at)): Extension<RequestStart>,

@@ -17,7 +17,7 @@ use crate::state::App;
     get, path = "/openapi.json", operation_id = "get_openapi_json", tag = "Service",
     responses((status = 200, description = "OpenAPI 3.1", body = Value)),
 )]
-pub async fn get_document(State(app): State<App>) -> Json<&'static Value> {
+pub(super) async fn get_document(State(app): State<App>) -> Json<&'static Value> {
     Json(app.document)
 }
 
@@ -26,7 +26,7 @@ pub async fn get_document(State(app): State<App>) -> Json<&'static Value> {
     get, path = "/docs", operation_id = "get_docs", tag = "Service",
     responses((status = 200, description = "HTML", content_type = "text/html", body = String)),
 )]
-pub async fn get_page() -> ApiResult<Response> {
+pub(super) async fn get_page() -> ApiResult<Response> {
     let page = find_file("index.html").ok_or(ApiError::NotFound("Page"))?;
     // The page names its files relative to `/docs/`, but is served at `/docs`.
     let html = String::from_utf8_lossy(&page.bytes).replace("\"./", "\"/docs/");
@@ -38,7 +38,7 @@ pub async fn get_page() -> ApiResult<Response> {
     get, path = "/docs/{file}", operation_id = "get_docs_by_file", tag = "Service",
     responses((status = 200, description = "A script, a style or a picture", content_type = "*/*")),
 )]
-pub async fn get_file(params: RawPathParams) -> ApiResult<Response> {
+pub(super) async fn get_file(params: RawPathParams) -> ApiResult<Response> {
     let name = params.iter().next().map(|(_, name)| name).unwrap_or_default();
     let file = find_file(name).ok_or(ApiError::NotFound("File"))?;
     Ok(([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response())

@@ -40,7 +40,7 @@ that begins with `:` says that the stream lives. `end` says why the service clos
         content_type = "text/event-stream", body = String,
     )),
 )]
-pub async fn stream(
+pub(super) async fn stream(
     space: SpaceViewer,
     State(app): State<App>,
     headers: HeaderMap,

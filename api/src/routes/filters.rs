@@ -14,7 +14,7 @@ use crate::store::runs::{RunFilter, RunQuery, RunSort};
 use crate::stream::{ChangeKind, EVENT_STATUSES, EventFilter};
 
 /// The query of a list of pipelines.
-pub fn pipelines(query: &mut Query) -> PipelineQuery {
+pub(super) fn pipelines(query: &mut Query) -> PipelineQuery {
     let (sort, descending) =
         query.one("sort", |text| order(text, PipelineSort::VARIANTS)).unwrap_or((PipelineSort::Name, false));
     let status = query.words("status", PipelineStatus::VARIANTS);
@@ -23,13 +23,13 @@ pub fn pipelines(query: &mut Query) -> PipelineQuery {
 }
 
 /// The runs that metrics count.
-pub fn metrics_window(query: &mut Query) -> MetricsWindow {
+pub(super) fn metrics_window(query: &mut Query) -> MetricsWindow {
     let days = query.integer("days", 1..=365).and_then(|days| i32::try_from(days).ok());
     MetricsWindow { days: days.unwrap_or(WINDOW_DAYS), include_deleted: include_deleted(query) }
 }
 
 /// The conditions on pipelines. `default_is_active` applies without the parameter `is_active`.
-pub fn pipeline_filter(query: &mut Query, default_is_active: Option<bool>) -> PipelineFilter {
+pub(super) fn pipeline_filter(query: &mut Query, default_is_active: Option<bool>) -> PipelineFilter {
     PipelineFilter {
         provider: query.text("provider"),
         owner: query.texts("owner"),
@@ -54,7 +54,7 @@ fn is_active(query: &mut Query, default: Option<bool>) -> Option<bool> {
 }
 
 /// The query of a list of runs.
-pub fn runs(query: &mut Query) -> RunQuery {
+pub(super) fn runs(query: &mut Query) -> RunQuery {
     RunQuery {
         filter: RunFilter {
             started_from: query.time("started_from"),
@@ -74,7 +74,7 @@ pub fn runs(query: &mut Query) -> RunQuery {
 }
 
 /// The conditions on the changes of a stream.
-pub fn events(query: &mut Query) -> EventFilter {
+pub(super) fn events(query: &mut Query) -> EventFilter {
     EventFilter {
         kind: query.words("type", ChangeKind::VARIANTS),
         pipeline_id: query.id("pipeline_id"),
@@ -85,7 +85,7 @@ pub fn events(query: &mut Query) -> EventFilter {
 }
 
 /// Whether runs or task runs that the provider no longer has are included.
-pub fn include_deleted(query: &mut Query) -> bool {
+pub(super) fn include_deleted(query: &mut Query) -> bool {
     query.boolean("include_deleted").unwrap_or(false)
 }
 

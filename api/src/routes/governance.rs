@@ -18,7 +18,7 @@ use crate::store::{governance, teams};
 
 /// Who is to own a pipeline.
 #[derive(ToSchema)]
-pub struct TeamChange {
+pub(super) struct TeamChange {
     /// Null for nobody
     #[schema(value_type = Option<Uuid>, required = true)]
     team_id: Option<TeamId>,
@@ -26,7 +26,7 @@ pub struct TeamChange {
 
 /// How much a pipeline is to matter.
 #[derive(ToSchema)]
-pub struct CriticalityChange {
+pub(super) struct CriticalityChange {
     /// Null when nobody says
     #[schema(required = true)]
     criticality: Option<Criticality>,
@@ -41,7 +41,7 @@ pub struct CriticalityChange {
         (status = 403, response = Forbidden),
     ),
 )]
-pub async fn update_team(
+pub(super) async fn update_team(
     space: SpaceEditor,
     State(app): State<App>,
     Id(pipeline): Id<PipelineId>,
@@ -69,7 +69,7 @@ pub async fn update_team(
         (status = 403, response = Forbidden),
     ),
 )]
-pub async fn update_criticality(
+pub(super) async fn update_criticality(
     space: SpaceEditor,
     State(app): State<App>,
     Id(pipeline): Id<PipelineId>,
@@ -98,7 +98,7 @@ async fn pipeline_response(
     put, path = "/pipelines/{pipeline_id}/watch", operation_id = "put_pipelines_by_pipeline_id_watch",
     tag = "Pipelines", responses((status = 204, description = "Watched")),
 )]
-pub async fn watch(
+pub(super) async fn watch(
     space: SpaceViewer,
     State(app): State<App>,
     Id(pipeline): Id<PipelineId>,
@@ -113,7 +113,7 @@ pub async fn watch(
     delete, path = "/pipelines/{pipeline_id}/watch", operation_id = "delete_pipelines_by_pipeline_id_watch",
     tag = "Pipelines", responses((status = 204, description = "Not watched")),
 )]
-pub async fn unwatch(
+pub(super) async fn unwatch(
     space: SpaceViewer,
     State(app): State<App>,
     Id(pipeline): Id<PipelineId>,

@@ -16,7 +16,7 @@ use crate::store;
     get, path = "/health", operation_id = "get_health", tag = "Service",
     responses((status = 200, description = "It lives", body = Value)),
 )]
-pub async fn get_health() -> Json<Value> {
+pub(super) async fn get_health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
@@ -28,7 +28,7 @@ pub async fn get_health() -> Json<Value> {
         (status = 503, description = "What is away"),
     ),
 )]
-pub async fn get_readiness(State(app): State<App>) -> ApiResult<Json<Value>> {
+pub(super) async fn get_readiness(State(app): State<App>) -> ApiResult<Json<Value>> {
     if app.stopping.is_cancelled() {
         return Err(ApiError::Unavailable("The service is stopping"));
     }
@@ -46,7 +46,7 @@ pub async fn get_readiness(State(app): State<App>) -> ApiResult<Json<Value>> {
     get, path = "/metrics", operation_id = "get_metrics", tag = "Service",
     responses((status = 200, description = "Prometheus text", content_type = "text/plain", body = String)),
 )]
-pub async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
+pub(super) async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
     let text = render_metrics(&app.metrics, &app.db);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

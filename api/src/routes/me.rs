@@ -13,14 +13,14 @@ use crate::store::members::{self, Membership};
 
 /// A person and their spaces.
 #[derive(Serialize, ToSchema)]
-pub struct Me {
+pub(super) struct Me {
     pub user: Myself,
     pub spaces: Vec<Membership>,
 }
 
 /// A person, as they see themselves.
 #[derive(Serialize, ToSchema)]
-pub struct Myself {
+pub(super) struct Myself {
     #[schema(value_type = Uuid)]
     pub id: UserId,
     pub name: String,
@@ -32,7 +32,7 @@ pub struct Myself {
     get, path = "/me", operation_id = "get_me", tag = "Spaces",
     responses((status = 200, description = "Who and where", body = Me)),
 )]
-pub async fn get(caller: Caller, State(app): State<App>) -> ApiResult<Json<Me>> {
+pub(super) async fn get(caller: Caller, State(app): State<App>) -> ApiResult<Json<Me>> {
     let spaces = members::list_of_user(&app.db, caller.user.id).await?;
     let user = Myself { id: caller.user.id, name: caller.user.name, email: caller.email };
     Ok(Json(Me { user, spaces }))

@@ -18,7 +18,7 @@ use crate::store::pipelines::{self, MetricsWindow, Pipeline, PipelineDetail, Pip
     params(PipelineFilter, PipelineQuery, MetricsWindow),
     responses((status = 200, description = "Pipelines", body = [Pipeline])),
 )]
-pub async fn list(
+pub(super) async fn list(
     space: SpaceViewer,
     State(app): State<App>,
     uri: RequestUri,
@@ -37,7 +37,7 @@ pub async fn list(
     tag = "Pipelines", params(MetricsWindow),
     responses((status = 200, description = "The pipeline", body = PipelineDetail)),
 )]
-pub async fn get(
+pub(super) async fn get(
     space: SpaceViewer,
     State(app): State<App>,
     Id(pipeline): Id<PipelineId>,

@@ -19,7 +19,7 @@ use crate::store::runs::{self, Run, RunDetail, RunFilter, RunQuery, RunsOf};
     tag = "Runs", params(RunFilter, RunQuery),
     responses((status = 200, description = "Runs", body = [Run])),
 )]
-pub async fn list_of_pipeline(
+pub(super) async fn list_of_pipeline(
     space: SpaceViewer,
     State(app): State<App>,
     Id(pipeline): Id<PipelineId>,
@@ -35,7 +35,7 @@ pub async fn list_of_pipeline(
     params(PipelineFilter, RunFilter, RunQuery),
     responses((status = 200, description = "Runs", body = [Run])),
 )]
-pub async fn list_of_space(
+pub(super) async fn list_of_space(
     space: SpaceViewer,
     State(app): State<App>,
     uri: RequestUri,
@@ -67,7 +67,7 @@ async fn list(
         "Whether task runs that the provider no longer has are shown too")),
     responses((status = 200, description = "The run", body = RunDetail)),
 )]
-pub async fn get(
+pub(super) async fn get(
     space: SpaceViewer,
     State(app): State<App>,
     Id(run): Id<RunId>,

@@ -29,7 +29,7 @@ use crate::store::syncs::{self, SyncOptions, SyncView, Syncability};
         (status = 409, description = "The connector is switched off"),
     ),
 )]
-pub async fn create(
+pub(super) async fn create(
     space: SpaceEditor,
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,
@@ -62,7 +62,7 @@ pub async fn create(
     get, path = "/connectors/{connector_id}/syncs", operation_id = "get_connectors_by_connector_id_syncs",
     tag = "Syncs", responses((status = 200, description = "Syncs", body = [SyncView])),
 )]
-pub async fn list(
+pub(super) async fn list(
     space: SpaceViewer,
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,
@@ -84,7 +84,7 @@ pub async fn list(
     operation_id = "get_connectors_by_connector_id_syncs_by_sync_id", tag = "Syncs",
     responses((status = 200, description = "The sync", body = SyncView)),
 )]
-pub async fn get(
+pub(super) async fn get(
     space: SpaceViewer,
     State(app): State<App>,
     Id(connector): Id<ConnectorId>,

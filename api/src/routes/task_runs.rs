@@ -15,7 +15,7 @@ use crate::store::task_runs::{self, TaskRun};
     get, path = "/task-runs/{task_run_id}", operation_id = "get_task_runs_by_task_run_id", tag = "Runs",
     responses((status = 200, description = "The task run", body = TaskRun)),
 )]
-pub async fn get(
+pub(super) async fn get(
     space: SpaceViewer,
     State(app): State<App>,
     Id(task_run): Id<TaskRunId>,

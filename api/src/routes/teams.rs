@@ -14,7 +14,7 @@ use crate::store::teams::{self, Team};
     get, path = "/spaces/{slug}/teams", operation_id = "get_teams", tag = "Spaces",
     responses((status = 200, description = "Teams, by name", body = [Team])),
 )]
-pub async fn list(
+pub(super) async fn list(
     space: SpaceViewer,
     State(app): State<App>,
     uri: RequestUri,

@@ -37,7 +37,7 @@ use crate::triggers::request::TriggerRequest;
         (status = "default", description = "The provider refused: its own code"),
     ),
 )]
-pub async fn create(
+pub(super) async fn create(
     space: SpaceEditor,
     State(app): State<App>,
     Extension(RequestStart(started_at)): Extension<RequestStart>,

@@ -21,7 +21,7 @@ const ENTRY_BYTES: usize = 256;
 /// same, but never catches up.
 const MAX_AHEAD: Duration = Duration::from_secs(10);
 
-pub struct ChangeBuffer {
+pub(super) struct ChangeBuffer {
     max_entries: usize,
     max_bytes: usize,
     bytes: usize,
@@ -50,7 +50,7 @@ struct Entry {
 
 /// The read position of a stream in the buffer.
 #[derive(Debug)]
-pub struct Cursor {
+pub(super) struct Cursor {
     generation: u64,
     next: u64,
     /// The client's own positions after a resumption, until they agree with those of the buffer.
@@ -65,7 +65,7 @@ struct ResumeState {
 
 /// Why a stream cannot continue from its cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gap {
+pub(super) enum Gap {
     /// The next change has been dropped from the buffer.
     Overtaken,
     /// The tail restarted, and the changes between were not read.
@@ -73,7 +73,7 @@ pub enum Gap {
 }
 
 impl ChangeBuffer {
-    pub fn new(max_entries: usize, max_bytes: usize) -> Self {
+    pub(super) fn new(max_entries: usize, max_bytes: usize) -> Self {
         Self {
             max_entries,
             max_bytes,
@@ -88,7 +88,7 @@ impl ChangeBuffer {
     }
 
     /// Drops all entries and continues from these positions.
-    pub fn restart(&mut self, start: Positions) {
+    pub(super) fn restart(&mut self, start: Positions) {
         self.first = self.end_number();
         self.entries = VecDeque::new();
         self.versions = HashMap::new();
@@ -99,12 +99,12 @@ impl ChangeBuffer {
     }
 
     /// The positions after the newest record.
-    pub fn end_positions(&self) -> &Positions {
+    pub(super) fn end_positions(&self) -> &Positions {
         &self.end
     }
 
     /// Adds the next record of a partition. A version that is not newer than the buffered one is skipped.
-    pub fn push(
+    pub(super) fn push(
         &mut self,
         (partition, offset): (TopicPartition, i64),
         change: Option<(Change, ChangeOwner)>,
@@ -143,12 +143,12 @@ impl ChangeBuffer {
     }
 
     /// The cursor of a client that reads from now on.
-    pub fn end_cursor(&self) -> Cursor {
+    pub(super) fn end_cursor(&self) -> Cursor {
         Cursor { generation: self.generation, next: self.end_number(), resume: None }
     }
 
     /// The cursor of a client that has read up to these positions; none when the buffer lacks what comes next.
-    pub fn resume(&self, positions: Positions) -> Option<Cursor> {
+    pub(super) fn resume(&self, positions: Positions) -> Option<Cursor> {
         let is_buffered = positions.covers(&self.start)
             && positions.iter().all(|(partition, _)| self.start.contains(partition));
         let resume = Some(ResumeState { positions, since: Instant::now() });
@@ -159,7 +159,7 @@ impl ChangeBuffer {
     ///
     /// # Errors
     /// When the stream cannot continue from its cursor.
-    pub fn read(
+    pub(super) fn read(
         &self,
         cursor: &mut Cursor,
         (space, filter): (SpaceId, &EventFilter),
@@ -190,7 +190,7 @@ impl ChangeBuffer {
     }
 
     /// The line that gives a client its current id; none while there is more to read.
-    pub fn id_line(&self, cursor: &Cursor, space: SpaceId, keyring: &Keyring) -> Option<String> {
+    pub(super) fn id_line(&self, cursor: &Cursor, space: SpaceId, keyring: &Keyring) -> Option<String> {
         let is_at_end = cursor.generation == self.generation && cursor.next == self.end_number();
         let positions = cursor.resume.as_ref().map_or(&self.end, |resume| &resume.positions);
         (is_at_end || cursor.resume.is_some()).then(|| id_line(positions, keyring, space))

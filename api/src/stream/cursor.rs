@@ -11,7 +11,7 @@ use platform::secrets::Keyring;
 use super::STREAMED_TOPICS;
 
 /// A partition of a topic.
-pub type TopicPartition = (Topic, i32);
+pub(super) type TopicPartition = (Topic, i32);
 
 /// The next offset of each partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,20 +18,20 @@ use super::cursor::{Positions, TopicPartition};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A reader of the streamed topics.
-pub struct LogReader {
+pub(super) struct LogReader {
     consumer: StreamConsumer,
     names: Vec<(String, Topic)>,
 }
 
 /// The low and high watermarks of each partition.
-pub struct Watermarks {
+pub(super) struct Watermarks {
     low: Positions,
     high: Positions,
 }
 
 /// Why the topics cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum LogReaderError {
+pub(super) enum LogReaderError {
     #[error("Kafka request failed: {0}")]
     Kafka(#[from] KafkaError),
     #[error("topic {0} does not exist yet; the worker creates it when it starts")]
@@ -43,7 +43,7 @@ impl LogReader {
     ///
     /// # Errors
     /// When librdkafka rejects a setting.
-    pub fn open(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
+    pub(super) fn open(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
         let consumer = kafka
             .client()
             // librdkafka requires a group id, although assigned partitions need no group.
@@ -59,17 +59,17 @@ impl LogReader {
     }
 
     /// The topics' names on this cluster.
-    pub fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         self.names.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// The topic that has this name on this cluster.
-    pub fn topic(&self, name: &str) -> Option<Topic> {
+    pub(super) fn topic(&self, name: &str) -> Option<Topic> {
         self.names.iter().find(|(of, _)| of == name).map(|(_, topic)| *topic)
     }
 
     /// Assigns the partitions from these positions on.
-    pub fn assign(&self, start: &Positions) -> Result<(), KafkaError> {
+    pub(super) fn assign(&self, start: &Positions) -> Result<(), KafkaError> {
         let mut partitions = TopicPartitionList::new();
         for (name, topic) in &self.names {
             for ((_, partition), next) in start.iter().filter(|((of, _), _)| of == topic) {
@@ -83,7 +83,7 @@ impl LogReader {
     ///
     /// # Errors
     /// With the consumer's error; [`is_fatal`] says whether reading can continue.
-    pub async fn next(&self) -> Result<BorrowedMessage<'_>, KafkaError> {
+    pub(super) async fn next(&self) -> Result<BorrowedMessage<'_>, KafkaError> {
         self.consumer.recv().await
     }
 
@@ -91,7 +91,7 @@ impl LogReader {
     ///
     /// # Errors
     /// Also when a topic does not exist.
-    pub fn partitions(&self) -> Result<BTreeSet<TopicPartition>, LogReaderError> {
+    pub(super) fn partitions(&self) -> Result<BTreeSet<TopicPartition>, LogReaderError> {
         let mut all = BTreeSet::new();
         for (name, topic) in &self.names {
             let metadata = self.consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT)?;
@@ -109,7 +109,7 @@ impl LogReader {
     ///
     /// # Errors
     /// Also when a topic does not exist.
-    pub fn watermarks(&self) -> Result<Watermarks, LogReaderError> {
+    pub(super) fn watermarks(&self) -> Result<Watermarks, LogReaderError> {
         let partitions = self.partitions()?;
         Ok(Watermarks {
             low: self.offsets(&partitions, Offset::Beginning)?,
@@ -140,7 +140,7 @@ impl LogReader {
 impl Watermarks {
     /// The positions up to which the read model contains the log; everything after them is still to be streamed. The row
     /// of a sync is written before its record, so that its topic counts as projected to the end.
-    pub fn projected(&self, offsets: &Positions) -> Positions {
+    pub(super) fn projected(&self, offsets: &Positions) -> Positions {
         let projected = |(partition, high): (TopicPartition, i64)| match partition.0 {
             Topic::Syncs => (partition, high),
             _ => (partition, offsets.at(partition).clamp(self.low.at(partition), high)),
@@ -149,7 +149,7 @@ impl Watermarks {
     }
 
     /// The positions that many records earlier, counted over all partitions together.
-    pub fn before(&self, positions: &Positions, records: usize) -> Positions {
+    pub(super) fn before(&self, positions: &Positions, records: usize) -> Positions {
         let of_each = (records / positions.iter().count().max(1)) as i64;
         let before = |(partition, next): (TopicPartition, i64)| {
             (partition, (next - of_each).max(self.low.at(partition)))
@@ -159,7 +159,7 @@ impl Watermarks {
 }
 
 /// Whether reading cannot continue. A consumer reconnects by itself, but cannot recover a missing offset or partition.
-pub fn is_fatal(error: &KafkaError) -> bool {
+pub(super) fn is_fatal(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange, UnknownPartition, UnknownTopicOrPartition};
     match error {
         KafkaError::MessageConsumptionFatal(_) => true,

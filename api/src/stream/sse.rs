@@ -53,7 +53,7 @@ enum EndReason {
 
 /// The body with the changes of a space after `last_event_id`, or from now on. `still_allowed` is called every few
 /// seconds, and the stream ends once it returns false.
-pub fn stream<F, A>(
+pub(crate) fn stream<F, A>(
     hub: Arc<StreamHub>,
     space: SpaceId,
     filter: EventFilter,

@@ -24,7 +24,7 @@ use crate::store::{connectors, runs};
 const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A validated request to trigger a run.
-pub struct PendingTrigger {
+pub(crate) struct PendingTrigger {
     pub app: App,
     pub member: SpaceMember,
     pub pipeline: PipelineId,
@@ -35,7 +35,7 @@ pub struct PendingTrigger {
 
 impl PendingTrigger {
     /// Stores the command and executes it, unless its idempotency key names a command that is answered or in progress.
-    pub async fn execute(self, deadline: Instant) -> ApiResult<Response> {
+    pub(crate) async fn execute(self, deadline: Instant) -> ApiResult<Response> {
         let db = &self.app.db;
         let new = self.command();
         let stored = if new.idempotency_key.is_some() { triggers::find_claim(db, &new).await? } else { None };

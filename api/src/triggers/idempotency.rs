@@ -14,14 +14,14 @@ const MAX_KEY_LENGTH: usize = 255;
 /// The header that identifies repeated requests of the same command.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-pub struct IdempotencyHeader {
+pub(crate) struct IdempotencyHeader {
     /// 1 to 255 visible characters of ASCII; honoured for 24 hours
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")]
     pub key: Option<String>,
 }
 
 impl IdempotencyHeader {
-    pub fn read(headers: &HeaderMap) -> ApiResult<Self> {
+    pub(crate) fn read(headers: &HeaderMap) -> ApiResult<Self> {
         let Some(key) = headers.get("idempotency-key") else {
             return Ok(Self { key: None });
         };
@@ -33,7 +33,7 @@ impl IdempotencyHeader {
 }
 
 /// The response to a request that does not own its command.
-pub fn repeated_response(claim: TriggerClaim) -> ApiResult<Response> {
+pub(crate) fn repeated_response(claim: TriggerClaim) -> ApiResult<Response> {
     match claim {
         TriggerClaim::Answered(status, body) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::CREATED);

@@ -17,7 +17,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(80);
 
 /// The outcome of a command.
 #[derive(Debug)]
-pub enum TriggerOutcome {
+pub(super) enum TriggerOutcome {
     /// The provider has the run.
     Created(Box<RunObserved>),
     /// The provider's status code and message.
@@ -29,7 +29,7 @@ pub enum TriggerOutcome {
 }
 
 /// One attempt to send a command.
-pub struct TriggerAttempt {
+pub(super) struct TriggerAttempt {
     pub db: PgPool,
     pub space: SpaceId,
     pub provider: Box<dyn Provider>,
@@ -47,7 +47,7 @@ impl TriggerAttempt {
     ///
     /// # Errors
     /// When the database fails; the command can be reclaimed.
-    pub async fn execute(&self) -> sqlx::Result<TriggerOutcome> {
+    pub(super) async fn execute(&self) -> sqlx::Result<TriggerOutcome> {
         let outcome = timeout(ATTEMPT_TIMEOUT, self.send()).await.unwrap_or(Ok(TriggerOutcome::Unknown))?;
         if let TriggerOutcome::Created(run) = &outcome {
             triggers::insert_run(&self.db, self.space, self.command.id, run).await?;

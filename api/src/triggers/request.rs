@@ -16,7 +16,7 @@ const MAX_NOTE_LENGTH: usize = 700;
 /// What is asked of a run.
 #[derive(Debug, ToSchema)]
 #[schema(as = TriggerWish)]
-pub struct TriggerRequest {
+pub(crate) struct TriggerRequest {
     /// The parameters to give it
     #[schema(value_type = Option<JsonObject>)]
     pub conf: Value,
@@ -30,7 +30,7 @@ pub struct TriggerRequest {
 }
 
 impl TriggerRequest {
-    pub fn read(mut fields: Fields) -> ApiResult<Self> {
+    pub(crate) fn read(mut fields: Fields) -> ApiResult<Self> {
         let request = Self {
             conf: Value::Object(fields.optional("conf", body::storable_object).unwrap_or_default()),
             logical_date: fields.optional("logical_date", body::time),
@@ -42,7 +42,7 @@ impl TriggerRequest {
     }
 
     /// The digest by which repeated requests are recognized.
-    pub fn digest(&self) -> [u8; 32] {
+    pub(crate) fn digest(&self) -> [u8; 32] {
         let content = json!([self.conf, self.logical_date, self.run_id, self.note]);
         Sha256::digest(content.to_string()).into()
     }

@@ -14,7 +14,7 @@ use crate::seed::{ADMIN, EDITOR, REVOKED, STRANGER, VIEWER, hours_ago};
 
 /// The lowest role that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RequiredRole {
+pub(crate) enum RequiredRole {
     /// No key is needed.
     Public,
     /// Any valid key.
@@ -27,10 +27,10 @@ pub enum RequiredRole {
 use RequiredRole::{Admin, Editor, Public, User, Viewer};
 
 /// A route: its method, path and required role, the status that a sufficient role gets, and the body to send.
-pub type RouteRow = (&'static str, &'static str, RequiredRole, u16, Value);
+pub(crate) type RouteRow = (&'static str, &'static str, RequiredRole, u16, Value);
 
 #[expect(clippy::too_many_lines, reason = "one line a route")]
-pub fn routes() -> Vec<RouteRow> {
+pub(crate) fn routes() -> Vec<RouteRow> {
     let base = "/api/v1.0/spaces/{slug}/orchestration";
     let catalog = "/api/v1.0/catalog/spaces/{slug}/connectors";
     let under =
@@ -85,7 +85,7 @@ pub fn routes() -> Vec<RouteRow> {
 }
 
 /// The ids to fill into paths: those of the first space, or of the other one.
-pub async fn path_ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&'static str, String> {
+pub(crate) async fn path_ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&'static str, String> {
     let connector = if of_other_space { test.other_connector } else { test.connector };
     let name = if of_other_space { "theirs" } else { "ours" };
     let pipeline = test.pipeline_of(connector, name).await;
@@ -112,7 +112,7 @@ pub async fn path_ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&'static
     ])
 }
 
-pub fn fill_path(path: &str, path_ids: &BTreeMap<&str, String>) -> String {
+pub(crate) fn fill_path(path: &str, path_ids: &BTreeMap<&str, String>) -> String {
     path_ids.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id))
 }
 

@@ -23,12 +23,12 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 /// The space that the tests use.
-pub const SPACE: &str = "finance";
-pub const OTHER_SPACE: &str = "other";
+pub(crate) const SPACE: &str = "finance";
+pub(crate) const OTHER_SPACE: &str = "other";
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-pub struct TestApi {
+pub(crate) struct TestApi {
     /// Connections with the owner's role, to set up and to look at rows. The service has the API's role.
     pub db: PgPool,
     pub database: TestDatabase,
@@ -41,7 +41,7 @@ pub struct TestApi {
 }
 
 /// The settings of a [`TestApi`].
-pub struct ApiSetup {
+pub(crate) struct ApiSetup {
     /// Requests a minute and an hour; 0 is no limit.
     pub limits: (u32, u32),
     pub request_timeout: Duration,
@@ -64,11 +64,11 @@ impl Default for ApiSetup {
 }
 
 impl TestApi {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(ApiSetup::default()).await
     }
 
-    pub async fn with(setup: ApiSetup) -> Self {
+    pub(crate) async fn with(setup: ApiSetup) -> Self {
         let database = local::test_database().await.expect("a database");
         let app = open_app(&database, keyring("a"), setup);
         let mut test = Self {
@@ -86,7 +86,7 @@ impl TestApi {
     }
 
     /// Another replica on the same database, with sealing keys of its own.
-    pub fn replica(&self, keyring: Keyring) -> Self {
+    pub(crate) fn replica(&self, keyring: Keyring) -> Self {
         let app = open_app(&self.database, keyring, ApiSetup::default());
         Self {
             db: self.db.clone(),
@@ -97,22 +97,22 @@ impl TestApi {
         }
     }
 
-    pub async fn sql(&self, statement: &str) {
+    pub(crate) async fn sql(&self, statement: &str) {
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&self.db).await.unwrap();
     }
 
     /// An id from the database.
-    pub async fn id(&self, query: &str) -> Uuid {
+    pub(crate) async fn id(&self, query: &str) -> Uuid {
         sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.db).await.unwrap()
     }
 
     /// A number from the database.
-    pub async fn number(&self, query: &str) -> i64 {
+    pub(crate) async fn number(&self, query: &str) -> i64 {
         sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.db).await.unwrap()
     }
 
     /// Waits until a query returns true.
-    pub async fn wait_for(&self, query: &str) {
+    pub(crate) async fn wait_for(&self, query: &str) {
         testkit::eventually_true(&self.db, TIMEOUT, query).await;
     }
 }

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 /// One text field of each item of a list.
-pub fn field_of_each<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
+pub(crate) fn field_of_each<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
     list.as_array().unwrap().iter().map(|item| item[field].as_str().unwrap()).collect()
 }
 
 /// Asserts that a value has the fields of the example, with values of the same types; null in the example is
 /// any type.
-pub fn assert_same_shape(found: &Value, example: &Value, path: &str) {
+pub(crate) fn assert_same_shape(found: &Value, example: &Value, path: &str) {
     match (found, example) {
         (Value::Object(found), Value::Object(example)) => {
             for (name, value) in example {

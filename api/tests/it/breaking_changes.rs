@@ -14,7 +14,7 @@ use schemas::{Comparison, Direction, resolve};
 const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
 
 /// Everything in `new` that breaks a client of `old`: where, and how.
-pub fn breaking_changes(old: &Value, new: &Value) -> Vec<String> {
+pub(crate) fn breaking_changes(old: &Value, new: &Value) -> Vec<String> {
     let documents = Documents { old, new };
     let mut found = Vec::new();
     for (path, item) in members(&old["paths"]) {

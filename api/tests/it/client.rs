@@ -15,12 +15,12 @@ use crate::seed::VIEWER;
 
 impl TestApi {
     /// Sends a request; the response's body is not read yet.
-    pub async fn respond(&self, request: Request<Body>) -> Response {
+    pub(crate) async fn respond(&self, request: Request<Body>) -> Response {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
     /// Sends a request as it is, and checks the response against the OpenAPI document.
-    pub async fn raw(&self, request: Request<Body>) -> TestResponse {
+    pub(crate) async fn raw(&self, request: Request<Body>) -> TestResponse {
         let (method, path) = (request.method().clone(), request.uri().to_string());
         let (parts, body) = self.respond(request).await.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
@@ -36,7 +36,7 @@ impl TestApi {
 
     /// Polls a request so many times and then drops it, as the server does when the connection breaks. True
     /// when the response was complete before that.
-    pub async fn abandon(&self, request: Request<Body>, mut polls: usize) -> bool {
+    pub(crate) async fn abandon(&self, request: Request<Body>, mut polls: usize) -> bool {
         let mut call = std::pin::pin!(self.router.clone().oneshot(request));
         std::future::poll_fn(|context| match call.as_mut().poll(context) {
             Poll::Ready(_) => Poll::Ready(true),
@@ -50,7 +50,13 @@ impl TestApi {
     }
 
     /// Sends a request with a key, to a path below the API's base path.
-    pub async fn send(&self, method: Method, key: &str, path: &str, body: Option<Value>) -> TestResponse {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        key: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> TestResponse {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", api::http::BASE_PATH))
@@ -60,17 +66,17 @@ impl TestApi {
     }
 
     /// Sends a GET as the viewer.
-    pub async fn get(&self, path: &str) -> TestResponse {
+    pub(crate) async fn get(&self, path: &str) -> TestResponse {
         self.send(Method::GET, VIEWER, path, None).await
     }
 
     /// Sends a GET as the viewer, to a path below the space's `orchestration`; the body of the 200.
-    pub async fn read(&self, path: &str) -> Value {
+    pub(crate) async fn read(&self, path: &str) -> Value {
         self.get(&format!("/spaces/{SPACE}/orchestration{path}")).await.expect(200)
     }
 
     /// Sends a request with a key, to a path below the space's `orchestration`; null is no body.
-    pub async fn request(&self, method: Method, key: &str, path: &str, body: Value) -> TestResponse {
+    pub(crate) async fn request(&self, method: Method, key: &str, path: &str, body: Value) -> TestResponse {
         let body = (!body.is_null()).then_some(body);
         self.send(method, key, &format!("/spaces/{SPACE}/orchestration{path}"), body).await
     }

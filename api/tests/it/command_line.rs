@@ -10,20 +10,20 @@ use url::Url;
 use crate::app::TestApi;
 
 /// The program with these arguments, on this database.
-pub fn command(database_url: &str, arguments: &[&str]) -> Command {
+pub(crate) fn command(database_url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orchestration-api"));
     command.arg("--json").args(arguments).env("DATABASE_URL", database_url);
     command
 }
 
 /// Runs a command to its end without blocking the runtime.
-pub async fn run(mut command: Command) -> Output {
+pub(crate) async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
 impl TestApi {
     /// Runs the command line as the owner of the schema; the JSON that it prints.
-    pub async fn administer(&self, arguments: &[&str]) -> Value {
+    pub(crate) async fn administer(&self, arguments: &[&str]) -> Value {
         let output = run(command(&self.database.url, arguments)).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {stderr}");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::response::TestResponse;
 
 /// Panics if a response contradicts the document.
-pub fn check(method: &Method, path: &str, response: &TestResponse) {
+pub(crate) fn check(method: &Method, path: &str, response: &TestResponse) {
     let location = format!("{method} {path}");
     let code = response.status.as_u16();
     assert!(response.headers.contains_key("x-request-id"), "{location}: {code} has no id");

@@ -13,7 +13,7 @@ use crate::app::{SPACE, TestApi};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-pub struct EventStream {
+pub(crate) struct EventStream {
     /// None when the connection breaks.
     chunks: BoxStream<'static, Option<Vec<u8>>>,
     unread: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct EventStream {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct StreamedEvent {
+pub(crate) struct StreamedEvent {
     /// The event's name; `:` for a heartbeat.
     pub kind: String,
     pub data: Value,
@@ -31,12 +31,18 @@ pub struct StreamedEvent {
 
 impl EventStream {
     /// Opens a stream of the first space's events.
-    pub async fn open(api: &str, key: &str, query: &str, last_id: Option<&str>) -> Self {
+    pub(crate) async fn open(api: &str, key: &str, query: &str, last_id: Option<&str>) -> Self {
         Self::open_in(SPACE, api, key, query, last_id).await
     }
 
     /// Opens a stream of a space's events, and retries until the API has read from Kafka.
-    pub async fn open_in(space: &str, api: &str, key: &str, query: &str, last_id: Option<&str>) -> Self {
+    pub(crate) async fn open_in(
+        space: &str,
+        api: &str,
+        key: &str,
+        query: &str,
+        last_id: Option<&str>,
+    ) -> Self {
         let opened = async {
             loop {
                 match Self::try_open(space, api, key, query, last_id).await {
@@ -50,7 +56,7 @@ impl EventStream {
 
     /// Opens a stream of the first space's events from the router in this process: no socket buffers unread
     /// events.
-    pub async fn within(test: &TestApi, key: &str) -> Self {
+    pub(crate) async fn within(test: &TestApi, key: &str) -> Self {
         let uri = format!("{BASE_PATH}/spaces/{SPACE}/orchestration/events");
         let request = async || {
             let request = Request::builder().uri(&uri).header("authorization", format!("Bearer {key}"));
@@ -71,7 +77,7 @@ impl EventStream {
     }
 
     /// Tries once: the stream, or the status and body of the response, with status 0 if there was none.
-    pub async fn try_open(
+    pub(crate) async fn try_open(
         space: &str,
         api: &str,
         key: &str,
@@ -94,7 +100,7 @@ impl EventStream {
     }
 
     /// The next event; none when the stream has ended or the connection is broken.
-    pub async fn next(&mut self) -> Option<StreamedEvent> {
+    pub(crate) async fn next(&mut self) -> Option<StreamedEvent> {
         let next = async {
             loop {
                 let event = self.next_frame().await?;
@@ -107,7 +113,7 @@ impl EventStream {
     }
 
     /// The next `count` events.
-    pub async fn take(&mut self, count: usize) -> Vec<StreamedEvent> {
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<StreamedEvent> {
         let mut events = Vec::new();
         while events.len() < count {
             events.push(self.next().await.expect("another event"));
@@ -117,7 +123,7 @@ impl EventStream {
 
     /// Waits for the next heartbeat, and fails if an event comes before it.
     #[track_caller]
-    pub fn expect_heartbeat(&mut self) -> impl Future<Output = ()> {
+    pub(crate) fn expect_heartbeat(&mut self) -> impl Future<Output = ()> {
         let place = std::panic::Location::caller();
         async move {
             loop {
@@ -159,7 +165,7 @@ impl EventStream {
 
 impl StreamedEvent {
     /// The id and version of the entity.
-    pub fn version(&self) -> (String, i64) {
+    pub(crate) fn version(&self) -> (String, i64) {
         let id = self.data["id"].as_str().unwrap_or_else(|| panic!("{self:?} has no id"));
         (id.to_owned(), self.data["version"].as_i64().unwrap())
     }

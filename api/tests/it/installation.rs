@@ -13,7 +13,7 @@ use testkit::{ProgramSettings, WorkerProcess, sealing_keys};
 
 use crate::app::{ApiSetup, OTHER_SPACE, SPACE, TestApi};
 
-pub struct TestInstallation {
+pub(crate) struct TestInstallation {
     pub api: TestApi,
     pub kafka: KafkaConfig,
     /// What an API's process is started with; the database URL has the API's role.
@@ -25,14 +25,14 @@ pub struct TestInstallation {
 
 impl TestInstallation {
     /// An installation whose worker runs.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let test = Self::idle(&local::kafka().await.unwrap()).await;
         test.start_worker().await;
         test
     }
 
     /// An installation whose topics exist, and whose worker does not run yet.
-    pub async fn idle(servers: &str) -> Self {
+    pub(crate) async fn idle(servers: &str) -> Self {
         let kafka = testkit::test_topics(servers).await;
         testkit::create_topics(&kafka).await;
         let api = TestApi::with(ApiSetup { kafka: kafka.clone(), ..ApiSetup::default() }).await;
@@ -46,24 +46,24 @@ impl TestInstallation {
     }
 
     /// Starts the worker, which projects events and relays the outbox.
-    pub async fn start_worker(&self) {
+    pub(crate) async fn start_worker(&self) {
         let database_url = self.api.database.worker_url.clone();
         let settings = ProgramSettings { database_url, ..self.settings.clone() };
         let worker = WorkerProcess::start(&settings, &[]).await;
         assert!(self.worker.set(worker).is_ok(), "the worker runs already");
     }
 
-    pub async fn send<E: Event>(&self, events: &[E]) {
+    pub(crate) async fn send<E: Event>(&self, events: &[E]) {
         let records: Vec<Record> = events.iter().map(|event| Record::of(event).unwrap()).collect();
         self.producer.send(&records).await.unwrap();
     }
 
     /// A new state of a run in the first space.
-    pub fn run(&self, pipeline: &str, name: &str, status: RunState) -> RunObserved {
+    pub(crate) fn run(&self, pipeline: &str, name: &str, status: RunState) -> RunObserved {
         self.run_of(self.api.connector, pipeline, name, status)
     }
 
-    pub fn run_of(
+    pub(crate) fn run_of(
         &self,
         connector: ConnectorId,
         pipeline: &str,
@@ -75,12 +75,18 @@ impl TestInstallation {
         RunObserved { started_at: Some(observation.at), ..run }
     }
 
-    pub fn task_run(&self, pipeline: &str, run: &str, task: &str, status: TaskState) -> TaskRunObserved {
+    pub(crate) fn task_run(
+        &self,
+        pipeline: &str,
+        run: &str,
+        task: &str,
+        status: TaskState,
+    ) -> TaskRunObserved {
         let source = self.source(self.api.connector);
         testkit::events::task_run(&source, (pipeline, run, task, -1), status, self.observe())
     }
 
-    pub fn pipeline(&self, name: &str) -> PipelineObserved {
+    pub(crate) fn pipeline(&self, name: &str) -> PipelineObserved {
         let source = self.source(self.api.connector);
         let pipeline = testkit::events::pipeline(&source, name, self.observe());
         PipelineObserved { description: Some("two\nlines".to_owned()), ..pipeline }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// A response whose body was read.
 #[derive(Debug)]
-pub struct TestResponse {
+pub(crate) struct TestResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// A text that is no JSON is a string, and no body is null.
@@ -15,18 +15,18 @@ pub struct TestResponse {
 impl TestResponse {
     /// Asserts the status; the body.
     #[track_caller]
-    pub fn expect(self, status: u16) -> Value {
+    pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self.body
     }
 
     /// A header's value, empty when it is missing.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The field errors of a 422: where each is, and its type.
-    pub fn field_errors(&self) -> Vec<(String, String)> {
+    pub(crate) fn field_errors(&self) -> Vec<(String, String)> {
         let location = |error: &Value| {
             let parts: Vec<_> =
                 error["loc"].as_array().unwrap().iter().map(|part| part.as_str().unwrap()).collect();
@@ -37,7 +37,7 @@ impl TestResponse {
     }
 
     /// The places of the field errors, sorted.
-    pub fn invalid_fields(&self) -> Vec<String> {
+    pub(crate) fn invalid_fields(&self) -> Vec<String> {
         let mut fields: Vec<_> = self.field_errors().into_iter().map(|(location, _)| location).collect();
         fields.sort();
         fields

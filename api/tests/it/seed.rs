@@ -10,18 +10,18 @@ use uuid::Uuid;
 
 use crate::app::{OTHER_SPACE, SPACE, TestApi};
 
-pub const ADMIN: &str = "qk_ada";
-pub const EDITOR: &str = "qk_edith";
-pub const VIEWER: &str = "qk_victor";
+pub(crate) const ADMIN: &str = "qk_ada";
+pub(crate) const EDITOR: &str = "qk_edith";
+pub(crate) const VIEWER: &str = "qk_victor";
 /// Another editor of the same space.
-pub const OTHER_EDITOR: &str = "qk_emil";
+pub(crate) const OTHER_EDITOR: &str = "qk_emil";
 /// An admin of the other space alone.
-pub const STRANGER: &str = "qk_olga";
-pub const REVOKED: &str = "qk_revoked";
+pub(crate) const STRANGER: &str = "qk_olga";
+pub(crate) const REVOKED: &str = "qk_revoked";
 
 impl TestApi {
     /// Creates the spaces with their members, teams and connectors.
-    pub async fn populate(&mut self) {
+    pub(crate) async fn populate(&mut self) {
         for slug in [SPACE, OTHER_SPACE] {
             testkit::create_space(&self.db, slug).await;
         }
@@ -86,11 +86,11 @@ impl TestApi {
     }
 
     /// Creates a pipeline of the first space.
-    pub async fn pipeline(&self, name: &str) -> PipelineId {
+    pub(crate) async fn pipeline(&self, name: &str) -> PipelineId {
         self.pipeline_of(self.connector, name).await
     }
 
-    pub async fn pipeline_of(&self, connector: ConnectorId, name: &str) -> PipelineId {
+    pub(crate) async fn pipeline_of(&self, connector: ConnectorId, name: &str) -> PipelineId {
         let id = PipelineId::of(connector, name);
         sqlx::query(
             r#"insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint,
@@ -111,7 +111,13 @@ impl TestApi {
 
     /// Creates a run that was due and started at this time, and ended ten seconds later if its status is a
     /// final one.
-    pub async fn run(&self, pipeline: PipelineId, name: &str, status: &str, started: DateTime<Utc>) -> RunId {
+    pub(crate) async fn run(
+        &self,
+        pipeline: PipelineId,
+        name: &str,
+        status: &str,
+        started: DateTime<Utc>,
+    ) -> RunId {
         let connector: Uuid =
             self.id(&format!("select connector_id from pipelines where id = '{pipeline}'")).await;
         let external: String = sqlx::query_scalar("select external_id from pipelines where id = $1")
@@ -141,7 +147,7 @@ impl TestApi {
         id
     }
 
-    pub async fn task_run(&self, run: RunId, task: &str, map_index: i32, status: &str) -> TaskRunId {
+    pub(crate) async fn task_run(&self, run: RunId, task: &str, map_index: i32, status: &str) -> TaskRunId {
         let id = TaskRunId(Uuid::new_v5(&run.0, format!("{task}/{map_index}").as_bytes()));
         sqlx::query(
             "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id,
@@ -164,13 +170,13 @@ impl TestApi {
 }
 
 /// So many hours ago, in whole seconds.
-pub fn hours_ago(hours: i64) -> DateTime<Utc> {
+pub(crate) fn hours_ago(hours: i64) -> DateTime<Utc> {
     // All calls use one time, so that their differences are exact.
     static NOW: LazyLock<DateTime<Utc>> =
         LazyLock::new(|| DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap());
     *NOW - chrono::TimeDelta::hours(hours)
 }
 
-pub fn comment(content: &str) -> Value {
+pub(crate) fn comment(content: &str) -> Value {
     json!({ "content": content })
 }

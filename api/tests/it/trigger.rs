@@ -43,7 +43,12 @@ fn request(pipeline: PipelineId, key: &str, idempotency_key: Option<&str>, body:
     request.body(body).unwrap()
 }
 
-pub async fn trigger(test: &TestApi, pipeline: PipelineId, key: Option<&str>, body: Value) -> TestResponse {
+pub(crate) async fn trigger(
+    test: &TestApi,
+    pipeline: PipelineId,
+    key: Option<&str>,
+    body: Value,
+) -> TestResponse {
     test.raw(request(pipeline, EDITOR, key, &body)).await
 }
 

@@ -29,7 +29,7 @@ use worker::sync::{SyncError, SyncJob, Synced, sync_connector};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-pub struct TestWorker {
+pub(crate) struct TestWorker {
     /// What a worker's process is started with; the database URL has the worker's role.
     pub settings: ProgramSettings,
     /// Connections with the owner's role, to set up and to look at rows.
@@ -41,14 +41,14 @@ pub struct TestWorker {
 
 impl TestWorker {
     /// A worker whose topics exist, and which consumes nothing yet.
-    pub async fn idle() -> Self {
+    pub(crate) async fn idle() -> Self {
         let database = local::test_database().await.unwrap();
         let kafka = local::kafka().await.unwrap();
         Self::on(database.url, &database.worker_url, database.pool, &kafka).await
     }
 
     /// A worker that projects events and relays the outbox.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let test = Self::idle().await;
         test.parts.start_projecting();
         test.parts.start_relay();
@@ -56,7 +56,7 @@ impl TestWorker {
     }
 
     /// An idle worker on a PostgreSQL server of its own, to be killed or measured, and on this Kafka.
-    pub async fn isolated(postgres: &str, kafka: &str) -> Self {
+    pub(crate) async fn isolated(postgres: &str, kafka: &str) -> Self {
         let admin = local::postgres_instance(postgres).await.unwrap();
         let database = format!("test_{}", Uuid::new_v4().simple());
         let url = local::ensure_database(&admin, &database).await.unwrap();
@@ -80,7 +80,7 @@ impl TestWorker {
     }
 
     /// Points the connector at a real Airflow.
-    pub async fn connect(&self, airflow: &local::AirflowServer) {
+    pub(crate) async fn connect(&self, airflow: &local::AirflowServer) {
         let credentials = Credentials::Basic {
             username: airflow.username.clone(),
             password: airflow.password.clone().into(),
@@ -91,7 +91,7 @@ impl TestWorker {
     }
 
     /// Gives the connector another address.
-    pub async fn set_base_url(&self, url: &str) {
+    pub(crate) async fn set_base_url(&self, url: &str) {
         sqlx::query(
             "update connectors set config = config || jsonb_build_object('base_url', $2) where id = $1",
         )
@@ -103,33 +103,33 @@ impl TestWorker {
     }
 
     /// The parts of another worker with the same settings, projecting.
-    pub fn start_another(&self) -> Worker {
+    pub(crate) fn start_another(&self) -> Worker {
         let parts = Worker::open(&parse(&self.settings), CancellationToken::new()).unwrap();
         parts.start_projecting();
         parts
     }
 
-    pub fn producer(&self) -> &Producer {
+    pub(crate) fn producer(&self) -> &Producer {
         &self.parts.runner.producer
     }
 
-    pub fn kafka(&self) -> &KafkaConfig {
+    pub(crate) fn kafka(&self) -> &KafkaConfig {
         &self.settings.kafka
     }
 
-    pub async fn send<E: Event>(&self, events: &[E]) {
+    pub(crate) async fn send<E: Event>(&self, events: &[E]) {
         let records: Vec<Record> = events.iter().map(|event| Record::of(event).unwrap()).collect();
         self.producer().send(&records).await.unwrap();
     }
 
     /// Inserts a manual sync that waits for a worker.
-    pub async fn enqueue_sync(&self, full: bool, accept_mass_deletion: bool) -> SyncId {
+    pub(crate) async fn enqueue_sync(&self, full: bool, accept_mass_deletion: bool) -> SyncId {
         let sync = NewSync { full, accept_mass_deletion, ..NewSync::default() };
         testkit::insert_sync(&self.pool, self.connector, sync).await
     }
 
     /// Claims the connector's waiting syncs, as a runner does.
-    pub async fn claim(&self) -> SyncJob {
+    pub(crate) async fn claim(&self) -> SyncJob {
         let runner = &self.parts.runner;
         let lease =
             connector_state::lease(&runner.pool, "test", Some(self.connector)).await.unwrap().unwrap();
@@ -137,25 +137,25 @@ impl TestWorker {
         claim::claim(&mut db, lease, &runner.keyring).await.unwrap().unwrap().job.unwrap()
     }
 
-    pub async fn enqueue_and_claim(&self, full: bool) -> SyncJob {
+    pub(crate) async fn enqueue_and_claim(&self, full: bool) -> SyncJob {
         self.enqueue_sync(full, false).await;
         self.claim().await
     }
 
     /// Enqueues a sync and lets the runner execute it, with the connector's own provider.
-    pub async fn run_sync(&self, full: bool) -> Result<Synced, SyncError> {
+    pub(crate) async fn run_sync(&self, full: bool) -> Result<Synced, SyncError> {
         self.enqueue_sync(full, false).await;
         let progress = watch::Sender::default();
         self.parts.runner.run_next(Some(self.connector), &progress).await.unwrap().unwrap()
     }
 
     /// Enqueues a sync and executes it with a fake provider.
-    pub async fn sync(&self, provider: &FakeProvider, full: bool) -> Result<Synced, SyncError> {
+    pub(crate) async fn sync(&self, provider: &FakeProvider, full: bool) -> Result<Synced, SyncError> {
         let job = self.enqueue_and_claim(full).await;
         self.sync_job(provider, &job).await
     }
 
-    pub async fn sync_job(&self, provider: &FakeProvider, job: &SyncJob) -> Result<Synced, SyncError> {
+    pub(crate) async fn sync_job(&self, provider: &FakeProvider, job: &SyncJob) -> Result<Synced, SyncError> {
         let progress = watch::Sender::default();
         let pool = &self.parts.runner.pool;
         let outcome = sync_connector(pool, self.producer(), job, provider, &progress).await;
@@ -170,52 +170,52 @@ impl TestWorker {
     }
 
     /// Runs one of the worker's commands to its end; what it printed.
-    pub async fn run_command(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn run_command(&self, arguments: &[&str]) -> String {
         testkit::stdout_of(self.settings.worker(arguments).await).await
     }
 
     /// The same as the owner of the schema.
-    pub async fn run_command_as_owner(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn run_command_as_owner(&self, arguments: &[&str]) -> String {
         testkit::stdout_of(self.owner_settings().worker(arguments).await).await
     }
 
     /// Runs a command that must fail, with the worker's role: what it printed to stderr.
-    pub async fn run_failing_command(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn run_failing_command(&self, arguments: &[&str]) -> String {
         stderr_of_failure(self.settings.worker(arguments).await).await
     }
 
     /// The same as the owner of the schema.
-    pub async fn run_failing_command_as_owner(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn run_failing_command_as_owner(&self, arguments: &[&str]) -> String {
         stderr_of_failure(self.owner_settings().worker(arguments).await).await
     }
 
     /// The settings with the owner's role.
-    pub fn owner_settings(&self) -> ProgramSettings {
+    pub(crate) fn owner_settings(&self) -> ProgramSettings {
         ProgramSettings { database_url: self.owner_url.clone(), ..self.settings.clone() }
     }
 
     /// Waits until a query returns true.
-    pub async fn wait_for(&self, query: &str) {
+    pub(crate) async fn wait_for(&self, query: &str) {
         self.wait_for_within(TIMEOUT, query).await;
     }
 
-    pub async fn wait_for_within(&self, timeout: Duration, query: &str) {
+    pub(crate) async fn wait_for_within(&self, timeout: Duration, query: &str) {
         testkit::eventually_true(&self.pool, timeout, query).await;
     }
 
     /// A number from the database.
-    pub async fn number(&self, query: &'static str) -> i64 {
+    pub(crate) async fn number(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
 
     /// Executes a statement as the owner.
-    pub async fn execute(&self, statement: &'static str) {
+    pub(crate) async fn execute(&self, statement: &'static str) {
         sqlx::raw_sql(statement).execute(&self.pool).await.unwrap();
     }
 
     /// Every row of the read model as text, in order. Offsets are left out, so that a replay gives the same
     /// text.
-    pub async fn read_model(&self) -> Vec<String> {
+    pub(crate) async fn read_model(&self) -> Vec<String> {
         sqlx::query_scalar(
             "select row::text from (
                  select 1 as kind, id, to_jsonb(p) - 'log_offset' as row from pipelines p
@@ -229,7 +229,11 @@ impl TestWorker {
     }
 
     /// Every event of one entity on a topic, oldest first: its headers and its data.
-    pub fn events(&self, topic: Topic, key: &str) -> Vec<(BTreeMap<String, String>, serde_json::Value)> {
+    pub(crate) fn events(
+        &self,
+        topic: Topic,
+        key: &str,
+    ) -> Vec<(BTreeMap<String, String>, serde_json::Value)> {
         let consumer: BaseConsumer = self.kafka().client().set("group.id", "reader").create().unwrap();
         let mut partitions = TopicPartitionList::new();
         for partition in 0..self.kafka().kafka_partitions {
@@ -254,7 +258,7 @@ impl TestWorker {
     }
 
     /// The number of records in the state topics.
-    pub fn published_records(&self) -> i64 {
+    pub(crate) fn published_records(&self) -> i64 {
         let consumer: BaseConsumer = self.kafka().client().create().unwrap();
         let ends = Topic::STATE.iter().flat_map(|topic| {
             let name = self.kafka().topic(*topic);
@@ -267,7 +271,7 @@ impl TestWorker {
         .sum()
     }
 
-    pub fn pipeline(&self, name: &str, version: i64) -> PipelineObserved {
+    pub(crate) fn pipeline(&self, name: &str, version: i64) -> PipelineObserved {
         PipelineObserved {
             description: Some("as of every day".to_owned()),
             owner: Some("ada".to_owned()),
@@ -280,7 +284,7 @@ impl TestWorker {
         }
     }
 
-    pub fn run(&self, pipeline: &str, name: &str, version: i64, status: RunState) -> RunObserved {
+    pub(crate) fn run(&self, pipeline: &str, name: &str, version: i64, status: RunState) -> RunObserved {
         RunObserved {
             run_after: Some((chrono::Utc::now() - chrono::TimeDelta::minutes(5)).trunc_subsecs(6)),
             duration_seconds: status.is_finished().then_some(12.5),
@@ -289,7 +293,7 @@ impl TestWorker {
         }
     }
 
-    pub fn task_run(
+    pub(crate) fn task_run(
         &self,
         pipeline: &str,
         run: &str,

@@ -79,7 +79,7 @@ pub struct Pipeline {
 /// A task of a pipeline's graph.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only its schema is used: the stored JSON is returned unchanged")]
-pub struct TaskNode {
+pub(super) struct TaskNode {
     pub task_id: String,
     pub operator: Option<String>,
     pub upstream: Vec<String>,
@@ -88,7 +88,7 @@ pub struct TaskNode {
 
 /// The newest run of a pipeline.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct LastRun {
+pub(super) struct LastRun {
     #[schema(value_type = Uuid)]
     pub id: RunId,
     pub external_id: String,

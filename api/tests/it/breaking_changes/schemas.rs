@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// Who sends what the schema describes.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Direction {
+pub(super) enum Direction {
     /// The client sends it: whatever was accepted must be accepted.
     Request,
     /// The client reads it: whatever is sent must have been announced.
@@ -21,7 +21,7 @@ const LOWER_BOUNDS: [&str; 4] = ["minimum", "minLength", "minItems", "minPropert
 const UPPER_BOUNDS: [&str; 4] = ["maximum", "maxLength", "maxItems", "maxProperties"];
 
 /// Follows references to the document's components.
-pub fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+pub(super) fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
         Some(target) => {
             let target = document.pointer(target.trim_start_matches('#'));
@@ -32,7 +32,7 @@ pub fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
 }
 
 /// The comparison of two documents' schemas in one direction.
-pub struct Comparison<'a> {
+pub(super) struct Comparison<'a> {
     pub old: &'a Value,
     pub new: &'a Value,
     pub direction: Direction,
@@ -42,7 +42,7 @@ pub struct Comparison<'a> {
 
 impl Comparison<'_> {
     /// Adds what breaks a client when the schema `was` becomes `is`.
-    pub fn compare(&mut self, was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
+    pub(super) fn compare(&mut self, was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
         let references = (was["$ref"].clone(), is["$ref"].clone());
         if references.0.is_string() && self.open.contains(&references) {
             return;

@@ -24,7 +24,7 @@ const RUN_SORTS: [&str; 3] = ["started_at", "ended_at", "duration_seconds"];
 const PIPELINE_SORTS: [&str; 5] = ["name", "last_run", "failed_count", "success_rate", "avg_duration"];
 
 #[derive(Clone, Debug)]
-pub struct ModelPipeline {
+pub(super) struct ModelPipeline {
     pub id: Uuid,
     name: &'static str,
     owners: Vec<&'static str>,
@@ -35,7 +35,7 @@ pub struct ModelPipeline {
 
 /// A run; its times are in hours before now.
 #[derive(Clone, Debug)]
-pub struct ModelRun {
+pub(super) struct ModelRun {
     id: Uuid,
     status: &'static str,
     run_type: &'static str,
@@ -47,7 +47,7 @@ pub struct ModelRun {
 
 /// A list with its filters, order and page size.
 #[derive(Clone, Debug)]
-pub struct ListQuery {
+pub(super) struct ListQuery {
     list: ListKind,
     status: Vec<&'static str>,
     run_type: Vec<&'static str>,
@@ -67,7 +67,7 @@ enum ListKind {
     RunsOfPipeline,
 }
 
-pub fn pipelines() -> impl Strategy<Value = Vec<ModelPipeline>> {
+pub(super) fn pipelines() -> impl Strategy<Value = Vec<ModelPipeline>> {
     let run = (
         any::<u128>(),
         select(&STATUSES[..]),
@@ -106,7 +106,7 @@ pub fn pipelines() -> impl Strategy<Value = Vec<ModelPipeline>> {
     vec(pipeline, 1..9)
 }
 
-pub fn list_query() -> impl Strategy<Value = ListQuery> {
+pub(super) fn list_query() -> impl Strategy<Value = ListQuery> {
     let any_of = |values: &'static [&'static str]| {
         let some = subsequence(values, 1..values.len());
         prop_oneof![2 => Just(Vec::new()), 1 => some]
@@ -136,7 +136,7 @@ pub fn list_query() -> impl Strategy<Value = ListQuery> {
 }
 
 /// Replaces all pipelines and runs in the database.
-pub async fn replace_all(test: &TestApi, pipelines: &[ModelPipeline]) {
+pub(super) async fn replace_all(test: &TestApi, pipelines: &[ModelPipeline]) {
     // Tables are locked in the order of the concurrent writer: row locks in another order would deadlock.
     test.sql(
         "lock table runs, pipelines in exclusive mode;
@@ -240,7 +240,7 @@ impl ModelPipeline {
 }
 
 impl ListQuery {
-    pub fn path(&self, pipelines: &[ModelPipeline]) -> String {
+    pub(super) fn path(&self, pipelines: &[ModelPipeline]) -> String {
         let (list, sorts) = match self.list {
             ListKind::Pipelines => ("/pipelines".to_owned(), &PIPELINE_SORTS[..]),
             ListKind::Runs => ("/runs".to_owned(), &RUN_SORTS[..]),
@@ -266,7 +266,7 @@ impl ListQuery {
     }
 
     /// The expected ids in order.
-    pub fn expected(&self, pipelines: &[ModelPipeline]) -> Vec<Uuid> {
+    pub(super) fn expected(&self, pipelines: &[ModelPipeline]) -> Vec<Uuid> {
         match self.list {
             ListKind::Pipelines => self.expected_pipelines(pipelines),
             ListKind::Runs => self.expected_runs(pipelines.iter().filter(|pipeline| self.matches(pipeline))),
@@ -322,7 +322,7 @@ fn nulls_last(a: Option<f64>, b: Option<f64>, is_descending: bool) -> Ordering {
 }
 
 /// Whether all ids are distinct.
-pub fn are_distinct(pipelines: &[ModelPipeline]) -> bool {
+pub(super) fn are_distinct(pipelines: &[ModelPipeline]) -> bool {
     let ids =
         pipelines.iter().flat_map(|pipeline| pipeline.runs.iter().map(|run| run.id).chain([pipeline.id]));
     let all: Vec<_> = ids.collect();

@@ -31,7 +31,7 @@ const DAGS: [(&str, &str); 7] = [
 /// The number of DAGs in these files.
 const DAG_COUNT: i64 = 14;
 
-pub struct MirroredAirflow {
+pub(super) struct MirroredAirflow {
     pub airflow: AirflowServer,
     pub setup: AirflowSetup,
     pub worker: TestWorker,
@@ -42,7 +42,7 @@ pub struct MirroredAirflow {
 
 impl MirroredAirflow {
     /// Starts the release from scratch, and waits until it has parsed the DAGs.
-    pub async fn open(version: AirflowVersion) -> Self {
+    pub(super) async fn open(version: AirflowVersion) -> Self {
         let name = format!("airflow-{version:?}").to_lowercase().replace('_', "-");
         let setup = AirflowSetup { name, version, role: AirflowRole::Blank };
         LocalService::named(&setup.name).stop().await.unwrap();
@@ -67,38 +67,38 @@ impl MirroredAirflow {
         test
     }
 
-    pub async fn close(&self) {
+    pub(super) async fn close(&self) {
         self.metadata.close().await;
         LocalService::named(&self.setup.name).stop().await.unwrap();
         self.log("stopped");
     }
 
     /// Prints the progress of the test.
-    pub fn log(&self, query: &str) {
+    pub(super) fn log(&self, query: &str) {
         eprintln!("{:?} {:>4} s  {query}", self.setup.version, self.began.elapsed().as_secs());
     }
 
-    pub fn is_airflow_2(&self) -> bool {
+    pub(super) fn is_airflow_2(&self) -> bool {
         self.airflow.api == AirflowApi::V1
     }
 
-    pub fn write_dag(&self, name: &str, text: &str) {
+    pub(super) fn write_dag(&self, name: &str, text: &str) {
         let folder = self.airflow.dags_folder.as_ref().unwrap();
         std::fs::write(folder.join(format!("{name}.py")), text).unwrap();
     }
 
-    pub fn remove_dag(&self, name: &str) {
+    pub(super) fn remove_dag(&self, name: &str) {
         let folder = self.airflow.dags_folder.as_ref().unwrap();
         std::fs::remove_file(folder.join(format!("{name}.py"))).unwrap();
     }
 
     /// Triggers a run; `more` has the fields besides its id.
-    pub async fn trigger(&self, dag: &str, run: &str, more: Value) {
+    pub(super) async fn trigger(&self, dag: &str, run: &str, more: Value) {
         let (status, answer) = self.try_trigger(dag, run, more).await;
         assert_eq!(status, 200, "{answer}");
     }
 
-    pub async fn try_trigger(&self, dag: &str, run: &str, more: Value) -> (u16, Value) {
+    pub(super) async fn try_trigger(&self, dag: &str, run: &str, more: Value) -> (u16, Value) {
         let mut body = json!({"dag_run_id": run});
         if !self.is_airflow_2() {
             body["logical_date"] = Value::Null;
@@ -110,7 +110,7 @@ impl MirroredAirflow {
     }
 
     /// Clears a task of a run with all downstream tasks.
-    pub async fn clear(&self, dag: &str, run: &str, task: &str) {
+    pub(super) async fn clear(&self, dag: &str, run: &str, task: &str) {
         let body = json!({
             "dry_run": false, "dag_run_id": run, "task_ids": [task], "include_downstream": true,
             "only_failed": false, "reset_dag_runs": true,
@@ -119,7 +119,7 @@ impl MirroredAirflow {
     }
 
     /// Waits until a query on Airflow's own database returns true.
-    pub async fn wait_for(&self, query: &str) {
+    pub(super) async fn wait_for(&self, query: &str) {
         testkit::eventually_true(&self.metadata, TIMEOUT, query).await;
     }
 
@@ -132,20 +132,20 @@ impl MirroredAirflow {
     }
 
     /// Writes into Airflow's own database.
-    pub async fn change(&self, query: &'static str) {
+    pub(super) async fn change(&self, query: &'static str) {
         sqlx::query(query).execute(&self.metadata).await.unwrap();
     }
 
-    pub async fn poll(&self) {
+    pub(super) async fn poll(&self) {
         sync(&self.worker, false).await;
     }
 
-    pub async fn reconcile(&self) {
+    pub(super) async fn reconcile(&self) {
         sync(&self.worker, true).await;
     }
 
     /// Polls while Airflow works, and once more afterwards.
-    pub async fn poll_until_quiet(&self) {
+    pub(super) async fn poll_until_quiet(&self) {
         let deadline = Instant::now() + TIMEOUT;
         while !self.is_quiet().await {
             assert!(Instant::now() < deadline, "Airflow does not finish its work");
@@ -194,7 +194,7 @@ impl MirroredAirflow {
 
     /// Asserts that the read model is equal to Airflow. A difference counts only if Airflow did not change
     /// meanwhile.
-    pub async fn assert_mirrored(&self, when: &str) {
+    pub(super) async fn assert_mirrored(&self, when: &str) {
         for _ in 0..5 {
             let before = self.state_hash().await;
             let found = differences(&self.worker, &self.airflow).await;
@@ -209,14 +209,14 @@ impl MirroredAirflow {
     }
 
     /// Asserts that a new read model is equal to Airflow too.
-    pub async fn assert_first_sync_mirrors(&self) {
+    pub(super) async fn assert_first_sync_mirrors(&self) {
         let worker = Self::start_worker(&self.airflow).await;
         sync(&worker, false).await;
         assert_mirrors(&worker, &self.airflow).await;
     }
 
     /// Asserts the result of a count on the read model.
-    pub async fn assert_count(&self, count: i64, query: &'static str) {
+    pub(super) async fn assert_count(&self, count: i64, query: &'static str) {
         let found = self.worker.number(query).await;
         assert_eq!(found, count, "{:?}: {query}", self.setup.version);
     }

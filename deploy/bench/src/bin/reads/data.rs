@@ -15,20 +15,21 @@ const KEY: &str = "qk_bench_reads";
 
 /// How much.
 #[derive(Clone, Copy)]
-pub struct Scale {
+pub(crate) struct Scale {
     name: &'static str,
     runs: i64,
     tasks_of_a_run: i64,
 }
 
 impl Scale {
-    pub const ONE: Self = Self { name: "orchestration_bench", runs: RUNS, tasks_of_a_run: TASKS_OF_A_RUN };
+    pub(crate) const ONE: Self =
+        Self { name: "orchestration_bench", runs: RUNS, tasks_of_a_run: TASKS_OF_A_RUN };
     /// Three times the runs, for pages that show none of their tasks.
-    pub const THREE: Self = Self { name: "orchestration_bench_3", runs: 3 * RUNS, tasks_of_a_run: 0 };
+    pub(crate) const THREE: Self = Self { name: "orchestration_bench_3", runs: 3 * RUNS, tasks_of_a_run: 0 };
 }
 
 /// The data, and where it is.
-pub struct Data {
+pub(crate) struct Data {
     pub url: String,
     pub space: Uuid,
     pub key: String,
@@ -37,13 +38,13 @@ pub struct Data {
 }
 
 /// The path of the space that is read.
-pub fn orchestration() -> String {
+pub(crate) fn orchestration() -> String {
     format!("{}/spaces/space-0/orchestration", api::http::BASE_PATH)
 }
 
 impl Data {
     /// Makes the data unless it is there.
-    pub async fn ready(scale: Scale) -> anyhow::Result<Self> {
+    pub(crate) async fn ready(scale: Scale) -> anyhow::Result<Self> {
         let url = local::ensure_database(&local::postgres().await?, scale.name).await?;
         let db = PgPool::connect(&url).await?;
         platform::db::migrate(&db).await?;
