@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use contract::events::Topic;
 use indicatif::ProgressBar;
-use platform::audit::{self, Actor, AuditEvent};
 use platform::db;
 use platform::kafka::KafkaConfig;
 use platform::offsets::{Offsets, find_projected};
@@ -19,8 +18,9 @@ use tokio::task::block_in_place;
 use crate::cli::RebuildArgs;
 use crate::consumer::bisect::{Bisection, is_caused_by_data};
 use crate::projection;
+use crate::queue::manual::enqueue_manual;
 use crate::records::ConsumedRecord;
-use crate::store::{projection_offsets, rebuild, syncs};
+use crate::store::{connectors, projection_offsets, rebuild};
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BATCH_RECORDS: usize = 2_000;
@@ -220,13 +220,13 @@ async fn swap(db: &mut PgConnection, reached: &Offsets) -> anyhow::Result<bool> 
     Ok(true)
 }
 
+/// Enqueues a full sync of every active connector; returns how many.
 async fn request_full_syncs(pool: &PgPool) -> anyhow::Result<usize> {
     let mut tx = pool.begin().await?;
-    let requested = syncs::insert_full_of_all(&mut tx, provider::connector::AIRFLOW).await?;
-    for (sync, space, connector) in &requested {
-        let event = AuditEvent::request_sync(Actor::CommandLine, *connector, *sync, true, false);
-        audit::record(&mut tx, *space, &event).await?;
+    let connectors = connectors::find_active(&mut tx, provider::connector::AIRFLOW).await?;
+    for connector in &connectors {
+        enqueue_manual(&mut tx, *connector, true, false).await?;
     }
     tx.commit().await?;
-    Ok(requested.len())
+    Ok(connectors.len())
 }

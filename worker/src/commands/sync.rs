@@ -7,16 +7,15 @@ use anyhow::bail;
 use contract::ids::SyncId;
 use contract::state::SyncStatus;
 use indicatif::{ProgressBar, ProgressStyle};
-use platform::audit::{self, Actor, AuditEvent};
 use platform::shutdown;
 use sqlx::PgPool;
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use crate::app::Worker;
 use crate::cli::SyncArgs;
+use crate::queue::manual::enqueue_manual;
 use crate::store::connectors::{self, ConnectorSpace};
-use crate::store::syncs::{self, ManualSync, SyncState};
+use crate::store::syncs::{self, SyncState};
 use crate::sync::{SyncPhase, SyncProgress};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -43,20 +42,16 @@ pub async fn sync(args: &SyncArgs) -> anyhow::Result<()> {
 
 /// Enqueues the sync of a connector that can be synced.
 async fn request(pool: &PgPool, args: &SyncArgs) -> anyhow::Result<SyncId> {
-    let SyncArgs { connector: connector_id, full, accept_mass_deletion, .. } = *args;
-    let space_id = match connectors::find_space(pool, connector_id).await? {
+    let SyncArgs { connector, full, accept_mass_deletion, .. } = *args;
+    let space = match connectors::find_space(pool, connector).await? {
         Some(ConnectorSpace { space_id, is_active: true }) => space_id,
-        Some(_) => bail!("the connector {connector_id} is switched off; set is_active first"),
-        None => bail!("there is no connector {connector_id}"),
+        Some(_) => bail!("the connector {connector} is switched off; set is_active first"),
+        None => bail!("there is no connector {connector}"),
     };
-    let id = SyncId(Uuid::now_v7());
     let mut tx = pool.begin().await?;
-    let sync = ManualSync { id, space_id, connector_id, full, accept_mass_deletion };
-    syncs::insert_manual(&mut tx, &sync).await?;
-    let event = AuditEvent::request_sync(Actor::CommandLine, connector_id, id, full, accept_mass_deletion);
-    audit::record(&mut tx, space_id, &event).await?;
+    let sync = enqueue_manual(&mut tx, (connector, space), full, accept_mass_deletion).await?;
     tx.commit().await?;
-    Ok(id)
+    Ok(sync)
 }
 
 /// Runs jobs of the connector until the sync has finished, here or in another worker.

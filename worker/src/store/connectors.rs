@@ -85,6 +85,20 @@ pub(crate) async fn find_space(
         .await
 }
 
+/// Finds the active connectors of a type, with their spaces.
+pub(crate) async fn find_active(
+    db: &mut PgConnection,
+    connector_type: &str,
+) -> sqlx::Result<Vec<(ConnectorId, SpaceId)>> {
+    sqlx::query_as(
+        "select id, space_id from connectors
+         where is_active and deleted_at is null and connector_type = $1",
+    )
+    .bind(connector_type)
+    .fetch_all(db)
+    .await
+}
+
 /// The schedule of a connector and how its syncs went, for metrics.
 #[derive(sqlx::FromRow)]
 pub(crate) struct ConnectorHealth {

@@ -222,22 +222,6 @@ pub(crate) async fn accept_request(
     .await
 }
 
-/// Enqueues a full sync for every active connector of a type.
-pub(crate) async fn insert_full_of_all(
-    db: &mut PgConnection,
-    connector_type: &str,
-) -> sqlx::Result<Vec<(SyncId, SpaceId, ConnectorId)>> {
-    sqlx::query_as(
-        r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", requested_at, accepted_at)
-           select gen_random_uuid(), space_id, id, 'queued', 'manual', true, now(), now() from connectors
-           where is_active and deleted_at is null and connector_type = $1
-           returning id, space_id, connector_id"#,
-    )
-    .bind(connector_type)
-    .fetch_all(db)
-    .await
-}
-
 /// A sync that the command line enqueues, already accepted, because it does not go through Kafka.
 pub(crate) struct ManualSync {
     pub id: SyncId,

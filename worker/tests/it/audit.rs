@@ -10,7 +10,7 @@ use crate::test_worker::TestWorker;
 #[tokio::test(flavor = "multi_thread")]
 async fn sync_requests_over_kafka_and_the_command_line_are_audited_once() {
     let test = TestWorker::idle().await;
-    test.parts.start_requests();
+    test.worker.start_requests();
     let request = SyncRequested {
         id: SyncId(Uuid::now_v7()),
         connector_id: test.connector,

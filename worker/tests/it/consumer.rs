@@ -18,7 +18,7 @@ async fn the_example_consumer_builds_all_runs_from_the_topic() {
     let test = TestWorker::idle().await;
     // Without the relay, newer events are not published again after late ones, so that the last record of a
     // run is often not its newest version.
-    test.parts.start_projecting();
+    test.worker.start_projecting();
     let mut runs: Vec<RunObserved> =
         (0..300).map(|run| test.run("sales", &run.to_string(), 10, RunState::Running)).collect();
     test.send(&[test.pipeline("sales", 1)]).await;

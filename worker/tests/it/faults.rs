@@ -123,7 +123,7 @@ async fn an_idle_poll_of_a_real_airflow_publishes_nothing_and_hardly_writes() {
     let airflow = seeded_airflow().await;
     // A PostgreSQL of its own, so that nobody else writes there meanwhile.
     let test = TestWorker::isolated("postgres-quiet", &local::kafka().await.unwrap()).await;
-    test.parts.start_projecting();
+    test.worker.start_projecting();
     test.connect(airflow).await;
     test.run_sync(false).await.unwrap();
     test.run_sync(false).await.unwrap();

@@ -22,7 +22,7 @@ fn request(test: &TestWorker, id: Uuid) -> SyncRequested {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_on_the_topic_becomes_one_job_and_a_malformed_one_a_dead_letter() {
     let test = TestWorker::idle().await;
-    test.parts.start_requests();
+    test.worker.start_requests();
     let first = request(&test, Uuid::now_v7());
     let mut malformed = Record::of(&first).unwrap();
     malformed.payload = b"sync everything, please".to_vec();
@@ -52,7 +52,7 @@ async fn a_request_on_the_topic_becomes_one_job_and_a_malformed_one_a_dead_lette
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inactive_connector_accepts_only_requests_from_before() {
     let test = TestWorker::idle().await;
-    test.parts.start_requests();
+    test.worker.start_requests();
     let before = test.enqueue_sync(false, false).await;
     test.execute("update connectors set is_active = false").await;
     test.execute("update syncs set accepted_at = null").await;
@@ -72,7 +72,7 @@ async fn one_job_claims_all_waiting_syncs_and_an_expired_lease_loses_none() {
     let job = test.enqueue_and_claim(true).await;
     assert_eq!(job.syncs.len(), 2);
     assert!(job.full_since.is_some(), "one of the syncs is full");
-    let lease = worker::store::connector_state::lease(&test.parts.runner.pool, "other", None).await.unwrap();
+    let lease = worker::store::connector_state::lease(&test.worker.runner.pool, "other", None).await.unwrap();
     assert!(lease.is_none(), "the lease is held");
     test.execute("update connector_state set lease_until = now() - interval '1 second'").await;
     let again = test.enqueue_and_claim(false).await;
@@ -94,7 +94,7 @@ async fn a_sync_of_a_deleted_connector_fails_with_a_reason() {
     let test = TestWorker::idle().await;
     test.enqueue_sync(false, false).await;
     test.execute("update connectors set deleted_at = now()").await;
-    let outcome = test.parts.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap();
+    let outcome = test.worker.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap();
     assert_eq!(
         outcome.unwrap().unwrap_err().to_string(),
         "The connector was deleted; nothing is synced from it any more."
@@ -110,7 +110,7 @@ async fn a_tick_is_enqueued_once_by_many_workers_and_missed_ticks_are_counted() 
     )
     .await;
     let ticks =
-        futures::future::join_all((0..8).map(|_| schedule::enqueue_due(&test.parts.runner.pool))).await;
+        futures::future::join_all((0..8).map(|_| schedule::enqueue_due(&test.worker.runner.pool))).await;
     let enqueued: usize = ticks.into_iter().map(Result::unwrap).sum();
     assert_eq!(enqueued, 1);
     assert_eq!(test.number("select count(*) from syncs where trigger = 'schedule'").await, 1);
@@ -122,7 +122,7 @@ async fn a_tick_is_enqueued_once_by_many_workers_and_missed_ticks_are_counted() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_triggered_run_is_followed_up_for_a_day_whatever_its_dates() {
     let test = TestWorker::idle().await;
-    let pool = &test.parts.runner.pool;
+    let pool = &test.worker.runner.pool;
     sqlx::query(
         "with ada as (insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org',
          'Ada') returning id)
@@ -135,7 +135,7 @@ async fn a_triggered_run_is_followed_up_for_a_day_whatever_its_dates() {
     .execute(&test.pool)
     .await
     .unwrap();
-    test.parts.start_projecting();
+    test.worker.start_projecting();
     let run = test.run("sales", "r1", 1, RunState::Queued);
     test.send(std::slice::from_ref(&run)).await;
     test.wait_for("select count(*) = 1 from runs").await;
@@ -158,7 +158,7 @@ async fn a_failed_sync_has_a_reason_and_releases_the_lease() {
     let test = TestWorker::idle().await;
     let sync = test.enqueue_sync(false, false).await;
     let outcome =
-        test.parts.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap().unwrap();
+        test.worker.runner.run_next(None, &tokio::sync::watch::Sender::default()).await.unwrap().unwrap();
     assert!(outcome.is_err(), "no server listens at the address");
     let (status, error): (SyncStatus, String) =
         sqlx::query_as("select status, error from syncs where id = $1")

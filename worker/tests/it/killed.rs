@@ -137,7 +137,7 @@ async fn wait_until_blocked(test: &TestWorker, statement: &str) {
          and wait_event_type = 'Lock' and query like '%{statement}%' and pid <> pg_backend_pid())"
     );
     // A role sees the statements of its own sessions only.
-    testkit::eventually_true(&test.parts.runner.pool, TIMEOUT, &is_blocked).await;
+    testkit::eventually_true(&test.worker.runner.pool, TIMEOUT, &is_blocked).await;
 }
 
 #[expect(clippy::too_many_lines, reason = "one line a step")]

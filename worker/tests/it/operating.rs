@@ -95,7 +95,7 @@ async fn a_rebuild_rejects_topics_that_lack_projected_records() {
     let test = TestWorker::start().await;
     test.send(&[test.run("sales", "r1", 1, RunState::Success)]).await;
     test.wait_for("select count(*) = 1 from runs").await;
-    test.parts.runner.stop.cancel();
+    test.worker.runner.stop.cancel();
     let output = test.run_failing_command_as_owner(&["rebuild", "--kafka-prefix", "wrong."]).await;
     assert!(
         output.contains("there is no topic wrong.orchestration.pipelines.v1; check --kafka-prefix"),

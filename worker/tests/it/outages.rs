@@ -68,7 +68,7 @@ async fn records_assigned_during_an_outage_of_postgres_are_not_lost() {
     let test = TestWorker::idle().await;
     let consumption = ConsumerConfig {
         kafka: test.kafka().clone(),
-        pool: test.parts.runner.pool.clone(),
+        pool: test.worker.runner.pool.clone(),
         group: "projector",
         topics: &Topic::STATE,
         apply,
@@ -104,10 +104,10 @@ async fn a_worker_stops_while_it_joins_its_consumer_group() {
     let test = TestWorker::idle().await;
     let _steady = test.start_another();
     for step in 0..40 {
-        let parts = test.start_another();
-        let tasks = parts.tasks.clone();
+        let worker = test.start_another();
+        let tasks = worker.tasks.clone();
         tokio::time::sleep(Duration::from_millis(25 * step)).await;
-        parts.stop().await;
+        worker.stop().await;
         assert!(tasks.is_empty(), "a worker stopped after {} ms does not end", 25 * step);
     }
 }

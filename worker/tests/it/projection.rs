@@ -20,10 +20,10 @@ async fn a_row_is_equal_to_its_event() {
     test.send(std::slice::from_ref(&run)).await;
     test.wait_for("select (select count(*) from runs) + (select count(*) from pipelines) = 2").await;
     let pipelines: Vec<PipelineObserved> =
-        worker::store::entities::find(&test.parts.runner.pool, &[pipeline.id.0]).await.unwrap();
+        worker::store::entities::find(&test.worker.runner.pool, &[pipeline.id.0]).await.unwrap();
     assert_eq!(pipelines, [pipeline]);
     let runs: Vec<RunObserved> =
-        worker::store::entities::find(&test.parts.runner.pool, &[run.id.0]).await.unwrap();
+        worker::store::entities::find(&test.worker.runner.pool, &[run.id.0]).await.unwrap();
     assert_eq!(runs, [run]);
 }
 
@@ -136,7 +136,7 @@ async fn malformed_records_become_dead_letters_and_later_records_are_applied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_record_is_applied_superseded_or_a_dead_letter() {
     let test = TestWorker::idle().await;
-    test.parts.start_projecting();
+    test.worker.start_projecting();
     let mut records = Vec::new();
     for run in 0..20 {
         let name = format!("r{run}");

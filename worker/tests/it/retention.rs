@@ -159,7 +159,7 @@ async fn task_runs_may_have_a_shorter_retention_than_runs() {
 async fn deleted_runs_are_not_restored_by_sync_replay_or_rebuild() {
     let test = TestWorker::idle().await;
     let projecting = test.start_another();
-    test.parts.start_relay();
+    test.worker.start_relay();
     let old_runs = OldRuns::of(&test);
     old_runs.project(&test).await;
     apply_policy(&test.pool, &["--keep-runs", "30"]).await;

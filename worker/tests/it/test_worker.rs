@@ -1,4 +1,4 @@
-//! One worker under test: a database, topics and a connector of its own, and the worker's parts, run in this
+//! One worker under test: a database, topics and a connector of its own, and the worker, run in this
 //! process.
 
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub(crate) struct TestWorker {
     pub pool: PgPool,
     owner_url: String,
     pub connector: ConnectorId,
-    pub parts: Worker,
+    pub worker: Worker,
 }
 
 impl TestWorker {
@@ -50,8 +50,8 @@ impl TestWorker {
     /// A worker that projects events and relays the outbox.
     pub(crate) async fn start() -> Self {
         let test = Self::idle().await;
-        test.parts.start_projecting();
-        test.parts.start_relay();
+        test.worker.start_projecting();
+        test.worker.start_relay();
         test
     }
 
@@ -74,9 +74,9 @@ impl TestWorker {
         testkit::create_space(&pool, "test").await;
         let config = serde_json::json!({"base_url": "http://127.0.0.1:1/", "schedule": "* * * * * *"});
         let connector = testkit::create_connector(&pool, "test", "airflow", config).await;
-        let parts = Worker::open(&parse(&settings), CancellationToken::new()).unwrap();
-        parts.await_topics().await.unwrap();
-        Self { settings, pool, owner_url, connector, parts }
+        let worker = Worker::open(&parse(&settings), CancellationToken::new()).unwrap();
+        worker.await_topics().await.unwrap();
+        Self { settings, pool, owner_url, connector, worker }
     }
 
     /// Points the connector at a real Airflow.
@@ -85,7 +85,7 @@ impl TestWorker {
             username: airflow.username.clone(),
             password: airflow.password.clone().into(),
         };
-        let keyring = &self.parts.runner.keyring;
+        let keyring = &self.worker.runner.keyring;
         testkit::store_credentials(&self.pool, self.connector, keyring, &credentials).await;
         self.set_base_url(&airflow.url).await;
     }
@@ -102,15 +102,15 @@ impl TestWorker {
         .unwrap();
     }
 
-    /// The parts of another worker with the same settings, projecting.
+    /// Another worker with the same settings, projecting.
     pub(crate) fn start_another(&self) -> Worker {
-        let parts = Worker::open(&parse(&self.settings), CancellationToken::new()).unwrap();
-        parts.start_projecting();
-        parts
+        let worker = Worker::open(&parse(&self.settings), CancellationToken::new()).unwrap();
+        worker.start_projecting();
+        worker
     }
 
     pub(crate) fn producer(&self) -> &Producer {
-        &self.parts.runner.producer
+        &self.worker.runner.producer
     }
 
     pub(crate) fn kafka(&self) -> &KafkaConfig {
@@ -130,7 +130,7 @@ impl TestWorker {
 
     /// Claims the connector's waiting syncs, as a runner does.
     pub(crate) async fn claim(&self) -> SyncJob {
-        let runner = &self.parts.runner;
+        let runner = &self.worker.runner;
         let lease =
             connector_state::lease(&runner.pool, "test", Some(self.connector)).await.unwrap().unwrap();
         let mut db = runner.pool.acquire().await.unwrap();
@@ -146,7 +146,7 @@ impl TestWorker {
     pub(crate) async fn run_sync(&self, full: bool) -> Result<Synced, SyncError> {
         self.enqueue_sync(full, false).await;
         let progress = watch::Sender::default();
-        self.parts.runner.run_next(Some(self.connector), &progress).await.unwrap().unwrap()
+        self.worker.runner.run_next(Some(self.connector), &progress).await.unwrap().unwrap()
     }
 
     /// Enqueues a sync and executes it with a fake provider.
@@ -157,7 +157,7 @@ impl TestWorker {
 
     pub(crate) async fn sync_job(&self, provider: &FakeProvider, job: &SyncJob) -> Result<Synced, SyncError> {
         let progress = watch::Sender::default();
-        let pool = &self.parts.runner.pool;
+        let pool = &self.worker.runner.pool;
         let outcome = sync_connector(pool, self.producer(), job, provider, &progress).await;
         let outcome = match outcome {
             Ok(synced) => finish::succeed(pool, job, &synced).await.map(|()| synced),
@@ -320,7 +320,7 @@ fn observation(version: i64) -> Observation {
 
 impl Drop for TestWorker {
     fn drop(&mut self) {
-        self.parts.runner.stop.cancel();
+        self.worker.runner.stop.cancel();
     }
 }
 

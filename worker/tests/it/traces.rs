@@ -25,7 +25,7 @@ fn request(test: &TestWorker) -> SyncRequested {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_trace_of_a_request_is_in_the_events_of_its_sync() {
     let test = TestWorker::start().await;
-    test.parts.start_requests();
+    test.worker.start_requests();
     let trace = TraceContext::child(None);
     let request = request(&test);
     test.producer().send(&[Record::of(&request).unwrap().with_traceparent(Some(trace))]).await.unwrap();
@@ -58,7 +58,7 @@ async fn the_trace_of_a_request_is_in_the_events_of_its_sync() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_a_valid_trace_gets_a_new_one() {
     let test = TestWorker::start().await;
-    test.parts.start_requests();
+    test.worker.start_requests();
     let mut malformed = Record::of(&request(&test)).unwrap();
     malformed.headers.push((TRACEPARENT.to_owned(), "00-once upon a time-01".to_owned()));
     test.producer().send(&[Record::of(&request(&test)).unwrap(), malformed]).await.unwrap();
