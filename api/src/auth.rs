@@ -1,5 +1,6 @@
-//! Authentication and authorization as extractors: a handler that takes a [`SpaceEditor`] runs for editors and admins
-//! alone. The key in the header and the `{slug}` in the path become a user and a space, or a 401, 404 or 403.
+//! Authentication and authorization as extractors: a handler that takes a [`SpaceEditor`] runs for editors
+//! and admins alone. The key in the header and the `{slug}` in the path become a user and a space, or a 401,
+//! 404 or 403.
 
 pub mod access_cache;
 pub mod keys;

@@ -77,7 +77,8 @@ pub struct ServeConfig {
     #[arg(value_parser = clap::value_parser!(u32).range(1024..=67_108_864))]
     pub body_limit: u32,
 
-    /// Seconds to go on answering after being asked to stop, while no longer ready, so that balancers turn away first
+    /// Seconds to go on answering after being asked to stop, while no longer ready, so that balancers turn
+    /// away first
     #[arg(long, env = "ORCHESTRATION_DRAIN_SECONDS", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u16).range(0..=10))]
     pub drain_seconds: u16,

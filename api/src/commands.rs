@@ -1,6 +1,6 @@
-//! The administration commands, one file each. Creating something that exists finds it and applies the new name; only
-//! keys are always new. Every change is audited. The commands need the owner of the schema: the role of the service lacks
-//! the rights.
+//! The administration commands, one file each. Creating something that exists finds it and applies the new
+//! name; only keys are always new. Every change is audited. The commands need the owner of the schema: the
+//! role of the service lacks the rights.
 
 mod arguments;
 mod credentials;

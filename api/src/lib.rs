@@ -1,5 +1,6 @@
-//! Serves the space-scoped reads and commands over HTTP, and administers spaces, users and keys from the command line.
-//! The worker writes the read model; this crate contacts a provider only to trigger a run or to test a connector.
+//! Serves the space-scoped reads and commands over HTTP, and administers spaces, users and keys from the
+//! command line. The worker writes the read model; this crate contacts a provider only to trigger a run or to
+//! test a connector.
 
 pub mod auth;
 pub mod cli;

@@ -1,5 +1,5 @@
-//! The OpenAPI document: what the handlers and their types declare, completed with what all operations share: path
-//! parameters, the security scheme, headers, errors, links and examples.
+//! The OpenAPI document: what the handlers and their types declare, completed with what all operations share:
+//! path parameters, the security scheme, headers, errors, links and examples.
 
 mod inputs;
 mod links;
@@ -37,7 +37,8 @@ pub(crate) fn build(declared: &OpenApi) -> Value {
     document
 }
 
-/// Completes the schemas: a response always has all its fields, a request limits its text, and both get their example.
+/// Completes the schemas: a response always has all its fields, a request limits its text, and both get their
+/// example.
 fn complete_schemas(document: &mut Value) {
     let mut schemas = document["components"]["schemas"].take();
     write_errors(&mut schemas);

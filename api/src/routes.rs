@@ -1,4 +1,5 @@
-//! The route table: method, path and handler of every route. The right that a handler needs is the extractor it takes.
+//! The route table: method, path and handler of every route. The right that a handler needs is the extractor
+//! it takes.
 
 mod audit;
 mod comments;

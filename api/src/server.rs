@@ -1,5 +1,5 @@
-//! `serve`: builds the state from the settings and answers requests until asked to stop. It then stops in order: it is
-//! no longer ready, accepts no new connections, and finishes open requests within a deadline.
+//! `serve`: builds the state from the settings and answers requests until asked to stop. It then stops in
+//! order: it is no longer ready, accepts no new connections, and finishes open requests within a deadline.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -93,7 +93,8 @@ fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App>
     }))
 }
 
-/// Awaits open requests and tasks, at most until the deadline: a request that never ends must not keep the process.
+/// Awaits open requests and tasks, at most until the deadline: a request that never ends must not keep the
+/// process.
 async fn finish(app: &App, server: tokio::task::JoinHandle<std::io::Result<()>>) {
     app.tasks.close();
     let finished = timeout(SHUTDOWN_TIMEOUT, async {

@@ -1,5 +1,5 @@
-//! The event stream: one tail per process reads changes from Kafka into a buffer, and every open stream reads those of
-//! its space from there. Authorization and the HTTP request are up to the route.
+//! The event stream: one tail per process reads changes from Kafka into a buffer, and every open stream reads
+//! those of its space from there. Authorization and the HTTP request are up to the route.
 
 mod buffer;
 mod cursor;

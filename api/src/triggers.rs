@@ -1,5 +1,5 @@
-//! Triggering runs: the request, its idempotency key, the execution of its command, and the outcome at the provider. The
-//! SQL is in `store/triggers.rs`.
+//! Triggering runs: the request, its idempotency key, the execution of its command, and the outcome at the
+//! provider. The SQL is in `store/triggers.rs`.
 
 mod execute;
 pub(crate) mod idempotency;

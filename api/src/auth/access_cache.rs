@@ -1,7 +1,8 @@
 //! A cache of the access that keys give, so that not every request needs a query.
 //!
-//! PostgreSQL notifies of every change to keys, members and spaces, and the whole cache is cleared then. Without a
-//! listening connection nothing is cached. Entries expire after [`TTL`], in case the connection broke unnoticed.
+//! PostgreSQL notifies of every change to keys, members and spaces, and the whole cache is cleared then.
+//! Without a listening connection nothing is cached. Entries expire after [`TTL`], in case the connection
+//! broke unnoticed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

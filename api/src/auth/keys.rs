@@ -1,4 +1,5 @@
-//! API keys: `qk_`, a public prefix that identifies the key, and 256 random bits. Only the SHA-256 of a key is stored.
+//! API keys: `qk_`, a public prefix that identifies the key, and 256 random bits. Only the SHA-256 of a key
+//! is stored.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::RngCore;

@@ -8,8 +8,8 @@ use contract::ids::KeyId;
 
 use crate::http::rate_limit::RateLimitStatus;
 
-/// Counts the requests of each key. Memory is bounded: only valid keys are counted, and unused counters are removed once
-/// an hour.
+/// Counts the requests of each key. Memory is bounded: only valid keys are counted, and unused counters are
+/// removed once an hour.
 #[derive(Debug)]
 pub struct KeyRateLimiter {
     windows: Vec<RateWindow>,

@@ -1,5 +1,5 @@
-//! `credentials reseal`: seals all stored credentials under the first sealing key. The API and the worker keep running,
-//! because they open credentials with any of their keys. A second run finds nothing to do.
+//! `credentials reseal`: seals all stored credentials under the first sealing key. The API and the worker
+//! keep running, because they open credentials with any of their keys. A second run finds nothing to do.
 
 use clap::Subcommand;
 use contract::ids::ConnectorId;

@@ -1,5 +1,5 @@
-//! Accepted connections with time-outs. A connection is closed when its client stops reading the response, so that the
-//! buffered data is freed, and when it is idle for too long.
+//! Accepted connections with time-outs. A connection is closed when its client stops reading the response, so
+//! that the buffered data is freed, and when it is idle for too long.
 
 use std::io;
 use std::net::SocketAddr;

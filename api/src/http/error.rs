@@ -1,5 +1,5 @@
-//! Every error response: its status code, its body and its headers. Details of internal errors go to the log and never
-//! into a response.
+//! Every error response: its status code, its body and its headers. Details of internal errors go to the log
+//! and never into a response.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -8,6 +8,7 @@ use contract::state::Role;
 use platform::secrets::SecretError;
 use platform::stored_connector::StoredConnectorError;
 use provider::ProviderError;
+use provider::connector::AIRFLOW;
 use serde::Serialize;
 use serde_json::json;
 
@@ -95,7 +96,7 @@ impl ApiError {
         match self {
             Self::Invalid(errors) => json!({"detail": errors}),
             Self::Refused { status, message } => {
-                json!({"detail": message, "provider": provider::connector::AIRFLOW, "provider_status": status})
+                json!({"detail": message, "provider": AIRFLOW, "provider_status": status})
             }
             other => json!({"detail": other.sentence()}),
         }
@@ -174,9 +175,9 @@ fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // SQLSTATE classes: connection exception, read-only transaction after a failover, invalid authorization, invalid
-        // catalog name, transaction rollback, insufficient resources, object not in prerequisite state, operator
-        // intervention (statement time-outs included), system error.
+        // SQLSTATE classes: connection exception, read-only transaction after a failover, invalid
+        // authorization, invalid catalog name, transaction rollback, insufficient resources, object not in
+        // prerequisite state, operator intervention (statement time-outs included), system error.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             ["08", "25006", "28", "3D", "40", "53", "55", "57", "58"]
                 .iter()

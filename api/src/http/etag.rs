@@ -1,5 +1,5 @@
-//! Conditional reads: every successful read carries an `ETag` of its content, and `If-None-Match` with that tag gets a
-//! 304.
+//! Conditional reads: every successful read carries an `ETag` of its content, and `If-None-Match` with that
+//! tag gets a 304.
 
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::Request;
@@ -45,8 +45,8 @@ async fn tagged(response: Response, known: Vec<HeaderValue>) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// A weak tag, because compression may change the bytes but not the content. The total and the links of a list belong to
-/// its content.
+/// A weak tag, because compression may change the bytes but not the content. The total and the links of a
+/// list belong to its content.
 fn tag(headers: &HeaderMap, body: &[u8]) -> String {
     let mut hash = Sha256::new();
     for name in [TOTAL_COUNT, header::LINK] {

@@ -1,5 +1,5 @@
-//! Middleware of every route: request id, log span and trace, duration metric, rate-limit headers, time-out, CORS, and
-//! the response to a panic.
+//! Middleware of every route: request id, log span and trace, duration metric, rate-limit headers, time-out,
+//! CORS, and the response to a panic.
 
 use std::any::Any;
 use std::time::{Duration, Instant};

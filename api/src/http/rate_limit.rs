@@ -19,8 +19,8 @@ pub struct RateLimitStatus {
     pub retry_after: Option<u64>,
 }
 
-/// Carries the rate-limit status of a request from the extractor, which counts it, to the middleware, which writes the
-/// headers.
+/// Carries the rate-limit status of a request from the extractor, which counts it, to the middleware, which
+/// writes the headers.
 #[derive(Clone, Default)]
 pub struct RateLimitSlot(Arc<OnceLock<RateLimitStatus>>);
 

@@ -1,5 +1,5 @@
-//! The parts of a request: ids in the path, the query, the JSON body. They are read field by field, so that one response
-//! reports every invalid field. The meaning of the values is up to the routes.
+//! The parts of a request: ids in the path, the query, the JSON body. They are read field by field, so that
+//! one response reports every invalid field. The meaning of the values is up to the routes.
 
 pub mod body;
 mod path;

@@ -1,5 +1,5 @@
-//! The schemas of requests, exact enough to validate against: the service accepts whatever they accept. What a schema
-//! cannot express, such as the allowed addresses, is in the descriptions.
+//! The schemas of requests, exact enough to validate against: the service accepts whatever they accept. What
+//! a schema cannot express, such as the allowed addresses, is in the descriptions.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -120,7 +120,9 @@ fn credentials() -> Value {
         properties["auth_type"] = json!({"const": word});
         let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
         properties["headers"] = headers();
-        json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
+        json!({
+            "type": "object", "additionalProperties": false, "required": required, "properties": properties,
+        })
     };
     let username = json!({"type": "string", "minLength": 1, "maxLength": 500});
     let secret =

@@ -1,4 +1,5 @@
-//! Links from a response that contains an id to the operations that take this id, so that tools can navigate the API.
+//! Links from a response that contains an id to the operations that take this id, so that tools can navigate
+//! the API.
 
 use std::collections::BTreeMap;
 

@@ -99,8 +99,9 @@ fn path_parameters(path: &str) -> Vec<Value> {
     names.map(|name| json!({"name": name, "in": "path", "required": true, "schema": schema(name)})).collect()
 }
 
-const PAGE_DESCRIPTION: &str = "Which page, from 1; one past the end is empty. A page is a cut through the list as it stands: \
-    what enters the list before it makes rows come again, known by their id, and what leaves makes it pass rows over";
+const PAGE_DESCRIPTION: &str = "Which page, from 1; one past the end is empty. A page is a cut through the \
+    list as it stands: what enters the list before it makes rows come again, known by their id, and what \
+    leaves makes it pass rows over";
 
 fn paging() -> [Value; 2] {
     let parameter = |name: &str, description: &str, default: i64| {

@@ -16,14 +16,18 @@ use crate::stream::{self, EventFilter, StreamLimit};
 
 /// What clients must know, as CommonMark.
 const DESCRIPTION: &str = "\
-`event` is `pipeline`, `run`, `task_run` or `sync`; `data` is the event contract's JSON of it, as subscribers of the
-topics get it (`shared/contract/schemas/`): complete, and newer the higher its `version`. An event is sent once the \
-reads of
+`event` is `pipeline`, `run`, `task_run` or `sync`; `data` is the event contract's JSON of it, as \
+subscribers of the
+topics get it (`shared/contract/schemas/`): complete, and newer the higher its `version`. An event is sent \
+once the reads of
 this API show it. A change may be told twice: keep the highest `version` of each `id`.
 
-Every event has an `id`. Send the last one as `Last-Event-ID`, to this replica or another, and nothing between is
-missed. Where it cannot be made up for, the first event is `reset`: read again what you show, and go on. A line
-that begins with `:` says that the stream lives. `end` says why the service closes it: `access_lost`, `too_slow` or
+Every event has an `id`. Send the last one as `Last-Event-ID`, to this replica or another, and nothing \
+between is
+missed. Where it cannot be made up for, the first event is `reset`: read again what you show, and go on. A \
+line
+that begins with `:` says that the stream lives. `end` says why the service closes it: `access_lost`, \
+`too_slow` or
 `stopping`.";
 
 /// Follow the changes of the space as they happen (Server-Sent Events).
@@ -71,8 +75,8 @@ pub(super) async fn stream(
     Ok((headers, body))
 }
 
-/// Checks whether the viewer may still read the space. While PostgreSQL is unavailable the stream stays open: without
-/// the read model's offsets it gets no new events.
+/// Checks whether the viewer may still read the space. While PostgreSQL is unavailable the stream stays open:
+/// without the read model's offsets it gets no new events.
 fn access_check(app: App, space: SpaceViewer) -> impl Fn() -> BoxFuture<'static, bool> + Send + Sync {
     let space = Arc::new(space);
     move || {

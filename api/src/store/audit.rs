@@ -32,10 +32,13 @@ pub struct AuditEntry {
     /// What it was done to: the word before the action's dot.
     pub target_type: String,
     pub target_id: Uuid,
-    /// What there is to know besides, by action: `from` and `to` of a changed team, criticality or role; `name` and
-    /// the names of the `changed` fields of a connector; `sync_id`, `full` and `accept_mass_deletion` of a sync;
-    /// `command_id`, `run_id` and `run_external_id` of a trigger; `author_id`, `run_id` and `task_run_id` of a deleted
-    /// comment; `user_id` and `label` of a key. Never a secret.
+    #[doc = "What there is to know besides, by action: `from` and `to` of a changed team, criticality or \
+             role; `name` and"]
+    #[doc = "the names of the `changed` fields of a connector; `sync_id`, `full` and `accept_mass_deletion` \
+             of a sync;"]
+    #[doc = "`command_id`, `run_id` and `run_external_id` of a trigger; `author_id`, `run_id` and \
+             `task_run_id` of a deleted"]
+    #[doc = "comment; `user_id` and `label` of a key. Never a secret."]
     #[schema(value_type = Object)]
     pub details: Value,
 }

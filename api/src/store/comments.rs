@@ -123,7 +123,8 @@ pub async fn update(db: &PgPool, space: SpaceId, comment: CommentId, content: &s
     Ok(updated.rows_affected() > 0)
 }
 
-/// Deletes a comment; false when it no longer exists. Deleting another user's comment is audited, without its content.
+/// Deletes a comment; false when it no longer exists. Deleting another user's comment is audited, without its
+/// content.
 pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, comment: &Comment) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
     let deleted = sqlx::query("delete from comments where id = $1 and space_id = $2")

@@ -67,8 +67,9 @@ pub struct ConnectorRow {
     #[schema(value_type = Object)]
     pub credentials: Value,
     pub last_success_at: Option<DateTime<Utc>>,
-    /// When the last good poll began: what is shown of this connector was true then, or later. The time since is its
-    /// lag.
+    #[doc = "When the last good poll began: what is shown of this connector was true then, or later. The \
+             time since is its"]
+    #[doc = "lag."]
     pub last_synced_at: Option<DateTime<Utc>>,
     /// Why the newest sync that ended has failed; null when it succeeded.
     pub last_error: Option<String>,
@@ -237,8 +238,8 @@ async fn insert_state(db: &mut PgConnection, connector: ConnectorId, is_due: boo
     query.bind(connector).bind(is_due).execute(db).await.map(drop)
 }
 
-/// Deletes a connector and its credentials; false when the space has no connector with this id. Its pipelines and their
-/// history stay readable, no longer active.
+/// Deletes a connector and its credentials; false when the space has no connector with this id. Its pipelines
+/// and their history stay readable, no longer active.
 pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, connector: ConnectorId) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
     let deleted: Option<String> = sqlx::query_scalar(

@@ -1,5 +1,5 @@
-//! What a space decides about its pipelines: owning team, criticality, watchers. It is stored apart from what the
-//! provider reports, so that it survives every sync and rebuild.
+//! What a space decides about its pipelines: owning team, criticality, watchers. It is stored apart from what
+//! the provider reports, so that it survives every sync and rebuild.
 
 use contract::ids::{PipelineId, SpaceId, TeamId, UserId};
 use contract::state::Criticality;

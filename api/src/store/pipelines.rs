@@ -1,4 +1,5 @@
-//! Pipelines as the API returns them: the provider's facts, the space's governance, the latest run and the metrics.
+//! Pipelines as the API returns them: the provider's facts, the space's governance, the latest run and the
+//! metrics.
 
 mod filter;
 mod response;
@@ -214,8 +215,8 @@ fn push_joins(sql: &mut QueryBuilder<Postgres>, user: UserId, window: MetricsWin
     push_metrics(sql, window);
 }
 
-/// Joins the metrics of `p` as `m`: the stored ones while they are valid, else counted now. The `limit` makes PostgreSQL
-/// look the stored ones up one by one, instead of reading those of all spaces.
+/// Joins the metrics of `p` as `m`: the stored ones while they are valid, else counted now. The `limit` makes
+/// PostgreSQL look the stored ones up one by one, instead of reading those of all spaces.
 fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: MetricsWindow) {
     if window.include_deleted || window.days != pipeline_metrics::WINDOW_DAYS {
         sql.push(" cross join lateral ");
@@ -229,13 +230,14 @@ fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: MetricsWindow) {
              where k.pipeline_id = p.id and k.counted_revision = k.revision and k.valid_until >= now() limit 1
          ) stored on true
          cross join lateral (
-             select stored.run_count, stored.success_count, stored.failed_count, stored.running_count, stored.queued_count,
-                 stored.avg_duration_seconds, stored.percentiles, stored.last_success_at, stored.last_failure_at
+             select stored.run_count, stored.success_count, stored.failed_count, stored.running_count,
+                 stored.queued_count, stored.avg_duration_seconds, stored.percentiles, stored.last_success_at,
+                 stored.last_failure_at
              where stored.pipeline_id is not null
              union all
              select counted.run_count, counted.success_count, counted.failed_count, counted.running_count,
-                 counted.queued_count, counted.avg_duration_seconds, counted.percentiles, counted.last_success_at,
-                 counted.last_failure_at from ",
+                 counted.queued_count, counted.avg_duration_seconds, counted.percentiles,
+                 counted.last_success_at, counted.last_failure_at from ",
     );
     push_counted(sql, window);
     sql.push(" counted where stored.pipeline_id is null) m");

@@ -40,7 +40,8 @@ impl ToSchema for RunSort {}
 pub struct RunQuery {
     #[param(ignore)]
     pub filter: RunFilter,
-    /// By what, newest first if by nothing; a leading `-` descends, and what has no value comes last either way
+    #[doc = "By what, newest first if by nothing; a leading `-` descends, and what has no value comes last \
+             either way"]
     #[param(value_type = Option<RunSort>, inline)]
     pub sort: Option<(RunSort, bool)>,
 }
@@ -58,7 +59,8 @@ const COLUMNS: &str =
     r.provider_status, r.run_type, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after,
     r.queued_at, r.started_at, r.ended_at, r.duration_seconds, r.conf, r.note,
     case when r.triggered_by_id is not null then jsonb_build_object('id', r.triggered_by_id,
-        'name', coalesce(r.triggered_by_name, '')) end as triggered_by, r.external_url, r.deleted_at, r.observed_at as updated_at,
+        'name', coalesce(r.triggered_by_name, '')) end as triggered_by, r.external_url, r.deleted_at,
+    r.observed_at as updated_at,
     case when r.deleted_at is null and p.deleted_at is null and coalesce(seen.absences, 0) = 0
         then greatest(r.observed_at, s.confirmed_at) else r.observed_at end as last_synced_at,
     (select count(*) from comments where comments.run_id = r.id and comments.task_run_id is null)
@@ -70,7 +72,8 @@ const COUNTED_BY_STATUS: &str = " group by tr.status) counted) as task_counts";
 
 const JOINS: &str = " left join pipelines p on p.id = r.pipeline_id
     left join connector_state s on s.connector_id = r.connector_id
-    left join pipeline_crawls seen on seen.connector_id = p.connector_id and seen.external_id = p.external_id";
+    left join pipeline_crawls seen
+        on seen.connector_id = p.connector_id and seen.external_id = p.external_id";
 
 /// A page of the runs of a space or of one of its pipelines; none when the space has no such pipeline.
 pub async fn list(
@@ -103,7 +106,8 @@ pub async fn list(
     }
 }
 
-/// The total of a page without rows: a page past the end, or an empty list. None when the pipeline does not exist.
+/// The total of a page without rows: a page past the end, or an empty list. None when the pipeline does not
+/// exist.
 async fn empty_page(
     db: &PgPool,
     space: SpaceId,
@@ -148,7 +152,8 @@ pub async fn exists(db: &PgPool, space: SpaceId, run: RunId) -> sqlx::Result<boo
         .await
 }
 
-/// Two partial indexes cover the deleted and the other task runs; naming both halves lets PostgreSQL use them.
+/// Two partial indexes cover the deleted and the other task runs; naming both halves lets PostgreSQL use
+/// them.
 fn columns(include_deleted: bool) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push(if include_deleted {
@@ -209,7 +214,8 @@ fn push_of(sql: &mut QueryBuilder<Postgres>, space: SpaceId, user: UserId, of: &
             sql.push(" where r.space_id = ").push_bind(space);
             if !pipelines.is_empty() {
                 sql.push(
-                    " and r.pipeline_id in (select p.id from pipelines p join connectors c on c.id = p.connector_id
+                    " and r.pipeline_id in (select p.id from pipelines p
+                     join connectors c on c.id = p.connector_id
                      left join pipeline_governance g on g.pipeline_id = p.id and g.space_id = p.space_id",
                 );
                 pipelines.push(sql, space, user);

@@ -19,7 +19,8 @@ impl PartialSchema for TimeOrDate {
 
 impl ToSchema for TimeOrDate {}
 
-/// An object with any JSON that PostgreSQL can store. The document's builder replaces this schema with the exact one.
+/// An object with any JSON that PostgreSQL can store. The document's builder replaces this schema with the
+/// exact one.
 pub struct JsonObject;
 
 impl PartialSchema for JsonObject {

@@ -1,5 +1,6 @@
-//! What the event stream needs of PostgreSQL: how far the read model is, and the space that a change belongs to. One
-//! query serves the changes of all spaces, because one tail reads for all of them; each answer names its space.
+//! What the event stream needs of PostgreSQL: how far the read model is, and the space that a change belongs
+//! to. One query serves the changes of all spaces, because one tail reads for all of them; each answer names
+//! its space.
 
 use contract::ids::{ConnectorId, PipelineId, SpaceId, TeamId};
 use contract::state::Criticality;
@@ -21,7 +22,8 @@ struct OwnerRow {
     owner: ChangeOwner,
 }
 
-/// The offsets of the read model on these topics: topic, partition, and the offset that the projection applies next.
+/// The offsets of the read model on these topics: topic, partition, and the offset that the projection
+/// applies next.
 pub async fn list_projected_offsets(db: &PgPool, topics: &[String]) -> sqlx::Result<Vec<(String, i32, i64)>> {
     sqlx::query_as("select topic, partition, next_offset from projection_offsets where topic = any($1)")
         .bind(topics)

@@ -134,7 +134,8 @@ pub async fn find_syncability(
     })
 }
 
-/// Requests a sync within the caller's transaction and returns its id. A manual sync that is still queued is reused.
+/// Requests a sync within the caller's transaction and returns its id. A manual sync that is still queued is
+/// reused.
 pub async fn request(
     db: &mut PgConnection,
     space: (SpaceId, &str),

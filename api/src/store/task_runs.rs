@@ -56,7 +56,8 @@ pub async fn list(
         .push_bind(run)
         .push(" group by task_run_id) commented on commented.task_run_id = t.id");
     sql.push(" where t.run_id = ").push_bind(run).push(" and t.space_id = ").push_bind(space);
-    // Two partial indexes cover the deleted and the other task runs; naming both halves lets PostgreSQL use them.
+    // Two partial indexes cover the deleted and the other task runs; naming both halves lets PostgreSQL use
+    // them.
     sql.push(if include_deleted {
         " and (t.deleted_at is null or t.deleted_at is not null)"
     } else {

@@ -194,7 +194,8 @@ async fn insert(db: &mut PgConnection, new: &NewTrigger<'_>) -> sqlx::Result<Opt
 async fn release_expired_key(db: &mut PgConnection, new: &NewTrigger<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "update triggers set idempotency_key = null
-         where pipeline_id = $1 and user_id = $2 and idempotency_key = $3 and created_at <= now() - $4::interval",
+         where pipeline_id = $1 and user_id = $2 and idempotency_key = $3
+           and created_at <= now() - $4::interval",
     )
     .bind(new.pipeline)
     .bind(new.user)
@@ -221,8 +222,8 @@ pub async fn mark_sent(db: &PgPool, command: Uuid) -> sqlx::Result<()> {
     sqlx::query("update triggers set sent_at = now() where id = $1").bind(command).execute(db).await.map(drop)
 }
 
-/// Gives up the claim on a command, so that the next request may reclaim it. `has_no_effect` says that the provider
-/// certainly made no run; the command then counts as never sent.
+/// Gives up the claim on a command, so that the next request may reclaim it. `has_no_effect` says that the
+/// provider certainly made no run; the command then counts as never sent.
 pub async fn release(db: &PgPool, command: Uuid, has_no_effect: bool) -> sqlx::Result<()> {
     sqlx::query(
         "update triggers set attempt_until = now(), sent_at = case when not $2 then sent_at end
@@ -235,8 +236,8 @@ pub async fn release(db: &PgPool, command: Uuid, has_no_effect: bool) -> sqlx::R
     .map(drop)
 }
 
-/// Makes the run of a command readable at once and enqueues its event, in one transaction. A newer observation of the
-/// worker is never overwritten.
+/// Makes the run of a command readable at once and enqueues its event, in one transaction. A newer
+/// observation of the worker is never overwritten.
 ///
 /// # Errors
 /// Also when the command does not await a run.

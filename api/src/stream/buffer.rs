@@ -1,5 +1,6 @@
-//! The buffer of the latest changes of all spaces, in streaming order, and the cursors by which streams read it. Its
-//! memory is bounded: the oldest changes are dropped, and a stream that still needed them learns so from a [`Gap`].
+//! The buffer of the latest changes of all spaces, in streaming order, and the cursors by which streams read
+//! it. Its memory is bounded: the oldest changes are dropped, and a stream that still needed them learns so
+//! from a [`Gap`].
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,8 +18,8 @@ use crate::store::stream::ChangeOwner;
 const CHUNK_BYTES: usize = 32 << 10;
 /// The approximate size of an entry without its text.
 const ENTRY_BYTES: usize = 256;
-/// How long a client may be ahead of this process, because it read from a faster replica. A recreated log looks the
-/// same, but never catches up.
+/// How long a client may be ahead of this process, because it read from a faster replica. A recreated log
+/// looks the same, but never catches up.
 const MAX_AHEAD: Duration = Duration::from_secs(10);
 
 pub(super) struct ChangeBuffer {
@@ -147,7 +148,8 @@ impl ChangeBuffer {
         Cursor { generation: self.generation, next: self.end_number(), resume: None }
     }
 
-    /// The cursor of a client that has read up to these positions; none when the buffer lacks what comes next.
+    /// The cursor of a client that has read up to these positions; none when the buffer lacks what comes
+    /// next.
     pub(super) fn resume(&self, positions: Positions) -> Option<Cursor> {
         let is_buffered = positions.covers(&self.start)
             && positions.iter().all(|(partition, _)| self.start.contains(partition));
@@ -229,6 +231,8 @@ mod tests {
     use contract::events::Topic;
     use platform::secrets::SealingConfig;
 
+    const A: TopicPartition = (Topic::Runs, 0);
+    const B: TopicPartition = (Topic::Runs, 1);
     const SPACE: SpaceId = SpaceId(Uuid::from_u128(1));
     const OTHER_SPACE: SpaceId = SpaceId(Uuid::from_u128(2));
 
@@ -238,16 +242,8 @@ mod tests {
 
     fn buffer(max_entries: usize) -> ChangeBuffer {
         let mut buffer = ChangeBuffer::new(max_entries, usize::MAX);
-        buffer.restart([(a(), 100), (b(), 100)].into_iter().collect());
+        buffer.restart([(A, 100), (B, 100)].into_iter().collect());
         buffer
-    }
-
-    fn a() -> TopicPartition {
-        (Topic::Runs, 0)
-    }
-
-    fn b() -> TopicPartition {
-        (Topic::Runs, 1)
     }
 
     fn push(
@@ -291,11 +287,11 @@ mod tests {
     #[test]
     fn stream_reads_later_changes_of_its_space_only() {
         let mut buffer = buffer(10);
-        push(&mut buffer, a(), 100, SPACE, (1, 1));
+        push(&mut buffer, A, 100, SPACE, (1, 1));
         let mut cursor = buffer.end_cursor();
-        push(&mut buffer, a(), 101, SPACE, (1, 2));
-        push(&mut buffer, b(), 100, OTHER_SPACE, (2, 3));
-        push(&mut buffer, b(), 101, SPACE, (3, 4));
+        push(&mut buffer, A, 101, SPACE, (1, 2));
+        push(&mut buffer, B, 100, OTHER_SPACE, (2, 3));
+        push(&mut buffer, B, 101, SPACE, (3, 4));
         assert_eq!(data(&read_all(&buffer, &mut cursor).unwrap()), ["1/2", "3/4"]);
         assert_eq!(read_all(&buffer, &mut cursor).unwrap(), []);
     }
@@ -305,12 +301,12 @@ mod tests {
         let (mut first, mut second) = (buffer(10), buffer(10));
         let mut cursor = first.end_cursor();
         for offset in 100..103 {
-            push(&mut first, a(), offset, SPACE, (1, offset));
-            push(&mut first, b(), offset, SPACE, (2, offset));
-            push(&mut second, b(), offset, SPACE, (2, offset));
+            push(&mut first, A, offset, SPACE, (1, offset));
+            push(&mut first, B, offset, SPACE, (2, offset));
+            push(&mut second, B, offset, SPACE, (2, offset));
         }
         for offset in 100..103 {
-            push(&mut second, a(), offset, SPACE, (1, offset));
+            push(&mut second, A, offset, SPACE, (1, offset));
         }
         let events = read_all(&first, &mut cursor).unwrap();
         for (read, (_, id)) in events.iter().enumerate() {
@@ -330,15 +326,15 @@ mod tests {
     #[test]
     fn client_ahead_of_this_replica_gets_no_event_twice() {
         let mut buffer = buffer(10);
-        let ahead: Positions = [(a(), 102), (b(), 100)].into_iter().collect();
+        let ahead: Positions = [(A, 102), (B, 100)].into_iter().collect();
         let mut cursor = buffer.resume(ahead).unwrap();
-        push(&mut buffer, a(), 100, SPACE, (1, 1));
-        push(&mut buffer, b(), 100, SPACE, (2, 1));
+        push(&mut buffer, A, 100, SPACE, (1, 1));
+        push(&mut buffer, B, 100, SPACE, (2, 1));
         let events = read_all(&buffer, &mut cursor).unwrap();
         assert_eq!(data(&events), ["2/1"]);
-        assert_eq!((events[0].1.at(a()), events[0].1.at(b())), (102, 101), "the id never moves backward");
-        push(&mut buffer, a(), 101, SPACE, (1, 2));
-        push(&mut buffer, a(), 102, SPACE, (1, 3));
+        assert_eq!((events[0].1.at(A), events[0].1.at(B)), (102, 101), "the id never moves backward");
+        push(&mut buffer, A, 101, SPACE, (1, 2));
+        push(&mut buffer, A, 102, SPACE, (1, 3));
         assert_eq!(data(&read_all(&buffer, &mut cursor).unwrap()), ["1/3"]);
     }
 
@@ -348,22 +344,22 @@ mod tests {
         let mut slow = buffer.end_cursor();
         let initial = buffer.end_positions().clone();
         for offset in 100..104 {
-            push(&mut buffer, a(), offset, SPACE, (1, offset));
+            push(&mut buffer, A, offset, SPACE, (1, offset));
         }
         assert_eq!(read_all(&buffer, &mut slow), Err(Gap::Overtaken));
         assert!(buffer.resume(initial.clone()).is_none());
         let mut later = initial;
-        later.advance(a(), 101);
+        later.advance(A, 101);
         assert_eq!(data(&read_all(&buffer, &mut buffer.resume(later).unwrap()).unwrap()).len(), 3);
-        let elsewhere = [(a(), 104), (b(), 104), ((Topic::Syncs, 0), 1)].into_iter().collect();
+        let elsewhere = [(A, 104), (B, 104), ((Topic::Syncs, 0), 1)].into_iter().collect();
         assert!(buffer.resume(elsewhere).is_none(), "a partition that no longer exists");
     }
 
     #[test]
     fn buffer_size_is_bounded_in_bytes() {
         let mut buffer = ChangeBuffer::new(1_000, 3_000);
-        buffer.restart([(a(), 0)].into_iter().collect());
-        (0..100).for_each(|offset| push(&mut buffer, a(), offset, SPACE, (1, offset + 1)));
+        buffer.restart([(A, 0)].into_iter().collect());
+        (0..100).for_each(|offset| push(&mut buffer, A, offset, SPACE, (1, offset + 1)));
         assert!(buffer.bytes <= 3_000 && buffer.entries.len() > 2, "{} bytes", buffer.bytes);
     }
 
@@ -372,18 +368,18 @@ mod tests {
         let mut buffer = buffer(10);
         let mut cursor = buffer.end_cursor();
         for (offset, version) in [(100, 5), (101, 4), (102, 5), (103, 6)] {
-            push(&mut buffer, a(), offset, SPACE, (1, version));
+            push(&mut buffer, A, offset, SPACE, (1, version));
         }
         let events = read_all(&buffer, &mut cursor).unwrap();
         assert_eq!(data(&events), ["1/5", "1/6"]);
-        assert_eq!(events[1].1.at(a()), 104);
+        assert_eq!(events[1].1.at(A), 104);
     }
 
     #[test]
     fn restart_of_the_tail_is_reported_as_a_gap() {
         let mut buffer = buffer(10);
         let mut cursor = buffer.end_cursor();
-        buffer.restart([(a(), 0)].into_iter().collect());
+        buffer.restart([(A, 0)].into_iter().collect());
         assert_eq!(read_all(&buffer, &mut cursor), Err(Gap::Unknown));
     }
 
@@ -392,11 +388,11 @@ mod tests {
         let mut buffer = buffer(10);
         let mut cursor = buffer.end_cursor();
         assert!(buffer.id_line(&cursor, SPACE, &keyring()).is_some());
-        push(&mut buffer, a(), 100, SPACE, (1, 1));
+        push(&mut buffer, A, 100, SPACE, (1, 1));
         assert_eq!(buffer.id_line(&cursor, SPACE, &keyring()), None);
         read_all(&buffer, &mut cursor).unwrap();
         let line = buffer.id_line(&cursor, SPACE, &keyring()).unwrap();
         let id = line.strip_prefix("id: ").unwrap().trim_end();
-        assert_eq!(Positions::open(&keyring(), SPACE, id).unwrap().at(a()), 101);
+        assert_eq!(Positions::open(&keyring(), SPACE, id).unwrap().at(A), 101);
     }
 }

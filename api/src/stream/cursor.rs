@@ -1,5 +1,5 @@
-//! Read positions: the next offset of every streamed partition, and the sealed text of them that a client keeps, so that
-//! any replica can resume its stream.
+//! Read positions: the next offset of every streamed partition, and the sealed text of them that a client
+//! keeps, so that any replica can resume its stream.
 
 use std::collections::BTreeMap;
 
@@ -42,8 +42,8 @@ impl Positions {
         other.iter().all(|(partition, next)| self.at(partition) >= next)
     }
 
-    /// The text for a client of this space. It is sealed, because the offsets reveal the activity of all spaces, and it
-    /// can be opened for no other space.
+    /// The text for a client of this space. It is sealed, because the offsets reveal the activity of all
+    /// spaces, and it can be opened for no other space.
     pub fn seal(&self, keyring: &Keyring, space: SpaceId) -> String {
         let sealed = keyring.seal(&aad(space), &self.to_bytes());
         sealed.map(|sealed| URL_SAFE_NO_PAD.encode(sealed)).unwrap_or_default()
@@ -55,7 +55,8 @@ impl Positions {
         Self::from_bytes(&keyring.open(&aad(space), &sealed).ok()?)
     }
 
-    /// For each topic the number of its partitions and their next offsets, as LEB128 integers: short enough for a header.
+    /// For each topic the number of its partitions and their next offsets, as LEB128 integers: short enough
+    /// for a header.
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for topic in STREAMED_TOPICS {

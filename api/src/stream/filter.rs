@@ -1,5 +1,5 @@
-//! Changes, parsed from the records of the topics, and the filter of a stream. Invalid records are skipped here; the worker
-//! stores them as dead letters.
+//! Changes, parsed from the records of the topics, and the filter of a stream. Invalid records are skipped
+//! here; the worker stores them as dead letters.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -107,8 +107,8 @@ impl Change {
     }
 }
 
-/// The conditions on changes. Every condition must hold. A list holds when one of its values does; an empty list always
-/// holds.
+/// The conditions on changes. Every condition must hold. A list holds when one of its values does; an empty
+/// list always holds.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventFilter {

@@ -1,4 +1,5 @@
-//! What all streams of the process share: the buffer, the count of open streams, and the connections of the tail.
+//! What all streams of the process share: the buffer, the count of open streams, and the connections of the
+//! tail.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -132,8 +133,8 @@ impl StreamHub {
         matches!(timeout(limit, updates.wait_for(|is_readable| *is_readable)).await, Ok(Ok(_)))
     }
 
-    /// The number of past records that the tail reads at the start: half of the buffer, so that new changes do not push
-    /// them out at once.
+    /// The number of past records that the tail reads at the start: half of the buffer, so that new changes
+    /// do not push them out at once.
     pub(super) fn past_records(&self) -> usize {
         self.config.stream_history as usize / 2
     }

@@ -1,5 +1,5 @@
-//! The streamed topics in Kafka: their partitions, the watermarks of these, and a consumer without a group that reads them
-//! from given positions. The tail interprets the records.
+//! The streamed topics in Kafka: their partitions, the watermarks of these, and a consumer without a group
+//! that reads them from given positions. The tail interprets the records.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -138,8 +138,9 @@ impl LogReader {
 }
 
 impl Watermarks {
-    /// The positions up to which the read model contains the log; everything after them is still to be streamed. The row
-    /// of a sync is written before its record, so that its topic counts as projected to the end.
+    /// The positions up to which the read model contains the log; everything after them is still to be
+    /// streamed. The row of a sync is written before its record, so that its topic counts as projected to the
+    /// end.
     pub(super) fn projected(&self, offsets: &Positions) -> Positions {
         let projected = |(partition, high): (TopicPartition, i64)| match partition.0 {
             Topic::Syncs => (partition, high),
@@ -158,7 +159,8 @@ impl Watermarks {
     }
 }
 
-/// Whether reading cannot continue. A consumer reconnects by itself, but cannot recover a missing offset or partition.
+/// Whether reading cannot continue. A consumer reconnects by itself, but cannot recover a missing offset or
+/// partition.
 pub(super) fn is_fatal(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange, UnknownPartition, UnknownTopicOrPartition};
     match error {

@@ -1,5 +1,6 @@
-//! One open stream as a response body of Server-Sent Events: changes, heartbeats, and the reason why it ends. It holds
-//! nothing but a cursor and produces the next chunk only on demand, so that a slow client costs no memory.
+//! One open stream as a response body of Server-Sent Events: changes, heartbeats, and the reason why it ends.
+//! It holds nothing but a cursor and produces the next chunk only on demand, so that a slow client costs no
+//! memory.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -21,12 +22,14 @@ use super::hub::{StreamHub, StreamPermit};
 
 /// The interval between two checks of the access.
 const ACCESS_CHECK_INTERVAL: Duration = Duration::from_secs(3);
-/// The reconnection delay of a client in milliseconds, random so that the clients do not reconnect all at once.
+/// The reconnection delay of a client in milliseconds, random so that the clients do not reconnect all at
+/// once.
 const RETRY_MILLIS: Range<u32> = 1_000..4_000;
 
 /// The event that tells a client to read everything again.
 const RESET: &str = "event: reset\n\
-    data: {\"detail\":\"What happened since the last event cannot be told any more; read everything again\"}\n";
+    data: {\"detail\":\"What happened since the last event cannot be told any more; \
+    read everything again\"}\n";
 
 struct EventStream<F> {
     hub: Arc<StreamHub>,
@@ -51,8 +54,8 @@ enum EndReason {
     Stopping,
 }
 
-/// The body with the changes of a space after `last_event_id`, or from now on. `still_allowed` is called every few
-/// seconds, and the stream ends once it returns false.
+/// The body with the changes of a space after `last_event_id`, or from now on. `still_allowed` is called
+/// every few seconds, and the stream ends once it returns false.
 pub(crate) fn stream<F, A>(
     hub: Arc<StreamHub>,
     space: SpaceId,

@@ -1,8 +1,9 @@
-//! The tail: reads new records of the topics for all streams of this process, while there are any. A change is streamed
-//! once the read model contains it, so that a client which reads on an event sees at least that change.
+//! The tail: reads new records of the topics for all streams of this process, while there are any. A change
+//! is streamed once the read model contains it, so that a client which reads on an event sees at least that
+//! change.
 //!
-//! The tail stores no offsets; each client keeps its own position. It starts somewhat before the end of the log, so that
-//! clients of another replica, or of this one before its restart, can resume.
+//! The tail stores no offsets; each client keeps its own position. It starts somewhat before the end of the
+//! log, so that clients of another replica, or of this one before its restart, can resume.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,7 +27,8 @@ use crate::store;
 const MAX_PENDING: usize = 10_000;
 const MAX_PENDING_BYTES: usize = 32 << 20;
 const BATCH: usize = 500;
-/// The interval between two queries of the read model's offsets: the first after an arrival, doubled up to the last.
+/// The interval between two queries of the read model's offsets: the first after an arrival, doubled up to
+/// the last.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the tail waits for the rest of the past: compaction may have removed the last record of it.
@@ -207,7 +209,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Moves a batch of projected records to the buffer. While PostgreSQL is unavailable, all records stay pending.
+    /// Moves a batch of projected records to the buffer. While PostgreSQL is unavailable, all records stay
+    /// pending.
     async fn flush_ready(&mut self) {
         match self.flush_batch().await {
             Ok(0) => {}
@@ -261,7 +264,8 @@ impl Tail {
     }
 }
 
-/// Splits off the records that the read model contains: at most a batch, and of each partition only the first ones.
+/// Splits off the records that the read model contains: at most a batch, and of each partition only the first
+/// ones.
 fn split_ready(
     records: VecDeque<PendingRecord>,
     projected: &Positions,

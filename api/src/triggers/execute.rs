@@ -1,4 +1,5 @@
-//! Executes a trigger request: claims its command, sends it, and stores the final response for repeated requests.
+//! Executes a trigger request: claims its command, sends it, and stores the final response for repeated
+//! requests.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ pub(crate) struct PendingTrigger {
 }
 
 impl PendingTrigger {
-    /// Stores the command and executes it, unless its idempotency key names a command that is answered or in progress.
+    /// Stores the command and executes it, unless its idempotency key names a command that is answered or in
+    /// progress.
     pub(crate) async fn execute(self, deadline: Instant) -> ApiResult<Response> {
         let db = &self.app.db;
         let new = self.command();

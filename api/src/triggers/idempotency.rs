@@ -1,4 +1,5 @@
-//! The `Idempotency-Key`: reading it, and the response to a request whose command another request owns or has answered.
+//! The `Idempotency-Key`: reading it, and the response to a request whose command another request owns or has
+//! answered.
 
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode};

@@ -1,5 +1,5 @@
-//! One attempt to send a command, and the resolution of its outcome. A command makes at most one run, because its run id
-//! is stored before anything is sent; an outcome that cannot be resolved stays unknown.
+//! One attempt to send a command, and the resolution of its outcome. A command makes at most one run, because
+//! its run id is stored before anything is sent; an outcome that cannot be resolved stays unknown.
 
 use std::time::Duration;
 
@@ -77,7 +77,8 @@ impl TriggerAttempt {
         }
     }
 
-    /// Calls the provider once before the command is sent, so that a failure here is known to have had no effect.
+    /// Calls the provider once before the command is sent, so that a failure here is known to have had no
+    /// effect.
     async fn check_provider(&self) -> Option<TriggerOutcome> {
         match timeout_at(self.send_before, self.provider.clock()).await {
             Ok(Ok(_)) => None,
@@ -101,8 +102,8 @@ impl TriggerAttempt {
         TriggerOutcome::Unknown
     }
 
-    /// Resolves the outcome after an error or an invalid response. Even a refusal may concern a run that an earlier
-    /// attempt of the same command made.
+    /// Resolves the outcome after an error or an invalid response. Even a refusal may concern a run that an
+    /// earlier attempt of the same command made.
     async fn resolve_outcome(&self, error: ProviderError) -> sqlx::Result<TriggerOutcome> {
         tracing::info!(%error, command = %self.command.id, "resolving trigger outcome");
         Ok(match self.find_own_run().await? {
@@ -125,8 +126,8 @@ impl TriggerAttempt {
         Ok(found.map(|run| run.filter(|run| self.is_own(run))))
     }
 
-    /// Whether a run belongs to this command. A generated run id is unique; one that the client chose may name another
-    /// run, which the signature in the note tells apart.
+    /// Whether a run belongs to this command. A generated run id is unique; one that the client chose may
+    /// name another run, which the signature in the note tells apart.
     fn is_own(&self, run: &RunObserved) -> bool {
         let id = self.command.id.to_string();
         self.run.run.contains(&id) || run.note.as_ref().is_some_and(|note| note.contains(&id))

@@ -72,8 +72,8 @@ impl Body {
     }
 }
 
-/// The fields of an object, and the errors found in them so far. Reading a field removes it, so that the unknown fields
-/// remain.
+/// The fields of an object, and the errors found in them so far. Reading a field removes it, so that the
+/// unknown fields remain.
 #[derive(Debug)]
 pub struct Fields {
     loc: Vec<String>,

@@ -99,8 +99,9 @@ impl ChangeEffect {
         }
     }
 
-    /// Applies the effects. A new lease epoch ends a sync that still runs with the old settings: it can neither move the
-    /// cursor nor report the new credentials as refused. After a move the lease is freed at once.
+    /// Applies the effects. A new lease epoch ends a sync that still runs with the old settings: it can
+    /// neither move the cursor nor report the new credentials as refused. After a move the lease is freed at
+    /// once.
     async fn apply(&self, db: &mut PgConnection, connector: ConnectorId) -> sqlx::Result<()> {
         sqlx::query(
             "update connector_state set

@@ -25,8 +25,8 @@ impl PartialSchema for ActiveFilter {
 
 impl ToSchema for ActiveFilter {}
 
-/// The conditions on pipelines. Every condition must hold. A list holds when one of its values does; an empty list
-/// always holds.
+/// The conditions on pipelines. Every condition must hold. A list holds when one of its values does; an empty
+/// list always holds.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PipelineFilter {
@@ -40,7 +40,8 @@ pub struct PipelineFilter {
     pub team_id: Option<TeamId>,
     #[param(value_type = Option<Uuid>)]
     pub connector_id: Option<ConnectorId>,
-    /// Words that must all be found in the name, the external id, the description, the owners or the tags, in any case
+    #[doc = "Words that must all be found in the name, the external id, the description, the owners or the \
+             tags, in any case"]
     #[param(rename = "q", value_type = Option<String>)]
     pub words: Vec<String>,
     /// Only those that the person with this key watches
@@ -70,7 +71,8 @@ impl PipelineFilter {
             && self.tag.is_empty()
     }
 
-    /// Adds the conditions to a statement in which `p` is the pipeline, `c` its connector and `g` its governance.
+    /// Adds the conditions to a statement in which `p` is the pipeline, `c` its connector and `g` its
+    /// governance.
     pub(in crate::store) fn push(&self, sql: &mut QueryBuilder<Postgres>, space: SpaceId, user: UserId) {
         sql.push(" where p.space_id = ").push_bind(space);
         if let Some(provider) = &self.provider {
@@ -108,8 +110,8 @@ impl PipelineFilter {
         self.push_words(sql);
     }
 
-    /// Adds the search for words. `strpos` treats % and _ as plain characters; joining the fields with line breaks keeps
-    /// a word from matching across two of them.
+    /// Adds the search for words. `strpos` treats % and _ as plain characters; joining the fields with line
+    /// breaks keeps a word from matching across two of them.
     fn push_words(&self, sql: &mut QueryBuilder<Postgres>) {
         if self.words.is_empty() {
             return;
