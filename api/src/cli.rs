@@ -18,7 +18,7 @@ use crate::stream::StreamConfig;
 #[derive(Parser, Debug)]
 #[command(name = "orchestration-api", version)]
 pub struct Cli {
-    /// Print JSON: an object for one thing, an array for a list
+    /// Print JSON: an object for a single item, an array for a list
     #[arg(long, global = true)]
     pub json: bool,
 
@@ -29,10 +29,10 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Subcommand, Debug)]
 pub enum ApiCommand {
-    /// Answer HTTP requests until asked to stop
+    /// Serve HTTP requests until stopped
     Serve(Box<ServeConfig>),
 
-    /// Bring the database schema up to date, and the rights of the worker's and the API's roles in it
+    /// Migrate the database schema, and grant the worker's and the API's roles their privileges
     Migrate(MigrateConfig),
 
     #[command(flatten)]
@@ -51,34 +51,34 @@ pub struct MigrateConfig {
 /// The settings of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeConfig {
-    /// Address and port to answer on
+    /// Address and port to listen on
     #[arg(long, env = "ORCHESTRATION_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Requests that one key may make in a minute; 0 for no limit
+    /// Maximum number of requests per key and minute; 0 for no limit
     #[arg(long, env = "ORCHESTRATION_RATE_LIMIT_PER_MINUTE", default_value_t = 600)]
     pub rate_limit_per_minute: u32,
 
-    /// Requests that one key may make in an hour; 0 for no limit
+    /// Maximum number of requests per key and hour; 0 for no limit
     #[arg(long, env = "ORCHESTRATION_RATE_LIMIT_PER_HOUR", default_value_t = 20_000)]
     pub rate_limit_per_hour: u32,
 
-    /// Origins whose pages may use the API from a browser, separated by commas, each scheme://host
+    /// Permitted CORS origins, separated by commas, each scheme://host
     #[arg(long, env = "ORCHESTRATION_CORS_ORIGINS", value_delimiter = ',', value_parser = parse_origin)]
     pub cors_origins: Vec<HeaderValue>,
 
-    /// Seconds that a request may take before it is given up
+    /// Timeout of a request, in seconds
     #[arg(long, env = "ORCHESTRATION_REQUEST_TIMEOUT", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=600))]
     pub request_timeout: u16,
 
-    /// Most bytes of a request's body
+    /// Maximum size of a request body, in bytes
     #[arg(long, env = "ORCHESTRATION_BODY_LIMIT", default_value_t = 1_048_576)]
     #[arg(value_parser = clap::value_parser!(u32).range(1024..=67_108_864))]
     pub body_limit: u32,
 
-    /// Seconds to go on answering after being asked to stop, while no longer ready, so that balancers turn
-    /// away first
+    /// Seconds to continue serving after SIGTERM while /readyz fails, so that load balancers stop routing
+    /// first
     #[arg(long, env = "ORCHESTRATION_DRAIN_SECONDS", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u16).range(0..=10))]
     pub drain_seconds: u16,

@@ -26,17 +26,17 @@ use crate::store::{spaces, users};
 /// The administration commands and the database they work on.
 #[derive(Subcommand, Debug)]
 pub enum AdminCommand {
-    /// Make and list spaces
+    /// Create and list spaces
     Space(OnDatabase<space::SpaceCommand>),
-    /// Make and list people
+    /// Create and list users
     User(OnDatabase<user::UserCommand>),
-    /// Say who belongs to a space, and as what
+    /// Set and list the members of a space
     Member(OnDatabase<member::MemberCommand>),
-    /// Make and list the teams of a space
+    /// Create and list the teams of a space
     Team(OnDatabase<team::TeamCommand>),
-    /// Make, list and revoke API keys
+    /// Create, list and revoke API keys
     Key(OnDatabase<key::KeyCommand>),
-    /// Look after the stored credentials of connectors
+    /// Manage the stored credentials of connectors
     Credentials(OnDatabase<credentials::CredentialsCommand>),
 }
 

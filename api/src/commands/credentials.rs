@@ -16,7 +16,7 @@ use crate::store::credentials;
 
 #[derive(Subcommand, Debug)]
 pub enum CredentialsCommand {
-    /// Seal all of them under the first sealing key, so that the others can go
+    /// Encrypt all credentials with the first sealing key, so that the other keys can be removed
     Reseal(SealingConfig),
 }
 

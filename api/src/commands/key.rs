@@ -13,16 +13,16 @@ use crate::store::keys;
 
 #[derive(Subcommand, Debug)]
 pub enum KeyCommand {
-    /// Make a key for a person; it is shown this once
+    /// Create a key for a user, and show it once
     Create {
         email: String,
-        /// What the key is for
+        /// Purpose of the key
         #[arg(long, default_value = "")]
         label: String,
     },
-    /// List a person's keys
+    /// List a user's keys
     List { email: String },
-    /// Make a key worthless, at once
+    /// Revoke a key immediately
     Revoke { key_id: KeyId },
 }
 

@@ -11,7 +11,7 @@ use crate::store::members;
 
 #[derive(Subcommand, Debug)]
 pub enum MemberCommand {
-    /// Give a person a role in a space, instead of the one they had
+    /// Set the role of a user in a space
     Set { slug: String, email: String, role: RoleName },
     /// List a space's members
     List { slug: String },

@@ -10,7 +10,7 @@ use crate::store::spaces;
 
 #[derive(Subcommand, Debug)]
 pub enum SpaceCommand {
-    /// Make a space, or rename it
+    /// Create a space, or rename it
     Create {
         /// Lower-case letters, digits and hyphens, at most 63
         #[arg(value_parser = arguments::slug)]

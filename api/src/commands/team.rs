@@ -10,7 +10,7 @@ use crate::store::teams;
 
 #[derive(Subcommand, Debug)]
 pub enum TeamCommand {
-    /// Make a team in a space
+    /// Create a team in a space
     Create {
         slug: String,
         #[arg(value_parser = arguments::name)]

@@ -10,14 +10,14 @@ use crate::store::users;
 
 #[derive(Subcommand, Debug)]
 pub enum UserCommand {
-    /// Make a person, or rename one
+    /// Create a user, or rename one
     Create {
         #[arg(value_parser = arguments::email)]
         email: String,
         #[arg(long, value_parser = arguments::name)]
         name: String,
     },
-    /// List all people
+    /// List all users
     List,
 }
 

@@ -22,22 +22,22 @@ const MAX_BUFFER_BYTES: usize = 48 << 20;
 /// The limits, the history and the heartbeat of event streams.
 #[derive(Args, Clone, Debug)]
 pub struct StreamConfig {
-    /// Event streams that may be open in this process
+    /// Maximum number of open event streams in this process
     #[arg(long, env = "ORCHESTRATION_STREAMS", default_value_t = 2_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub streams: u32,
 
-    /// Event streams that one key may have open in this process
+    /// Maximum number of open event streams per key in this process
     #[arg(long, env = "ORCHESTRATION_STREAMS_PER_KEY", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub streams_per_key: u32,
 
-    /// Latest changes kept in memory for clients that come back, and for slow ones, up to 48 MiB of them
+    /// Number of latest changes kept in memory for reconnecting and slow clients, at most 48 MiB
     #[arg(long, env = "ORCHESTRATION_STREAM_HISTORY", default_value_t = 16_384)]
     #[arg(value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub stream_history: u32,
 
-    /// Seconds after which a silent event stream says that it lives
+    /// Interval of heartbeats on an idle event stream, in seconds
     #[arg(long, env = "ORCHESTRATION_STREAM_HEARTBEAT", default_value_t = 15)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=300))]
     pub stream_heartbeat: u16,

@@ -66,7 +66,7 @@ async fn kafka_connection_over_tls_rejects_a_wrong_password_and_an_unknown_autho
             "ORCHESTRATION_LOG=info timeout 20 orchestration-worker run --metrics-listen 127.0.0.1:0 2>&1";
         let output = operator.shell(run).await.unwrap_err().to_lowercase();
         assert!(output.contains(reason), "{output}");
-        assert!(!output.contains("the worker runs"), "{output}");
+        assert!(!output.contains("worker started"), "{output}");
     }
     assert!(local::LocalService::named(name).stop().await.unwrap());
 }

@@ -16,7 +16,7 @@ async fn logs_contain_one_trace_from_the_request_through_kafka_to_the_read_model
     let id = sync["id"].as_str().unwrap();
 
     let api = lines_of_trace(&system.log("api"));
-    let response = line(&api, "answered");
+    let response = line(&api, "response sent");
     assert_eq!((response["status"].as_u64(), response["span"]["method"].as_str()), (Some(202), Some("POST")));
     assert_eq!(response["span"]["space"], SPACE);
     assert!(
