@@ -1,5 +1,5 @@
-//! `deploy/CONFIGURATION.md`, written from the `--help` of both programs, and the flags and metrics that went out with
-//! earlier versions: they go on working.
+//! `deploy/CONFIGURATION.md`, written from the `--help` of both programs, and the flags and metrics that went
+//! out with earlier versions: they go on working.
 //!
 //! `UPDATE_CONFIGURATION=1 cargo test -p orchestration-local --test it configuration` rewrites the page.
 

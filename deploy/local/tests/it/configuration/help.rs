@@ -60,7 +60,8 @@ impl HelpPage {
 }
 
 impl Parameter {
-    /// From its lines: the usage, and after two spaces or a line break the meaning with attributes in brackets.
+    /// From its lines: the usage, and after two spaces or a line break the meaning with attributes in
+    /// brackets.
     fn parse(entry: &str) -> Self {
         let (usage, rest) = match entry.split_once('\n') {
             Some((first, rest)) if !first.trim().contains("  ") => (first, rest),
@@ -120,8 +121,10 @@ fn section(text: &str, title: &str) -> Vec<String> {
 
 #[test]
 fn help_is_read() {
-    let long = "Serves\n\nUsage: x [OPTIONS] <ID>\n\nArguments:\n  <ID>  Which\n\nOptions:\n      --listen <LISTEN>\n          \
-                Where to\n          answer\n          \n          [env: X_LISTEN=]\n          [default: 1:80]\n\n  -h, --help\n          Print help\n";
+    let long = "Serves\n\nUsage: x [OPTIONS] <ID>\n\nArguments:\n  <ID>  Which\n\nOptions:\n      \
+                --listen <LISTEN>\n          \
+                Where to\n          answer\n          \n          [env: X_LISTEN=]\n          [default: 1:80]\n\n  \
+                -h, --help\n          Print help\n";
     let page = HelpPage::parse("x", long);
     let argument = Parameter { usage: "<ID>".into(), meaning: "Which".into(), ..Parameter::default() };
     assert_eq!(page.arguments, [argument]);
@@ -133,7 +136,8 @@ fn help_is_read() {
         values: None,
     };
     assert_eq!(page.options, [option]);
-    let short = "Makes\n\nUsage: x <COMMAND>\n\nCommands:\n  one   First\n  help  Print\n\nOptions:\n      --json  Print JSON\n  -h, --help  Print help\n";
+    let short = "Makes\n\nUsage: x <COMMAND>\n\nCommands:\n  one   First\n  help  Print\n\nOptions:\n      \
+                 --json  Print JSON\n  -h, --help  Print help\n";
     let page = HelpPage::parse("x", short);
     assert_eq!((page.subcommands, page.options.len()), (vec!["one".to_owned()], 1));
     assert_eq!(page.options[0].meaning, "Print JSON");

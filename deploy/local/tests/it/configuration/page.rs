@@ -1,4 +1,5 @@
-//! The page: settings, which have an environment variable, and the commands with the flags that only they have.
+//! The page: settings, which have an environment variable, and the commands with the flags that only they
+//! have.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,9 @@ use super::help::{HelpPage, Parameter};
 const HEAD: &str = "\
 # Configuration
 
-Every setting has a flag and an environment variable; the flag wins. A wrong value stops the start with one sentence. Which
-settings matter first is said in the [README](../README.md#settings). This page is written by a test from the `--help` of both programs:
+Every setting has a flag and an environment variable; the flag takes precedence. A program with an invalid
+value does not start, and prints one sentence. The most important settings are in the
+[README](../README.md#settings). A test generates this page from the `--help` of both programs:
 
 ```sh not-run
 UPDATE_CONFIGURATION=1 cargo test -p orchestration-local --test it configuration

@@ -1,5 +1,5 @@
-//! Which file of a crate names items of which other file, and the circles among them. A parent module and the modules
-//! below it may name each other; the crate's root is the parent of all.
+//! Which file of a crate names items of which other file, and the circles among them. A parent module and the
+//! modules below it may name each other; the crate's root is the parent of all.
 
 use std::collections::{BTreeMap, BTreeSet};
 

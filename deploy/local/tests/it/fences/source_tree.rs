@@ -13,7 +13,8 @@ pub(super) struct SourceTree {
 }
 
 impl SourceTree {
-    /// The trees of a crate: one for each `lib.rs` and `main.rs` under its `src`. `files` are paths and their text.
+    /// The trees of a crate: one for each `lib.rs` and `main.rs` under its `src`. `files` are paths and their
+    /// text.
     pub(super) fn of_crate(folder: &str, files: &[(String, String)]) -> Vec<Self> {
         let source = format!("{folder}/src/");
         let inside: Vec<(&str, &str)> = files

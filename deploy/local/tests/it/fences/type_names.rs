@@ -1,5 +1,5 @@
-//! A type name is unique in the workspace, and does not shadow the standard library, so that a search for it finds one
-//! thing.
+//! A type name is unique in the workspace, and does not shadow the standard library, so that a search for it
+//! finds one thing.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Words that the code does not use, outside sentences for users. A word counts in comments, in the parts of an
-//! identifier (`is_told`, `BeTold`), and in the messages of log lines.
+//! Words that the code does not use, outside sentences for users. A word counts in comments, in the parts of
+//! an identifier (`is_told`, `BeTold`), and in the messages of log lines.
 
 use std::collections::BTreeSet;
 
@@ -176,7 +176,8 @@ fn words_are_found_in_comments_identifiers_and_log_lines() {
     assert_eq!(faults("struct BeTold;"), ["told"]);
     assert_eq!(faults("const MOST_BYTES: usize = 1;"), ["MOST_"]);
     assert_eq!(faults("let bellows = lender.wishes();"), [""; 0]);
-    let text = "let told = \"nobody \\\" bury\"; // 'whoever' \"wish\"\nlet c = '\"'; r#\"lend \"x\" told\"#;\n\"a\nb\"";
+    let text = "let told = \"nobody \\\" bury\"; // 'whoever' \"wish\"\nlet c = '\"'; \
+                r#\"lend \"x\" told\"#;\n\"a\nb\"";
     assert_eq!(without_strings(text), "let told = ; // 'whoever' \"wish\"\nlet c = '\"'; ;\n\n");
     let file =
         syn::parse_file("fn f() { info!(id, \"lease lost\"); bail!(\"told\"); tracing::warn!(\"told\") }")
