@@ -1,5 +1,5 @@
-//! The least that a service could do: ask PostgreSQL the same questions and answer in JSON. No keys, no
-//! roles, no limits, no headers.
+//! A bare handler for comparison: it sends the same SQL and returns JSON, without keys, roles, limits or
+//! headers.
 
 use api::store::page::Paging;
 use api::store::pipelines::PipelineFilter;
@@ -12,24 +12,24 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 #[derive(Clone)]
-pub(crate) struct Bare {
+pub(crate) struct BareState {
     pub db: PgPool,
     pub space: SpaceId,
 }
 
-pub(crate) fn router(bare: Bare) -> Router {
+pub(crate) fn router(bare: BareState) -> Router {
     Router::new().route("/runs/{id}", get(run)).route("/runs", get(fifty_runs)).with_state(bare)
 }
 
-async fn run(State(bare): State<Bare>, Path(id): Path<Uuid>) -> Json<RunDetail> {
+async fn run(State(bare): State<BareState>, Path(id): Path<Uuid>) -> Json<RunDetail> {
     Json(runs::find(&bare.db, bare.space, RunId(id), false).await.unwrap().unwrap())
 }
 
-async fn fifty_runs(State(bare): State<Bare>) -> Json<Vec<Run>> {
+async fn fifty_runs(State(bare): State<BareState>) -> Json<Vec<Run>> {
     let paging = Paging::new(1, 50);
-    let of = PipelineFilter::default();
-    let nobody = UserId(Uuid::nil());
+    let all = PipelineFilter::default();
+    let no_user = UserId(Uuid::nil());
     let page =
-        runs::list(&bare.db, bare.space, nobody, &RunsOf::Space(&of), &RunQuery::default(), paging).await;
+        runs::list(&bare.db, bare.space, no_user, &RunsOf::Space(&all), &RunQuery::default(), paging).await;
     Json(page.unwrap().unwrap().rows)
 }

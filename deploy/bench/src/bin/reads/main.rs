@@ -1,6 +1,5 @@
-//! How fast the API reads: beside PostgreSQL alone (`pgbench` with the same SQL) and beside a handler that
-//! does nothing but ask (`bare`), all on the same data, in one run. `cargo local bench reads` runs it and
-//! prints a table.
+//! Speed of the API's reads, compared with PostgreSQL alone (`pgbench` with the same SQL) and with a bare
+//! handler (`bare`), on the same data in one run. `cargo local bench reads` runs it and prints a table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
 
@@ -8,21 +7,21 @@ mod bare;
 mod data;
 mod load;
 mod report;
-mod served;
+mod services;
 mod sql;
 
 use std::time::Duration;
 
-use data::{Data, Scale};
-use load::{Latency, Load};
-use report::Report;
-use served::Served;
+use data::{BenchData, DataScale};
+use load::{LoadGenerator, PacedLatency};
+use report::ReadsReport;
+use services::MeasuredServices;
 
 const CONNECTIONS: usize = 8;
-/// How often latencies are measured.
+/// How often each latency is measured.
 const TURNS: usize = 5;
 
-/// What reads of the pipelines page are measured.
+/// The measured reads of the pipelines page.
 const PAGES: [(&str, &str); 4] = [
     ("pipelines, first page", "/pipelines?size=50"),
     ("pipelines, filtered", "/pipelines?size=50&owner=owner-3&q=pipeline"),
@@ -31,69 +30,73 @@ const PAGES: [(&str, &str); 4] = [
 ];
 
 /// Reads deep into lists.
-const DEEP: [(&str, &str); 3] = [
+const DEEP_PAGES: [(&str, &str); 3] = [
     ("pipelines, last page", "/pipelines?size=50&page=10"),
     ("runs, 1,000th page", "/runs?size=50&page=1000"),
     ("runs that failed, with their total", "/runs?size=50&status=failed"),
 ];
 
 fn main() -> anyhow::Result<()> {
-    // `cargo bench` says --bench.
     let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(10);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(Duration::from_secs(seconds)))
 }
 
 async fn run(time: Duration) -> anyhow::Result<()> {
-    let load = Load { time, connections: CONNECTIONS, wrk: local::program("wrk").await? };
-    let mut report = Report::new(&load);
-    let data = Data::ready(Scale::ONE).await?;
-    let larger = Data::ready(Scale::THREE).await?;
-    let served = Served::start(&data).await?;
+    let load = LoadGenerator { time, connections: CONNECTIONS, wrk: local::program("wrk").await? };
+    let mut report = ReadsReport::new(&load);
+    let data = BenchData::open(DataScale::ONE).await?;
+    let larger = BenchData::open(DataScale::THREE).await?;
+    let served = MeasuredServices::start(&data).await?;
     compare(&load, &data, &served, &mut report).await?;
-    let larger = Served::start(&larger).await?;
+    let larger = MeasuredServices::start(&larger).await?;
     for (name, path) in PAGES {
-        let [found, grown] = half_load(&load, [&served, &larger], path).await?;
-        report.page(name, &found, None);
-        report.page("… at 3 times the runs", &grown, Some(&found));
+        let [latencies, larger_latency] = half_load(&load, [&served, &larger], path).await?;
+        report.page(name, &latencies, None);
+        report.page("… at 3 times the runs", &larger_latency, Some(&latencies));
     }
-    for (name, path) in DEEP {
-        let [found] = half_load(&load, [&served], path).await?;
-        report.page(name, &found, None);
+    for (name, path) in DEEP_PAGES {
+        let [latencies] = half_load(&load, [&served], path).await?;
+        report.page(name, &latencies, None);
     }
     report.print();
     Ok(())
 }
 
-/// The service, the bare handler and PostgreSQL alone, one after the other.
-async fn compare(load: &Load, data: &Data, served: &Served, report: &mut Report) -> anyhow::Result<()> {
-    for read in [sql::Read::RunById, sql::Read::FiftyRuns] {
+/// Measures PostgreSQL alone, the bare handler and the API, one after the other.
+async fn compare(
+    load: &LoadGenerator,
+    data: &BenchData,
+    served: &MeasuredServices,
+    report: &mut ReadsReport,
+) -> anyhow::Result<()> {
+    for read in [sql::ComparedRead::RunById, sql::ComparedRead::FiftyRuns] {
         let paths = read.paths(data);
         let pgbench = sql::pgbench(load, data, read).await?;
-        let bare = load.full(&served.bare, None, &paths.bare).await?;
-        let api = load.full(&served.api, Some(&data.key), &paths.api).await?;
+        let bare = load.saturate(&served.bare, None, &paths.bare).await?;
+        let api = load.saturate(&served.api, Some(&data.key), &paths.api).await?;
         report.compared(read, pgbench, &bare, &api);
     }
     Ok(())
 }
 
-/// Latencies of one or several services, each at half of what the first can bear. They are measured by turns,
-/// and of several measurements the one with the middle p99 counts, for the machine has its moods.
+/// Latencies of several services, each at half of the first one's maximum throughput. The services are
+/// measured in turn, and each result is the one with the median p99, since the speed of a machine varies.
 async fn half_load<const N: usize>(
-    load: &Load,
-    services: [&Served; N],
+    load: &LoadGenerator,
+    services: [&MeasuredServices; N],
     path: &str,
-) -> anyhow::Result<[Latency; N]> {
+) -> anyhow::Result<[PacedLatency; N]> {
     let paths = [format!("{}{path}", data::orchestration())];
-    let most = load.full(&services[0].api, Some(&services[0].key), &paths).await?;
-    let mut found = services.map(|_| Vec::new());
+    let maximum = load.saturate(&services[0].api, Some(&services[0].key), &paths).await?;
+    let mut latencies = services.map(|_| Vec::new());
     for _ in 0..TURNS {
-        for (served, found) in services.iter().zip(&mut found) {
-            found.push(load.paced(&served.api, &served.key, &paths[0], most.per_second / 2.0).await?);
+        for (served, latencies) in services.iter().zip(&mut latencies) {
+            latencies.push(load.paced(&served.api, &served.key, &paths[0], maximum.per_second / 2.0).await?);
         }
     }
-    Ok(found.map(|mut found| {
-        found.sort_by_key(|latency| latency.p99);
-        found.swap_remove(TURNS / 2)
+    Ok(latencies.map(|mut latencies| {
+        latencies.sort_by_key(|latency| latency.p99);
+        latencies.swap_remove(TURNS / 2)
     }))
 }

@@ -1,16 +1,16 @@
-//! What was measured, as two tables in Markdown.
+//! The results as two tables in Markdown.
 
 use crate::TURNS;
-use crate::load::{Full, Latency, Load};
-use crate::sql::Read;
+use crate::load::{LoadGenerator, PacedLatency, Throughput};
+use crate::sql::ComparedRead;
 
-pub(crate) struct Report {
+pub(crate) struct ReadsReport {
     compared: String,
     pages: String,
 }
 
-impl Report {
-    pub(crate) fn new(load: &Load) -> Self {
+impl ReadsReport {
+    pub(crate) fn new(load: &LoadGenerator) -> Self {
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         Self {
             compared: format!(
@@ -22,15 +22,15 @@ impl Report {
                 load.time.as_secs()
             ),
             pages: format!(
-                "Each page at half the load it bears; the middle of {TURNS} measurements, \
-                 both scales by turns.\n\n\
+                "Each page at half of its maximum throughput; medians of {TURNS} measurements, \
+                 both scales in turn.\n\n\
                  | page | a second | median | p99 | of the p99 above |\n\
                  |---|---:|---:|---:|---:|\n"
             ),
         }
     }
 
-    pub(crate) fn compared(&mut self, read: Read, alone: f64, bare: &Full, api: &Full) {
+    pub(crate) fn compared(&mut self, read: ComparedRead, alone: f64, bare: &Throughput, api: &Throughput) {
         let (bare, api) = (bare.per_second, api.per_second);
         let percent = |whole: f64| format!("{:.0} %", 100.0 * api / whole);
         self.compared += &format!(
@@ -42,13 +42,14 @@ impl Report {
         local::print(self.compared.lines().last().unwrap_or_default());
     }
 
-    pub(crate) fn page(&mut self, name: &str, found: &Latency, before: Option<&Latency>) {
-        let ratio = before.map(|before| format!("{:.1}", found.p99.as_secs_f64() / before.p99.as_secs_f64()));
+    pub(crate) fn page(&mut self, name: &str, latency: &PacedLatency, before: Option<&PacedLatency>) {
+        let ratio =
+            before.map(|before| format!("{:.1}", latency.p99.as_secs_f64() / before.p99.as_secs_f64()));
         self.pages += &format!(
             "| {name} | {:.0} | {:.1} ms | {:.1} ms | {} |\n",
-            found.per_second,
-            found.median.as_secs_f64() * 1e3,
-            found.p99.as_secs_f64() * 1e3,
+            latency.per_second,
+            latency.median.as_secs_f64() * 1e3,
+            latency.p99.as_secs_f64() * 1e3,
             ratio.unwrap_or_default()
         );
         local::print(self.pages.lines().last().unwrap_or_default());

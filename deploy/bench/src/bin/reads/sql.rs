@@ -1,4 +1,5 @@
-//! The same SQL for PostgreSQL alone: what the handlers send is listened to, and given to `pgbench`.
+//! The same SQL for PostgreSQL alone: the statements of the API's reads are recorded and executed by
+//! `pgbench`.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -15,23 +16,23 @@ use tracing::instrument::WithSubscriber;
 use tracing_subscriber::layer::{self, Layer, SubscriberExt};
 use uuid::Uuid;
 
-use crate::data::{self, Data};
-use crate::load::Load;
+use crate::data::{self, BenchData};
+use crate::load::LoadGenerator;
 
-/// A read that is compared.
+/// A measured read.
 #[derive(Clone, Copy)]
-pub(crate) enum Read {
+pub(crate) enum ComparedRead {
     RunById,
     FiftyRuns,
 }
 
-/// Where a read is asked for.
-pub(crate) struct Paths {
+/// The paths of a read.
+pub(crate) struct ReadPaths {
     pub api: Vec<String>,
     pub bare: Vec<String>,
 }
 
-impl Read {
+impl ComparedRead {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::RunById => "run by id, with its 5 tasks",
@@ -39,17 +40,17 @@ impl Read {
         }
     }
 
-    pub(crate) fn paths(self, data: &Data) -> Paths {
+    pub(crate) fn paths(self, data: &BenchData) -> ReadPaths {
         let tails: Vec<String> = match self {
             Self::RunById => data.runs.iter().map(|id| format!("/runs/{id}")).collect(),
             Self::FiftyRuns => vec!["/runs?size=50".to_owned()],
         };
         let api = tails.iter().map(|tail| format!("{}{tail}", data::orchestration())).collect();
-        Paths { api, bare: tails }
+        ReadPaths { api, bare: tails }
     }
 
-    /// Reads once, as the handlers do.
-    async fn ask(self, db: &PgPool, data: &Data) -> anyhow::Result<()> {
+    /// Executes the read once.
+    async fn execute(self, db: &PgPool, data: &BenchData) -> anyhow::Result<()> {
         let space = SpaceId(data.space);
         match self {
             Self::RunById => {
@@ -58,14 +59,14 @@ impl Read {
             Self::FiftyRuns => {
                 let paging = Paging::new(1, 50);
                 let all = PipelineFilter::default();
-                let nobody = UserId(Uuid::nil());
-                runs::list(db, space, nobody, &RunsOf::Space(&all), &RunQuery::default(), paging).await?;
+                let no_user = UserId(Uuid::nil());
+                runs::list(db, space, no_user, &RunsOf::Space(&all), &RunQuery::default(), paging).await?;
             }
         }
         Ok(())
     }
 
-    /// What stands for `$1`, `$2` … in each statement.
+    /// The arguments of each statement, for `$1`, `$2` …
     fn arguments(self, space: &str) -> Vec<Vec<String>> {
         let run = "md5('run' || :n)::uuid".to_owned();
         let space = format!("'{space}'::uuid");
@@ -78,14 +79,18 @@ impl Read {
     }
 }
 
-/// How many of these reads a second PostgreSQL bears when nobody stands before it.
-pub(crate) async fn pgbench(load: &Load, data: &Data, read: Read) -> anyhow::Result<f64> {
+/// PostgreSQL's maximum throughput of these reads per second, without a service before it.
+pub(crate) async fn pgbench(
+    load: &LoadGenerator,
+    data: &BenchData,
+    read: ComparedRead,
+) -> anyhow::Result<f64> {
     let statements = statements(data, read).await?;
     let arguments = read.arguments(&data.space.to_string());
     ensure!(statements.len() == arguments.len(), "the handler sends {} statements", statements.len());
     let mut script = format!("\\set n random(0, {})\n", data.runs.len() - 1);
     for (statement, arguments) in statements.iter().zip(&arguments) {
-        script += &format!("{};\n", filled(statement, arguments)?);
+        script += &format!("{};\n", fill_in(statement, arguments)?);
     }
     let file = std::env::temp_dir().join(format!("orchestration-bench-{}.sql", std::process::id()));
     std::fs::write(&file, script)?;
@@ -97,50 +102,51 @@ pub(crate) async fn pgbench(load: &Load, data: &Data, read: Read) -> anyhow::Res
         .output()
         .await?;
     std::fs::remove_file(&file)?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-    rate.with_context(|| format!("pgbench: {said}{}", String::from_utf8_lossy(&output.stderr)))
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let throughput =
+        stdout.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    throughput.with_context(|| format!("pgbench: {stdout}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// One line of pgbench's, with these in place of `$1`, `$2` …
-fn filled(statement: &str, arguments: &[String]) -> anyhow::Result<String> {
+/// A line of a pgbench script: the statement with its arguments in place of `$1`, `$2` …
+fn fill_in(statement: &str, arguments: &[String]) -> anyhow::Result<String> {
     let mut line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
     for (index, argument) in arguments.iter().enumerate().rev() {
-        let place = format!("${}", index + 1);
-        ensure!(line.contains(&place), "{line} has no {place}");
-        line = line.replace(&place, argument);
+        let parameter = format!("${}", index + 1);
+        ensure!(line.contains(&parameter), "{line} has no {parameter}");
+        line = line.replace(&parameter, argument);
     }
     ensure!(!line.contains('$'), "{line} has more arguments");
     Ok(line)
 }
 
-/// What a read sends to PostgreSQL.
-async fn statements(data: &Data, read: Read) -> anyhow::Result<Vec<String>> {
-    let recorder = Recorder::default();
-    let only = tracing_subscriber::filter::Targets::new().with_target("sqlx::query", tracing::Level::DEBUG);
-    let listening = tracing_subscriber::registry().with(recorder.clone().with_filter(only));
+/// The statements that a read sends to PostgreSQL.
+async fn statements(data: &BenchData, read: ComparedRead) -> anyhow::Result<Vec<String>> {
+    let recorder = StatementRecorder::default();
+    let filter = tracing_subscriber::filter::Targets::new().with_target("sqlx::query", tracing::Level::DEBUG);
+    let subscriber = tracing_subscriber::registry().with(recorder.clone().with_filter(filter));
     let db = PgPool::connect(&data.url).await?;
-    read.ask(&db, data).with_subscriber(listening).await?;
-    let seen = recorder.0.lock().unwrap().clone();
-    Ok(seen)
+    read.execute(&db, data).with_subscriber(subscriber).await?;
+    let statements = recorder.0.lock().unwrap().clone();
+    Ok(statements)
 }
 
-/// Keeps the statements that sqlx tells of.
+/// Stores the statements that sqlx logs.
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<String>>>);
+struct StatementRecorder(Arc<Mutex<Vec<String>>>);
 
-impl<S: tracing::Subscriber> Layer<S> for Recorder {
+impl<S: tracing::Subscriber> Layer<S> for StatementRecorder {
     fn on_event(&self, event: &tracing::Event<'_>, _: layer::Context<'_, S>) {
-        let mut statement = Statement::default();
+        let mut statement = StatementField::default();
         event.record(&mut statement);
         self.0.lock().unwrap().push(statement.0);
     }
 }
 
 #[derive(Default)]
-struct Statement(String);
+struct StatementField(String);
 
-impl Visit for Statement {
+impl Visit for StatementField {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "db.statement" {
             self.0 = value.trim().to_owned();

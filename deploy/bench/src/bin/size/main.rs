@@ -1,6 +1,5 @@
-//! What a long history costs: the product's own statements on the same installation with ever more runs
-//! behind it, up to 40 million task runs. `cargo local bench size` runs it and prints a table; it takes about
-//! an hour and 25 GiB.
+//! Cost of a long history: the product's own statements on an installation with more and more runs, up to 40
+//! million task runs. `cargo local bench size` runs it and prints a table; it takes about an hour and 25 GiB.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
 
@@ -8,19 +7,19 @@ mod history;
 mod measures;
 mod report;
 
-use history::History;
-use report::Report;
+use history::LongHistory;
+use report::SizeReport;
 
-/// In runs, each with five task runs.
+/// Numbers of runs, each with five task runs.
 const SIZES: [i64; 3] = [500_000, 2_000_000, 8_000_000];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut history = History::begin().await?;
-    let mut report = Report::default();
+    let mut history = LongHistory::begin().await?;
+    let mut report = SizeReport::default();
     for runs in SIZES {
         history.grow_to(runs).await?;
-        measures::all(&history, runs, &mut report).await?;
+        measures::measure_all(&history, runs, &mut report).await?;
         local::print(&report.table());
     }
     history.drop().await

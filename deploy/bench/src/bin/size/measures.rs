@@ -1,5 +1,5 @@
-//! What is measured at each size: what the worker writes, what the API reads, what is removed, and what
-//! upkeep costs. Each is the median of many, on rows all over the history.
+//! The measurements at each size: writes of the worker, reads of the API, retention, vacuum and the sizes of
+//! tables. Each is the median of many, on random rows of the whole history.
 
 use std::time::{Duration, Instant};
 
@@ -15,76 +15,83 @@ use uuid::Uuid;
 use worker::retention::{self, RetentionConfig};
 use worker::store::entities::StoredEntity;
 
-use crate::history::{History, TASKS_OF_A_RUN};
-use crate::report::{Report, Unit};
+use crate::history::{LongHistory, TASKS_OF_A_RUN};
+use crate::report::{SizeReport, SizeUnit};
 
 const BATCH: i64 = 1_000;
 const BATCHES: i64 = 15;
 const READS: usize = 200;
 
-pub(crate) async fn all(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn measure_all(
+    history: &LongHistory,
+    runs: i64,
+    report: &mut SizeReport,
+) -> anyhow::Result<()> {
     report.size(runs);
-    writes(history, runs, report).await?;
-    reads(history, runs, report).await?;
-    sizes(&history.db, report).await?;
-    removal(history, runs, report).await?;
-    upkeep(history, report).await
+    measure_writes(history, runs, report).await?;
+    measure_reads(history, runs, report).await?;
+    measure_sizes(&history.db, report).await?;
+    measure_retention(history, runs, report).await?;
+    measure_vacuum(history, report).await
 }
 
-/// Batches as the projection writes them.
-async fn writes(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
+/// Measures batches as the projection writes them.
+async fn measure_writes(history: &LongHistory, runs: i64, report: &mut SizeReport) -> anyhow::Result<()> {
     let mut db = PgConnection::connect(&history.url).await?;
-    let task_runs = Batch { of: "task_runs", one: "md5('task' || 1 + n % 5 || '/' || n)::uuid", runs };
+    let task_runs =
+        WriteBatch { table: "task_runs", id_sql: "md5('task' || 1 + n % 5 || '/' || n)::uuid", runs };
     let names = ["1,000 new task runs", "1,000 changed task runs", "1,000 unchanged task runs"];
     task_runs.write::<TaskRunObserved>(&mut db, names, report).await?;
-    let runs = Batch { of: "runs", one: "md5('run' || n)::uuid", runs };
+    let runs = WriteBatch { table: "runs", id_sql: "md5('run' || n)::uuid", runs };
     let names = ["1,000 new runs", "1,000 changed runs", "1,000 unchanged runs"];
     runs.write::<RunObserved>(&mut db, names, report).await
 }
 
-struct Batch {
-    of: &'static str,
-    /// The id of the row with a number `n`.
-    one: &'static str,
+struct WriteBatch {
+    table: &'static str,
+    /// SQL: the id of the row with number `n`.
+    id_sql: &'static str,
     runs: i64,
 }
 
-impl Batch {
+impl WriteBatch {
     async fn write<E: StoredEntity>(
         &self,
         db: &mut PgConnection,
         [new, changed, unchanged]: [&'static str; 3],
-        report: &mut Report,
+        report: &mut SizeReport,
     ) -> anyhow::Result<()> {
         let mut took = [const { Vec::new() }; 3];
         for turn in 0..BATCHES {
-            let (ids, as_changed, fresh, as_new) = self.rows(db, turn).await?;
-            took[0].push(apply::<E>(db, &fresh, Some(&as_new)).await?);
+            let (ids, as_changed, new_ids, as_new) = self.rows(db, turn).await?;
+            took[0].push(apply::<E>(db, &new_ids, Some(&as_new)).await?);
             took[1].push(apply::<E>(db, &ids, Some(&as_changed)).await?);
             took[2].push(apply::<E>(db, &ids, None).await?);
-            sqlx::query(sqlx::AssertSqlSafe(format!("delete from {} where id = any($1)", self.of)))
-                .bind(fresh)
+            sqlx::query(sqlx::AssertSqlSafe(format!("delete from {} where id = any($1)", self.table)))
+                .bind(new_ids)
                 .execute(&mut *db)
                 .await?;
         }
         for (name, took) in [new, changed, unchanged].into_iter().zip(took) {
-            report.add(name, Unit::Milliseconds, median(took));
+            report.add(name, SizeUnit::Milliseconds, median(took));
         }
         Ok(())
     }
 
-    /// Rows all over the history, as the events that change them, and as events of entities that are new.
+    /// Random rows of the whole history, as changed events and as events of new entities: ids and JSON of
+    /// both.
     async fn rows(
         &self,
         db: &mut PgConnection,
         turn: i64,
     ) -> anyhow::Result<(Vec<Uuid>, String, Vec<Uuid>, String)> {
-        let Self { of, one, runs } = self;
+        let Self { table, id_sql, runs } = self;
         let rows = format!(
             "with picked as (
                  select id, md5('new' || id)::uuid as new_id, to_jsonb(t) || jsonb_build_object('version',
                  100000000 + $1, 'fingerprint', 'ab', 'deleted', false) as row
-                 from {of} t where t.id in (select {one} from (select floor(random() * {runs})::bigint as n
+                 from {table} t where t.id in (select {id_sql} from (select floor(random() * {runs})::bigint
+                 as n
                  from generate_series(1, {BATCH})) x))
              select array_agg(id), json_agg(row)::text, array_agg(new_id),
              json_agg(row || jsonb_build_object('id', new_id))::text from picked"
@@ -93,30 +100,34 @@ impl Batch {
     }
 }
 
-/// Looks the entities up and writes them, unless nothing has changed.
+/// Reads the rows of the events, and writes them unless they are unchanged.
 async fn apply<E: StoredEntity>(
     db: &mut PgConnection,
     ids: &[Uuid],
     rows: Option<&str>,
 ) -> anyhow::Result<Duration> {
-    let began = Instant::now();
+    let started = Instant::now();
     let mut tx = db.begin().await?;
     sqlx::query(E::FIND_VERSIONS).bind(ids).fetch_all(&mut *tx).await?;
     if let Some(rows) = rows {
         sqlx::query(E::UPSERT).bind(rows).execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    Ok(began.elapsed())
+    Ok(started.elapsed())
 }
 
-/// Reads as the API's handlers request them.
-async fn reads(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
-    read_single_runs(history, runs, report).await?;
-    read_pages_of_runs(history, report).await?;
-    read_pages_of_pipelines(history, report).await
+/// Measures reads as the API's handlers execute them.
+async fn measure_reads(history: &LongHistory, runs: i64, report: &mut SizeReport) -> anyhow::Result<()> {
+    measure_single_runs(history, runs, report).await?;
+    measure_pages_of_runs(history, report).await?;
+    measure_pages_of_pipelines(history, report).await
 }
 
-async fn read_single_runs(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
+async fn measure_single_runs(
+    history: &LongHistory,
+    runs: i64,
+    report: &mut SizeReport,
+) -> anyhow::Result<()> {
     let (db, space) = (&history.db, SpaceId(history.space));
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "select md5('run' || floor(random() * $1 / 10000)::bigint * 10000 + floor(random() *
@@ -129,15 +140,15 @@ async fn read_single_runs(history: &History, runs: i64, report: &mut Report) -> 
     .await?;
     let mut took = Vec::new();
     for id in ids {
-        let began = Instant::now();
+        let started = Instant::now();
         runs::find(db, space, RunId(id), false).await?;
-        took.push(began.elapsed());
+        took.push(started.elapsed());
     }
-    report.add("a run with its task runs", Unit::Milliseconds, median(took));
+    report.add("a run with its task runs", SizeUnit::Milliseconds, median(took));
     Ok(())
 }
 
-async fn read_pages_of_runs(history: &History, report: &mut Report) -> anyhow::Result<()> {
+async fn measure_pages_of_runs(history: &LongHistory, report: &mut SizeReport) -> anyhow::Result<()> {
     let (db, space) = (&history.db, SpaceId(history.space));
     let failed = RunFilter { status: vec![contract::state::RunState::Failed], ..RunFilter::default() };
     let deleted = RunFilter { include_deleted: true, ..RunFilter::default() };
@@ -150,18 +161,18 @@ async fn read_pages_of_runs(history: &History, report: &mut Report) -> anyhow::R
         let query = RunQuery { filter, sort: None };
         let mut took = Vec::new();
         for _ in 0..READS / 10 {
-            let began = Instant::now();
+            let started = Instant::now();
             let paging = Paging::new(page, 50);
-            runs::list(db, space, nobody(), &RunsOf::Space(&PipelineFilter::default()), &query, paging)
+            runs::list(db, space, no_user(), &RunsOf::Space(&PipelineFilter::default()), &query, paging)
                 .await?;
-            took.push(began.elapsed());
+            took.push(started.elapsed());
         }
-        report.add(name, Unit::Milliseconds, median(took));
+        report.add(name, SizeUnit::Milliseconds, median(took));
     }
     Ok(())
 }
 
-async fn read_pages_of_pipelines(history: &History, report: &mut Report) -> anyhow::Result<()> {
+async fn measure_pages_of_pipelines(history: &LongHistory, report: &mut SizeReport) -> anyhow::Result<()> {
     let (db, space) = (&history.db, SpaceId(history.space));
     for (name, days) in [("50 pipelines, metrics of 30 days", 30), ("50 pipelines, metrics of 365 days", 365)]
     {
@@ -174,58 +185,58 @@ async fn read_pages_of_pipelines(history: &History, report: &mut Report) -> anyh
         };
         let mut took = Vec::new();
         for _ in 0..READS / 10 {
-            let began = Instant::now();
+            let started = Instant::now();
             let paging = Paging::new(1, 50);
-            pipelines::list(db, space, nobody(), &query, paging).await?;
-            took.push(began.elapsed());
+            pipelines::list(db, space, no_user(), &query, paging).await?;
+            took.push(started.elapsed());
         }
-        report.add(name, Unit::Milliseconds, median(took));
+        report.add(name, SizeUnit::Milliseconds, median(took));
     }
     Ok(())
 }
 
 #[derive(Parser)]
-struct Settings {
+struct RetentionSettings {
     #[command(flatten)]
     retention: RetentionConfig,
 }
 
-/// The oldest day's runs go, as a daily pass would have it.
-async fn removal(history: &History, runs: i64, report: &mut Report) -> anyhow::Result<()> {
+/// Measures a pass of retention that deletes the oldest day's runs.
+async fn measure_retention(history: &LongHistory, runs: i64, report: &mut SizeReport) -> anyhow::Result<()> {
     let oldest = "select extract(day from now() - min(ordered_at))::int8 from runs";
     let oldest: i64 = sqlx::query_scalar(oldest).fetch_one(&history.db).await?;
     let keep = ["bench", "--keep-runs", &oldest.to_string()];
-    let settings = Settings::try_parse_from(keep)?.retention;
+    let settings = RetentionSettings::try_parse_from(keep)?.retention;
     retention::store_policy(&history.db, &settings).await?;
     sqlx::query("update retention set next_pass_at = now()").execute(&history.db).await?;
-    let began = Instant::now();
+    let started = Instant::now();
     retention::run_due_pass(&history.db, u32::MAX, &CancellationToken::new()).await?;
-    let took = began.elapsed();
-    let left: i64 = sqlx::query_scalar("select count(*) from runs").fetch_one(&history.db).await?;
-    let removed = (runs - left) * (1 + TASKS_OF_A_RUN);
-    anyhow::ensure!(removed > 0, "nothing was removed");
+    let took = started.elapsed();
+    let remaining: i64 = sqlx::query_scalar("select count(*) from runs").fetch_one(&history.db).await?;
+    let deleted_rows = (runs - remaining) * (1 + TASKS_OF_A_RUN);
+    anyhow::ensure!(deleted_rows > 0, "nothing was deleted");
     report.add(
-        "removing 1,000 rows that are too old",
-        Unit::Milliseconds,
-        took.as_secs_f64() * 1e6 / removed as f64,
+        "deleting 1,000 rows past retention",
+        SizeUnit::Milliseconds,
+        took.as_secs_f64() * 1e6 / deleted_rows as f64,
     );
     Ok(())
 }
 
-/// Vacuum, with the dead rows that writes and removal have left.
-async fn upkeep(history: &History, report: &mut Report) -> anyhow::Result<()> {
+/// Measures vacuum, with the dead rows of the writes and of retention.
+async fn measure_vacuum(history: &LongHistory, report: &mut SizeReport) -> anyhow::Result<()> {
     for (name, statement) in [
         ("vacuum of task runs", "vacuum (index_cleanup on, analyze) task_runs"),
         ("vacuum of runs", "vacuum (index_cleanup on, analyze) runs"),
     ] {
-        let began = Instant::now();
+        let started = Instant::now();
         history.run(&[statement.to_owned()]).await?;
-        report.add(name, Unit::Seconds, began.elapsed().as_secs_f64());
+        report.add(name, SizeUnit::Seconds, started.elapsed().as_secs_f64());
     }
     Ok(())
 }
 
-async fn sizes(db: &PgPool, report: &mut Report) -> anyhow::Result<()> {
+async fn measure_sizes(db: &PgPool, report: &mut SizeReport) -> anyhow::Result<()> {
     for (name, relation) in [
         ("size of task_runs", "task_runs"),
         ("… its key", "task_runs_pkey"),
@@ -238,16 +249,16 @@ async fn sizes(db: &PgPool, report: &mut Report) -> anyhow::Result<()> {
     ] {
         let bytes: i64 =
             sqlx::query_scalar("select pg_relation_size($1::regclass)").bind(relation).fetch_one(db).await?;
-        report.add(name, Unit::Megabytes, bytes as f64 / 1e6);
+        report.add(name, SizeUnit::Megabytes, bytes as f64 / 1e6);
     }
     Ok(())
 }
 
-fn nobody() -> UserId {
+fn no_user() -> UserId {
     UserId(Uuid::nil())
 }
 
-/// In milliseconds.
+/// The median in milliseconds.
 fn median(mut took: Vec<Duration>) -> f64 {
     took.sort();
     took[took.len() / 2].as_secs_f64() * 1e3

@@ -1,36 +1,36 @@
-//! What was measured: a row for each question, a column for each size.
+//! The results: a row for each measurement, a column for each size.
 
 use std::fmt::Write;
 
 #[derive(Default)]
-pub(crate) struct Report {
+pub(crate) struct SizeReport {
     sizes: Vec<i64>,
-    rows: Vec<Row>,
+    rows: Vec<SizeReportRow>,
 }
 
-struct Row {
+struct SizeReportRow {
     name: &'static str,
-    unit: Unit,
-    found: Vec<f64>,
+    unit: SizeUnit,
+    values: Vec<f64>,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Unit {
+pub(crate) enum SizeUnit {
     Milliseconds,
     Seconds,
     Megabytes,
 }
 
-impl Report {
+impl SizeReport {
     pub(crate) fn size(&mut self, runs: i64) {
         self.sizes.push(runs);
     }
 
-    pub(crate) fn add(&mut self, name: &'static str, unit: Unit, value: f64) {
-        local::print(&format!("{name}: {}", unit.show(value)));
+    pub(crate) fn add(&mut self, name: &'static str, unit: SizeUnit, value: f64) {
+        local::print(&format!("{name}: {}", unit.format(value)));
         match self.rows.iter_mut().find(|row| row.name == name) {
-            Some(row) => row.found.push(value),
-            None => self.rows.push(Row { name, unit, found: vec![value] }),
+            Some(row) => row.values.push(value),
+            None => self.rows.push(SizeReportRow { name, unit, values: vec![value] }),
         }
     }
 
@@ -43,12 +43,12 @@ impl Report {
         }
         table += " last to first |\n|---|";
         table += &"---:|".repeat(self.sizes.len() + 1);
-        for Row { name, unit, found } in &self.rows {
+        for SizeReportRow { name, unit, values } in &self.rows {
             let _ = write!(table, "\n| {name} |");
-            for value in found {
-                let _ = write!(table, " {} |", unit.show(*value));
+            for value in values {
+                let _ = write!(table, " {} |", unit.format(*value));
             }
-            if let [first, .., last] = found.as_slice() {
+            if let [first, .., last] = values.as_slice() {
                 let _ = write!(table, " {:.1} |", last / first);
             }
         }
@@ -56,8 +56,8 @@ impl Report {
     }
 }
 
-impl Unit {
-    fn show(self, value: f64) -> String {
+impl SizeUnit {
+    fn format(self, value: f64) -> String {
         match self {
             Self::Milliseconds if value < 10.0 => format!("{value:.2} ms"),
             Self::Milliseconds => format!("{value:.0} ms"),

@@ -1,5 +1,4 @@
-//! The least that reading all of it could cost: the same requests, as many at a time, and nothing done with
-//! the answers.
+//! A bare crawl for comparison: the same requests with the same concurrency, and the responses are discarded.
 
 use std::time::{Duration, Instant};
 
@@ -14,56 +13,60 @@ use uuid::Uuid;
 
 use crate::installation;
 
-/// As many pipelines at a time as a sync reads.
-const AT_ONCE: usize = 4;
+/// The number of pipelines that a sync reads concurrently.
+const CONCURRENCY: usize = 4;
 
-pub(crate) struct Crawl {
+pub(crate) struct CrawlCost {
     pub took: Duration,
     pub requests: u64,
     pub rows: usize,
 }
 
-pub(crate) async fn crawl(airflow: &AirflowServer) -> anyhow::Result<Crawl> {
+pub(crate) async fn crawl(airflow: &AirflowServer) -> anyhow::Result<CrawlCost> {
     let provider = open(airflow)?;
     let provider = provider.as_ref();
-    let began = Instant::now();
+    let started = Instant::now();
     let since = Utc::now() - TimeDelta::days(i64::from(installation::HISTORY_DAYS));
-    let pipelines = all(async |page| provider.pipelines(seen(), page).await).await?;
+    let pipelines = read_pages(async |page| provider.pipelines(observation(), page).await).await?;
     let names: Vec<String> = pipelines.into_iter().map(|pipeline| pipeline.external_id).collect();
     let rows = stream::iter(&names)
-        .map(|name| history(provider, name, since))
-        .buffer_unordered(AT_ONCE)
+        .map(|name| read_history(provider, name, since))
+        .buffer_unordered(CONCURRENCY)
         .try_fold(names.len(), async |sum, rows| Ok(sum + rows))
         .await?;
-    Ok(Crawl { took: began.elapsed(), requests: provider.requests(), rows })
+    Ok(CrawlCost { took: started.elapsed(), requests: provider.requests(), rows })
 }
 
-async fn history(provider: &dyn Provider, name: &str, since: DateTime<Utc>) -> Result<usize, ProviderError> {
+async fn read_history(
+    provider: &dyn Provider,
+    name: &str,
+    since: DateTime<Utc>,
+) -> Result<usize, ProviderError> {
     let pipeline = name.to_owned();
     provider.tasks(name).await?;
     let scope = RunScope::Pipeline { pipeline: pipeline.clone(), since };
-    let runs = all(async |page| provider.runs(&scope, seen(), page).await).await?;
+    let runs = read_pages(async |page| provider.runs(&scope, observation(), page).await).await?;
     let scope = TaskRunScope::Pipeline { pipeline, since };
-    let task_runs = all(async |page| provider.task_runs(&scope, seen(), page).await).await?;
+    let task_runs = read_pages(async |page| provider.task_runs(&scope, observation(), page).await).await?;
     Ok(runs.len() + task_runs.len())
 }
 
-async fn all<T>(
+async fn read_pages<T>(
     read: impl AsyncFn(Option<&PageToken>) -> Result<Page<T>, ProviderError>,
 ) -> Result<Vec<T>, ProviderError> {
     let mut items = Vec::new();
     let mut page = None;
     loop {
-        let found = read(page.as_ref()).await?;
-        items.extend(found.items);
-        page = found.next;
+        let page_content = read(page.as_ref()).await?;
+        items.extend(page_content.items);
+        page = page_content.next;
         if page.is_none() {
             return Ok(items);
         }
     }
 }
 
-fn seen() -> Observation {
+fn observation() -> Observation {
     Observation { version: 1, at: Utc::now() }
 }
 

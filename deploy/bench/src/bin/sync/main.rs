@@ -1,5 +1,5 @@
-//! What a sync costs beside a bare crawl of the same Airflow by the same plan, and what a poll costs that
-//! finds nothing new. `cargo local bench sync` runs it and prints a table.
+//! Cost of a first sync, compared with a bare crawl of the same Airflow with the same requests, and of a poll
+//! without changes. `cargo local bench sync` runs it and prints a table.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends where it fails")]
 
@@ -14,18 +14,18 @@ use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 const DAGS: u32 = 500;
 const RUNS: u32 = 100;
 const TASKS: u32 = 5;
-/// Both are measured by turns, since the machine has its moods.
+/// Both are measured in turn, since the speed of a machine varies.
 const TURNS: usize = 3;
 const IDLE_POLLS: i64 = 10;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let airflow = seeded().await?;
+    let airflow = seeded_airflow().await?;
     let mut crawls = Vec::new();
     let mut firsts = Vec::new();
     let mut idles = Vec::new();
     for turn in 0..TURNS {
-        // Whoever comes second finds the database warm, so each is first by turns.
+        // The second one benefits from warm caches, so the order alternates.
         if turn % 2 == 0 {
             crawls.push(bare::crawl(&airflow).await?);
         }
@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn seeded() -> anyhow::Result<AirflowServer> {
+async fn seeded_airflow() -> anyhow::Result<AirflowServer> {
     let name = "airflow-bench".to_owned();
     let setup = AirflowSetup { name, version: AirflowVersion::V3_3, role: AirflowRole::ApiOnly };
     let airflow = local::airflow_instance(&setup).await?;
@@ -49,7 +49,7 @@ async fn seeded() -> anyhow::Result<AirflowServer> {
     Ok(airflow)
 }
 
-fn print(crawls: &[bare::Crawl], firsts: &[SyncCost], idles: &[SyncCost]) {
+fn print(crawls: &[bare::CrawlCost], firsts: &[SyncCost], idles: &[SyncCost]) {
     let crawl = median(crawls.iter().map(|crawl| crawl.took));
     let first = median(firsts.iter().map(|sync| sync.took));
     let memory = firsts.iter().map(|sync| sync.memory).max().unwrap_or(0);
@@ -57,8 +57,8 @@ fn print(crawls: &[bare::Crawl], firsts: &[SyncCost], idles: &[SyncCost]) {
     let mut table = format!(
         "\n{cores} cores, everything on one machine; an Airflow 3.3 with {DAGS} DAGs × {RUNS} runs × {TASKS} \
          tasks; \
-         medians of {TURNS}, by turns.\n\n\
-         | | requests | rows told | published | rewritten | WAL | took \
+         medians of {TURNS}, in turn.\n\n\
+         | | requests | rows read | published | rewritten | WAL | took \
          |\n|---|---:|---:|---:|---:|---:|---:|\n\
          | bare crawl | {} | {} | | | | {:.1} s |\n",
         crawls[0].requests,

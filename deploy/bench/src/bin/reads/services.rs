@@ -1,4 +1,4 @@
-//! What is measured, listening: the service as it runs in production, its limits on, and the bare handler.
+//! The measured services: the API as in production, with rate limits, and the bare handler.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,23 +18,23 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bare::{self, Bare};
-use crate::data::Data;
+use crate::bare::{self, BareState};
+use crate::data::BenchData;
 
-pub(crate) struct Served {
-    /// Addresses.
+pub(crate) struct MeasuredServices {
+    /// Addresses, host:port.
     pub api: String,
     pub bare: String,
     pub key: String,
 }
 
-impl Served {
-    pub(crate) async fn start(data: &Data) -> anyhow::Result<Self> {
+impl MeasuredServices {
+    pub(crate) async fn start(data: &BenchData) -> anyhow::Result<Self> {
         let app = app(pool(data)?)?;
         let api = listen(routes::router(app.clone())).await?;
-        // As in production; it ends with the process.
+        // The API listens for changes of access as in production; the task ends with the process.
         tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
-        let bare = listen(bare::router(Bare { db: pool(data)?, space: SpaceId(data.space) })).await?;
+        let bare = listen(bare::router(BareState { db: pool(data)?, space: SpaceId(data.space) })).await?;
         Ok(Self { api, bare, key: data.key.clone() })
     }
 }
@@ -46,7 +46,7 @@ async fn listen(router: Router) -> anyhow::Result<String> {
     Ok(address)
 }
 
-fn pool(data: &Data) -> anyhow::Result<PgPool> {
+fn pool(data: &BenchData) -> anyhow::Result<PgPool> {
     let config = DatabaseConfig {
         database_url: data.url.clone().into(),
         database_connections: u32::try_from(crate::CONNECTIONS)?,
