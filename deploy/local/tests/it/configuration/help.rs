@@ -123,7 +123,8 @@ fn section(text: &str, title: &str) -> Vec<String> {
 fn help_is_read() {
     let long = "Serves\n\nUsage: x [OPTIONS] <ID>\n\nArguments:\n  <ID>  Which\n\nOptions:\n      \
                 --listen <LISTEN>\n          \
-                Where to\n          answer\n          \n          [env: X_LISTEN=]\n          [default: 1:80]\n\n  \
+                Where to\n          answer\n          \n          [env: X_LISTEN=]\n          \
+                [default: 1:80]\n\n  \
                 -h, --help\n          Print help\n";
     let page = HelpPage::parse("x", long);
     let argument = Parameter { usage: "<ID>".into(), meaning: "Which".into(), ..Parameter::default() };
