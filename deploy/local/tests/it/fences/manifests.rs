@@ -51,7 +51,6 @@ fn crates_depend_on_what_they_may() {
 
 #[test]
 fn a_planted_dependency_is_found() {
-    let dependency = |name: &str, kind: Value, optional: bool| serde_json::json!({"name": name, "kind": kind, "optional": optional});
     let metadata = serde_json::json!({ "packages": [{ "name": "orchestration-contract", "dependencies": [
         dependency("sqlx", Value::Null, true),
         dependency("tokio", "dev".into(), false),
@@ -59,4 +58,8 @@ fn a_planted_dependency_is_found() {
         dependency("sqlx", Value::Null, false),
     ]}]});
     assert_eq!(forbidden_dependencies(&metadata).len(), 2);
+}
+
+fn dependency(name: &str, kind: Value, optional: bool) -> Value {
+    serde_json::json!({"name": name, "kind": kind, "optional": optional})
 }
