@@ -209,8 +209,8 @@ async fn relay(pool: PgPool, producer: Producer, stop: CancellationToken) {
     }
 }
 
-/// Refreshes the stored metrics of pipelines. Best effort: the API computes outdated ones itself, so a delay here is
-/// harmless.
+/// Refreshes the stored metrics of pipelines. Best effort: the API computes outdated ones itself, so a delay
+/// here is harmless.
 async fn refresh_run_metrics(pool: PgPool, stop: CancellationToken) {
     let mut runs = Periodic::new(METRICS_INTERVAL, stop);
     while runs.next().await {

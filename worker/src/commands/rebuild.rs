@@ -115,8 +115,8 @@ impl StateLog {
             if let Some(read) = last_offset.filter(|offset| *offset >= end) {
                 bail!(
                     "{name} ends at {end}, but rows were read at {read} of it: Kafka lost what it said of \
-                     them, and a rebuild would lose them too; deploy/README.md says how to have it said again, \
-                     --accept-loss goes on without"
+                     them, and a rebuild would lose them too; deploy/README.md says how to have it said \
+                     again, --accept-loss goes on without"
                 );
             }
         }

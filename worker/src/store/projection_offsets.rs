@@ -1,5 +1,5 @@
-//! `projection_offsets`: the next offset of each partition that a consumer has to apply. `platform::offsets` reads all of
-//! them.
+//! `projection_offsets`: the next offset of each partition that a consumer has to apply. `platform::offsets`
+//! reads all of them.
 
 use sqlx::{PgConnection, PgExecutor};
 

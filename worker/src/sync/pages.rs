@@ -1,5 +1,5 @@
-//! Lists of the provider, read page by page. Each page comes with the observation that was marked before it was
-//! requested.
+//! Lists of the provider, read page by page. Each page comes with the observation that was marked before it
+//! was requested.
 
 use contract::events::{Observation, PipelineObserved, RunObserved, TaskRunObserved};
 use futures::Stream;
