@@ -34,11 +34,10 @@ pub async fn rebuild(args: &RebuildArgs) -> anyhow::Result<()> {
     let pool = db::pool(&settings.database, "orchestration-worker-rebuild")?;
     let mut db = pool.acquire().await?.detach();
     // Held until this connection ends: a second rebuild would drop the tables of the first one.
-    if !rebuild::try_lock(&mut db).await? {
+    if !rebuild::try_begin(&mut db).await? {
         bail!("another rebuild is under way; wait for its end, or stop it");
     }
     let mut log = StateLog::open(&settings.kafka)?;
-    sqlx::raw_sql("set statement_timeout = 0").execute(&mut db).await?;
     log.check_was_projected(&find_projected(&mut db).await?)?;
     if !args.accept_loss {
         log.check_is_complete(&mut db).await?;

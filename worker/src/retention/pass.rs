@@ -112,7 +112,7 @@ impl KindPass<'_> {
         let removed = if removable.is_empty() { 0 } else { sql.remove(&mut tx, &removable).await? };
         tx.commit().await?;
         let next = match found.last() {
-            // A full batch may not have been all that these rows are removed with, such as task runs.
+            // The rows found may have more than a batch to remove, such as a run its task runs.
             Some(_) if removed >= BATCH.unsigned_abs() => Some(from),
             Some((id, at, _)) => Some((*at, *id)),
             None => None,

@@ -2,8 +2,10 @@
 
 use sqlx::PgConnection;
 
-/// Takes the lock of rebuilds until the end of the session; false while another session holds it.
-pub(crate) async fn try_lock(db: &mut PgConnection) -> sqlx::Result<bool> {
+/// Takes the lock of rebuilds until the end of the session, whose statements have no timeout from now on;
+/// false while another session holds the lock.
+pub(crate) async fn try_begin(db: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::raw_sql("set statement_timeout = 0").execute(&mut *db).await?;
     sqlx::query_scalar("select pg_try_advisory_lock(hashtext('rebuild'))").fetch_one(db).await
 }
 
