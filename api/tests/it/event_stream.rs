@@ -13,7 +13,7 @@ use crate::app::{SPACE, TestApi};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-pub(crate) struct EventStream {
+pub(crate) struct StreamClient {
     /// None when the connection breaks.
     chunks: BoxStream<'static, Option<Vec<u8>>>,
     unread: Vec<u8>,
@@ -29,7 +29,7 @@ pub(crate) struct StreamedEvent {
     pub data: Value,
 }
 
-impl EventStream {
+impl StreamClient {
     /// Opens a stream of the first space's events.
     pub(crate) async fn open(api: &str, key: &str, query: &str, last_id: Option<&str>) -> Self {
         Self::open_in(SPACE, api, key, query, last_id).await

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::app::SPACE;
-use crate::event_stream::{EventStream, StreamedEvent};
+use crate::event_stream::{StreamClient, StreamedEvent};
 use crate::installation::TestInstallation;
 use crate::seed::{ADMIN, EDITOR, OTHER_EDITOR, STRANGER, VIEWER};
 
@@ -28,7 +28,7 @@ fn streamed<T: serde::Serialize>(kind: &str, event: &T) -> StreamedEvent {
 async fn the_stream_contains_every_kind_of_event_of_the_contract() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", None).await;
     assert_eq!(stream.headers["content-type"], "text/event-stream");
     assert_eq!(stream.headers["cache-control"], "no-store");
     assert!(!stream.headers.contains_key("etag") && !stream.headers.contains_key("content-encoding"));
@@ -52,7 +52,7 @@ async fn the_stream_contains_every_kind_of_event_of_the_contract() {
 async fn an_event_is_streamed_once_it_is_projected() {
     let test = TestInstallation::idle(&local::kafka().await.unwrap()).await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", None).await;
     let runs = [test.run("sales", "r1", RunState::Running), test.run("sales", "r1", RunState::Failed)];
     test.send(&[test.pipeline("sales")]).await;
     test.send(&runs).await;
@@ -71,7 +71,7 @@ async fn filters_select_the_streamed_events() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let (sales, stock) = (test.pipeline("sales"), test.pipeline("stock"));
-    let mut all = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut all = StreamClient::open(&api.url, VIEWER, "", None).await;
     test.send(&[sales.clone(), stock.clone()]).await;
     all.take(2).await;
     let govern = async |pipeline: PipelineId, what: &str, value: Value| {
@@ -107,7 +107,7 @@ async fn filters_select_the_streamed_events() {
     ];
     let mut streams = Vec::new();
     for (query, expected) in &filters {
-        let stream = EventStream::open(&api.url, VIEWER, query, None).await;
+        let stream = StreamClient::open(&api.url, VIEWER, query, None).await;
         streams.push((query, expected, stream));
     }
     for (_, change) in &changes {
@@ -150,9 +150,9 @@ async fn all_invalid_filters_are_returned_together() {
 async fn events_of_other_spaces_are_not_streamed() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut own = EventStream::open(&api.url, VIEWER, "", None).await;
-    let mut other = EventStream::open_in("other", &api.url, STRANGER, "", None).await;
-    let rejected = EventStream::try_open("other", &api.url, VIEWER, "", None).await.err();
+    let mut own = StreamClient::open(&api.url, VIEWER, "", None).await;
+    let mut other = StreamClient::open_in("other", &api.url, STRANGER, "", None).await;
+    let rejected = StreamClient::try_open("other", &api.url, VIEWER, "", None).await.err();
     assert_eq!(rejected, Some((404, json!({"detail": "Space not found"}))));
 
     let of_other = test.run_of(test.api.other_connector, "sales", "r1", RunState::Running);
@@ -167,7 +167,7 @@ async fn events_of_other_spaces_are_not_streamed() {
     assert_eq!(own.next().await, Some(streamed("run", &of_own)));
     other.expect_heartbeat().await;
     // An event id of another space is rejected.
-    let mut stray = EventStream::open(&api.url, VIEWER, "", other.last_id.as_deref()).await;
+    let mut stray = StreamClient::open(&api.url, VIEWER, "", other.last_id.as_deref()).await;
     assert_eq!(stray.next().await.unwrap().kind, "reset");
 }
 
@@ -175,7 +175,7 @@ async fn events_of_other_spaces_are_not_streamed() {
 async fn malformed_records_are_skipped() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", None).await;
     let good = test.run("sales", "r1", RunState::Success);
     let mut broken = contract::events::Record::of(&good).unwrap();
     broken.payload = b"{\"id\": 12".to_vec();
@@ -188,9 +188,9 @@ async fn malformed_records_are_skipped() {
 async fn a_revoked_key_and_a_lost_membership_end_the_stream() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut revoked = EventStream::open(&api.url, VIEWER, "", None).await;
-    let mut removed = EventStream::open(&api.url, EDITOR, "", None).await;
-    let mut others = EventStream::open(&api.url, ADMIN, "", None).await;
+    let mut revoked = StreamClient::open(&api.url, VIEWER, "", None).await;
+    let mut removed = StreamClient::open(&api.url, EDITOR, "", None).await;
+    let mut others = StreamClient::open(&api.url, ADMIN, "", None).await;
     revoked.expect_heartbeat().await;
     test.api.sql("update api_keys set revoked_at = now() where prefix = 'qk_victor'").await;
     test.api.sql("delete from memberships where user_id = (select id from users where name = 'Edith')").await;
@@ -203,7 +203,7 @@ async fn a_revoked_key_and_a_lost_membership_end_the_stream() {
     let run = test.run("sales", "r1", RunState::Success);
     test.send(std::slice::from_ref(&run)).await;
     assert_eq!(others.next().await, Some(streamed("run", &run)), "other streams stay open");
-    let code = async |key| EventStream::try_open(SPACE, &api.url, key, "", None).await.err().unwrap().0;
+    let code = async |key| StreamClient::try_open(SPACE, &api.url, key, "", None).await.err().unwrap().0;
     assert_eq!((code(VIEWER).await, code(EDITOR).await), (401, 404));
 }
 
@@ -211,8 +211,8 @@ async fn a_revoked_key_and_a_lost_membership_end_the_stream() {
 async fn streams_are_limited_by_key_and_in_total() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &["--streams", "3", "--streams-per-key", "2"]).await;
-    let open = async |key| EventStream::try_open(SPACE, &api.url, key, "", None).await;
-    let first = EventStream::open(&api.url, VIEWER, "", None).await;
+    let open = async |key| StreamClient::try_open(SPACE, &api.url, key, "", None).await;
+    let first = StreamClient::open(&api.url, VIEWER, "", None).await;
     let _second = open(VIEWER).await.unwrap();
     let (code, body) = open(VIEWER).await.err().unwrap();
     assert_eq!(code, 429);
@@ -229,15 +229,15 @@ async fn a_stream_counts_as_one_request_of_the_rate_limit() {
     let test = TestInstallation::start().await;
     let limits = ["--rate-limit-per-minute", "1000", "--stream-heartbeat", "1"];
     let api = ApiProcess::start(&test.settings, &limits).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
-    let left = |stream: &EventStream| -> i64 {
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", None).await;
+    let left = |stream: &StreamClient| -> i64 {
         stream.headers["x-ratelimit-remaining"].to_str().unwrap().parse().unwrap()
     };
     // Long enough for the key to be checked again more than once.
     for _ in 0..7 {
         stream.expect_heartbeat().await;
     }
-    let next = EventStream::open(&api.url, VIEWER, "", None).await;
+    let next = StreamClient::open(&api.url, VIEWER, "", None).await;
     // A new minute may have begun in between.
     assert!([left(&stream) - 1, 999].contains(&left(&next)), "{} {}", left(&stream), left(&next));
 }
@@ -246,7 +246,7 @@ async fn a_stream_counts_as_one_request_of_the_rate_limit() {
 async fn a_stop_ends_every_stream_with_an_end_event() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", None).await;
     let stopped = tokio::spawn(api.stop());
     let end = stream.next().await.unwrap();
     assert_eq!((end.kind.as_str(), &end.data["reason"]), ("end", &json!("stopping")));
@@ -262,16 +262,16 @@ async fn streams_stay_open_without_kafka_and_continue_when_it_is_back() {
     let test = TestInstallation::idle(&local::kafka_instance(KAFKA_SERVICE).await.unwrap()).await;
     test.start_worker().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", None).await;
     let before = test.run("sales", "r1", RunState::Running);
     test.send(std::slice::from_ref(&before)).await;
     assert_eq!(stream.next().await, Some(streamed("run", &before)));
     LocalService::named(KAFKA_SERVICE).kill().await.unwrap();
     stream.expect_heartbeat().await;
     stream.expect_heartbeat().await;
-    let mut late = EventStream::try_open(SPACE, &api.url, VIEWER, "", None).await.unwrap();
+    let mut late = StreamClient::try_open(SPACE, &api.url, VIEWER, "", None).await.unwrap();
     let fresh = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let rejected = EventStream::try_open(SPACE, &fresh.url, VIEWER, "", None).await.err();
+    let rejected = StreamClient::try_open(SPACE, &fresh.url, VIEWER, "", None).await.err();
     assert_eq!(rejected.unwrap().0, 503);
 
     local::kafka_instance(KAFKA_SERVICE).await.unwrap();
@@ -279,7 +279,7 @@ async fn streams_stay_open_without_kafka_and_continue_when_it_is_back() {
     test.send(std::slice::from_ref(&after)).await;
     assert_eq!(stream.next().await, Some(streamed("run", &after)));
     assert_eq!(late.next().await, Some(streamed("run", &after)));
-    EventStream::open(&fresh.url, VIEWER, "", None).await;
+    StreamClient::open(&fresh.url, VIEWER, "", None).await;
     LocalService::named(KAFKA_SERVICE).stop().await.unwrap();
 }
 
@@ -288,8 +288,8 @@ async fn a_slow_reader_gets_an_end_event() {
     let test = TestInstallation::start().await;
     let app = test.api.app.clone();
     tokio::spawn(api::stream::run(app.stream.clone()));
-    let mut slow = EventStream::within(&test.api, VIEWER).await;
-    let mut reader = EventStream::within(&test.api, EDITOR).await;
+    let mut slow = StreamClient::within(&test.api, VIEWER).await;
+    let mut reader = StreamClient::within(&test.api, EDITOR).await;
     // More events than the buffer holds, in batches that the other reader keeps up with.
     for _ in 0..6 {
         let runs: Vec<_> = (0..200).map(|_| test.run("sales", "r1", RunState::Running)).collect();
@@ -320,7 +320,7 @@ async fn clients_that_never_read_are_disconnected_and_use_bounded_memory() {
     let test = TestInstallation::start().await;
     let arguments = [HEARTBEAT[0], HEARTBEAT[1], "--stream-history", "1500"];
     let api = ApiProcess::start(&test.settings, &arguments).await;
-    let mut reader = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut reader = StreamClient::open(&api.url, VIEWER, "", None).await;
     let mut unread = Vec::new();
     for _ in 0..CLIENTS {
         unread.push(connect_without_reading(&api).await);

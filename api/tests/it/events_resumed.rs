@@ -15,7 +15,7 @@ use testkit::{ApiProcess, keyring};
 use tokio::sync::watch;
 
 use crate::app::{OTHER_SPACE, SPACE};
-use crate::event_stream::{EventStream, StreamedEvent};
+use crate::event_stream::{StreamClient, StreamedEvent};
 use crate::installation::TestInstallation;
 use crate::seed::{STRANGER, VIEWER};
 
@@ -80,10 +80,10 @@ struct ReconnectingClient {
 }
 
 impl ReconnectingClient {
-    async fn open(&mut self, replicas: &[ApiProcess]) -> EventStream {
+    async fn open(&mut self, replicas: &[ApiProcess]) -> StreamClient {
         loop {
             let replica = &replicas[self.rng.random_range(0..replicas.len())];
-            match EventStream::try_open(SPACE, &replica.url, VIEWER, "", self.last_id.as_deref()).await {
+            match StreamClient::try_open(SPACE, &replica.url, VIEWER, "", self.last_id.as_deref()).await {
                 Ok(stream) => return stream,
                 Err((code, body)) => assert!(code == 0 || code == 503, "{code} {body}"),
             }
@@ -91,7 +91,7 @@ impl ReconnectingClient {
     }
 
     /// Reads until `is_enough`, or until the connection breaks.
-    async fn read(&mut self, stream: &mut EventStream, is_enough: impl Fn(&[StreamedEvent], usize) -> bool) {
+    async fn read(&mut self, stream: &mut StreamClient, is_enough: impl Fn(&[StreamedEvent], usize) -> bool) {
         let before = self.received_events.len();
         while !is_enough(&self.received_events, self.received_events.len() - before) {
             let Some(event) = stream.next().await else { break };
@@ -183,7 +183,7 @@ async fn publish_run_changes(test: &TestInstallation, count: usize) -> Vec<i64> 
 async fn a_gap_is_filled_after_a_restart_or_reset() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", None).await;
     publish_run_changes(&test, 1).await;
     stream.next().await.unwrap();
     let id = stream.last_id.clone();
@@ -192,14 +192,14 @@ async fn a_gap_is_filled_after_a_restart_or_reset() {
     // A buffer of 600 events for each of the eight partitions.
     let arguments = [HEARTBEAT[0], HEARTBEAT[1], "--stream-history", "9600"];
     let api = ApiProcess::start(&test.settings, &arguments).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", id.as_deref()).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", id.as_deref()).await;
     let received: Vec<_> = stream.take(500).await.iter().map(|event| event.version().1).collect();
     assert_eq!(received, missed);
     // Resumed in the middle of the gap, on another replica.
-    let mut stream = EventStream::open(&api.url, VIEWER, "", id.as_deref()).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", id.as_deref()).await;
     stream.take(123).await;
     let second = ApiProcess::start(&test.settings, &arguments).await;
-    let mut stream = EventStream::open(&second.url, VIEWER, "", stream.last_id.as_deref()).await;
+    let mut stream = StreamClient::open(&second.url, VIEWER, "", stream.last_id.as_deref()).await;
     assert_eq!(stream.next().await.unwrap().version().1, missed[123]);
     stream.take(376).await;
     stream.expect_heartbeat().await;
@@ -212,7 +212,7 @@ async fn a_gap_is_filled_after_a_restart_or_reset() {
     let space = test.api.id(&format!("select id from spaces where slug = '{SPACE}'")).await;
     let ahead = Positions::from_iter(positions).seal(&keyring("a"), space.into());
     for invalid_id in [id.as_deref(), Some("anything"), Some("AAAA"), Some(&ahead)] {
-        let mut stream = EventStream::open(&third.url, VIEWER, "", invalid_id).await;
+        let mut stream = StreamClient::open(&third.url, VIEWER, "", invalid_id).await;
         let reset = stream.next().await.unwrap();
         assert_eq!(reset.kind, "reset");
         assert!(reset.data["detail"].is_string());
@@ -227,13 +227,13 @@ async fn a_gap_is_filled_after_a_restart_or_reset() {
 async fn a_heartbeat_advances_the_id_of_an_idle_stream() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", None).await;
     stream.expect_heartbeat().await;
     let first_id = stream.last_id.clone().unwrap();
     let other = test.api.other_connector;
     let of_other_space: Vec<_> =
         (0..300).map(|_| test.run_of(other, "sales", "r1", RunState::Running)).collect();
-    let mut busy = EventStream::open_in(OTHER_SPACE, &api.url, STRANGER, "", None).await;
+    let mut busy = StreamClient::open_in(OTHER_SPACE, &api.url, STRANGER, "", None).await;
     test.send(&of_other_space).await;
     // The idle stream is read meanwhile, so that no old heartbeat is left unread.
     let heartbeats = async {
@@ -250,9 +250,9 @@ async fn a_heartbeat_advances_the_id_of_an_idle_stream() {
     let id = stream.last_id.clone();
     let arguments = [HEARTBEAT[0], HEARTBEAT[1], "--stream-history", "1600"];
     let fresh = ApiProcess::start(&test.settings, &arguments).await;
-    let mut stream = EventStream::open(&fresh.url, VIEWER, "", id.as_deref()).await;
+    let mut stream = StreamClient::open(&fresh.url, VIEWER, "", id.as_deref()).await;
     stream.expect_heartbeat().await;
-    let mut stream = EventStream::open(&fresh.url, VIEWER, "", Some(&first_id)).await;
+    let mut stream = StreamClient::open(&fresh.url, VIEWER, "", Some(&first_id)).await;
     assert_eq!(stream.next().await.unwrap().kind, "reset", "the first id has expired");
 }
 
@@ -265,7 +265,7 @@ async fn every_replica_streams_every_event() {
     );
     let mut streams = Vec::new();
     for api in [&first, &second, &first, &second] {
-        streams.push(EventStream::open(&api.url, VIEWER, "", None).await);
+        streams.push(StreamClient::open(&api.url, VIEWER, "", None).await);
     }
     let sent = publish_run_changes(&test, 200).await;
     for stream in &mut streams {
@@ -279,13 +279,13 @@ async fn every_replica_streams_every_event() {
 async fn new_partitions_reset_the_streams() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
-    let mut stream = EventStream::open(&api.url, VIEWER, "", None).await;
+    let mut stream = StreamClient::open(&api.url, VIEWER, "", None).await;
     let admin: AdminClient<DefaultClientContext> = test.kafka.client().create().unwrap();
     let topic = test.kafka.topic(Topic::Runs);
     let more = NewPartitions::new(&topic, 5);
     admin.create_partitions(&[more], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
     assert_eq!(stream.next().await.unwrap().kind, "reset");
-    let mut resumed = EventStream::open(&api.url, VIEWER, "", stream.last_id.as_deref()).await;
+    let mut resumed = StreamClient::open(&api.url, VIEWER, "", stream.last_id.as_deref()).await;
     // The rows stand in for a worker, which notices new partitions only later.
     test.api
         .sql(&format!(

@@ -1,7 +1,7 @@
 //! Events: one struct per CloudEvents type, and the [`Record`] that carries an event on Kafka.
 //!
-//! Every state event is a complete snapshot of its entity. A consumer that keeps the event with the highest `version` per
-//! id therefore holds the right state, whatever the order and the number of deliveries.
+//! Every state event is a complete snapshot of its entity. A consumer that keeps the event with the highest
+//! `version` per id therefore holds the right state, whatever the order and the number of deliveries.
 
 /// Implements [`Event`] from the fields that every event has. The methods that differ are passed in braces.
 macro_rules! impl_event {
@@ -101,7 +101,8 @@ pub trait Observed: Event + Clone {
     /// The fields that an [`Observation`] sets: the version and the time.
     fn observation_mut(&mut self) -> (&mut i64, &mut DateTime<Utc>);
 
-    /// A hash of 16 bytes over everything but the observation: equal exactly when two events describe the same state.
+    /// A hash of 16 bytes over everything but the observation: equal exactly when two events describe the
+    /// same state.
     fn fingerprint(&self) -> Vec<u8> {
         let mut timeless = self.clone();
         let (version, observed_at) = timeless.observation_mut();
@@ -175,7 +176,8 @@ impl Record {
         })
     }
 
-    /// Adds the `traceparent` header. It is not part of the event: two deliveries of one event may differ in it.
+    /// Adds the `traceparent` header. It is not part of the event: two deliveries of one event may differ in
+    /// it.
     #[must_use]
     pub fn with_traceparent(mut self, trace: Option<TraceContext>) -> Self {
         self.headers.extend(trace.map(|trace| (TRACEPARENT.to_owned(), trace.to_string())));

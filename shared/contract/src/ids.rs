@@ -1,5 +1,5 @@
-//! Newtypes of all ids. An entity of a provider has a UUIDv5 of its natural key, so that a rebuild from the topics yields
-//! the same ids. An entity created by this service has a UUIDv7.
+//! Newtypes of all ids. An entity of a provider has a UUIDv5 of its natural key, so that a rebuild from the
+//! topics yields the same ids. An entity created by this service has a UUIDv7.
 
 use derive_more::{Display, From, FromStr, Into};
 use schemars::JsonSchema;
@@ -77,8 +77,10 @@ mod tests {
     #[test]
     fn ids_are_stable() {
         let connector = ConnectorId(Uuid::nil());
-        insta::assert_snapshot!(PipelineId::of(connector, "daily_sales"), @"44616933-a47e-56c9-a6c8-8b532d905afa");
-        insta::assert_snapshot!(RunId::of(connector, "daily_sales", "r1"), @"8caaf7bb-c967-59c4-9c82-366160b11134");
+        let pipeline = PipelineId::of(connector, "daily_sales");
+        insta::assert_snapshot!(pipeline, @"44616933-a47e-56c9-a6c8-8b532d905afa");
+        let run = RunId::of(connector, "daily_sales", "r1");
+        insta::assert_snapshot!(run, @"8caaf7bb-c967-59c4-9c82-366160b11134");
         let task_run = TaskRunId::of(connector, "daily_sales", "r1", "extract", -1);
         insta::assert_snapshot!(task_run, @"dda780b0-e055-5111-8758-b326adff8fc8");
     }

@@ -1,5 +1,5 @@
-//! OpenAPI schemas of the contract's types (feature `openapi`). They are written by hand because a derived schema would
-//! repeat the Rust documentation as its description.
+//! OpenAPI schemas of the contract's types (feature `openapi`). They are written by hand because a derived
+//! schema would repeat the Rust documentation as its description.
 
 use std::borrow::Cow;
 

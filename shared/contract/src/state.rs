@@ -1,5 +1,5 @@
-//! The enumerations of the contract: states, types and ranks, with the same values in events, in PostgreSQL and in the API.
-//! Each provider's `normalize` maps its own values to these.
+//! The enumerations of the contract: states, types and ranks, with the same values in events, in PostgreSQL
+//! and in the API. Each provider's `normalize` maps its own values to these.
 
 use derive_more::Display;
 use schemars::{JsonSchema, Schema};

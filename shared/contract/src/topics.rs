@@ -1,4 +1,5 @@
-//! The Kafka topics of the contract and the configuration that each requires. `platform::kafka` creates and checks them.
+//! The Kafka topics of the contract and the configuration that each requires. `platform::kafka` creates and
+//! checks them.
 
 use derive_more::Display;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! W3C trace context: which request or sync caused a message, as carried by the `traceparent` header of HTTP and Kafka.
-//! `platform::trace` holds the trace context of the current task.
+//! W3C trace context: which request or sync caused a message, as carried by the `traceparent` header of HTTP
+//! and Kafka. `platform::trace` holds the trace context of the current task.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,5 @@
-//! The audit trail: who did what. An entry is inserted in the transaction of the action itself, and contains no secret.
+//! The audit trail: who did what. An entry is inserted in the transaction of the action itself, and contains
+//! no secret.
 
 use derive_more::Display;
 use serde_json::{Value, json};
@@ -108,7 +109,8 @@ pub async fn record(db: &mut PgConnection, space: SpaceId, event: &AuditEvent) -
     insert(db, &[Some(space)], event).await
 }
 
-/// Inserts the entry of an action on a user: one for each of the user's spaces, or one without a space if there are none.
+/// Inserts the entry of an action on a user: one for each of the user's spaces, or one without a space if
+/// there are none.
 pub async fn record_for_user(db: &mut PgConnection, user: UserId, event: &AuditEvent) -> sqlx::Result<()> {
     let spaces: Vec<Option<SpaceId>> =
         sqlx::query_scalar("select space_id from memberships where user_id = $1 order by space_id")

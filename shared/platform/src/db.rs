@@ -1,4 +1,5 @@
-//! PostgreSQL: the connection pool, the migrations and the privileges of the roles. Queries belong to the stores.
+//! PostgreSQL: the connection pool, the migrations and the privileges of the roles. Queries belong to the
+//! stores.
 
 use std::error::Error;
 use std::iter::successors;
@@ -82,15 +83,16 @@ pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::
         .connect_lazy_with(options))
 }
 
-/// How long a migration waits for a table lock. Statements queued behind it wait as long; then the migration gives up its
-/// place in the queue and retries.
+/// How long a migration waits for a table lock. Statements queued behind it wait as long; then the migration
+/// gives up its place in the queue and retries.
 const LOCK_TIMEOUT: &str = "2s";
 const MAX_LOCK_RETRIES: usize = 60;
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Advisory lock of the migrating process ("migrate" in ASCII).
 const MIGRATION_LOCK: i64 = 0x006d_6967_7261_7465;
 
-/// Applies all pending migrations, while the previous version keeps running. Safe to call from many processes at once.
+/// Applies all pending migrations, while the previous version keeps running. Safe to call from many processes
+/// at once.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     apply_migrations(&sqlx::migrate!("../../migrations"), pool).await
 }
@@ -138,8 +140,9 @@ async fn apply_with_retry(
     }
 }
 
-/// A migration outside of a transaction creates an index concurrently. It waits for other transactions without blocking
-/// them, so it has no lock timeout; an invalid index that an interrupted attempt left behind is dropped first.
+/// A migration outside of a transaction creates an index concurrently. It waits for other transactions
+/// without blocking them, so it has no lock timeout; an invalid index that an interrupted attempt left behind
+/// is dropped first.
 async fn prepare(migration: &Migration, db: &mut PgConnection) -> Result<(), sqlx::Error> {
     let lock_timeout = if migration.no_tx { "0" } else { LOCK_TIMEOUT };
     sqlx::query("select set_config('lock_timeout', $1, false)").bind(lock_timeout).execute(&mut *db).await?;
@@ -164,7 +167,8 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
 }
 
-/// Grants the roles the privileges that they need and revokes all others, in one transaction; returns the roles that exist.
+/// Grants the roles the privileges that they need and revokes all others, in one transaction; returns the
+/// roles that exist.
 ///
 /// # Errors
 /// Also when the connected role does not own the schema.
@@ -209,8 +213,9 @@ pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     }
 }
 
-/// Draws the observation for a request that is about to be sent to a provider. The version comes from a sequence, which
-/// orders the observations of all workers independently of their clocks. The time is PostgreSQL's, in microseconds.
+/// Draws the observation for a request that is about to be sent to a provider. The version comes from a
+/// sequence, which orders the observations of all workers independently of their clocks. The time is
+/// PostgreSQL's, in microseconds.
 pub async fn observe(pool: &PgPool) -> Result<Observation, sqlx::Error> {
     let (version, at) =
         sqlx::query_as("select nextval('observation_version'), clock_timestamp()").fetch_one(pool).await?;

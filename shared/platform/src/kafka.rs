@@ -1,4 +1,5 @@
-//! Kafka: settings, topics and the producer. The messages are defined by `contract::events`; consumers belong to the binaries.
+//! Kafka: settings, topics and the producer. The messages are defined by `contract::events`; consumers belong
+//! to the binaries.
 
 mod producer;
 mod topics;

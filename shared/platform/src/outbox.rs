@@ -1,6 +1,8 @@
-//! The transactional outbox: events are inserted in the transaction that changes their entity, and relayed to Kafka later.
+//! The transactional outbox: events are inserted in the transaction that changes their entity, and relayed to
+//! Kafka later.
 //!
-//! One relay at a time sends the records in order and deletes those that Kafka has acknowledged: at-least-once delivery.
+//! One relay at a time sends the records in order and deletes those that Kafka has acknowledged:
+//! at-least-once delivery.
 
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
@@ -23,7 +25,8 @@ pub async fn enqueue<E: Event>(db: &mut PgConnection, event: &E) -> Result<(), s
     Ok(())
 }
 
-/// Advisory lock of the relay: one at a time, so that the events of one sync keep their order ("outbox" in ASCII).
+/// Advisory lock of the relay: one at a time, so that the events of one sync keep their order ("outbox" in
+/// ASCII).
 const RELAY_LOCK: i64 = 0x6f75_7462_6f78;
 const BATCH_SIZE: i64 = 500;
 
@@ -36,7 +39,8 @@ pub enum RelayError {
     Kafka(#[from] SendError),
 }
 
-/// Sends the oldest records and deletes them; returns how many there were. Also zero while another relay is running.
+/// Sends the oldest records and deletes them; returns how many there were. Also zero while another relay is
+/// running.
 ///
 /// # Errors
 /// When PostgreSQL or Kafka fails: the records stay in the outbox for the next call.

@@ -11,8 +11,8 @@ const REFRESH_LOCK: i64 = 0x6d65_7472_6963;
 /// A small batch, so that a statement locks no row for long.
 const BATCH_SIZE: i64 = 200;
 
-/// Recomputes a batch of rows that are stale because runs changed or the window moved; returns how many there were. Also
-/// zero while another refresh is running.
+/// Recomputes a batch of rows that are stale because runs changed or the window moved; returns how many there
+/// were. Also zero while another refresh is running.
 ///
 /// A row that changes meanwhile gets the revision that was counted, and therefore stays due.
 pub async fn refresh(pool: &PgPool) -> Result<u64, sqlx::Error> {

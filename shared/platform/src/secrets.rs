@@ -33,8 +33,8 @@ pub enum SecretError {
     )]
     BadKey,
     #[error(
-        "the stored credentials open with none of the sealing keys; add the key they were sealed with, or enter \
-         them again"
+        "the stored credentials open with none of the sealing keys; add the key they were sealed with, or \
+         enter them again"
     )]
     Unopenable,
     #[error("the credentials could not be sealed")]

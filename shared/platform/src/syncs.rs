@@ -16,7 +16,8 @@ pub async fn enqueue_sync_events(db: &mut PgConnection, syncs: &[SyncId]) -> Res
         "select to_jsonb(s) || jsonb_build_object(
              'space', spaces.slug,
              'observed_at', coalesce(s.finished_at, s.started_at, s.requested_at),
-             'requested_by', case when u.id is not null then jsonb_build_object('id', u.id, 'name', u.name) end),
+             'requested_by', case when u.id is not null
+                 then jsonb_build_object('id', u.id, 'name', u.name) end),
              s.traceparent
          from syncs s join spaces on spaces.id = s.space_id left join users u on u.id = s.requested_by
          where s.id = any($1) order by s.requested_at, s.id",

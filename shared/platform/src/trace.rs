@@ -1,5 +1,5 @@
-//! The trace context of the current task: set for the duration of a request or a sync, read when a message is sent, and
-//! propagated to spawned tasks. `contract::trace` defines its wire format.
+//! The trace context of the current task: set for the duration of a request or a sync, read when a message is
+//! sent, and propagated to spawned tasks. `contract::trace` defines its wire format.
 
 use contract::trace::TraceContext;
 use tracing::{Instrument, Span};
@@ -8,8 +8,8 @@ tokio::task_local! {
     static CURRENT: TraceContext;
 }
 
-/// Starts a span in the parent's trace, or in a new trace if there is no parent, and records its `trace_id` in the log
-/// span. If spans are exported to a collector, the ids are those of the exported span.
+/// Starts a span in the parent's trace, or in a new trace if there is no parent, and records its `trace_id`
+/// in the log span. If spans are exported to a collector, the ids are those of the exported span.
 pub fn start(span: &Span, parent: Option<TraceContext>) -> TraceContext {
     let trace = exported(span, parent).unwrap_or_else(|| TraceContext::child(parent));
     span.record("trace_id", trace.trace_id());

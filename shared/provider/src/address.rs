@@ -1,5 +1,5 @@
-//! Protection against server-side request forgery: a connector's URL is user input, so it must not reach the internal
-//! network or metadata services.
+//! Protection against server-side request forgery: a connector's URL is user input, so it must not reach the
+//! internal network or metadata services.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,8 +22,9 @@ const METADATA: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
-/// Checks a base URL before it is stored: `http` or `https`, a host, nothing but a path after it, and no address that the
-/// policy denies. A host name is not resolved here: the resolver checks its addresses at every connection.
+/// Checks a base URL before it is stored: `http` or `https`, a host, nothing but a path after it, and no
+/// address that the policy denies. A host name is not resolved here: the resolver checks its addresses at
+/// every connection.
 ///
 /// # Errors
 /// `Misconfigured` or `Denied`, with a text for the user who entered the URL.
@@ -112,8 +113,8 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// A resolver that returns only the addresses that the policy allows. The HTTP client calls it for every connection, which
-/// also prevents DNS rebinding.
+/// A resolver that returns only the addresses that the policy allows. The HTTP client calls it for every
+/// connection, which also prevents DNS rebinding.
 pub(super) struct PolicedResolver {
     pub policy: NetworkPolicy,
     pub inner: Arc<dyn Resolve>,

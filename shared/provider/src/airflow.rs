@@ -1,5 +1,6 @@
-//! Apache Airflow: detects the version of the REST API once and returns events of the contract. `client` and `session` send
-//! the requests, `v1` and `v2` implement the two API versions, and `normalize` maps Airflow's entities to events.
+//! Apache Airflow: detects the version of the REST API once and returns events of the contract. `client` and
+//! `session` send the requests, `v1` and `v2` implement the two API versions, and `normalize` maps Airflow's
+//! entities to events.
 
 mod client;
 mod error_body;

@@ -1,5 +1,5 @@
-//! The configuration and the credentials of a connector. The API writes them and the worker reads them; `platform::secrets`
-//! seals the credentials.
+//! The configuration and the credentials of a connector. The API writes them and the worker reads them;
+//! `platform::secrets` seals the credentials.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -26,7 +26,8 @@ pub struct ConnectorConfig {
     pub base_url: Url,
     #[serde(default)]
     pub api_version: ApiVersion,
-    /// A cron expression of six fields, seconds first, in UTC. Without one the connector is synced on request only.
+    /// A cron expression of six fields, seconds first, in UTC. Without one the connector is synced on request
+    /// only.
     #[serde(default)]
     pub schedule: Option<String>,
     /// How far back the first sync reads, in days.

@@ -35,7 +35,8 @@ pub enum ProviderError {
 
     /// The response body exceeds the size limit.
     #[error(
-        "The provider's answer is larger than {mib} MiB; look for what is huge there, such as the conf of a run."
+        "The provider's answer is larger than {mib} MiB; look for what is huge there, such as the conf of a \
+         run."
     )]
     Oversized { mib: usize },
 

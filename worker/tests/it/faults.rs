@@ -121,7 +121,7 @@ async fn a_faulty_server_fails_the_sync_and_changes_no_rows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_poll_of_a_real_airflow_publishes_nothing_and_hardly_writes() {
     let airflow = seeded_airflow().await;
-    // A PostgreSQL of its own, so that nobody else writes there meanwhile.
+    // A PostgreSQL of its own, so that no other test writes there meanwhile.
     let test = TestWorker::isolated("postgres-quiet", &local::kafka().await.unwrap()).await;
     test.worker.start_projecting();
     test.connect(airflow).await;

@@ -25,7 +25,8 @@ pub struct RunObserved {
     pub version: i64,
     /// When the provider was asked, in UTC.
     pub observed_at: DateTime<Utc>,
-    /// Whether the provider no longer has it: this event is then the last word on its `id`, unless it comes back.
+    #[doc = "Whether the provider no longer has it: this event is then the last word on its `id`, unless \
+             it comes back."]
     #[serde(default)]
     pub deleted: bool,
     /// The pipeline it is a run of.
@@ -67,7 +68,8 @@ pub struct RunObserved {
 }
 
 impl RunObserved {
-    /// The time that runs are ordered by: when the run was due. None when the provider reports no time at all.
+    /// The time that runs are ordered by: when the run was due. None when the provider reports no time at
+    /// all.
     pub fn ordered_at(&self) -> Option<DateTime<Utc>> {
         self.run_after.or(self.logical_date).or(self.queued_at).or(self.started_at)
     }

@@ -24,7 +24,8 @@ pub struct TaskRunObserved {
     pub version: i64,
     /// When the provider was asked, in UTC.
     pub observed_at: DateTime<Utc>,
-    /// Whether the provider no longer has it: this event is then the last word on its `id`, unless it comes back.
+    #[doc = "Whether the provider no longer has it: this event is then the last word on its `id`, unless \
+             it comes back."]
     #[serde(default)]
     pub deleted: bool,
     /// The pipeline that it belongs to.

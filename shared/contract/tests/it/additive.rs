@@ -1,5 +1,6 @@
-//! Which changes of a schema break somebody, as a pure function of the old and the new one. Old readers meet new
-//! messages, and new readers old ones, for topics are read from their start: only fields and words may be added.
+//! Which changes of a schema break a reader or a writer, as a pure function of the old and the new one. Old readers meet
+//! new messages, and new readers old ones, for topics are read from their start: only fields and words may be
+//! added.
 
 use std::collections::BTreeSet;
 
@@ -125,7 +126,7 @@ fn after(pointer: &str, value: Option<Value>) -> Vec<String> {
 }
 
 #[test]
-fn what_is_added_breaks_nobody() {
+fn additions_break_no_reader() {
     assert_eq!(breaks(&sample(), &sample()), [""; 0]);
     let word = json!([{ "type": "string", "enum": ["good", "bad", "mixed"] }, { "type": "string" }]);
     for (pointer, value) in [
@@ -141,7 +142,7 @@ fn what_is_added_breaks_nobody() {
 }
 
 #[test]
-fn everything_else_breaks_somebody() {
+fn other_changes_break_a_reader_or_a_writer() {
     let closed = json!([{ "type": "string", "enum": ["good", "bad"] }]);
     let fewer = json!([{ "type": "string", "enum": ["good"] }, { "type": "string" }]);
     for (pointer, value, complaint) in [

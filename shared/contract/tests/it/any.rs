@@ -1,5 +1,5 @@
-//! Events of every kind with whatever their types allow, for the tests that must hold for all of them. Each starts from
-//! its golden one, so that only what varies is named.
+//! Events of every kind with whatever their types allow, for the tests that must hold for all of them. Each
+//! starts from its golden one, so that only what varies is named.
 
 use chrono::{DateTime, Utc};
 use contract::events::{

@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 use super::Kind;
 
 const ABOUT: &str = "What Orchestration tells other programs on Kafka, and what they may ask of it.\n\n\
-    Every state event is a complete picture of its entity: keep the highest `version` per `id`, whatever the order or \
-    number of deliveries. What the provider no longer has is told by an event with `deleted: true`. State topics are \
-    compacted: read them from the start to rebuild everything. Times are RFC 3339 in UTC, durations are in seconds. \
-    Within a version of a topic fields are only added: ignore those that you do not know.";
+    Every state event is a complete picture of its entity: keep the highest `version` per `id`, whatever the \
+    order or number of deliveries. What the provider no longer has is told by an event with `deleted: true`. \
+    State topics are compacted: read them from the start to rebuild everything. Times are RFC 3339 in UTC, \
+    durations are in seconds. Within a version of a topic fields are only added: ignore those that you do \
+    not know.";
 
 pub(crate) fn document(kinds: &[Kind]) -> Value {
     json!({
@@ -23,7 +24,10 @@ pub(crate) fn document(kinds: &[Kind]) -> Value {
         "defaultContentType": "application/json",
         "channels": each(kinds, channel),
         "operations": each(kinds, operation),
-        "components": { "messages": each(kinds, message), "schemas": { "cloud_event": cloud_event(), "trace": trace() } },
+        "components": {
+            "messages": each(kinds, message),
+            "schemas": { "cloud_event": cloud_event(), "trace": trace() },
+        },
     })
 }
 
@@ -86,18 +90,29 @@ fn message(kind: &Kind) -> Value {
     })
 }
 
-/// CloudEvents 1.0, Kafka binding, binary mode. Nothing is required, for whoever sends a request may leave them out.
+/// CloudEvents 1.0, Kafka binding, binary mode. Nothing is required, because the sender of a request may leave
+/// them out.
 fn cloud_event() -> Value {
     json!({
         "type": "object",
-        "description": "CloudEvents 1.0 in binary mode: on every event of ours, and not needed on a sync request.",
+        "description":
+            "CloudEvents 1.0 in binary mode: on every event of ours, and not needed on a sync request.",
         "properties": {
             "ce_specversion": { "const": "1.0" },
-            "ce_id": { "type": "string", "format": "uuid", "description": "The same for the same event sent twice." },
-            "ce_source": { "type": "string", "format": "uri-reference", "description": "`/spaces/{slug}/connectors/{id}`" },
+            "ce_id": {
+                "type": "string", "format": "uuid", "description": "The same for the same event sent twice.",
+            },
+            "ce_source": {
+                "type": "string", "format": "uri-reference",
+                "description": "`/spaces/{slug}/connectors/{id}`",
+            },
             "ce_type": { "type": "string", "description": "What kind of event it is." },
-            "ce_subject": { "type": "string", "format": "uuid", "description": "The entity's id: the value's `id`." },
-            "ce_time": { "type": "string", "format": "date-time", "description": "The value's `observed_at`." },
+            "ce_subject": {
+                "type": "string", "format": "uuid", "description": "The entity's id: the value's `id`.",
+            },
+            "ce_time": {
+                "type": "string", "format": "date-time", "description": "The value's `observed_at`.",
+            },
             "content-type": { "const": "application/json" },
         },
     })
@@ -107,8 +122,9 @@ fn cloud_event() -> Value {
 fn trace() -> Value {
     json!({
         "type": "object",
-        "description": "Where a message belongs in a trace, as W3C trace context says it. It is no part of the event: it may be \
-            missing, and differ where the same event is sent twice. On a sync request it leads to all that the sync publishes.",
+        "description": "Where a message belongs in a trace, as W3C trace context says it. It is no part of \
+            the event: it may be missing, and differ where the same event is sent twice. On a sync request \
+            it leads to all that the sync publishes.",
         "properties": { "traceparent": {
             "type": "string",
             "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$",

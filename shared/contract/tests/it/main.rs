@@ -1,6 +1,7 @@
-//! The event contract as documents: made from the types, held against what is committed in `shared/contract/schemas/`.
+//! The event contract as documents: made from the types, held against what is committed in
+//! `shared/contract/schemas/`.
 //!
-//! `UPDATE_SCHEMAS=1 cargo test -p orchestration-contract` rewrites them, unless somebody would break.
+//! `UPDATE_SCHEMAS=1 cargo test -p orchestration-contract` rewrites them, unless a reader or writer would break.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it panics")]
 
@@ -167,7 +168,7 @@ fn validator(name: &str) -> Validator {
     jsonschema::draft202012::options().should_validate_formats(true).build(&kind.schema).unwrap()
 }
 
-/// That an event fits its schema, is understood again, and stays so with a field that nobody knows yet.
+/// That an event fits its schema, is understood again, and stays so with an unknown field.
 fn fits<E: Event + PartialEq + Debug>(validator: &Validator, event: &E) -> Result<(), TestCaseError> {
     let mut said = serde_json::to_value(event).unwrap();
     said["added_later"] = json!({ "a": [1] });

@@ -37,7 +37,8 @@ pub struct SendReport {
 /// A batch was not acknowledged, or only in part: send the whole batch again.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "Kafka did not acknowledge the events ({0}); check that it is up and that this service may write to its topics"
+    "Kafka did not acknowledge the events ({0}); check that it is up and that this service may write to its \
+     topics"
 )]
 pub struct SendError(String);
 
@@ -59,7 +60,8 @@ impl Producer {
             .set("enable.idempotence", "true")
             .set("linger.ms", "20")
             .set("compression.type", "lz4")
-            // The partitioner of the Java client, so that clients in every language find a key on the same partition.
+            // The partitioner of the Java client, so that clients in every language find a key on the same
+            // partition.
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", "30000")
             .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
@@ -71,8 +73,8 @@ impl Producer {
         Ok(Self { inner, config: config.clone() })
     }
 
-    /// Sends all records in order and awaits the acknowledgements together. A record above the topic's size limit is logged
-    /// and left out, because it would block all later records forever.
+    /// Sends all records in order and awaits the acknowledgements together. A record above the topic's size
+    /// limit is logged and left out, because it would block all later records forever.
     ///
     /// # Errors
     /// When any other record is not acknowledged within 30 seconds.

@@ -22,8 +22,8 @@ pub enum TopicError {
     )]
     NotVisible { topic: String },
     #[error(
-        "Topic {topic} cannot be made ({code}); allow the user to create it, or ask for no more replicas than \
-         there are brokers with --kafka-replication"
+        "Topic {topic} cannot be made ({code}); allow the user to create it, or ask for no more replicas \
+         than there are brokers with --kafka-replication"
     )]
     CreateFailed { topic: String, code: RDKafkaErrorCode },
     #[error("Topic {topic} cannot be checked ({code}); allow the user to describe its configuration")]
@@ -45,7 +45,8 @@ impl TopicError {
 /// Creates missing topics and checks the configuration of the others.
 ///
 /// # Errors
-/// When Kafka does not respond within ten seconds, or an existing topic's configuration contradicts the contract.
+/// When Kafka does not respond within ten seconds, or an existing topic's configuration contradicts the
+/// contract.
 pub async fn ensure_topics(config: &KafkaConfig) -> Result<(), TopicError> {
     let topics = TopicAdmin {
         config,
@@ -63,7 +64,8 @@ pub async fn ensure_topics(config: &KafkaConfig) -> Result<(), TopicError> {
     }
 }
 
-/// Of a compressed event, in bytes. The brokers' default of one mebibyte is too small for a run with a large `conf`.
+/// Of a compressed event, in bytes. The brokers' default of one mebibyte is too small for a run with a large
+/// `conf`.
 const MAX_MESSAGE_BYTES: &str = "8388608";
 const TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -1,4 +1,5 @@
-//! The export of spans to an OpenTelemetry collector, over HTTP. `crate::trace` decides which trace a span belongs to.
+//! The export of spans to an OpenTelemetry collector, over HTTP. `crate::trace` decides which trace a span
+//! belongs to.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{
@@ -44,8 +45,8 @@ impl Drop for Exporter {
     }
 }
 
-/// Links a log span to its parent's trace and returns the ids under which it is exported; `None` where spans are not
-/// exported.
+/// Links a log span to its parent's trace and returns the ids under which it is exported; `None` where spans
+/// are not exported.
 pub fn start(span: &Span, parent: Option<TraceContext>) -> Option<TraceContext> {
     if let Some(parent) = parent {
         let (trace_id, span_id) = (TraceId::from(parent.trace_id), SpanId::from(parent.span_id));

@@ -1,5 +1,5 @@
-//! Migrations run while the version before still works: what they may contain (`rule`), and that the version before
-//! goes on working while they are applied (`upgrade`).
+//! Migrations run while the version before still works: what they may contain (`rule`), and that the version
+//! before goes on working while they are applied (`upgrade`).
 
 mod rule;
 mod statements;
@@ -13,7 +13,8 @@ const CHANGELOG: &str = include_str!("../../../../CHANGELOG.md");
 
 /// What `RELEASED` contains before the first release.
 const NOTHING: &str = "none";
-/// Until the first release, upgrades are rehearsed from this migration: `released.sql` holds the statements of its time.
+/// Until the first release, upgrades are rehearsed from this migration: `released.sql` holds the statements
+/// of its time.
 const REHEARSED: i64 = 7;
 
 /// The last migration of the version that upgrades start from.

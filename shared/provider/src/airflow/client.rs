@@ -1,5 +1,5 @@
-//! The HTTP client of one Airflow server: limits, time-outs, retries and metrics. `session` authenticates; `error_body` and
-//! the API versions interpret the responses.
+//! The HTTP client of one Airflow server: limits, time-outs, retries and metrics. `session` authenticates;
+//! `error_body` and the API versions interpret the responses.
 
 use std::collections::BTreeMap;
 use std::error::Error;

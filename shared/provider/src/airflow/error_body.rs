@@ -1,5 +1,5 @@
-//! Decodes response bodies: expected values, Airflow's various error formats, and HTML pages of proxies. Every failure is
-//! one `ProviderError` with a one-sentence message.
+//! Decodes response bodies: expected values, Airflow's various error formats, and HTML pages of proxies.
+//! Every failure is one `ProviderError` with a one-sentence message.
 
 use reqwest::header::HeaderValue;
 use serde::de::DeserializeOwned;
@@ -36,8 +36,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_path_to_error::Err
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body))
 }
 
-/// Replaces NaN and the infinities with null: Airflow 2 writes them as Python does, which is not JSON. None if the body
-/// contains none of them.
+/// Replaces NaN and the infinities with null: Airflow 2 writes them as Python does, which is not JSON. None
+/// if the body contains none of them.
 fn without_nan(body: &[u8]) -> Option<Vec<u8>> {
     const NOT_JSON: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
     let mut clean = Vec::with_capacity(body.len());
@@ -59,8 +59,8 @@ fn without_nan(body: &[u8]) -> Option<Vec<u8>> {
     found.then_some(clean)
 }
 
-/// Decodes the body of a successful response, or returns none for a 404 of Airflow itself. A 404 of a proxy is an error: it
-/// must never look like a deletion.
+/// Decodes the body of a successful response, or returns none for a 404 of Airflow itself. A 404 of a proxy
+/// is an error: it must never look like a deletion.
 pub(super) fn expect_if_found<T: DeserializeOwned>(response: &Response) -> Result<Option<T>, ProviderError> {
     match response.status {
         404 if is_airflow_error(&response.body) => Ok(None),
@@ -82,7 +82,8 @@ pub(super) fn error(response: &Response) -> ProviderError {
     }
 }
 
-/// Whether a 403 rejects the token rather than its permissions: Airflow 3 answers so if it cannot decode the token.
+/// Whether a 403 rejects the token rather than its permissions: Airflow 3 answers so if it cannot decode the
+/// token.
 pub(super) fn is_token_error(message: &str) -> bool {
     message.to_ascii_lowercase().contains("jwt")
 }
@@ -116,7 +117,8 @@ pub(super) fn message(body: &[u8]) -> String {
     text.unwrap_or_else(|| "no reason given".to_owned())
 }
 
-/// Whether the body is an error of an existing route of Airflow. An unknown route has `error` instead of `detail`.
+/// Whether the body is an error of an existing route of Airflow. An unknown route has `error` instead of
+/// `detail`.
 fn is_airflow_error(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("detail").is_some_and(Value::is_string))
 }
@@ -132,8 +134,8 @@ fn detail(body: &[u8]) -> Option<Value> {
     }
 }
 
-/// A `detail` is a string, a list of validation errors, or an object, of which only the message is used since it may
-/// contain SQL.
+/// A `detail` is a string, a list of validation errors, or an object, of which only the message is used since
+/// it may contain SQL.
 fn detail_text(detail: &Value) -> Option<String> {
     match detail {
         Value::String(text) => Some(text.clone()),

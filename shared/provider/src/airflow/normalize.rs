@@ -1,5 +1,5 @@
-//! Maps Airflow's entities to events: one pure, infallible function per entity. An unknown state becomes `unknown`, and the
-//! original is kept in `provider_status`.
+//! Maps Airflow's entities to events: one pure, infallible function per entity. An unknown state becomes
+//! `unknown`, and the original is kept in `provider_status`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +49,8 @@ pub(super) fn pipeline(source: &Source, observation: Observation, dag: Dag) -> P
     }
 }
 
-/// Builds the task graph. Airflow reports the downstream tasks of each task; the upstream tasks follow from them.
+/// Builds the task graph. Airflow reports the downstream tasks of each task; the upstream tasks follow from
+/// them.
 pub(super) fn tasks(tasks: Vec<Task>) -> Vec<TaskNode> {
     let mut upstream: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for task in &tasks {

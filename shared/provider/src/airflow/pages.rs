@@ -1,17 +1,18 @@
-//! Pagination of Airflow's lists: the position of a page, its encoding as a `PageToken`, and the position of the next page.
+//! Pagination of Airflow's lists: the position of a page, its encoding as a `PageToken`, and the position of
+//! the next page.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error_body;
-use super::session::{Query, Session};
+use super::session::{QueryParameters, Session};
 use super::windows::TimeWindow;
 use super::wire::List;
 use crate::{Page, PageToken, ProviderError};
 
-/// The page sizes to request. A server may return fewer rows, so the offset advances by the rows received. The smaller
-/// sizes are for rows so large that a full page exceeds the body limit.
+/// The page sizes to request. A server may return fewer rows, so the offset advances by the rows received.
+/// The smaller sizes are for rows so large that a full page exceeds the body limit.
 const PAGE_SIZES: [usize; 4] = [100, 20, 4, 1];
 
 /// The position of a page in a list.
@@ -49,7 +50,7 @@ impl PagePosition {
 pub(super) async fn read<T: DeserializeOwned>(
     session: &Session,
     path: &[&str],
-    query: &Query<'_>,
+    query: &QueryParameters<'_>,
     position: PagePosition,
 ) -> Result<Page<T>, ProviderError> {
     let mut list: List<T> = request(session, path, query, &position).await?;
@@ -70,7 +71,7 @@ pub(super) async fn read<T: DeserializeOwned>(
 pub(super) async fn request<T: DeserializeOwned>(
     session: &Session,
     path: &[&str],
-    query: &Query<'_>,
+    query: &QueryParameters<'_>,
     position: &PagePosition,
 ) -> Result<List<T>, ProviderError> {
     let [limit, smaller @ ..] = PAGE_SIZES;
@@ -87,7 +88,7 @@ async fn request_with_limit<T: DeserializeOwned>(
     limit: usize,
     session: &Session,
     path: &[&str],
-    query: &Query<'_>,
+    query: &QueryParameters<'_>,
     position: &PagePosition,
 ) -> Result<List<T>, ProviderError> {
     let mut query = query.clone();
@@ -102,7 +103,8 @@ async fn request_with_limit<T: DeserializeOwned>(
     Ok(List { clock: response.clock().ok(), ..list })
 }
 
-/// The position of the next page. A server without cursors ignores the requested one and returns the first rows.
+/// The position of the next page. A server without cursors ignores the requested one and returns the first
+/// rows.
 pub(super) fn next<T>(
     list: &List<T>,
     position: &PagePosition,

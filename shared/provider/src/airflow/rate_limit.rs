@@ -1,4 +1,5 @@
-//! The rate limit of one server: requests are spaced evenly, and none is sent during the server's `Retry-After`.
+//! The rate limit of one server: requests are spaced evenly, and none is sent during the server's
+//! `Retry-After`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

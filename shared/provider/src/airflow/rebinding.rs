@@ -16,7 +16,8 @@ async fn server() -> MockServer {
         ResponseTemplate::new(status).set_body_json(body).insert_header("connection", "close")
     };
     let run = json!({
-        "dag_id": "p", "dag_run_id": "r", "state": "queued", "run_type": "manual", "logical_date": null, "note": null,
+        "dag_id": "p", "dag_run_id": "r", "state": "queued", "run_type": "manual", "logical_date": null,
+        "note": null,
         "run_after": "2026-01-01T05:00:00Z", "queued_at": "2026-01-01T05:00:00Z", "conf": {},
     });
     let responses = [

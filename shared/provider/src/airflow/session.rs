@@ -1,5 +1,5 @@
-//! Authentication: the `Authorization` header, the login that yields a token, and the renewal of the token. `client` sends
-//! the requests.
+//! Authentication: the `Authorization` header, the login that yields a token, and the renewal of the token.
+//! `client` sends the requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ struct Token {
 }
 
 /// Query parameters, in order.
-pub(super) type Query<'a> = Vec<(&'a str, String)>;
+pub(super) type QueryParameters<'a> = Vec<(&'a str, String)>;
 
 impl Session {
     /// Authenticates as Airflow 2 expects: with the password in every request.
@@ -88,7 +88,7 @@ impl Session {
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
-        query: Query<'_>,
+        query: QueryParameters<'_>,
     ) -> Result<T, ProviderError> {
         error_body::expect(&self.send_get(path, query).await?)
     }
@@ -99,7 +99,11 @@ impl Session {
     }
 
     /// Sends a GET request, again with a new token if the token was rejected.
-    pub(super) async fn send_get(&self, path: &[&str], query: Query<'_>) -> Result<Response, ProviderError> {
+    pub(super) async fn send_get(
+        &self,
+        path: &[&str],
+        query: QueryParameters<'_>,
+    ) -> Result<Response, ProviderError> {
         let mut url = self.client.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -174,7 +178,8 @@ async fn log_in(client: &Client, username: &str, password: &SecretString) -> Res
             Ok(Token { header: header("Bearer", token)?, renew_at: lifetime(token).and_then(renewal) })
         }
         404 | 405 => Err(ProviderError::Misconfigured(
-            "This Airflow has no login with user and password (/auth/token is not there); enter a token instead."
+            "This Airflow has no login with user and password (/auth/token is not there); enter a token \
+             instead."
                 .to_owned(),
         )),
         _ => Err(ProviderError::CredentialsRefused { status, message }),

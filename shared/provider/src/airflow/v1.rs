@@ -1,5 +1,5 @@
-//! The REST API of Airflow 2, `/api/v1`: paths, filters, and bodies as private types that convert to the model. Its lists
-//! of task instances are unordered, so they are read by time windows.
+//! The REST API of Airflow 2, `/api/v1`: paths, filters, and bodies as private types that convert to the
+//! model. Its lists of task instances are unordered, so they are read by time windows.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -76,7 +76,8 @@ impl RestApi for V1 {
         let position = PagePosition::at(page, PagePosition::Offset(0))?;
         let runs: Page<DagRun> =
             pages::read(&self.session, &path(&["dags", dag, "dagRuns"]), &query, position).await?;
-        // An empty list and a missing DAG look the same here, and an empty list would delete all runs of the DAG.
+        // An empty list and a missing DAG look the same here, and an empty list would delete all runs of the
+        // DAG.
         if dag != "~" && runs.items.is_empty() && !self.has_dag(dag).await? {
             return Err(ProviderError::Refused { status: 404, message: "The DAG is not there".to_owned() });
         }
@@ -169,7 +170,8 @@ fn path<'a>(segments: &[&'a str]) -> Vec<&'a str> {
     [&API, segments].concat()
 }
 
-/// The text of a schedule: a cron expression, the name of a timetable, or an interval in the format of Airflow 3.
+/// The text of a schedule: a cron expression, the name of a timetable, or an interval in the format of
+/// Airflow 3.
 fn schedule(value: &Value) -> Option<String> {
     let part = |name: &str| value.get(name).and_then(Value::as_i64).unwrap_or_default();
     match value.get("__type")?.as_str()? {

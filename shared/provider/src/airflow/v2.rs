@@ -1,5 +1,5 @@
-//! The REST API of Airflow 3, `/api/v2`: paths, filters, and bodies as private types that convert to the model. Unknown
-//! fields are ignored, and few fields are required.
+//! The REST API of Airflow 3, `/api/v2`: paths, filters, and bodies as private types that convert to the
+//! model. Unknown fields are ignored, and few fields are required.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

@@ -1,6 +1,6 @@
-//! Reads task instances by time windows, for servers whose pages are inconsistent: Airflow 2 returns task instances in no
-//! order, and Airflow 3 before 3.3 moves a row to the end of the list whenever its task is retried. One response is
-//! consistent, so a window is split until it fits one page.
+//! Reads task instances by time windows, for servers whose pages are inconsistent: Airflow 2 returns task
+//! instances in no order, and Airflow 3 before 3.3 moves a row to the end of the list whenever its task is
+//! retried. One response is consistent, so a window is split until it fits one page.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model;
 use super::pages::{self, PagePosition, rfc3339_utc};
-use super::session::{Query, Session};
+use super::session::{QueryParameters, Session};
 use super::wire::{List, TaskInstance};
 use crate::{Page, ProviderError};
 
@@ -19,8 +19,8 @@ const ROWS_PER_PART: u64 = 70;
 const MAX_PARTS: u64 = 8;
 /// An open window is split as if it had at least this length, since the server's clock may be ahead of ours.
 const MIN_OPEN_LENGTH: TimeDelta = TimeDelta::minutes(1);
-/// How far the `Date` header may be behind the timestamps of rows: it has whole seconds, and the server updates it once a
-/// second, or less often under load.
+/// How far the `Date` header may be behind the timestamps of rows: it has whole seconds, and the server
+/// updates it once a second, or less often under load.
 const MAX_CLOCK_LAG: TimeDelta = TimeDelta::seconds(4);
 /// A shorter window is not split.
 const MIN_LENGTH: TimeDelta = TimeDelta::milliseconds(1);
@@ -42,8 +42,8 @@ pub(super) struct TimeWindow {
 }
 
 impl TimeWindow {
-    /// Splits the window into equal parts, the earliest first. An open window gets one more part after `latest`, the expected
-    /// end of its rows. Returns none if the window is too short.
+    /// Splits the window into equal parts, the earliest first. An open window gets one more part after
+    /// `latest`, the expected end of its rows. Returns none if the window is too short.
     fn split_equally(self, parts: u64, latest: DateTime<Utc>) -> Vec<Self> {
         let end = self.to.unwrap_or(latest.max(self.from + MIN_OPEN_LENGTH));
         let length = end - self.from;
@@ -87,7 +87,7 @@ pub(super) struct TaskInstanceList<'a> {
     /// The time that the list can be split by; none for a single run.
     pub axis: Option<TimeAxis>,
     /// Further query parameters.
-    pub query: Query<'a>,
+    pub query: QueryParameters<'a>,
 }
 
 /// Reads the time of a row, if the row contains it.
@@ -104,8 +104,8 @@ pub(super) struct TimeAxis {
 }
 
 impl TimeAxis {
-    /// The time of the last change. Rows that change during the read move to later times; they are left to the next poll, so
-    /// that this one ends.
+    /// The time of the last change. Rows that change during the read move to later times; they are left to
+    /// the next poll, so that this one ends.
     pub(super) fn of_changes(since: DateTime<Utc>) -> Self {
         Self { bounds: ["updated_at_gte", "updated_at_lte"], since, time_of: None }
     }
@@ -161,7 +161,8 @@ impl TaskInstanceList<'_> {
         } else if parts.is_empty() {
             self.read_repeatedly(&self.query_for(window)).await?
         } else {
-            // The earliest part is read next: a row that changes meanwhile moves to a later part and is read there.
+            // The earliest part is read next: a row that changes meanwhile moves to a later part and is read
+            // there.
             remaining.extend(parts.into_iter().rev());
             Vec::new()
         };
@@ -196,9 +197,13 @@ impl TaskInstanceList<'_> {
         }
     }
 
-    /// Reads all pages of a window that cannot be split, until as many distinct rows were read as the server reports. An
-    /// unordered list may omit the same rows every time, so the instances of a mapped task are read from their own list.
-    async fn read_repeatedly(&self, query: &Query<'_>) -> Result<Vec<model::TaskInstance>, ProviderError> {
+    /// Reads all pages of a window that cannot be split, until as many distinct rows were read as the server
+    /// reports. An unordered list may omit the same rows every time, so the instances of a mapped task are
+    /// read from their own list.
+    async fn read_repeatedly(
+        &self,
+        query: &QueryParameters<'_>,
+    ) -> Result<Vec<model::TaskInstance>, ProviderError> {
         let mut found = TaskInstancesByKey::new();
         let mut total = 0;
         for pass in 0..MAX_PASSES {
@@ -218,7 +223,7 @@ impl TaskInstanceList<'_> {
     async fn collect_pages(
         &self,
         path: &[&str],
-        query: &Query<'_>,
+        query: &QueryParameters<'_>,
         found: &mut TaskInstancesByKey,
     ) -> Result<u64, ProviderError> {
         let mut total = 0;
@@ -236,7 +241,7 @@ impl TaskInstanceList<'_> {
     /// Adds the instances of each mapped task found so far: their own list is ordered by map index.
     async fn collect_mapped(
         &self,
-        query: &Query<'_>,
+        query: &QueryParameters<'_>,
         found: &mut TaskInstancesByKey,
     ) -> Result<(), ProviderError> {
         let mapped = found.values().filter(|row| row.map_index >= 0);
@@ -252,7 +257,7 @@ impl TaskInstanceList<'_> {
         Ok(())
     }
 
-    fn query_for(&self, window: TimeWindow) -> Query<'_> {
+    fn query_for(&self, window: TimeWindow) -> QueryParameters<'_> {
         let mut query = self.query.clone();
         if let Some(axis) = &self.axis {
             let [from, to] = axis.bounds;
@@ -309,7 +314,8 @@ mod tests {
             remaining in proptest::option::of(1..1000_i64),
         ) {
             let moment_inside = moment(from + inside);
-            let whole = TimeWindow { from: moment(from), to: remaining.map(|length| moment(from + inside + length)) };
+            let to = remaining.map(|length| moment(from + inside + length));
+            let whole = TimeWindow { from: moment(from), to };
             assert_covers(whole, &whole.split_at(moment_inside))?;
         }
     }

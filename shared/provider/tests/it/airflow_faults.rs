@@ -1,4 +1,5 @@
-//! Invalid and failing responses: each becomes an error with a text to act on, after a bounded number of requests.
+//! Invalid and failing responses: each becomes an error with a text to act on, after a bounded number of
+//! requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,7 +73,8 @@ async fn a_refused_connection_is_an_error() {
     assert_eq!(
         error.to_string(),
         format!(
-            "The provider at {address} cannot be reached (Connection refused (os error 111)); check the base URL and that it is up."
+            "The provider at {address} cannot be reached (Connection refused (os error 111)); check the base \
+             URL and that it is up."
         )
     );
     assert!(matches!(error, ProviderError::Unreachable { sent: false, .. }));
@@ -162,7 +164,8 @@ async fn the_body_limit_applies_to_the_decompressed_body() {
 async fn nan_and_infinities_become_null() {
     let server = start_airflow("2.11").await;
     let body = r#"{"dag_runs": [
-        {"dag_id": "a", "dag_run_id": "r\"NaN", "state": "success", "conf": {"x": NaN, "y": [-Infinity, Infinity], "z": "\\"}},
+        {"dag_id": "a", "dag_run_id": "r\"NaN", "state": "success",
+         "conf": {"x": NaN, "y": [-Infinity, Infinity], "z": "\\"}},
         {"dag_id": "a", "dag_run_id": "good", "state": "success", "conf": {}}], "total_entries": 2}"#;
     Mock::given(path("/api/v1/dags/~/dagRuns")).respond_with(response(200, body)).mount(&server).await;
     let page = provider(&server.uri()).runs(&RunScope::Unfinished, observation(), None).await.unwrap();

@@ -1,4 +1,5 @@
-//! One scenario, recorded from three releases of Airflow by the worker's scenario tests, yields the same events.
+//! One scenario, recorded from three releases of Airflow by the worker's scenario tests, yields the same
+//! events.
 
 use provider::{Provider, RunScope, TaskRunScope};
 use serde::Serialize;
@@ -45,7 +46,8 @@ async fn three_releases_yield_the_same_events() {
     }
 }
 
-/// The events of a provider, without values that each server generates: times, ids of scheduled runs, addresses.
+/// The events of a provider, without values that each server generates: times, ids of scheduled runs,
+/// addresses.
 async fn comparable_events(airflow: &dyn Provider) -> Value {
     let since = time("2026-11-01T00:00:00Z");
     let pipelines = airflow.pipelines(observation(), None).await.unwrap();

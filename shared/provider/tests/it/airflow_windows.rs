@@ -13,7 +13,8 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::airflow_server::{observation, provider, read_all_pages, response, start_airflow, time};
 
-/// A server that returns the task instances of a window in a different order each time, at most a page of them.
+/// A server that returns the task instances of a window in a different order each time, at most a page of
+/// them.
 struct UnorderedServer {
     rows: Vec<(DateTime<Utc>, Value)>,
     bounds: [&'static str; 2],

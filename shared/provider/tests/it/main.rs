@@ -1,4 +1,5 @@
-//! Tests of the public API of the provider, on responses recorded from real servers and on misbehaving servers.
+//! Tests of the public API of the provider, on responses recorded from real servers and on misbehaving
+//! servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it panics")]
 

@@ -8,7 +8,15 @@ use syn::Item;
 use crate::checks::rust_sources;
 
 /// Names that stand for the same thing everywhere.
-const SAME_THING: [(&str, &str); 1] = [("Cli", "the command line of a program")];
+const SAME_THING: [(&str, &str); 7] = [
+    ("Cli", "the command line of a program"),
+    ("Dag", "Airflow's DAG, as each version of its REST API sends it"),
+    ("DagRun", "Airflow's DAG run, as each version of its REST API sends it"),
+    ("Tag", "Airflow's tag, as each version of its REST API sends it"),
+    ("Task", "Airflow's task, as it is sent and as it is read"),
+    ("TaskNode", "a task of a pipeline's graph, in events and in responses"),
+    ("TaskInstance", "Airflow's task instance, as it is sent and as it is read"),
+];
 
 /// Names of the standard library and of libraries used beside ours that a type of ours would shadow.
 const FOREIGN: [&str; 24] = [

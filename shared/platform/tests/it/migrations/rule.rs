@@ -1,5 +1,5 @@
-//! What a migration may not say, as `migrations/README.md` tells it: nothing that rewrites a large table, locks it for
-//! long, or takes away what the version before needs, unless a reason is given.
+//! What a migration may not say, as `migrations/README.md` tells it: nothing that rewrites a large table,
+//! locks it for long, or takes away what the version before needs, unless a reason is given.
 
 use super::statements::{Statement, statements};
 use super::{MIGRATIONS, released};
@@ -176,7 +176,8 @@ fn what_is_in_nobodys_way_is_not() {
         "alter table runs set (autovacuum_vacuum_scale_factor = 0.02)",
         "create function f() returns trigger language plpgsql as $$ begin delete from runs; end $$",
         "create trigger t after insert on runs for each statement execute function f()",
-        "-- Nobody reads it any more.\n-- allowed: unused since the release before\nalter table runs drop column note",
+        "-- No reader is left.\n-- allowed: unused since the release before\n\
+         alter table runs drop column note",
     ] {
         assert_eq!(faults(sql), Vec::<String>::new(), "{sql}");
     }

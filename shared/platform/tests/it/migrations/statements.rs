@@ -1,4 +1,5 @@
-//! A migration's text as statements, each in one line of small letters, with the comment that stands before it.
+//! A migration's text as statements, each in one line of small letters, with the comment that stands before
+//! it.
 
 /// A statement and what is said of it.
 pub(super) struct Statement {
@@ -60,7 +61,8 @@ fn push(found: &mut Vec<Statement>, comment: &mut String, text: &mut String) {
 
 #[test]
 fn a_text_is_taken_apart_at_the_right_places() {
-    let sql = "-- first\ncreate table a (b text default 'x; -- y');\n\n-- second\ncreate function f() as $$ begin; end; $$;\nselect\n  1";
+    let sql = "-- first\ncreate table a (b text default 'x; -- y');\n\n-- second\n\
+               create function f() as $$ begin; end; $$;\nselect\n  1";
     let found: Vec<_> = statements(sql).into_iter().map(|found| (found.comment, found.text)).collect();
     let expected = [
         ("-- first\n", "create table a (b text default 'x; -- y')"),

@@ -1,5 +1,5 @@
-//! The schema of the last release, with data, under the statements of that release: while the migrations after it are
-//! applied, none of them fails and none waits for long.
+//! The schema of the last release, with data, under the statements of that release: while the migrations
+//! after it are applied, none of them fails and none waits for long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ const ROUNDS: u64 = 3 * CONNECTIONS as u64;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_under_load_fails_nothing_of_the_version_before() {
     let (url, pool) = released_database().await;
-    let load = Load::start(&url);
+    let load = StatementLoad::start(&url);
     load.rounds(ROUNDS).await;
     platform::db::migrate(&pool).await.unwrap();
     load.rounds(ROUNDS).await;
@@ -39,7 +39,7 @@ async fn an_upgrade_under_load_fails_nothing_of_the_version_before() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_takes_something_away_is_found() {
     let (url, pool) = released_database().await;
-    let load = Load::start(&url);
+    let load = StatementLoad::start(&url);
     load.rounds(1).await;
     apply(&pool, "alter table runs rename column note to remark").await.unwrap();
     load.rounds(1).await;
@@ -91,7 +91,8 @@ async fn apply(pool: &PgPool, sql: &'static str) -> Result<(), sqlx::migrate::Mi
 }
 
 async fn until_waiting(pool: &PgPool) {
-    let waiting = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like 'alter table runs%')";
+    let waiting = "select exists (select from pg_stat_activity
+        where wait_event_type = 'Lock' and query like 'alter table runs%')";
     while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -101,7 +102,7 @@ async fn until_waiting(pool: &PgPool) {
 async fn released_database() -> (String, PgPool) {
     let TestDatabase { url, pool, .. } = local::test_database().await.unwrap();
     sqlx::raw_sql(EMPTY).execute(&pool).await.unwrap();
-    // Whoever is connected has seen other tables of the same names.
+    // Prepared statements of open connections refer to the dropped tables.
     pool.close().await;
     let pool = PgPool::connect(&url).await.unwrap();
     MIGRATIONS.run_to(released(), &pool).await.unwrap();
@@ -117,7 +118,8 @@ const EMPTY: &str = "
                     where relnamespace = 'public'::regnamespace and relkind = 'r'
                     union all select 'sequence', format('public.%I', relname) from pg_class
                     where relnamespace = 'public'::regnamespace and relkind = 'S'
-                    union all select 'function', format('public.%I(%s)', proname, pg_get_function_identity_arguments(oid))
+                    union all select 'function',
+                        format('public.%I(%s)', proname, pg_get_function_identity_arguments(oid))
                     from pg_proc
                     where pronamespace = 'public'::regnamespace
         loop
@@ -128,36 +130,41 @@ const EMPTY: &str = "
 const DATA: &str = "
     insert into spaces (id, slug, name) values (md5('space')::uuid, 'space', 'Space');
     insert into users (id, email, name) values (md5('user')::uuid, 'ada@example.org', 'Ada');
-    insert into memberships (space_id, user_id, role) values (md5('space')::uuid, md5('user')::uuid, 'editor');
-    insert into api_keys (id, user_id, label, prefix, secret_sha256) values (md5('key')::uuid, md5('user')::uuid, '', '', '\\x00');
+    insert into memberships (space_id, user_id, role)
+        values (md5('space')::uuid, md5('user')::uuid, 'editor');
+    insert into api_keys (id, user_id, label, prefix, secret_sha256)
+        values (md5('key')::uuid, md5('user')::uuid, '', '', '\\x00');
     insert into connectors (id, space_id, name, connector_type, config, credentials_public)
         values (md5('connector')::uuid, md5('space')::uuid, 'airflow', 'airflow', '{}', '{}');
     insert into connector_state (connector_id) values (md5('connector')::uuid);
     insert into projection_offsets (topic, partition, next_offset) values ('runs', 0, 0);
-    insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset, observed_at,
-        first_seen_at, name, owners, tags, is_paused, is_active, provider_metadata, tasks)
-    select md5('pipeline' || n)::uuid, md5('space')::uuid, md5('connector')::uuid, 'airflow', 'p' || n, 1, '', 1, now(), now(),
-        'p' || n, '{}', '{}', false, true, '{}', '[]' from generate_series(0, 19) n;
-    insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint, log_offset,
-        observed_at, status, run_type, run_after, started_at, ended_at, duration_seconds, conf)
-    select md5('run' || n)::uuid, md5('space')::uuid, md5('connector')::uuid, md5('pipeline' || n % 20)::uuid, 'airflow', 'r' || n,
-        0, '', 1, at, 'success', 'scheduled', at, at, at, 1, '{}'
+    insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint,
+        log_offset, observed_at, first_seen_at, name, owners, tags, is_paused, is_active,
+        provider_metadata, tasks)
+    select md5('pipeline' || n)::uuid, md5('space')::uuid, md5('connector')::uuid, 'airflow', 'p' || n, 1,
+        '', 1, now(), now(), 'p' || n, '{}', '{}', false, true, '{}', '[]' from generate_series(0, 19) n;
+    insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
+        log_offset, observed_at, status, run_type, run_after, started_at, ended_at, duration_seconds, conf)
+    select md5('run' || n)::uuid, md5('space')::uuid, md5('connector')::uuid,
+        md5('pipeline' || n % 20)::uuid, 'airflow', 'r' || n, 0, '', 1, at, 'success', 'scheduled',
+        at, at, at, 1, '{}'
     from generate_series(0, 9999) n, lateral (select now() - n * interval '1 hour' as at) x;
-    insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version, fingerprint,
-        log_offset, observed_at, task_id, map_index, name, status, try_number, max_tries)
-    select md5('task' || t || '/' || n)::uuid, md5('space')::uuid, md5('connector')::uuid, md5('pipeline' || n % 20)::uuid,
-        md5('run' || n)::uuid, 'airflow', 't' || n, 0, '', 1, now(), 'task_' || t, -1, 'task_' || t, 'success', 1, 0
+    insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id, version,
+        fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number, max_tries)
+    select md5('task' || t || '/' || n)::uuid, md5('space')::uuid, md5('connector')::uuid,
+        md5('pipeline' || n % 20)::uuid, md5('run' || n)::uuid, 'airflow', 't' || n, 0, '', 1, now(),
+        'task_' || t, -1, 'task_' || t, 'success', 1, 0
     from generate_series(0, 9999) n, generate_series(1, 3) t;
     analyze";
 
 /// Connections that execute all statements over and over.
-struct Load {
+struct StatementLoad {
     rounds: Arc<AtomicU64>,
     failures: JoinSet<Vec<String>>,
     stop: CancellationToken,
 }
 
-impl Load {
+impl StatementLoad {
     fn start(url: &str) -> Self {
         let (rounds, stop) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
         let mut failures = JoinSet::new();

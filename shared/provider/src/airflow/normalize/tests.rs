@@ -138,7 +138,8 @@ fn a_new_parse_does_not_change_the_metadata() {
     let dag = |parsed: &str, tags: [&str; 2]| {
         let tags = tags.map(|name| json!({"name": name}));
         json!({
-            "dag_id": "daily_sales", "last_parsed_time": parsed, "next_dagrun_run_after": parsed, "tags": tags,
+            "dag_id": "daily_sales", "last_parsed_time": parsed, "next_dagrun_run_after": parsed,
+            "tags": tags,
         })
     };
     let first = metadata(dag("2026-01-01T00:00:00Z", ["a", "b"]));
@@ -215,7 +216,8 @@ proptest! {
         host in any::<String>(),
     ) {
         let instance = TaskInstance {
-            state: state.clone(), start_date: start, end_date: end, map_index, hostname: Some(host), ..task_instance()
+            state: state.clone(), start_date: start, end_date: end, map_index, hostname: Some(host),
+            ..task_instance()
         };
         let task = task_run(&source(), observation(), instance);
         prop_assert_eq!(task.provider_status, state);
