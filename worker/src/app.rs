@@ -185,8 +185,8 @@ impl Worker {
 async fn tick(runner: &Runner) {
     metrics::count_tick();
     let enqueue = async {
-        let due = schedule::enqueue_due(&runner.pool).await? as u64;
-        Ok::<u64, sqlx::Error>(due + follow_ups::enqueue_follow_ups(&runner.pool).await?)
+        let due = schedule::enqueue_due(&runner.pool).await?;
+        Ok::<usize, sqlx::Error>(due + follow_ups::enqueue_follow_ups(&runner.pool).await?)
     };
     match enqueue.await {
         Ok(0) => {}

@@ -4,7 +4,6 @@
 pub mod claim;
 pub mod finish;
 pub mod follow_ups;
-pub(crate) mod manual;
 pub(crate) mod open_providers;
 pub mod requests;
 pub mod runner;

@@ -1,12 +1,11 @@
 //! Syncs: requesting them, and reading their state and result. The worker runs them.
 
 use chrono::{DateTime, Utc};
-use contract::events::{SyncReport, SyncRequested, UserRef};
+use contract::events::{SyncReport, UserRef};
 use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
 use contract::state::{SyncStatus, SyncTrigger};
 use platform::audit::{self, Actor, AuditEvent};
-use platform::syncs::enqueue_sync_events;
-use platform::{outbox, trace};
+use platform::syncs::{NewSync, SyncOrigin, enqueue, enqueue_sync_events};
 use provider::connector::AIRFLOW;
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder};
@@ -144,14 +143,16 @@ pub async fn request(
     options: SyncOptions,
 ) -> sqlx::Result<SyncId> {
     lock_queue(db, connector).await?;
-    let queued = merge_into_queued(db, connector, options).await?;
-    let id = queued.unwrap_or_else(|| SyncId(Uuid::now_v7()));
-    let SyncOptions { full, accept_mass_deletion, .. } = options;
-    let event = AuditEvent::request_sync(Actor::User(user), connector, id, full, accept_mass_deletion);
-    audit::record(db, space.0, &event).await?;
-    if queued.is_none() {
-        insert(db, id, space, connector, user, options).await?;
+    let SyncOptions { trigger, full, accept_mass_deletion } = options;
+    if let Some(id) = merge_into_queued(db, connector, options).await? {
+        let event = AuditEvent::request_sync(Actor::User(user), connector, id, full, accept_mass_deletion);
+        audit::record(db, space.0, &event).await?;
+        return Ok(id);
     }
+    let id = SyncId(Uuid::now_v7());
+    let origin = SyncOrigin::User { user, space: space.1.to_owned(), trigger };
+    let sync = NewSync { id, space_id: space.0, connector_id: connector, full, accept_mass_deletion, origin };
+    enqueue(db, &[sync]).await?;
     Ok(id)
 }
 
@@ -162,41 +163,6 @@ async fn lock_queue(db: &mut PgConnection, connector: ConnectorId) -> sqlx::Resu
          on conflict (connector_id) do update set connector_id = excluded.connector_id",
     );
     lock.bind(connector).execute(db).await.map(drop)
-}
-
-async fn insert(
-    db: &mut PgConnection,
-    id: SyncId,
-    space: (SpaceId, &str),
-    connector: ConnectorId,
-    user: UserId,
-    options: SyncOptions,
-) -> sqlx::Result<()> {
-    let requested_at = sqlx::query_scalar(
-        r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
-               requested_by, requested_at, traceparent)
-           values ($1, $2, $3, 'queued', $4, $5, $6, $7, clock_timestamp(), $8) returning requested_at"#,
-    )
-    .bind(id)
-    .bind(space.0)
-    .bind(connector)
-    .bind(options.trigger)
-    .bind(options.full)
-    .bind(options.accept_mass_deletion)
-    .bind(user)
-    .bind(trace::current().map(|trace| trace.to_string()))
-    .fetch_one(&mut *db)
-    .await?;
-    let event = SyncRequested {
-        id,
-        connector_id: connector,
-        full: options.full,
-        accept_mass_deletion: options.accept_mass_deletion,
-        space: space.1.to_owned(),
-        observed_at: requested_at,
-    };
-    outbox::enqueue(db, &event).await?;
-    enqueue_sync_events(db, &[id]).await
 }
 
 /// Merges the options into the queued manual sync of the connector, if there is one.

@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use contract::events::Topic;
+use contract::ids::SyncId;
 use indicatif::ProgressBar;
 use platform::db;
 use platform::kafka::KafkaConfig;
 use platform::offsets::{Offsets, find_projected};
+use platform::syncs::{NewSync, SyncOrigin, enqueue};
+use provider::connector::AIRFLOW;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::block_in_place;
+use uuid::Uuid;
 
 use crate::cli::RebuildArgs;
 use crate::consumer::bisect::{Bisection, is_caused_by_data};
 use crate::projection;
-use crate::queue::manual::enqueue_manual;
 use crate::records::ConsumedRecord;
 use crate::store::{connectors, projection_offsets, rebuild};
 
@@ -222,10 +225,17 @@ async fn swap(db: &mut PgConnection, reached: &Offsets) -> anyhow::Result<bool> 
 /// Enqueues a full sync of every active connector; returns how many.
 async fn request_full_syncs(pool: &PgPool) -> anyhow::Result<usize> {
     let mut tx = pool.begin().await?;
-    let connectors = connectors::find_active(&mut tx, provider::connector::AIRFLOW).await?;
-    for connector in &connectors {
-        enqueue_manual(&mut tx, *connector, true, false).await?;
-    }
+    let active = connectors::find_active(&mut *tx, AIRFLOW).await?;
+    let full_sync = |(space_id, connector_id)| NewSync {
+        id: SyncId(Uuid::now_v7()),
+        space_id,
+        connector_id,
+        full: true,
+        accept_mass_deletion: false,
+        origin: SyncOrigin::CommandLine,
+    };
+    let syncs: Vec<NewSync> = active.into_iter().map(full_sync).collect();
+    let enqueued = enqueue(&mut tx, &syncs).await?;
     tx.commit().await?;
-    Ok(connectors.len())
+    Ok(enqueued)
 }

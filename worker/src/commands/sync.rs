@@ -8,12 +8,13 @@ use contract::ids::SyncId;
 use contract::state::SyncStatus;
 use indicatif::{ProgressBar, ProgressStyle};
 use platform::shutdown;
+use platform::syncs::{NewSync, SyncOrigin, enqueue};
 use sqlx::PgPool;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::app::Worker;
 use crate::cli::SyncArgs;
-use crate::queue::manual::enqueue_manual;
 use crate::store::connectors::{self, ConnectorSpace};
 use crate::store::syncs::{self, SyncState};
 use crate::sync::{SyncPhase, SyncProgress};
@@ -42,16 +43,17 @@ pub async fn sync(args: &SyncArgs) -> anyhow::Result<()> {
 
 /// Enqueues the sync of a connector that can be synced.
 async fn request(pool: &PgPool, args: &SyncArgs) -> anyhow::Result<SyncId> {
-    let SyncArgs { connector, full, accept_mass_deletion, .. } = *args;
-    let space = match connectors::find_space(pool, connector).await? {
+    let SyncArgs { connector: connector_id, full, accept_mass_deletion, .. } = *args;
+    let space_id = match connectors::find_space(pool, connector_id).await? {
         Some(ConnectorSpace { space_id, is_active: true }) => space_id,
-        Some(_) => bail!("the connector {connector} is switched off; set is_active first"),
-        None => bail!("there is no connector {connector}"),
+        Some(_) => bail!("the connector {connector_id} is switched off; set is_active first"),
+        None => bail!("there is no connector {connector_id}"),
     };
     let mut tx = pool.begin().await?;
-    let sync = enqueue_manual(&mut tx, (connector, space), full, accept_mass_deletion).await?;
+    let (id, origin) = (SyncId(Uuid::now_v7()), SyncOrigin::CommandLine);
+    enqueue(&mut tx, &[NewSync { id, space_id, connector_id, full, accept_mass_deletion, origin }]).await?;
     tx.commit().await?;
-    Ok(sync)
+    Ok(id)
 }
 
 /// Runs jobs of the connector until the sync has finished, here or in another worker.

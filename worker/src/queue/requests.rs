@@ -1,11 +1,11 @@
 //! Sync requests from Kafka: each is stored as a queued sync. Running it is for a runner.
 
 use contract::events::SyncRequested;
+use contract::ids::SpaceId;
 use contract::trace::TraceContext;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use platform::audit::{self, Actor, AuditEvent};
-use platform::syncs::enqueue_sync_events;
+use platform::syncs::{NewSync, SyncOrigin, enqueue};
 use platform::trace;
 use provider::connector::AIRFLOW;
 use sqlx::PgConnection;
@@ -44,33 +44,34 @@ async fn accept(
     request: &SyncRequested,
     trace: TraceContext,
 ) -> sqlx::Result<Option<String>> {
-    let SyncRequested { id: sync_id, connector_id, full, accept_mass_deletion, .. } = *request;
-    let connector = connectors::find_requested(&mut *db, connector_id, sync_id).await?;
-    if let Some(reason) = rejection(request, connector) {
-        return Ok(Some(reason));
+    let SyncRequested { id, connector_id, full, accept_mass_deletion, observed_at, .. } = *request;
+    let connector = connectors::find_requested(&mut *db, connector_id, id).await?;
+    let space_id = match check(request, connector) {
+        Ok(space_id) => space_id,
+        Err(reason) => return Ok(Some(reason)),
+    };
+    let origin = SyncOrigin::Kafka { requested_at: observed_at };
+    let sync = NewSync { id, space_id, connector_id, full, accept_mass_deletion, origin };
+    if enqueue(&mut *db, &[sync]).await? == 0 {
+        // The API has stored and audited its own requests.
+        syncs::accept(db, id).await?;
     }
-    let accepted = syncs::accept_request(&mut *db, request, &trace.to_string()).await?;
-    tracing::info!(%sync_id, %connector_id, full, trace_id = trace.trace_id(), "sync request accepted");
-    // The API has stored and audited its own requests. Any other was written to the topic by someone with
-    // access to it.
-    if let Some((space, true)) = accepted {
-        let event = AuditEvent::request_sync(Actor::Kafka, connector_id, sync_id, full, accept_mass_deletion);
-        audit::record(db, space, &event).await?;
-        enqueue_sync_events(db, &[sync_id]).await?;
-    }
+    tracing::info!(sync_id = %id, %connector_id, full, trace_id = trace.trace_id(), "sync request accepted");
     Ok(None)
 }
 
-/// Why a request cannot be accepted. One that was stored while its connector was switched on is still
-/// accepted.
-fn rejection(request: &SyncRequested, connector: Option<RequestedConnector>) -> Option<String> {
+/// Returns the space of the connector, or the reason why the request cannot be accepted. A request that was
+/// stored while its connector was switched on is still accepted.
+fn check(request: &SyncRequested, connector: Option<RequestedConnector>) -> Result<SpaceId, String> {
     let id = request.connector_id;
-    let Some(RequestedConnector { connector_type, is_active, is_stored }) = connector else {
-        return Some(format!("there is no connector {id}"));
+    let Some(RequestedConnector { space_id, connector_type, is_active, is_stored }) = connector else {
+        return Err(format!("there is no connector {id}"));
     };
     if connector_type != AIRFLOW {
-        return Some(format!("only Airflow connectors are supported, not {connector_type}"));
+        return Err(format!("only Airflow connectors are supported, not {connector_type}"));
     }
-    let is_accepted = is_active || is_stored;
-    (!is_accepted).then(|| format!("the connector {id} is switched off; set is_active first"))
+    if !is_active && !is_stored {
+        return Err(format!("the connector {id} is switched off; set is_active first"));
+    }
+    Ok(space_id)
 }

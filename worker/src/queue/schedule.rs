@@ -3,13 +3,14 @@
 //! once, and counted.
 
 use chrono::{DateTime, SubsecRound, Utc};
+use contract::ids::SyncId;
+use platform::syncs::{NewSync, SyncOrigin, enqueue};
 use provider::connector::parse_schedule;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::metrics::count_missed_ticks;
 use crate::store::connector_state::{self, DueConnector, NextTick};
-use crate::store::syncs::{self, ScheduledSync};
 
 /// How many connectors are enqueued at once at most.
 const BATCH: i64 = 1_000;
@@ -28,11 +29,18 @@ pub async fn enqueue_due(pool: &PgPool) -> sqlx::Result<usize> {
         let DueConnector { connector_id, space_id, next_due_at: tick_at, .. } = *connector;
         next_ticks.push(NextTick { connector_id, next_due_at, missed_ticks });
         if !connector.is_busy {
-            scheduled.push(ScheduledSync { id: Uuid::now_v7(), space_id, connector_id, tick_at });
+            scheduled.push(NewSync {
+                id: SyncId(Uuid::now_v7()),
+                space_id,
+                connector_id,
+                full: false,
+                accept_mass_deletion: false,
+                origin: SyncOrigin::Schedule { tick_at },
+            });
         }
     }
     connector_state::update_next_ticks(&mut tx, &next_ticks).await?;
-    syncs::insert_scheduled(&mut tx, &scheduled).await?;
+    enqueue(&mut tx, &scheduled).await?;
     tx.commit().await?;
     count_missed_ticks(next_ticks.iter().map(|tick| tick.missed_ticks).sum::<i64>().unsigned_abs());
     Ok(scheduled.len())

@@ -45,6 +45,7 @@ pub(crate) async fn find_sync_settings(
 /// The connector of a sync request.
 #[derive(sqlx::FromRow)]
 pub(crate) struct RequestedConnector {
+    pub space_id: SpaceId,
     pub connector_type: String,
     pub is_active: bool,
     /// Whether the requested sync has a row.
@@ -58,7 +59,7 @@ pub(crate) async fn find_requested(
     sync: SyncId,
 ) -> sqlx::Result<Option<RequestedConnector>> {
     sqlx::query_as(
-        "select connector_type, is_active, exists (select from syncs where id = $2) as is_stored
+        "select space_id, connector_type, is_active, exists (select from syncs where id = $2) as is_stored
          from connectors where id = $1 and deleted_at is null",
     )
     .bind(connector)
@@ -85,16 +86,47 @@ pub(crate) async fn find_space(
         .await
 }
 
-/// Finds the active connectors of a type, with their spaces.
+/// Finds the active connectors of a type, each with its space.
 pub(crate) async fn find_active(
-    db: &mut PgConnection,
+    db: impl PgExecutor<'_>,
     connector_type: &str,
-) -> sqlx::Result<Vec<(ConnectorId, SpaceId)>> {
+) -> sqlx::Result<Vec<(SpaceId, ConnectorId)>> {
     sqlx::query_as(
-        "select id, space_id from connectors
-         where is_active and deleted_at is null and connector_type = $1",
+        "select space_id, id from connectors where is_active and deleted_at is null and connector_type = $1",
     )
     .bind(connector_type)
+    .fetch_all(db)
+    .await
+}
+
+/// Finds the idle connectors with an unfinished run that was triggered through the API, each with its space.
+///
+/// `max_age` of the trigger and `min_interval` since the last poll are PostgreSQL intervals. The interval
+/// grows with the age of the trigger, which is divided by `age_divisor`.
+pub(crate) async fn find_followed(
+    db: impl PgExecutor<'_>,
+    max_age: &str,
+    min_interval: &str,
+    age_divisor: f64,
+) -> sqlx::Result<Vec<(SpaceId, ConnectorId)>> {
+    sqlx::query_as(
+        "select c.space_id, c.id
+         from connectors c join connector_state state on state.connector_id = c.id
+         where c.is_active and c.deleted_at is null and state.credentials_refused_at is null
+           and (state.retry_at is null or state.retry_at <= now())
+           and not exists (
+               select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running'))
+           and exists (
+               select from runs r join triggers t on t.run_id = r.id
+               where r.connector_id = c.id and r.status in ('queued', 'running', 'unknown')
+                 and r.deleted_at is null and r.triggered_by_id is not null
+                 and t.created_at > now() - $1::interval
+                 and coalesce(state.confirmed_at, '-infinity')
+                     < now() - greatest($2::interval, (now() - greatest(t.created_at, t.sent_at)) / $3))",
+    )
+    .bind(max_age)
+    .bind(min_interval)
+    .bind(age_divisor)
     .fetch_all(db)
     .await
 }

@@ -2,13 +2,12 @@
 //! interest, goes into the outbox with the statement that changes it.
 
 use chrono::{DateTime, Utc};
-use contract::events::{SyncReport, SyncRequested};
-use contract::ids::{ConnectorId, SpaceId, SyncId};
+use contract::events::SyncReport;
+use contract::ids::{ConnectorId, SyncId};
 use contract::state::SyncStatus;
 use platform::syncs::enqueue_sync_events;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
-use uuid::Uuid;
 
 /// A sync that was claimed with its connector's lease.
 #[derive(sqlx::FromRow)]
@@ -136,116 +135,10 @@ pub(crate) async fn fail_exhausted(db: &mut PgConnection, syncs: &[SyncId]) -> s
     enqueue_sync_events(db, syncs).await
 }
 
-/// A sync that a schedule enqueues.
-pub(crate) struct ScheduledSync {
-    pub id: Uuid,
-    pub space_id: SpaceId,
-    pub connector_id: ConnectorId,
-    pub tick_at: DateTime<Utc>,
-}
-
-/// Enqueues scheduled syncs.
-pub(crate) async fn insert_scheduled(db: &mut PgConnection, syncs: &[ScheduledSync]) -> sqlx::Result<()> {
-    sqlx::query(
-        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, accepted_at, tick_at)
-         select id, space_id, connector_id, 'queued', 'schedule', now(), now(), tick_at
-         from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[])
-             as made(id, space_id, connector_id, tick_at)
-         on conflict do nothing",
-    )
-    .bind(syncs.iter().map(|sync| sync.id).collect::<Vec<_>>())
-    .bind(syncs.iter().map(|sync| sync.space_id).collect::<Vec<_>>())
-    .bind(syncs.iter().map(|sync| sync.connector_id).collect::<Vec<_>>())
-    .bind(syncs.iter().map(|sync| sync.tick_at).collect::<Vec<_>>())
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Enqueues a sync for each idle connector with an unfinished run that was triggered through the API; returns
-/// how many.
-///
-/// `max_age` of the trigger and `min_interval` since the last poll are PostgreSQL intervals. The interval
-/// grows with the age of the trigger, which is divided by `age_divisor`.
-pub(crate) async fn insert_follow_ups(
-    db: impl PgExecutor<'_>,
-    max_age: &str,
-    min_interval: &str,
-    age_divisor: f64,
-) -> sqlx::Result<u64> {
-    let inserted = sqlx::query(
-        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, accepted_at)
-         select gen_random_uuid(), c.space_id, c.id, 'queued', 'trigger', now(), now()
-         from connectors c join connector_state state on state.connector_id = c.id
-         where c.is_active and c.deleted_at is null and state.credentials_refused_at is null
-           and (state.retry_at is null or state.retry_at <= now())
-           and not exists (
-               select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running'))
-           and exists (
-               select from runs r join triggers t on t.run_id = r.id
-               where r.connector_id = c.id and r.status in ('queued', 'running', 'unknown')
-                 and r.deleted_at is null and r.triggered_by_id is not null
-                 and t.created_at > now() - $1::interval
-                 and coalesce(state.confirmed_at, '-infinity')
-                     < now() - greatest($2::interval, (now() - greatest(t.created_at, t.sent_at)) / $3))",
-    )
-    .bind(max_age)
-    .bind(min_interval)
-    .bind(age_divisor)
-    .execute(db)
-    .await?;
-    Ok(inserted.rows_affected())
-}
-
-/// Accepts a sync request: inserts its sync, or marks the one that its sender inserted as accepted. Returns
-/// the space of the connector and whether the sync is new; none when the request was accepted before.
-pub(crate) async fn accept_request(
-    db: &mut PgConnection,
-    request: &SyncRequested,
-    traceparent: &str,
-) -> sqlx::Result<Option<(SpaceId, bool)>> {
-    sqlx::query_as(
-        r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
-               requested_at, asked_at, accepted_at, traceparent)
-           select $1, space_id, id, 'queued', 'manual', $3, $4, least($5, now()), now(), now(), $6
-           from connectors where id = $2
-           on conflict (id) do update set accepted_at = now() where syncs.accepted_at is null
-           returning space_id, xmax = 0"#,
-    )
-    .bind(request.id)
-    .bind(request.connector_id)
-    .bind(request.full)
-    .bind(request.accept_mass_deletion)
-    .bind(request.observed_at)
-    .bind(traceparent)
-    .fetch_optional(db)
-    .await
-}
-
-/// A sync that the command line enqueues, already accepted, because it does not go through Kafka.
-pub(crate) struct ManualSync {
-    pub id: SyncId,
-    pub space_id: SpaceId,
-    pub connector_id: ConnectorId,
-    pub full: bool,
-    pub accept_mass_deletion: bool,
-}
-
-/// Enqueues a manual sync.
-pub(crate) async fn insert_manual(db: &mut PgConnection, sync: &ManualSync) -> sqlx::Result<()> {
-    sqlx::query(
-        r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
-               requested_at, accepted_at)
-           values ($1, $2, $3, 'queued', 'manual', $4, $5, now(), now())"#,
-    )
-    .bind(sync.id)
-    .bind(sync.space_id)
-    .bind(sync.connector_id)
-    .bind(sync.full)
-    .bind(sync.accept_mass_deletion)
-    .execute(db)
-    .await?;
-    Ok(())
+/// Accepts a sync that its sender has inserted.
+pub(crate) async fn accept(db: impl PgExecutor<'_>, sync: SyncId) -> sqlx::Result<()> {
+    let query = sqlx::query("update syncs set accepted_at = now() where id = $1 and accepted_at is null");
+    query.bind(sync).execute(db).await.map(drop)
 }
 
 /// The state of a sync, for its observers.
