@@ -1,6 +1,6 @@
-//! Which changes of a schema break a reader or a writer, as a pure function of the old and the new one. Old readers meet
-//! new messages, and new readers old ones, for topics are read from their start: only fields and words may be
-//! added.
+//! Which changes of a schema break a reader or a writer, as a pure function of the old and the new one. Old
+//! readers meet new messages, and new readers old ones, for topics are read from their start: only fields and
+//! words may be added.
 
 use std::collections::BTreeSet;
 

@@ -90,8 +90,8 @@ fn message(kind: &Kind) -> Value {
     })
 }
 
-/// CloudEvents 1.0, Kafka binding, binary mode. Nothing is required, because the sender of a request may leave
-/// them out.
+/// CloudEvents 1.0, Kafka binding, binary mode. Nothing is required, because the sender of a request may
+/// leave them out.
 fn cloud_event() -> Value {
     json!({
         "type": "object",

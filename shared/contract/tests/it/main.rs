@@ -1,7 +1,8 @@
 //! The event contract as documents: made from the types, held against what is committed in
 //! `shared/contract/schemas/`.
 //!
-//! `UPDATE_SCHEMAS=1 cargo test -p orchestration-contract` rewrites them, unless a reader or writer would break.
+//! `UPDATE_SCHEMAS=1 cargo test -p orchestration-contract` rewrites them, unless a reader or writer would
+//! break.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it panics")]
 
