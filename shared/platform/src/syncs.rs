@@ -85,16 +85,16 @@ pub async fn enqueue(db: &mut PgConnection, syncs: &[NewSync]) -> sqlx::Result<u
 
 async fn insert(db: &mut PgConnection, syncs: &[NewSync]) -> sqlx::Result<Vec<(SyncId, DateTime<Utc>)>> {
     sqlx::query_as(
-        r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion, requested_by,
-               requested_at, asked_at, accepted_at, tick_at, traceparent)
+        r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
+               requested_by, requested_at, asked_at, accepted_at, tick_at, traceparent)
            select id, space_id, connector_id, 'queued', trigger, "full", accept_mass_deletion, requested_by,
                case when requested_by is null then least(requested_at, now()) else clock_timestamp() end,
                case when requested_at is not null then now() end,
                case when requested_by is null then now() end, tick_at, $10
            from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::bool[], $7::uuid[],
                $8::timestamptz[], $9::timestamptz[])
-               as new(id, space_id, connector_id, trigger, "full", accept_mass_deletion, requested_by, requested_at,
-                   tick_at)
+               as new(id, space_id, connector_id, trigger, "full", accept_mass_deletion, requested_by,
+                   requested_at, tick_at)
            on conflict do nothing returning id, requested_at"#,
     )
     .bind(column(syncs, |sync| sync.id))
