@@ -19,7 +19,7 @@ use crate::store::{governance, teams};
 /// Who is to own a pipeline.
 #[derive(ToSchema)]
 pub(super) struct TeamChange {
-    /// Null for nobody
+    #[doc = "Null for nobody"]
     #[schema(value_type = Option<Uuid>, required = true)]
     team_id: Option<TeamId>,
 }
@@ -27,7 +27,7 @@ pub(super) struct TeamChange {
 /// How much a pipeline is to matter.
 #[derive(ToSchema)]
 pub(super) struct CriticalityChange {
-    /// Null when nobody says
+    #[doc = "Null when nobody says"]
     #[schema(required = true)]
     criticality: Option<Criticality>,
 }

@@ -17,10 +17,10 @@ use crate::store::connectors;
 use crate::store::syncs::{self, SyncOptions, SyncView, Syncability};
 
 /// Ask for a sync of a connector.
-///
-/// One that already waits serves this wish too. A source whose credentials were refused is tried once.
 #[utoipa::path(
     post, path = "/connectors/{connector_id}/sync", operation_id = "post_connectors_by_connector_id_sync",
+    description = "One that already waits serves this wish too. A source whose credentials were refused is \
+        tried once.",
     tag = "Syncs", request_body = Option<SyncOptions>,
     responses(
         (status = 202, description = "The sync that will serve this wish", body = SyncView,

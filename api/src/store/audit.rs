@@ -16,14 +16,14 @@ use uuid::Uuid;
 use super::page::{Paging, Rows};
 use super::schema::TimeOrDate;
 
-/// Something that somebody did.
+#[doc = "Something that somebody did."]
 #[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct AuditEntry {
     pub id: Uuid,
     pub at: DateTime<Utc>,
     #[schema(value_type = Action)]
     pub action: String,
-    /// Null where nobody's key was used.
+    #[doc = "Null where nobody's key was used."]
     #[sqlx(json(nullable))]
     pub actor: Option<UserRef>,
     /// The way it was asked: `api`; `cli` for the command line; `kafka` for the topic of sync requests.

@@ -80,7 +80,7 @@ pub struct ConnectorRow {
     pub credentials_refused_at: Option<DateTime<Utc>>,
     /// When the schedule asks for a sync next.
     pub next_due_at: Option<DateTime<Utc>>,
-    /// How many times the schedule asked while a sync was under way or nobody could take it.
+    #[doc = "How many times the schedule asked while a sync was under way or nobody could take it."]
     pub missed_ticks: i64,
     /// The active ones.
     pub pipeline_count: i64,

@@ -31,7 +31,7 @@ const RESET: &str = "event: reset\n\
     data: {\"detail\":\"What happened since the last event cannot be told any more; \
     read everything again\"}\n";
 
-struct EventStream<F> {
+struct SseStream<F> {
     hub: Arc<StreamHub>,
     space: SpaceId,
     filter: EventFilter,
@@ -71,7 +71,7 @@ where
     let updates = hub.updates.subscribe();
     let (cursor, preamble) = preamble(&hub, space, last_event_id);
     let now = Instant::now();
-    let stream = EventStream {
+    let stream = SseStream {
         next_access_check: now + ACCESS_CHECK_INTERVAL,
         next_heartbeat: now + hub.heartbeat(),
         hub,
@@ -107,7 +107,7 @@ fn preamble(hub: &StreamHub, space: SpaceId, last_event_id: Option<&str>) -> (Cu
     (cursor, format!("retry: {retry}\n{reset}{id}\n"))
 }
 
-impl<F, A> EventStream<F>
+impl<F, A> SseStream<F>
 where
     F: Fn() -> A,
     A: Future<Output = bool>,

@@ -78,8 +78,9 @@ pub struct Pipeline {
 
 /// A task of a pipeline's graph.
 #[derive(ToSchema)]
+#[schema(as = TaskNode)]
 #[allow(dead_code, reason = "only its schema is used: the stored JSON is returned unchanged")]
-pub(super) struct TaskNode {
+pub(super) struct TaskNodeSchema {
     pub task_id: String,
     pub operator: Option<String>,
     pub upstream: Vec<String>,
@@ -133,7 +134,7 @@ pub struct PipelineDetail {
     pub provider_metadata: Box<RawValue>,
     /// The latest known task graph.
     #[sqlx(json)]
-    #[schema(value_type = Vec<TaskNode>)]
+    #[schema(value_type = Vec<TaskNodeSchema>)]
     pub tasks: Box<RawValue>,
 }
 
