@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::PgPool;
 use testkit::{FakeAirflow, ProgramSettings, WorkerProcess};
@@ -64,32 +65,30 @@ async fn create_connectors(db: &PgPool, url: &str) {
     testkit::create_connectors(db, "bench", &connectors).await;
 }
 
+/// Waits until the tick was claimed for every connector and no sync is open.
+async fn wait_until_finished(db: &PgPool, tick: DateTime<Utc>) -> anyhow::Result<()> {
+    let open = "select exists (select from connector_state where next_due_at <= $1)
+             or exists (select from syncs where status in ('queued', 'running'))";
+    while sqlx::query_scalar::<_, bool>(open).bind(tick).fetch_one(db).await? {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
 /// Makes all connectors due at one second, waits until every sync has finished, and returns a row of the
 /// table.
 async fn run_round(db: &PgPool, airflow: &FakeAirflow, round: usize) -> anyhow::Result<String> {
     let polls = || airflow.polls().into_values().sum::<usize>();
     let before = polls();
     // Five seconds: the workers have started, and the syncs of the last round have finished.
-    let tick: chrono::DateTime<chrono::Utc> = sqlx::query_scalar(
+    let tick: DateTime<Utc> = sqlx::query_scalar(
         "with due as (update connector_state
              set next_due_at = date_trunc('second', now()) + interval '5 seconds' returning next_due_at)
          select max(next_due_at) from due",
     )
     .fetch_one(db)
     .await?;
-    loop {
-        let open: bool = sqlx::query_scalar(
-            "select exists (select from connector_state where next_due_at <= $1)
-                 or exists (select from syncs where status in ('queued', 'running'))",
-        )
-        .bind(tick)
-        .fetch_one(db)
-        .await?;
-        if !open {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    wait_until_finished(db, tick).await?;
     let (made, distinct): (i64, i64) =
         sqlx::query_as("select count(*), count(distinct connector_id) from syncs where tick_at = $1")
             .bind(tick)
