@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::Method;
 use contract::state::SyncStatus;
 use serde_json::{Value, json};
-use testkit::NewSync;
+use testkit::SeededSync;
 use uuid::Uuid;
 
 use crate::app::{ApiSetup, OTHER_SPACE, SPACE, TestApi};
@@ -98,7 +98,7 @@ pub(crate) async fn path_ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&
              where r.id = '{run}' and u.name = 'Ada' returning id"
         ))
         .await;
-    let succeeded = NewSync { status: SyncStatus::Succeeded, ..NewSync::default() };
+    let succeeded = SeededSync { status: SyncStatus::Succeeded, ..SeededSync::default() };
     let sync = testkit::insert_sync(&test.db, connector, succeeded).await;
     BTreeMap::from([
         ("{slug}", SPACE.to_owned()),

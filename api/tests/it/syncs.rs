@@ -6,7 +6,7 @@ use axum::http::{Method, Request, header};
 use contract::state::SyncTrigger;
 use contract::trace::TraceContext;
 use serde_json::{Value, json};
-use testkit::NewSync;
+use testkit::SeededSync;
 
 use crate::app::{SPACE, TestApi};
 use crate::assertions::field_of_each;
@@ -121,7 +121,7 @@ async fn concurrent_requests_become_one_sync() {
 #[tokio::test]
 async fn a_request_does_not_join_a_queued_scheduled_sync() {
     let test = TestApi::new().await;
-    let scheduled = NewSync { trigger: SyncTrigger::Schedule, ..NewSync::default() };
+    let scheduled = SeededSync { trigger: SyncTrigger::Schedule, ..SeededSync::default() };
     testkit::insert_sync(&test.db, test.connector, scheduled).await;
     let requested = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
     assert_eq!(requested["trigger"], "manual");

@@ -22,5 +22,7 @@ pub use fake_airflow::{FakeAirflow, TriggerBehavior};
 pub use fake_provider::FakeProvider;
 pub use keys::{keyring, sealing_keys};
 pub use program::{ApiProcess, ProgramSettings, WorkerProcess, output_of, stdout_of};
-pub use seed::{NewSync, create_connector, create_connectors, create_space, insert_sync, store_credentials};
+pub use seed::{
+    SeededSync, create_connector, create_connectors, create_space, insert_sync, store_credentials,
+};
 pub use topics::{create_topics, kafka_config, test_topics};

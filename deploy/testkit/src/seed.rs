@@ -60,14 +60,14 @@ pub async fn store_credentials(
 }
 
 /// A sync to insert: by default a manual one, accepted and waiting for a worker.
-pub struct NewSync {
+pub struct SeededSync {
     pub status: SyncStatus,
     pub trigger: SyncTrigger,
     pub full: bool,
     pub accept_mass_deletion: bool,
 }
 
-impl Default for NewSync {
+impl Default for SeededSync {
     fn default() -> Self {
         Self {
             status: SyncStatus::Queued,
@@ -79,7 +79,7 @@ impl Default for NewSync {
 }
 
 /// Inserts a sync of a connector, requested now.
-pub async fn insert_sync(db: &PgPool, connector: ConnectorId, sync: NewSync) -> SyncId {
+pub async fn insert_sync(db: &PgPool, connector: ConnectorId, sync: SeededSync) -> SyncId {
     sqlx::query_scalar(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
                requested_at, accepted_at)

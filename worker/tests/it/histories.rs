@@ -2,7 +2,7 @@
 
 use chrono::{TimeDelta, Utc};
 use contract::state::{RunState, SyncTrigger, TaskState};
-use testkit::NewSync;
+use testkit::SeededSync;
 use tokio::sync::watch;
 use worker::sync::{SyncError, sync_connector};
 
@@ -15,7 +15,7 @@ async fn expire_lease(test: &TestWorker) {
 }
 
 async fn enqueue_scheduled_sync(test: &TestWorker) {
-    let sync = NewSync { trigger: SyncTrigger::Schedule, ..NewSync::default() };
+    let sync = SeededSync { trigger: SyncTrigger::Schedule, ..SeededSync::default() };
     testkit::insert_sync(&test.pool, test.connector, sync).await;
 }
 

@@ -17,7 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{Message, TopicPartitionList};
 use sqlx::PgPool;
-use testkit::{FakeProvider, NewSync, ProgramSettings, sealing_keys};
+use testkit::{FakeProvider, ProgramSettings, SeededSync, sealing_keys};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -124,7 +124,7 @@ impl TestWorker {
 
     /// Inserts a manual sync that waits for a worker.
     pub(crate) async fn enqueue_sync(&self, full: bool, accept_mass_deletion: bool) -> SyncId {
-        let sync = NewSync { full, accept_mass_deletion, ..NewSync::default() };
+        let sync = SeededSync { full, accept_mass_deletion, ..SeededSync::default() };
         testkit::insert_sync(&self.pool, self.connector, sync).await
     }
 
