@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contract::events::Topic;
+use contract::state::EntityKind;
 use metrics::{counter, gauge, histogram};
 use platform::kafka::KafkaConfig;
 use platform::offsets::find_projected;
@@ -150,6 +151,12 @@ pub(crate) fn count_changes(topic: Topic, changes: u64) {
         Topic::Syncs | Topic::SyncRequests => "sync",
     };
     counter!("orchestration_changes_total", "kind" => kind).increment(changes);
+}
+
+/// Counts rows of a provider that could not be read, or only in part, by what they describe.
+pub(crate) fn count_unreadable(what: EntityKind, rows: u64) {
+    let what: &'static str = what.into();
+    counter!("orchestration_source_unreadable_total", "what" => what).increment(rows);
 }
 
 /// Counts records that a consumer group has applied or rejected.

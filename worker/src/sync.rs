@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 use contract::events::{Observation, SyncReport};
 use contract::ids::PipelineId;
 use platform::kafka::Producer;
-use provider::Provider;
+use provider::{Decoded, Provider};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -213,6 +213,12 @@ impl SyncPass<'_> {
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
+    }
+
+    /// The value; what of it could not be read is noted in the report.
+    fn note<T>(&self, Decoded { value, unreadable }: Decoded<T>) -> T {
+        self.publisher.note_unreadable(unreadable);
+        value
     }
 
     fn report(&self) -> SyncReport {

@@ -123,7 +123,7 @@ impl TriggerAttempt {
     async fn find_own_run(&self) -> sqlx::Result<Result<Option<RunObserved>, ProviderError>> {
         let seen = db::observe(&self.db).await?;
         let found = self.provider.run(&self.pipeline, &self.run.run, seen).await;
-        Ok(found.map(|run| run.filter(|run| self.is_own(run))))
+        Ok(found.map(|run| run.map(|run| run.value).filter(|run| self.is_own(run))))
     }
 
     /// Whether a run belongs to this command. A generated run id is unique; one that the client chose may

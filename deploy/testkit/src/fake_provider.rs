@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use contract::events::{Observation, PipelineObserved, RunObserved, TaskNode, TaskRunObserved};
-use contract::state::RunState;
+use contract::events::{
+    Observation, PipelineObserved, RunObserved, TaskNode, TaskRunObserved, UnreadableEntry,
+};
+use contract::state::{EntityKind, RunState};
 use provider::{
-    Page, PageToken, Provider, ProviderError, ProviderInfo, RunScope, TaskRunScope, TriggerCommand,
+    Decoded, Page, PageToken, Provider, ProviderError, ProviderInfo, RunScope, TaskRunScope, TriggerCommand,
+    UnreadableRows,
 };
 use tokio::sync::watch;
 
@@ -32,6 +35,8 @@ pub struct FakeProvider {
     pub forbidden: Mutex<BTreeSet<String>>,
     /// Pipelines whose history fails with an error.
     pub unreadable: Mutex<BTreeSet<String>>,
+    /// Tasks whose task runs are in the lists, but cannot be read.
+    pub unreadable_tasks: Mutex<BTreeSet<String>>,
     /// The `since` of every history that was requested, in order.
     pub requested_since: Mutex<Vec<DateTime<Utc>>>,
     /// How many histories may be read before the next one blocks; 0 is no limit.
@@ -109,7 +114,7 @@ impl Provider for FakeProvider {
             (item.version, item.observed_at, item.first_seen_at) =
                 (observation.version, observation.at, observation.at);
         }
-        Ok(Page { items, next: None })
+        Ok(Page { items, unreadable: UnreadableRows::default(), next: None })
     }
 
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
@@ -120,7 +125,7 @@ impl Provider for FakeProvider {
         Ok(self.pipelines.lock().unwrap().iter().any(|known| known.external_id == pipeline))
     }
 
-    async fn tasks(&self, _: &str) -> Result<Vec<TaskNode>, ProviderError> {
+    async fn tasks(&self, _: &str) -> Result<Decoded<Vec<TaskNode>>, ProviderError> {
         self.count_request()?;
         let tasks = self.tasks.lock().unwrap();
         let node = |task: &&str| TaskNode {
@@ -129,7 +134,7 @@ impl Provider for FakeProvider {
             upstream: Vec::new(),
             downstream: Vec::new(),
         };
-        Ok(tasks.iter().map(node).collect())
+        Ok(Decoded::whole(tasks.iter().map(node).collect()))
     }
 
     async fn runs(
@@ -155,7 +160,7 @@ impl Provider for FakeProvider {
         for item in &mut items {
             (item.version, item.observed_at) = (observation.version, observation.at);
         }
-        Ok(Page { items, next: None })
+        Ok(Page { items, unreadable: UnreadableRows::default(), next: None })
     }
 
     async fn run(
@@ -163,17 +168,18 @@ impl Provider for FakeProvider {
         pipeline: &str,
         run: &str,
         observation: Observation,
-    ) -> Result<Option<RunObserved>, ProviderError> {
+    ) -> Result<Option<Decoded<RunObserved>>, ProviderError> {
         self.count_request()?;
         self.single_run_requests.fetch_add(1, Ordering::SeqCst);
         let runs = self.runs.lock().unwrap();
         let found =
             runs.iter().find(|known| known.pipeline_external_id == pipeline && known.external_id == run);
-        Ok(found.map(|found| RunObserved {
+        let observed = found.map(|found| RunObserved {
             version: observation.version,
             observed_at: observation.at,
             ..found.clone()
-        }))
+        });
+        Ok(observed.map(Decoded::whole))
     }
 
     async fn task_runs(
@@ -203,10 +209,20 @@ impl Provider for FakeProvider {
                 task_run.pipeline_external_id == *pipeline && task_run.run_external_id == *run
             }
         });
+        let mut unreadable = UnreadableRows::default();
+        items.retain(|task_run| {
+            let is_lost = self.unreadable_tasks.lock().unwrap().contains(&task_run.task_id);
+            if is_lost {
+                let entry =
+                    UnreadableEntry::new(EntityKind::TaskRun, &task_run.external_id, "map_index is odd");
+                unreadable.push(entry, true);
+            }
+            !is_lost
+        });
         for item in &mut items {
             (item.version, item.observed_at) = (observation.version, observation.at);
         }
-        Ok(Page { items, next: None })
+        Ok(Page { items, unreadable, next: None })
     }
 
     async fn trigger(

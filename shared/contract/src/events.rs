@@ -67,7 +67,7 @@ pub use crate::topics::Topic;
 use crate::trace::{TRACEPARENT, TraceContext};
 pub use pipeline::{PipelineObserved, TaskNode};
 pub use run::RunObserved;
-pub use sync::{SyncChanged, SyncReport, SyncRequested};
+pub use sync::{MAX_NAMED_UNREADABLE, SyncChanged, SyncReport, SyncRequested, UnreadableEntry};
 pub use task_run::TaskRunObserved;
 
 /// One type of message: its topic, its CloudEvents type, and the fields that identify it.

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 use strum::VariantArray;
-use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
+use utoipa::openapi::{ArrayBuilder, KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::events::{SyncReport, UserRef};
-use crate::state::{Criticality, Role, RunState, RunType, SyncStatus, SyncTrigger, TaskState};
+use crate::events::{SyncReport, UnreadableEntry, UserRef};
+use crate::state::{Criticality, EntityKind, Role, RunState, RunType, SyncStatus, SyncTrigger, TaskState};
 
 /// The schema of a string that is one of these values.
 pub fn string_enum<T: ToString>(values: &[T]) -> RefOr<Schema> {
@@ -64,7 +64,18 @@ impl PartialSchema for SyncReport {
         let count = || ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
         let fields = serde_json::to_value(Self::default()).unwrap_or_default();
         let fields = fields.as_object().into_iter().flatten().map(|(field, _)| field.clone());
-        fields.fold(ObjectBuilder::new(), |report, field| report.property(field, count())).build().into()
+        let report = fields.fold(ObjectBuilder::new(), |report, field| match field.as_str() {
+            "unreadable" => report.property(field, ArrayBuilder::new().items(UnreadableEntry::schema())),
+            _ => report.property(field, count()),
+        });
+        report.build().into()
+    }
+}
+
+impl PartialSchema for UnreadableEntry {
+    fn schema() -> RefOr<Schema> {
+        let row = ObjectBuilder::new().property("what", string_enum(&EntityKind::KNOWN));
+        row.property("id", string()).property("reason", string()).build().into()
     }
 }
 

@@ -146,6 +146,28 @@ pub enum SyncTrigger {
     Trigger,
 }
 
+/// What a row of a provider describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(transform = open_vocabulary)]
+#[display(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "documented variants would change the JSON Schema")]
+pub enum EntityKind {
+    Pipeline,
+    Run,
+    TaskRun,
+    /// A word of a later release.
+    #[serde(other)]
+    Unknown,
+}
+
+impl EntityKind {
+    /// All that this release has.
+    pub const KNOWN: [Self; 3] = [Self::Pipeline, Self::Run, Self::TaskRun];
+}
+
 /// Marks an enumeration in a schema as open: later releases may add values, which readers treat as `unknown`.
 fn open_vocabulary(schema: &mut Schema) {
     let mut words = schema.remove("oneOf").and_then(|words| words.as_array().cloned()).unwrap_or_default();

@@ -4,12 +4,15 @@
 
 mod client;
 mod error_body;
+mod fields;
+mod json_text;
 mod model;
 mod normalize;
 mod pages;
 mod rate_limit;
 #[cfg(test)]
 mod rebinding;
+mod rows;
 #[cfg(test)]
 mod scripted_resolver;
 mod session;
@@ -32,7 +35,7 @@ use self::v2::V2;
 use self::wire::Version;
 use crate::connector::{ApiVersion, ConnectorConfig, Credentials, Secrets};
 use crate::{
-    NetworkPolicy, Page, PageToken, Provider, ProviderError, ProviderInfo, RunScope, TaskRunScope,
+    Decoded, NetworkPolicy, Page, PageToken, Provider, ProviderError, ProviderInfo, RunScope, TaskRunScope,
     TriggerCommand, is_run_id,
 };
 use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
@@ -55,13 +58,13 @@ trait RestApi: Send + Sync {
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError>;
     async fn dags(&self, page: Option<&PageToken>) -> Result<Page<model::Dag>, ProviderError>;
     async fn has_dag(&self, dag: &str) -> Result<bool, ProviderError>;
-    async fn tasks(&self, dag: &str) -> Result<Vec<model::Task>, ProviderError>;
+    async fn tasks(&self, dag: &str) -> Result<Decoded<Vec<model::Task>>, ProviderError>;
     async fn dag_runs(
         &self,
         scope: &RunScope,
         page: Option<&PageToken>,
     ) -> Result<Page<model::DagRun>, ProviderError>;
-    async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<model::DagRun>, ProviderError>;
+    async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<Decoded<model::DagRun>>, ProviderError>;
     async fn task_instances(
         &self,
         scope: &TaskRunScope,
@@ -148,8 +151,8 @@ impl Provider for Airflow {
         self.api().await?.has_dag(pipeline).await
     }
 
-    async fn tasks(&self, pipeline: &str) -> Result<Vec<TaskNode>, ProviderError> {
-        self.api().await?.tasks(pipeline).await.map(normalize::tasks)
+    async fn tasks(&self, pipeline: &str) -> Result<Decoded<Vec<TaskNode>>, ProviderError> {
+        Ok(self.api().await?.tasks(pipeline).await?.map(normalize::tasks))
     }
 
     async fn runs(
@@ -167,9 +170,9 @@ impl Provider for Airflow {
         pipeline: &str,
         run: &str,
         observation: Observation,
-    ) -> Result<Option<RunObserved>, ProviderError> {
+    ) -> Result<Option<Decoded<RunObserved>>, ProviderError> {
         let run = self.api().await?.dag_run(pipeline, run).await?;
-        Ok(run.map(|run| normalize::run(&self.source, observation, run)))
+        Ok(run.map(|run| run.map(|run| normalize::run(&self.source, observation, run))))
     }
 
     async fn task_runs(

@@ -4,6 +4,7 @@ mod address;
 mod airflow;
 pub mod connector;
 mod error;
+mod unreadable;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ pub use address::check_base_url;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 pub use error::ProviderError;
+pub use unreadable::{Decoded, UnreadableRows};
 
 use crate::connector::{ConnectorConfig, Secrets};
 use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
@@ -47,8 +49,8 @@ pub trait Provider: Send + Sync {
     /// Whether the provider still has the pipeline.
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError>;
 
-    /// Returns the task graph of a pipeline, sorted by task id.
-    async fn tasks(&self, pipeline: &str) -> Result<Vec<TaskNode>, ProviderError>;
+    /// Returns the task graph of a pipeline, sorted by task id. A task that cannot be read is missing.
+    async fn tasks(&self, pipeline: &str) -> Result<Decoded<Vec<TaskNode>>, ProviderError>;
 
     /// Returns a page of runs.
     ///
@@ -67,7 +69,7 @@ pub trait Provider: Send + Sync {
         pipeline: &str,
         run: &str,
         observation: Observation,
-    ) -> Result<Option<RunObserved>, ProviderError>;
+    ) -> Result<Option<Decoded<RunObserved>>, ProviderError>;
 
     /// Returns a page of task runs.
     ///
@@ -122,13 +124,16 @@ pub enum TaskRunScope {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page<T> {
     pub items: Vec<T>,
+    /// Rows that are missing from the items, or have fields that are missing.
+    pub unreadable: UnreadableRows,
     /// None on the last page.
     pub next: Option<PageToken>,
 }
 
 impl<T> Page<T> {
     fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(convert).collect(), next: self.next }
+        let items = self.items.into_iter().map(convert).collect();
+        Page { items, unreadable: self.unreadable, next: self.next }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Descriptions of the worker's metrics.
 
+use contract::state::EntityKind;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
+
+use super::count_unreadable;
 
 /// Describes the metrics. Counters of rare events exist from the start, so that their first event is an
 /// increase.
@@ -20,9 +23,14 @@ pub fn describe() {
     describe_counter!("orchestration_ticks_total", "Runs of the scheduler, one a second");
     describe_counter!("orchestration_ticks_missed_total", "Scheduled syncs that were due but skipped");
     describe_counter!("orchestration_changes_total", "Pipelines, runs and task runs found changed, by kind");
+    describe_counter!(
+        "orchestration_source_unreadable_total",
+        "Rows of providers that could not be read, or only in part, by what they describe"
+    );
     describe_counter!("orchestration_events_published_total", "Events acknowledged by Kafka, by topic");
     counter!("orchestration_ticks_total").increment(0);
     counter!("orchestration_ticks_missed_total").increment(0);
+    EntityKind::KNOWN.into_iter().for_each(|what| count_unreadable(what, 0));
 }
 
 fn describe_connectors() {

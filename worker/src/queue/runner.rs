@@ -169,7 +169,7 @@ impl Runner {
             Ok(job) => self.run_job(&job, progress).await,
             Err(error) => Err(error),
         };
-        let report = progress.borrow().report;
+        let report = progress.borrow().report.clone();
         log_outcome(&outcome, started.elapsed());
         if let Err(error) = &outcome {
             let fail = || finish::fail(&self.pool, lease, &syncs, error, &report);
@@ -209,7 +209,7 @@ impl Runner {
         let mut renewed_at = Instant::now();
         loop {
             tokio::time::sleep(RENEW_INTERVAL).await;
-            let report = progress.borrow().report;
+            let report = progress.borrow().report.clone();
             match self.renew(job, &report).await {
                 Ok(true) => renewed_at = Instant::now(),
                 Ok(false) => return SyncError::LeaseLost,

@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use provider::{RunScope, TaskRunScope};
 use uuid::Uuid;
 
+use super::pages::ObservedItems;
 use super::pipelines::ListedPipelines;
 use super::task_graphs::ExecutedTasks;
 use super::{SyncError, SyncPass};
@@ -37,6 +38,14 @@ pub(super) type RunsById = BTreeMap<RunId, RunNames>;
 pub(super) struct RunsRead {
     pub(super) runs: BTreeMap<RunId, PipelineId>,
     older_than_history: RunsById,
+}
+
+/// The task runs that were read.
+#[derive(Default)]
+pub(super) struct TaskRunsRead {
+    pub(super) ids: BTreeSet<TaskRunId>,
+    /// How many more could not be read: any that is missing may be one of them.
+    pub(super) lost: u64,
 }
 
 impl SyncPass<'_> {
@@ -100,7 +109,7 @@ impl SyncPass<'_> {
     pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<RunsRead, SyncError> {
         let mut read = RunsRead::default();
         let mut pages = pin!(self.run_pages(scope));
-        while let Some((seen, runs)) = pages.try_next().await? {
+        while let Some(ObservedItems { seen, items: runs, .. }) = pages.try_next().await? {
             let history_begin = seen.at - TimeDelta::days(self.job.config.history_days.into());
             for run in &runs {
                 read.runs.insert(run.id, run.pipeline_id);
@@ -122,7 +131,7 @@ impl SyncPass<'_> {
         let scope = TaskRunScope::ChangedSince(since);
         let (mut changed, mut executed) = (RunsById::new(), ExecutedTasks::new());
         let mut pages = pin!(self.task_run_pages(&scope));
-        while let Some((_, task_runs)) = pages.try_next().await? {
+        while let Some(ObservedItems { items: task_runs, .. }) = pages.try_next().await? {
             for task_run in &task_runs {
                 let (pipeline, run) =
                     (task_run.pipeline_external_id.clone(), task_run.run_external_id.clone());
@@ -135,11 +144,12 @@ impl SyncPass<'_> {
     }
 
     /// Publishes the task runs of a scope and returns which there are.
-    pub(super) async fn read_task_runs(&self, scope: TaskRunScope) -> Result<BTreeSet<TaskRunId>, SyncError> {
-        let mut read = BTreeSet::new();
+    pub(super) async fn read_task_runs(&self, scope: TaskRunScope) -> Result<TaskRunsRead, SyncError> {
+        let mut read = TaskRunsRead::default();
         let mut pages = pin!(self.task_run_pages(&scope));
-        while let Some((_, task_runs)) = pages.try_next().await? {
-            read.extend(task_runs.iter().map(|task_run| task_run.id));
+        while let Some(ObservedItems { items: task_runs, lost, .. }) = pages.try_next().await? {
+            read.lost += lost;
+            read.ids.extend(task_runs.iter().map(|task_run| task_run.id));
             self.publish_task_runs(task_runs).await?;
         }
         Ok(read)
@@ -217,7 +227,7 @@ impl SyncPass<'_> {
     async fn reread_one(&self, id: RunId, names: RunNames) -> Result<(), SyncError> {
         let seen = self.observe().await?;
         match self.provider.run(&names.pipeline, &names.run, seen).await? {
-            Some(observed) => self.publish_runs(vec![observed]).await,
+            Some(observed) => self.publish_runs(vec![self.note(observed)]).await,
             None => self.delete_run(id, seen).await,
         }
     }

@@ -149,7 +149,10 @@ impl SyncPass<'_> {
     ) -> Result<(), SyncError> {
         let seen = self.observe().await?;
         let read = self.read_task_runs(TaskRunScope::Run { pipeline, run: name }).await?;
-        let read: Vec<Uuid> = read.into_iter().map(Uuid::from).collect();
+        if read.lost > 0 {
+            return Ok(());
+        }
+        let read: Vec<Uuid> = read.ids.into_iter().map(Uuid::from).collect();
         let gone = task_runs::find_missing(self.pool, run, suspects, &read).await?;
         self.delete_task_runs(&gone, seen).await
     }

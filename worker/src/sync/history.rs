@@ -129,7 +129,7 @@ impl SyncPass<'_> {
             missing_runs.remove(run);
         }
         let scope = TaskRunScope::Pipeline { pipeline: pipeline.to_owned(), since: task_runs_since };
-        for task_run in self.read_task_runs(scope).await? {
+        for task_run in self.read_task_runs(scope).await?.ids {
             missing_task_runs.remove(&task_run);
         }
         self.delete_missing(missing_runs, missing_task_runs).await?;

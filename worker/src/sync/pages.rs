@@ -1,5 +1,5 @@
 //! Lists of the provider, read page by page. Each page comes with the observation that was marked before it
-//! was requested.
+//! was requested. Rows that cannot be read are noted in the sync's report.
 
 use contract::events::{Observation, PipelineObserved, RunObserved, TaskRunObserved};
 use futures::Stream;
@@ -8,7 +8,15 @@ use provider::{Page, PageToken, ProviderError, RunScope, TaskRunScope};
 
 use super::{SyncError, SyncPass};
 
-type ObservedPage<T> = Result<(Observation, Vec<T>), SyncError>;
+/// The items of a page.
+pub(super) struct ObservedItems<T> {
+    pub(super) seen: Observation,
+    pub(super) items: Vec<T>,
+    /// How many rows are missing from the items because their ids could not be read.
+    pub(super) lost: u64,
+}
+
+type ObservedPage<T> = Result<ObservedItems<T>, SyncError>;
 
 impl SyncPass<'_> {
     /// All pipelines of the provider.
@@ -43,7 +51,9 @@ impl SyncPass<'_> {
             let Some(token) = next else { return Ok(None) };
             let seen = self.observe().await?;
             let page = fetch(seen, token).await?;
-            Ok(Some(((seen, page.items), page.next.map(Some))))
+            let lost = page.unreadable.lost;
+            self.publisher.note_unreadable(page.unreadable);
+            Ok(Some((ObservedItems { seen, items: page.items, lost }, page.next.map(Some))))
         })
     }
 }

@@ -8,6 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::error::is_request_specific;
+use super::pages::ObservedItems;
 use super::{SyncError, SyncPass};
 use crate::store::entities;
 
@@ -21,7 +22,7 @@ impl SyncPass<'_> {
         self.await_read_model().await?;
         let mut listed = ListedPipelines::new();
         let mut pages = pin!(self.pipeline_pages());
-        while let Some((_, pipelines)) = pages.try_next().await? {
+        while let Some(ObservedItems { items: pipelines, .. }) = pages.try_next().await? {
             listed.extend(pipelines.iter().map(|pipeline| pipeline.external_id.clone()));
             self.publish_pipelines(pipelines).await?;
         }
@@ -64,7 +65,7 @@ impl SyncPass<'_> {
         } else {
             match self.provider.tasks(&pipeline.external_id).await {
                 Err(error) if is_request_specific(&error) => before.tasks,
-                tasks => tasks?,
+                tasks => self.note(tasks?),
             }
         };
         Ok(PipelineObserved { tasks, ..pipeline })

@@ -4,16 +4,21 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use contract::events::{Record, SyncReport};
+use contract::state::EntityKind;
 use platform::kafka::Producer;
 use platform::offsets::{Offsets, find_projected_of};
 use platform::trace;
+use provider::UnreadableRows;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::SyncError;
-use crate::metrics::count_changes;
+use crate::metrics::{count_changes, count_unreadable};
 use crate::projection::{self, Projected};
 use crate::store::entities;
+
+/// Further unreadable rows of a sync are counted each time that they are read.
+const MAX_NOTED_UNREADABLE: usize = 1000;
 
 /// Publishes the events of a sync and counts them.
 pub(super) struct Publisher {
@@ -25,6 +30,8 @@ pub(super) struct Publisher {
 #[derive(Default)]
 struct Published {
     report: SyncReport,
+    /// The unreadable rows that were noted, of which a sync may see each several times.
+    noted: HashSet<(EntityKind, String, String)>,
     offsets: Offsets,
 }
 
@@ -72,7 +79,23 @@ impl Publisher {
     }
 
     pub(super) fn report(&self) -> SyncReport {
-        self.published().report
+        self.published().report.clone()
+    }
+
+    /// Adds rows that could not be read to the report and counts them, each once.
+    pub(super) fn note_unreadable(&self, rows: UnreadableRows) {
+        let mut published = self.published();
+        let unnamed = rows.count.saturating_sub(rows.entries.len() as u64);
+        let what = rows.entries.first().map_or(EntityKind::Unknown, |entry| entry.what);
+        count_unreadable(what, unnamed);
+        published.report.add_unreadable(None, unnamed);
+        for entry in rows.entries {
+            let is_full = published.noted.len() >= MAX_NOTED_UNREADABLE;
+            if is_full || published.noted.insert((entry.what, entry.id.clone(), entry.reason.clone())) {
+                count_unreadable(entry.what, 1);
+                published.report.add_unreadable(Some(entry), 1);
+            }
+        }
     }
 
     /// The offsets after the last published record of each partition.

@@ -66,6 +66,6 @@ impl SyncPass<'_> {
         pipeline: PipelineObserved,
     ) -> (PipelineObserved, Result<Vec<TaskNode>, ProviderError>) {
         let tasks = self.provider.tasks(&pipeline.external_id).await;
-        (pipeline, tasks)
+        (pipeline, tasks.map(|tasks| self.note(tasks)))
     }
 }

@@ -1,7 +1,8 @@
 //! Syncs with a fake provider: no change is missed, no event is published twice, and nothing is deleted by
 //! mistake.
 
-use contract::state::{RunState, TaskState};
+use contract::events::SyncReport;
+use contract::state::{EntityKind, RunState, TaskState};
 use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -147,6 +148,28 @@ async fn a_task_graph_is_refreshed_with_its_history() {
         "select count(*) from pipelines where jsonb_array_length(tasks) = 1 and external_id = 'a'";
     assert_eq!(test.number(with_one_task).await, 1);
     assert_eq!(test.number("select count(*) from pipelines where jsonb_array_length(tasks) = 2").await, 4);
+}
+
+/// Rows that cannot be read are named in the sync, which succeeds, and are not taken for deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_rows_are_named_and_nothing_is_deleted_for_them() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    let before = test.read_model().await;
+    provider.unreadable_tasks.lock().unwrap().insert("t1".to_owned());
+    let SyncReport { unreadable, unreadable_count, events_published, .. } =
+        test.sync(&provider, true).await.unwrap().report;
+    assert_eq!((unreadable_count, unreadable.len(), events_published), (15, 15, 0));
+    assert_eq!(
+        (unreadable[0].what, unreadable[0].reason.as_str()),
+        (EntityKind::TaskRun, "map_index is odd")
+    );
+    assert_eq!(test.read_model().await, before, "nothing is deleted");
+    provider.unreadable_tasks.lock().unwrap().clear();
+    let healed = test.sync(&provider, true).await.unwrap();
+    assert_eq!(healed.report.unreadable_count, 0);
+    assert_eq!(test.read_model().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

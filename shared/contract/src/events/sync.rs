@@ -7,7 +7,12 @@ use uuid::Uuid;
 
 use super::UserRef;
 use crate::ids::{ConnectorId, SyncId};
-use crate::state::{SyncStatus, SyncTrigger};
+use crate::state::{EntityKind, SyncStatus, SyncTrigger};
+
+/// The number of unreadable rows that are named; the others are counted.
+pub const MAX_NAMED_UNREADABLE: usize = 20;
+/// In characters, of the id and the reason of an unreadable row.
+const MAX_UNREADABLE_LENGTH: usize = 300;
 
 /// A command: sync this connector. Anyone who may write to the topic may ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,8 +74,31 @@ pub struct SyncChanged {
     pub report: SyncReport,
 }
 
+/// A row of the provider that could not be read, or only in part: the fields that its reason names are then
+/// missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnreadableEntry {
+    /// What the row describes.
+    pub what: EntityKind,
+    /// The provider's own id, as far as it is known.
+    pub id: String,
+    /// The fields that could not be read, and why. Contains none of their values.
+    pub reason: String,
+}
+
+impl UnreadableEntry {
+    /// Cuts the id and the reason to a bounded length.
+    pub fn new(what: EntityKind, id: &str, reason: &str) -> Self {
+        let cut = |text: &str| match text.char_indices().nth(MAX_UNREADABLE_LENGTH) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        };
+        Self { what, id: cut(id), reason: cut(reason) }
+    }
+}
+
 /// What a sync did, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SyncReport {
     /// Requests sent to the provider.
@@ -85,6 +113,19 @@ pub struct SyncReport {
     pub events_published: u64,
     /// Pipelines found gone.
     pub pipelines_deactivated: u64,
+    /// Rows of the provider that could not be read, or only in part. The sync succeeds without them.
+    pub unreadable_count: u64,
+    /// The first of these rows, at most 20.
+    pub unreadable: Vec<UnreadableEntry>,
+}
+
+impl SyncReport {
+    /// Adds rows that could not be read: names the first ones and counts them all.
+    pub fn add_unreadable(&mut self, entries: impl IntoIterator<Item = UnreadableEntry>, count: u64) {
+        self.unreadable_count += count;
+        let free = MAX_NAMED_UNREADABLE.saturating_sub(self.unreadable.len());
+        self.unreadable.extend(entries.into_iter().take(free));
+    }
 }
 
 impl_event!(SyncRequested, SyncRequests, "orchestration.sync.requested.v1", {

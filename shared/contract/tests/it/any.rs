@@ -224,6 +224,7 @@ pub(crate) fn sync() -> impl Strategy<Value = SyncChanged> {
                     task_runs_seen,
                     events_published,
                     pipelines_deactivated,
+                    ..golden::sync().report
                 },
                 ..golden::sync()
             }

@@ -146,6 +146,7 @@ pub(crate) fn sync() -> SyncChanged {
             task_runs_seen: 1800,
             events_published: 7,
             pipelines_deactivated: 1,
+            ..SyncReport::default()
         },
     }
 }

@@ -1,73 +1,61 @@
 //! Decodes response bodies: expected values, Airflow's various error formats, and HTML pages of proxies.
 //! Every failure is one `ProviderError` with a one-sentence message.
 
+use std::borrow::Cow;
+
 use reqwest::header::HeaderValue;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
 use super::client::Response;
+use super::json_text::json_text;
 use crate::ProviderError;
 
 /// In characters.
 const MAX_MESSAGE_LENGTH: usize = 300;
 
-/// Decodes the body of a successful response.
+/// Returns the body of a successful response as JSON, as `json_text` does.
 ///
 /// # Errors
-/// The error of an unsuccessful response, or `Malformed` if the body does not have the expected type.
-pub(super) fn expect<T: DeserializeOwned>(response: &Response) -> Result<T, ProviderError> {
+/// The error of an unsuccessful response, or `Malformed` if the body is not JSON.
+pub(super) fn json(response: &Response) -> Result<Cow<'_, str>, ProviderError> {
     if !(200..300).contains(&response.status) {
         return Err(error(response));
     }
-    let malformed = |reason: String| ProviderError::Malformed { reason };
     if looks_like_html(&response.body) {
         return Err(malformed(format!("{}, an HTML page instead of JSON", response.status)));
     }
-    let body = parse(&response.body);
-    let body = body.or_else(|error| without_nan(&response.body).map_or(Err(error), |body| parse(&body)));
-    body.map_err(|error| match error.path().to_string().as_str() {
-        "." => malformed(error.inner().to_string()),
-        path => malformed(format!("at {path}: {}", error.inner())),
+    json_text(&response.body).map_err(|error| malformed(error.to_string()))
+}
+
+/// Decodes the body of a successful response.
+///
+/// # Errors
+/// As `json`, or `Malformed` if the body does not have the expected fields: the error does not contain their
+/// values.
+pub(super) fn expect<T: DeserializeOwned>(response: &Response) -> Result<T, ProviderError> {
+    let text = json(response)?;
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|error| {
+        match error.path().to_string().as_str() {
+            "." => malformed("without the fields that it must have".to_owned()),
+            path => malformed(format!("at {path}: another type than it must have")),
+        }
     })
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body))
+fn malformed(reason: String) -> ProviderError {
+    ProviderError::Malformed { reason }
 }
 
-/// Replaces NaN and the infinities with null: Airflow 2 writes them as Python does, which is not JSON. None
-/// if the body contains none of them.
-fn without_nan(body: &[u8]) -> Option<Vec<u8>> {
-    const NOT_JSON: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
-    let mut clean = Vec::with_capacity(body.len());
-    let (mut in_string, mut is_escaped, mut found) = (false, false, false);
-    let mut remaining = body;
-    while let [byte, after @ ..] = remaining {
-        let word = NOT_JSON.iter().find(|word| !in_string && remaining.starts_with(word));
-        if let Some(word) = word {
-            clean.extend_from_slice(b"null");
-            remaining = &remaining[word.len()..];
-            found = true;
-            continue;
-        }
-        in_string ^= *byte == b'"' && !is_escaped;
-        is_escaped = in_string && *byte == b'\\' && !is_escaped;
-        clean.push(*byte);
-        remaining = after;
-    }
-    found.then_some(clean)
-}
-
-/// Decodes the body of a successful response, or returns none for a 404 of Airflow itself. A 404 of a proxy
-/// is an error: it must never look like a deletion.
-pub(super) fn expect_if_found<T: DeserializeOwned>(response: &Response) -> Result<Option<T>, ProviderError> {
+/// Returns a successful response, or none for a 404 of Airflow itself. A 404 of a proxy is an error: it must
+/// never look like a deletion.
+pub(super) fn if_found(response: Response) -> Result<Option<Response>, ProviderError> {
     match response.status {
         404 if is_airflow_error(&response.body) => Ok(None),
-        404 => {
-            Err(ProviderError::Malformed { reason: "404, and not in the words of Airflow's API".to_owned() })
-        }
-        _ => expect(response).map(Some),
+        404 => Err(malformed("404, and not in the words of Airflow's API".to_owned())),
+        200..300 => Ok(Some(response)),
+        _ => Err(error(&response)),
     }
 }
 

@@ -2,13 +2,12 @@
 //! the next page.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::error_body;
+use super::fields::RowFields;
+use super::rows::{List, RowDecoder};
 use super::session::{QueryParameters, Session};
 use super::windows::TimeWindow;
-use super::wire::List;
 use crate::{Page, PageToken, ProviderError};
 
 /// The page sizes to request. A server may return fewer rows, so the offset advances by the rows received.
@@ -47,16 +46,17 @@ impl PagePosition {
 ///
 /// # Errors
 /// Also when the server reports more rows than it returns: a truncated list must not look complete.
-pub(super) async fn read<T: DeserializeOwned>(
+pub(super) async fn read<T>(
     session: &Session,
     path: &[&str],
     query: &QueryParameters<'_>,
     position: PagePosition,
+    decoder: &RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<T>>,
 ) -> Result<Page<T>, ProviderError> {
-    let mut list: List<T> = request(session, path, query, &position).await?;
+    let mut list = request(session, path, query, &position, decoder).await?;
     if is_truncated(&list, &position) {
         // Rows may have left the list between the count and the read, but hardly twice.
-        list = request(session, path, query, &position).await?;
+        list = request(session, path, query, &position, decoder).await?;
     }
     if is_truncated(&list, &position) {
         let reason =
@@ -64,32 +64,34 @@ pub(super) async fn read<T: DeserializeOwned>(
         return Err(ProviderError::Malformed { reason });
     }
     let next = next(&list, &position)?.map(|next| next.token()).transpose()?;
-    Ok(Page { items: list.items, next })
+    Ok(Page { items: list.rows.items, next, unreadable: list.rows.unreadable })
 }
 
 /// Requests one page, in one request unless its rows are huge.
-pub(super) async fn request<T: DeserializeOwned>(
+pub(super) async fn request<T>(
     session: &Session,
     path: &[&str],
     query: &QueryParameters<'_>,
     position: &PagePosition,
+    decoder: &RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<T>>,
 ) -> Result<List<T>, ProviderError> {
     let [limit, smaller @ ..] = PAGE_SIZES;
-    let mut list = request_with_limit(limit, session, path, query, position).await;
+    let mut list = request_with_limit(limit, session, path, query, position, decoder).await;
     for limit in smaller {
         if matches!(list, Err(ProviderError::Oversized { .. })) {
-            list = request_with_limit(limit, session, path, query, position).await;
+            list = request_with_limit(limit, session, path, query, position, decoder).await;
         }
     }
     list
 }
 
-async fn request_with_limit<T: DeserializeOwned>(
+async fn request_with_limit<T>(
     limit: usize,
     session: &Session,
     path: &[&str],
     query: &QueryParameters<'_>,
     position: &PagePosition,
+    decoder: &RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<T>>,
 ) -> Result<List<T>, ProviderError> {
     let mut query = query.clone();
     query.push(("limit", limit.to_string()));
@@ -99,8 +101,8 @@ async fn request_with_limit<T: DeserializeOwned>(
         PagePosition::Windows(_) => {}
     }
     let response = session.send_get(path, query).await?;
-    let list: List<T> = error_body::expect(&response)?;
-    Ok(List { clock: response.clock().ok(), ..list })
+    // A server may change the limit a little; a longer list is not what was asked for.
+    decoder.list(&response, 2 * limit)
 }
 
 /// The position of the next page. A server without cursors ignores the requested one and returns the first
@@ -109,7 +111,7 @@ pub(super) fn next<T>(
     list: &List<T>,
     position: &PagePosition,
 ) -> Result<Option<PagePosition>, ProviderError> {
-    let rows = list.items.len() as u64;
+    let rows = list.rows.count as u64;
     match (position, &list.next_cursor) {
         (PagePosition::Cursor(_), Some(None)) => Ok(None),
         (PagePosition::Cursor(here), Some(Some(next))) if here == next || rows == 0 => {
@@ -131,7 +133,7 @@ fn is_truncated<T>(list: &List<T>, position: &PagePosition) -> bool {
         PagePosition::Offset(_) | PagePosition::Windows(_) => true,
     };
     has_known_offset
-        && list.items.is_empty()
+        && list.rows.count == 0
         && list.total_entries.is_some_and(|total| total > offset(position))
 }
 

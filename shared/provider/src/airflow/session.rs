@@ -93,9 +93,9 @@ impl Session {
         error_body::expect(&self.send_get(path, query).await?)
     }
 
-    /// Reads a resource that may not exist.
-    pub(super) async fn find<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, ProviderError> {
-        error_body::expect_if_found(&self.send_get(path, Vec::new()).await?)
+    /// Requests a resource that may not exist.
+    pub(super) async fn find(&self, path: &[&str]) -> Result<Option<Response>, ProviderError> {
+        error_body::if_found(self.send_get(path, Vec::new()).await?)
     }
 
     /// Sends a GET request, again with a new token if the token was rejected.

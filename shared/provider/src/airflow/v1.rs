@@ -3,15 +3,17 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::fields::RowFields;
 use super::pages::{self, PagePosition, rfc3339_utc};
+use super::rows::{RowDecoder, expect_list};
 use super::session::Session;
 use super::windows::{TaskInstanceList, TimeAxis};
-use super::wire::{List, Task, Tasks, Version};
-use super::{RestApi, error_body, model};
-use crate::{Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
+use super::wire::{self, Version};
+use super::{RestApi, model};
+use crate::{Decoded, Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
+use contract::state::EntityKind;
 
 const API: [&str; 2] = ["api", "v1"];
 
@@ -29,8 +31,7 @@ impl RestApi for V1 {
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
         let response = self.session.send_get(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
-        let list: Result<List<Value>, _> = error_body::expect(&response);
-        list.map_err(|error| match error {
+        expect_list(&response).map_err(|error| match error {
             ProviderError::Forbidden { status, .. } => ProviderError::CredentialsRefused {
                 status,
                 message: "Airflow 2 says so of a wrong password and of a user who may not list DAGs"
@@ -44,18 +45,20 @@ impl RestApi for V1 {
     async fn dags(&self, page: Option<&PageToken>) -> Result<Page<model::Dag>, ProviderError> {
         let query = vec![("only_active", "false".to_owned()), ("order_by", "dag_id".to_owned())];
         let position = PagePosition::at(page, PagePosition::Offset(0))?;
-        let listed = pages::read::<Value>(&self.session, &path(&["dags"]), &query, position).await?;
-        let dags = listed.items.into_iter().map(|item| self.dag(item));
-        Ok(Page { items: dags.collect::<Result<_, _>>()?, next: listed.next })
+        pages::read(&self.session, &path(&["dags"]), &query, position, &self.dag_decoder()).await
     }
 
     async fn has_dag(&self, dag: &str) -> Result<bool, ProviderError> {
-        Ok(self.session.find::<Dag>(&path(&["dags", dag])).await?.is_some())
+        let found = self.session.find(&path(&["dags", dag])).await?;
+        found
+            .map(|response| self.dag_decoder().single(&response, &[dag]))
+            .transpose()
+            .map(|dag| dag.is_some())
     }
 
-    async fn tasks(&self, dag: &str) -> Result<Vec<model::Task>, ProviderError> {
-        let listed: Tasks = self.session.get(&path(&["dags", dag, "tasks"]), Vec::new()).await?;
-        Ok(listed.tasks.into_iter().map(Task::model).collect())
+    async fn tasks(&self, dag: &str) -> Result<Decoded<Vec<model::Task>>, ProviderError> {
+        let response = self.session.send_get(&path(&["dags", dag, "tasks"]), Vec::new()).await?;
+        wire::tasks(&response, dag)
     }
 
     async fn dag_runs(
@@ -74,19 +77,20 @@ impl RestApi for V1 {
         };
         query.push(("order_by", "id".to_owned()));
         let position = PagePosition::at(page, PagePosition::Offset(0))?;
-        let runs: Page<DagRun> =
-            pages::read(&self.session, &path(&["dags", dag, "dagRuns"]), &query, position).await?;
+        let decoder = self.run_decoder();
+        let runs =
+            pages::read(&self.session, &path(&["dags", dag, "dagRuns"]), &query, position, &decoder).await?;
         // An empty list and a missing DAG look the same here, and an empty list would delete all runs of the
         // DAG.
-        if dag != "~" && runs.items.is_empty() && !self.has_dag(dag).await? {
+        if dag != "~" && runs.items.is_empty() && runs.unreadable.count == 0 && !self.has_dag(dag).await? {
             return Err(ProviderError::Refused { status: 404, message: "The DAG is not there".to_owned() });
         }
-        Ok(runs.map(|run| self.dag_run_of(run)))
+        Ok(runs)
     }
 
-    async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<model::DagRun>, ProviderError> {
+    async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<Decoded<model::DagRun>>, ProviderError> {
         let found = self.session.find(&path(&["dags", dag, "dagRuns", run])).await?;
-        Ok(found.map(|run| self.dag_run_of(run)))
+        found.map(|response| self.run_decoder().single(&response, &[dag, run])).transpose()
     }
 
     async fn task_instances(
@@ -98,7 +102,7 @@ impl RestApi for V1 {
             TaskRunScope::ChangedSince(since) => ("~", "~", Some(TimeAxis::of_changes(*since))),
             TaskRunScope::Pipeline { pipeline, since } => {
                 let bounds = ["execution_date_gte", "execution_date_lte"];
-                (pipeline.as_str(), "~", Some(TimeAxis::of_runs(bounds, *since, |row| row.execution_date)))
+                (pipeline.as_str(), "~", Some(TimeAxis::of_runs(bounds, *since)))
             }
             TaskRunScope::Run { pipeline, run } => (pipeline.as_str(), run.as_str(), None),
         };
@@ -120,48 +124,64 @@ impl RestApi for V1 {
             body["note"] = json!(note);
         }
         let response = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
-        Ok(self.dag_run_of(error_body::expect(&response)?))
+        Ok(self.run_decoder().single(&response, &[dag, &command.run])?.value)
     }
 }
 
 impl V1 {
-    fn dag(&self, item: Value) -> Result<model::Dag, ProviderError> {
-        let dag: Dag = serde_path_to_error::deserialize(&item)
-            .map_err(|error| ProviderError::Malformed { reason: format!("a DAG: {error}") })?;
-        Ok(model::Dag {
-            url: self.session.client.url(&["dags", &dag.dag_id, "grid"]).into(),
-            dag_id: dag.dag_id,
-            display_name: dag.dag_display_name,
-            description: dag.description,
-            owners: dag.owners.unwrap_or_default(),
-            tags: dag.tags.unwrap_or_default().into_iter().map(|tag| tag.name).collect(),
-            schedule: dag.schedule_interval.as_ref().and_then(schedule),
-            is_paused: dag.is_paused.unwrap_or_default(),
-            is_stale: dag.is_active == Some(false),
-            next_run_at: dag.next_dagrun_create_after,
-            raw: item,
+    fn dag_decoder(&self) -> RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<model::Dag>> {
+        RowDecoder {
+            what: EntityKind::Pipeline,
+            ids: &["dag_id"],
+            decode: |fields: &mut RowFields<'_>| self.dag(fields),
+        }
+    }
+
+    fn dag(&self, fields: &mut RowFields<'_>) -> Option<model::Dag> {
+        let dag_id = fields.id("dag_id")?;
+        Some(model::Dag {
+            url: self.session.client.url(&["dags", &dag_id, "grid"]).into(),
+            dag_id,
+            display_name: fields.text("dag_display_name"),
+            description: fields.text("description"),
+            owners: fields.texts("owners"),
+            tags: fields.names("tags"),
+            schedule: fields.value("schedule_interval").as_ref().and_then(schedule),
+            is_paused: fields.flag("is_paused").unwrap_or_default(),
+            is_stale: fields.flag("is_active") == Some(false),
+            next_run_at: fields.time("next_dagrun_create_after"),
+            raw: fields.all(),
         })
     }
 
-    fn dag_run_of(&self, run: DagRun) -> model::DagRun {
-        let mut url = self.session.client.url(&["dags", &run.dag_id, "grid"]);
-        url.query_pairs_mut().append_pair("dag_run_id", &run.dag_run_id);
-        model::DagRun {
+    fn run_decoder(&self) -> RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<model::DagRun>> {
+        let ids = &["dag_id", "dag_run_id"];
+        RowDecoder { what: EntityKind::Run, ids, decode: |fields: &mut RowFields<'_>| self.run(fields) }
+    }
+
+    fn run(&self, fields: &mut RowFields<'_>) -> Option<model::DagRun> {
+        let (dag_id, run_id) = (fields.id("dag_id"), fields.id("dag_run_id"));
+        let (dag_id, run_id) = (dag_id?, run_id?);
+        let mut url = self.session.client.url(&["dags", &dag_id, "grid"]);
+        url.query_pairs_mut().append_pair("dag_run_id", &run_id);
+        let execution_date = fields.time("execution_date");
+        Some(model::DagRun {
             url: url.into(),
-            dag_id: run.dag_id,
-            run_id: run.dag_run_id,
-            state: run.state,
-            run_type: run.run_type,
-            logical_date: run.logical_date.or(run.execution_date),
-            data_interval_start: run.data_interval_start,
-            data_interval_end: run.data_interval_end,
+            dag_id,
+            run_id,
+            state: fields.state("state"),
+            run_type: fields.text("run_type"),
+            // `execution_date` is the former name.
+            logical_date: fields.time("logical_date").or(execution_date),
+            data_interval_start: fields.time("data_interval_start"),
+            data_interval_end: fields.time("data_interval_end"),
             run_after: None,
             queued_at: None,
-            start_date: run.start_date,
-            end_date: run.end_date,
-            conf: run.conf,
-            note: run.note,
-        }
+            start_date: fields.time("start_date"),
+            end_date: fields.time("end_date"),
+            conf: fields.value("conf").unwrap_or_default(),
+            note: fields.text("note"),
+        })
     }
 }
 
@@ -192,40 +212,4 @@ fn schedule(value: &Value) -> Option<String> {
             (!parts.is_empty()).then(|| parts.join(" "))
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Dag {
-    dag_id: String,
-    dag_display_name: Option<String>,
-    description: Option<String>,
-    owners: Option<Vec<String>>,
-    tags: Option<Vec<Tag>>,
-    schedule_interval: Option<Value>,
-    is_paused: Option<bool>,
-    is_active: Option<bool>,
-    next_dagrun_create_after: Option<DateTime<Utc>>,
-}
-
-#[derive(Deserialize)]
-struct Tag {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct DagRun {
-    dag_id: String,
-    dag_run_id: String,
-    state: Option<String>,
-    run_type: Option<String>,
-    logical_date: Option<DateTime<Utc>>,
-    /// The former name of `logical_date`.
-    execution_date: Option<DateTime<Utc>>,
-    data_interval_start: Option<DateTime<Utc>>,
-    data_interval_end: Option<DateTime<Utc>>,
-    start_date: Option<DateTime<Utc>>,
-    end_date: Option<DateTime<Utc>>,
-    #[serde(default)]
-    conf: Value,
-    note: Option<String>,
 }

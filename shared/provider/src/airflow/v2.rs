@@ -3,15 +3,17 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::fields::RowFields;
 use super::pages::{self, PagePosition, rfc3339_utc};
+use super::rows::{RowDecoder, expect_list};
 use super::session::Session;
 use super::windows::{TaskInstanceList, TimeAxis};
-use super::wire::{List, Task, Tasks, Version};
-use super::{RestApi, error_body, model};
-use crate::{Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
+use super::wire::{self, Version};
+use super::{RestApi, model};
+use crate::{Decoded, Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
+use contract::state::EntityKind;
 
 const API: [&str; 2] = ["api", "v2"];
 
@@ -29,25 +31,27 @@ impl RestApi for V2 {
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
         let response = self.session.send_get(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
-        let _: List<Value> = error_body::expect(&response)?;
+        expect_list(&response)?;
         response.clock()
     }
 
     async fn dags(&self, page: Option<&PageToken>) -> Result<Page<model::Dag>, ProviderError> {
         let query = vec![("exclude_stale", "false".to_owned()), ("order_by", "dag_id".to_owned())];
         let position = PagePosition::at(page, PagePosition::Offset(0))?;
-        let listed = pages::read::<Value>(&self.session, &path(&["dags"]), &query, position).await?;
-        let dags = listed.items.into_iter().map(|item| self.dag(item));
-        Ok(Page { items: dags.collect::<Result<_, _>>()?, next: listed.next })
+        pages::read(&self.session, &path(&["dags"]), &query, position, &self.dag_decoder()).await
     }
 
     async fn has_dag(&self, dag: &str) -> Result<bool, ProviderError> {
-        Ok(self.session.find::<Dag>(&path(&["dags", dag])).await?.is_some())
+        let found = self.session.find(&path(&["dags", dag])).await?;
+        found
+            .map(|response| self.dag_decoder().single(&response, &[dag]))
+            .transpose()
+            .map(|dag| dag.is_some())
     }
 
-    async fn tasks(&self, dag: &str) -> Result<Vec<model::Task>, ProviderError> {
-        let listed: Tasks = self.session.get(&path(&["dags", dag, "tasks"]), Vec::new()).await?;
-        Ok(listed.tasks.into_iter().map(Task::model).collect())
+    async fn tasks(&self, dag: &str) -> Result<Decoded<Vec<model::Task>>, ProviderError> {
+        let response = self.session.send_get(&path(&["dags", dag, "tasks"]), Vec::new()).await?;
+        wire::tasks(&response, dag)
     }
 
     async fn dag_runs(
@@ -66,13 +70,13 @@ impl RestApi for V2 {
         };
         query.push(by_id());
         let position = PagePosition::at(page, PagePosition::Cursor(String::new()))?;
-        let runs = pages::read(&self.session, &path(&["dags", dag, "dagRuns"]), &query, position).await?;
-        Ok(runs.map(|run| self.dag_run_of(run)))
+        let decoder = self.run_decoder();
+        pages::read(&self.session, &path(&["dags", dag, "dagRuns"]), &query, position, &decoder).await
     }
 
-    async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<model::DagRun>, ProviderError> {
+    async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<Decoded<model::DagRun>>, ProviderError> {
         let found = self.session.find(&path(&["dags", dag, "dagRuns", run])).await?;
-        Ok(found.map(|run| self.dag_run_of(run)))
+        found.map(|response| self.run_decoder().single(&response, &[dag, run])).transpose()
     }
 
     async fn task_instances(
@@ -84,7 +88,7 @@ impl RestApi for V2 {
             TaskRunScope::ChangedSince(since) => ("~", "~", Some(TimeAxis::of_changes(*since))),
             TaskRunScope::Pipeline { pipeline, since } => {
                 let bounds = ["run_after_gte", "run_after_lte"];
-                (pipeline.as_str(), "~", Some(TimeAxis::of_runs(bounds, *since, |row| row.run_after)))
+                (pipeline.as_str(), "~", Some(TimeAxis::of_runs(bounds, *since)))
             }
             TaskRunScope::Run { pipeline, run } => (pipeline.as_str(), run.as_str(), None),
         };
@@ -106,54 +110,69 @@ impl RestApi for V2 {
             "note": command.note,
         });
         let response = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
-        let run = error_body::expect(&response).map_err(|error| match error {
-            // The original message describes a database constraint.
-            ProviderError::Refused { status: 409, message } if message.contains("constraint") => {
-                let message = "A run with this run id or this logical date exists already".to_owned();
-                ProviderError::Refused { status: 409, message }
-            }
-            error => error,
-        })?;
-        Ok(self.dag_run_of(run))
+        let run =
+            self.run_decoder().single(&response, &[dag, &command.run]).map_err(|error| match error {
+                // The original message describes a database constraint.
+                ProviderError::Refused { status: 409, message } if message.contains("constraint") => {
+                    let message = "A run with this run id or this logical date exists already".to_owned();
+                    ProviderError::Refused { status: 409, message }
+                }
+                error => error,
+            })?;
+        Ok(run.value)
     }
 }
 
 impl V2 {
-    fn dag(&self, item: Value) -> Result<model::Dag, ProviderError> {
-        let dag: Dag = serde_path_to_error::deserialize(&item)
-            .map_err(|error| ProviderError::Malformed { reason: format!("a DAG: {error}") })?;
-        Ok(model::Dag {
-            url: self.session.client.url(&["dags", &dag.dag_id]).into(),
-            dag_id: dag.dag_id,
-            display_name: dag.dag_display_name,
-            description: dag.description,
-            owners: dag.owners.unwrap_or_default(),
-            tags: dag.tags.unwrap_or_default().into_iter().map(|tag| tag.name).collect(),
-            schedule: dag.timetable_summary,
-            is_paused: dag.is_paused.unwrap_or_default(),
-            is_stale: dag.is_stale.unwrap_or_default(),
-            next_run_at: dag.next_dagrun_run_after,
-            raw: item,
+    fn dag_decoder(&self) -> RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<model::Dag>> {
+        RowDecoder {
+            what: EntityKind::Pipeline,
+            ids: &["dag_id"],
+            decode: |fields: &mut RowFields<'_>| self.dag(fields),
+        }
+    }
+
+    fn dag(&self, fields: &mut RowFields<'_>) -> Option<model::Dag> {
+        let dag_id = fields.id("dag_id")?;
+        Some(model::Dag {
+            url: self.session.client.url(&["dags", &dag_id]).into(),
+            dag_id,
+            display_name: fields.text("dag_display_name"),
+            description: fields.text("description"),
+            owners: fields.texts("owners"),
+            tags: fields.names("tags"),
+            schedule: fields.text("timetable_summary"),
+            is_paused: fields.flag("is_paused").unwrap_or_default(),
+            is_stale: fields.flag("is_stale").unwrap_or_default(),
+            next_run_at: fields.time("next_dagrun_run_after"),
+            raw: fields.all(),
         })
     }
 
-    fn dag_run_of(&self, run: DagRun) -> model::DagRun {
-        model::DagRun {
-            url: self.session.client.url(&["dags", &run.dag_id, "runs", &run.dag_run_id]).into(),
-            dag_id: run.dag_id,
-            run_id: run.dag_run_id,
-            state: run.state,
-            run_type: run.run_type,
-            logical_date: run.logical_date,
-            data_interval_start: run.data_interval_start,
-            data_interval_end: run.data_interval_end,
-            run_after: run.run_after,
-            queued_at: run.queued_at,
-            start_date: run.start_date,
-            end_date: run.end_date,
-            conf: run.conf,
-            note: run.note,
-        }
+    fn run_decoder(&self) -> RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<model::DagRun>> {
+        let ids = &["dag_id", "dag_run_id"];
+        RowDecoder { what: EntityKind::Run, ids, decode: |fields: &mut RowFields<'_>| self.run(fields) }
+    }
+
+    fn run(&self, fields: &mut RowFields<'_>) -> Option<model::DagRun> {
+        let (dag_id, run_id) = (fields.id("dag_id"), fields.id("dag_run_id"));
+        let (dag_id, run_id) = (dag_id?, run_id?);
+        Some(model::DagRun {
+            url: self.session.client.url(&["dags", &dag_id, "runs", &run_id]).into(),
+            dag_id,
+            run_id,
+            state: fields.state("state"),
+            run_type: fields.text("run_type"),
+            logical_date: fields.time("logical_date"),
+            data_interval_start: fields.time("data_interval_start"),
+            data_interval_end: fields.time("data_interval_end"),
+            run_after: fields.time("run_after"),
+            queued_at: fields.time("queued_at"),
+            start_date: fields.time("start_date"),
+            end_date: fields.time("end_date"),
+            conf: fields.value("conf").unwrap_or_default(),
+            note: fields.text("note"),
+        })
     }
 }
 
@@ -165,40 +184,4 @@ fn path<'a>(segments: &[&'a str]) -> Vec<&'a str> {
 /// Orders by a unique key, so that pages do not shift when a row changes.
 fn by_id() -> (&'static str, String) {
     ("order_by", "id".to_owned())
-}
-
-#[derive(Deserialize)]
-struct Dag {
-    dag_id: String,
-    dag_display_name: Option<String>,
-    description: Option<String>,
-    owners: Option<Vec<String>>,
-    tags: Option<Vec<Tag>>,
-    timetable_summary: Option<String>,
-    is_paused: Option<bool>,
-    is_stale: Option<bool>,
-    next_dagrun_run_after: Option<DateTime<Utc>>,
-}
-
-#[derive(Deserialize)]
-struct Tag {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct DagRun {
-    dag_id: String,
-    dag_run_id: String,
-    state: Option<String>,
-    run_type: Option<String>,
-    logical_date: Option<DateTime<Utc>>,
-    data_interval_start: Option<DateTime<Utc>>,
-    data_interval_end: Option<DateTime<Utc>>,
-    run_after: Option<DateTime<Utc>>,
-    queued_at: Option<DateTime<Utc>>,
-    start_date: Option<DateTime<Utc>>,
-    end_date: Option<DateTime<Utc>>,
-    #[serde(default)]
-    conf: Value,
-    note: Option<String>,
 }

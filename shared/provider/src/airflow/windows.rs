@@ -2,16 +2,17 @@
 //! instances in no order, and Airflow 3 before 3.3 moves a row to the end of the list whenever its task is
 //! retried. One response is consistent, so a window is split until it fits one page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::model;
 use super::pages::{self, PagePosition, rfc3339_utc};
+use super::rows::List;
 use super::session::{QueryParameters, Session};
-use super::wire::{List, TaskInstance};
-use crate::{Page, ProviderError};
+use super::wire::TASK_INSTANCES;
+use crate::{Page, ProviderError, UnreadableRows};
 
 /// A window is split into parts of about this many rows each.
 const ROWS_PER_PART: u64 = 70;
@@ -31,8 +32,22 @@ const MAX_PASSES: usize = 10;
 /// The maximum number of task instances of one moment, or of one run, in memory.
 const MAX_ROWS: u64 = 50_000;
 
-/// Task instances by natural key.
-type TaskInstancesByKey = BTreeMap<(String, String, String, i32), model::TaskInstance>;
+/// The rows of a list that is read repeatedly.
+#[derive(Default)]
+struct FoundRows {
+    /// By natural key, of all passes.
+    items: BTreeMap<(String, String, String, i32), model::TaskInstance>,
+    /// The hashes of the rows that were lost in this pass.
+    lost: HashSet<u64>,
+    /// Of this pass.
+    unreadable: UnreadableRows,
+}
+
+impl FoundRows {
+    fn count(&self) -> u64 {
+        (self.items.len() + self.lost.len()) as u64
+    }
+}
 
 /// A time window, both ends included; without `to` it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,29 +105,26 @@ pub(super) struct TaskInstanceList<'a> {
     pub query: QueryParameters<'a>,
 }
 
-/// Reads the time of a row, if the row contains it.
-type TimeOf = fn(&TaskInstance) -> Option<DateTime<Utc>>;
-
 /// A time that a list can be filtered by.
 pub(super) struct TimeAxis {
     /// The query parameters of the lower and the upper bound.
     bounds: [&'static str; 2],
     /// The lower bound of the whole list.
     since: DateTime<Utc>,
-    /// None for the time of the last change, which rows do not contain.
-    time_of: Option<TimeOf>,
+    /// Whether rows contain the time. They do not contain that of their last change.
+    is_in_rows: bool,
 }
 
 impl TimeAxis {
     /// The time of the last change. Rows that change during the read move to later times; they are left to
     /// the next poll, so that this one ends.
     pub(super) fn of_changes(since: DateTime<Utc>) -> Self {
-        Self { bounds: ["updated_at_gte", "updated_at_lte"], since, time_of: None }
+        Self { bounds: ["updated_at_gte", "updated_at_lte"], since, is_in_rows: false }
     }
 
     /// A date of the run, filtered by these query parameters.
-    pub(super) fn of_runs(bounds: [&'static str; 2], since: DateTime<Utc>, time_of: TimeOf) -> Self {
-        Self { bounds, since, time_of: Some(time_of) }
+    pub(super) fn of_runs(bounds: [&'static str; 2], since: DateTime<Utc>) -> Self {
+        Self { bounds, since, is_in_rows: true }
     }
 }
 
@@ -121,12 +133,12 @@ impl TaskInstanceList<'_> {
     pub(super) async fn by_cursor(&self, cursor: String) -> Result<Page<model::TaskInstance>, ProviderError> {
         let whole = self.whole();
         let position = PagePosition::Cursor(cursor);
-        let list = pages::request(self.session, &self.path(), &self.query_for(whole), &position).await?;
+        let list = self.request(&self.path(), &self.query_for(whole), &position).await?;
         if list.next_cursor.is_none() {
             return self.resolve_window(whole, Vec::new(), list).await;
         }
         let next = pages::next(&list, &position)?.map(|next| next.token()).transpose()?;
-        Ok(Page { items: list.items, next }.map(TaskInstance::model))
+        Ok(Page { items: list.rows.items, next, unreadable: list.rows.unreadable })
     }
 
     /// Reads the last of these windows, or splits it: then the page is empty and another one follows.
@@ -135,10 +147,17 @@ impl TaskInstanceList<'_> {
         mut windows: Vec<TimeWindow>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let window = windows.pop().unwrap_or_else(|| self.whole());
-        let list =
-            pages::request(self.session, &self.path(), &self.query_for(window), &PagePosition::Offset(0))
-                .await?;
+        let list = self.request(&self.path(), &self.query_for(window), &PagePosition::Offset(0)).await?;
         self.resolve_window(window, windows, list).await
+    }
+
+    async fn request(
+        &self,
+        path: &[&str],
+        query: &QueryParameters<'_>,
+        position: &PagePosition,
+    ) -> Result<List<model::TaskInstance>, ProviderError> {
+        pages::request(self.session, path, query, position, &TASK_INSTANCES).await
     }
 
     fn path(&self) -> Vec<&str> {
@@ -153,28 +172,28 @@ impl TaskInstanceList<'_> {
         &self,
         window: TimeWindow,
         mut remaining: Vec<TimeWindow>,
-        list: List<TaskInstance>,
+        list: List<model::TaskInstance>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let parts = self.split(window, &list);
-        let items = if list.items.len() as u64 >= list.total_entries.unwrap_or_default() {
-            list.items.into_iter().map(TaskInstance::model).collect()
+        let (items, unreadable) = if list.rows.count as u64 >= list.total_entries.unwrap_or_default() {
+            (list.rows.items, list.rows.unreadable)
         } else if parts.is_empty() {
             self.read_repeatedly(&self.query_for(window)).await?
         } else {
             // The earliest part is read next: a row that changes meanwhile moves to a later part and is read
             // there.
             remaining.extend(parts.into_iter().rev());
-            Vec::new()
+            (Vec::new(), UnreadableRows::default())
         };
         let next = if remaining.is_empty() { None } else { Some(PagePosition::Windows(remaining).token()?) };
-        Ok(Page { items, next })
+        Ok(Page { items, next, unreadable })
     }
 
     /// The parts of a window that exceeds a page; empty if it cannot be split.
-    fn split(&self, window: TimeWindow, list: &List<TaskInstance>) -> Vec<TimeWindow> {
+    fn split(&self, window: TimeWindow, list: &List<model::TaskInstance>) -> Vec<TimeWindow> {
         let Some(axis) = &self.axis else { return Vec::new() };
         let window = match (window.to, list.clock) {
-            (None, Some(clock)) if axis.time_of.is_none() => {
+            (None, Some(clock)) if !axis.is_in_rows => {
                 TimeWindow { to: Some(clock + MAX_CLOCK_LAG), ..window }
             }
             _ => window,
@@ -183,7 +202,7 @@ impl TaskInstanceList<'_> {
             return Vec::new();
         }
         let moments: Vec<_> =
-            list.items.iter().map(|row| axis.time_of.and_then(|time_of| time_of(row))).collect();
+            list.rows.items.iter().map(|row| row.run_date.filter(|_| axis.is_in_rows)).collect();
         match moments.first().copied().flatten() {
             // The check of the window prevents an endless loop with a server that ignores the filter.
             Some(first) if window.contains(first) && moments.iter().all(|moment| *moment == Some(first)) => {
@@ -203,19 +222,21 @@ impl TaskInstanceList<'_> {
     async fn read_repeatedly(
         &self,
         query: &QueryParameters<'_>,
-    ) -> Result<Vec<model::TaskInstance>, ProviderError> {
-        let mut found = TaskInstancesByKey::new();
+    ) -> Result<(Vec<model::TaskInstance>, UnreadableRows), ProviderError> {
+        let mut found = FoundRows::default();
         let mut total = 0;
         for pass in 0..MAX_PASSES {
+            found.lost.clear();
+            found.unreadable = UnreadableRows::default();
             total = self.collect_pages(&self.path(), query, &mut found).await?;
-            if pass == 0 && (found.len() as u64) < total.min(MAX_ROWS) {
+            if pass == 0 && found.count() < total.min(MAX_ROWS) {
                 self.collect_mapped(query, &mut found).await?;
             }
-            if found.len() as u64 >= total {
-                return Ok(found.into_values().collect());
+            if found.count() >= total {
+                return Ok((found.items.into_values().collect(), found.unreadable));
             }
         }
-        let reason = format!("a list of {total} task instances that shows only {} of them", found.len());
+        let reason = format!("a list of {total} task instances that shows only {} of them", found.count());
         Err(ProviderError::Malformed { reason })
     }
 
@@ -224,16 +245,17 @@ impl TaskInstanceList<'_> {
         &self,
         path: &[&str],
         query: &QueryParameters<'_>,
-        found: &mut TaskInstancesByKey,
+        found: &mut FoundRows,
     ) -> Result<u64, ProviderError> {
         let mut total = 0;
         let mut position = Some(PagePosition::Offset(0));
         while let Some(current) = position.filter(|_| total <= MAX_ROWS) {
-            let list: List<TaskInstance> = pages::request(self.session, path, query, &current).await?;
+            let list = self.request(path, query, &current).await?;
             total = list.total_entries.unwrap_or_default();
-            position = pages::next(&list, &current)?.filter(|_| !list.items.is_empty());
-            let rows = list.items.into_iter().map(TaskInstance::model);
-            found.extend(rows.map(|row| (row.key(), row)));
+            position = pages::next(&list, &current)?.filter(|_| list.rows.count > 0);
+            found.items.extend(list.rows.items.into_iter().map(|row| (row.key(), row)));
+            found.lost.extend(list.rows.lost);
+            found.unreadable.merge(list.rows.unreadable);
         }
         Ok(total)
     }
@@ -242,9 +264,9 @@ impl TaskInstanceList<'_> {
     async fn collect_mapped(
         &self,
         query: &QueryParameters<'_>,
-        found: &mut TaskInstancesByKey,
+        found: &mut FoundRows,
     ) -> Result<(), ProviderError> {
-        let mapped = found.values().filter(|row| row.map_index >= 0);
+        let mapped = found.items.values().filter(|row| row.map_index >= 0);
         let tasks: BTreeSet<_> =
             mapped.map(|row| (row.dag_id.clone(), row.run_id.clone(), row.task_id.clone())).collect();
         let mut query = query.clone();

@@ -1,27 +1,17 @@
-//! Bodies that both versions of the REST API share: lists, tasks and task instances.
+//! Bodies that both versions of the REST API share: tasks and task instances.
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::model;
+use super::client::Response;
+use super::error_body;
+use super::fields::RowFields;
+use super::model::{Task, TaskInstance};
+use super::rows::{RowDecoder, body_fields};
+use crate::{Decoded, ProviderError};
+use contract::state::EntityKind;
 
-/// Any list. The items are required, even if they are empty: a body without them is not a list.
-#[derive(Deserialize)]
-pub(super) struct List<T> {
-    #[serde(rename = "dags", alias = "dag_runs", alias = "task_instances")]
-    pub items: Vec<T>,
-    pub total_entries: Option<u64>,
-    /// Absent before Airflow 3.3; null on the last page.
-    #[serde(default, deserialize_with = "present")]
-    pub next_cursor: Option<Option<String>>,
-    /// The server's clock at the time of the response, to the second, if it is known.
-    #[serde(skip)]
-    pub clock: Option<DateTime<Utc>>,
-}
-
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
+/// Of one DAG.
+const MAX_TASKS: usize = 50_000;
 
 /// The version of the server.
 #[derive(Deserialize)]
@@ -29,81 +19,55 @@ pub(super) struct Version {
     pub version: String,
 }
 
-/// The tasks of a DAG, never paginated.
-#[derive(Deserialize)]
-pub(super) struct Tasks {
-    pub tasks: Vec<Task>,
-}
-
-/// A task.
-#[derive(Deserialize)]
-pub(super) struct Task {
-    task_id: String,
-    class_ref: Option<ClassRef>,
-    operator_name: Option<String>,
-    downstream_task_ids: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct ClassRef {
-    class_name: Option<String>,
-}
-
-impl Task {
-    pub(super) fn model(self) -> model::Task {
-        model::Task {
-            task_id: self.task_id,
-            // Task instances also report the class as their operator.
-            operator: self.class_ref.and_then(|class| class.class_name).or(self.operator_name),
-            downstream: self.downstream_task_ids.unwrap_or_default(),
-        }
+/// Decodes the tasks of a DAG, never paginated. A task that cannot be read is missing.
+pub(super) fn tasks(response: &Response, dag: &str) -> Result<Decoded<Vec<Task>>, ProviderError> {
+    let text = error_body::json(response)?;
+    let decoder = RowDecoder { what: EntityKind::Pipeline, ids: &["task_id"], decode: task };
+    let mut rows = decoder.rows(&body_fields(&text)?, &["tasks"], MAX_TASKS)?;
+    for entry in &mut rows.unreadable.entries {
+        entry.reason = format!("task {}: {}", entry.id, entry.reason);
+        dag.clone_into(&mut entry.id);
     }
+    Ok(Decoded { value: rows.items, unreadable: rows.unreadable })
 }
 
-/// A task instance.
-#[derive(Deserialize)]
-pub(super) struct TaskInstance {
-    dag_id: String,
-    dag_run_id: String,
-    task_id: String,
-    map_index: Option<i32>,
-    /// Of the run, in Airflow 2.
-    pub execution_date: Option<DateTime<Utc>>,
-    /// Of the run, in Airflow 3.
-    pub run_after: Option<DateTime<Utc>>,
-    task_display_name: Option<String>,
-    operator: Option<String>,
-    state: Option<String>,
-    try_number: Option<i32>,
-    max_tries: Option<i32>,
-    queued_when: Option<DateTime<Utc>>,
-    start_date: Option<DateTime<Utc>>,
-    end_date: Option<DateTime<Utc>>,
-    duration: Option<f64>,
-    pool: Option<String>,
-    queue: Option<String>,
-    hostname: Option<String>,
+fn task(fields: &mut RowFields<'_>) -> Option<Task> {
+    let task_id = fields.id("task_id");
+    // Task instances also report the class as their operator.
+    let class =
+        fields.value("class_ref").and_then(|class| class.get("class_name")?.as_str().map(str::to_owned));
+    let operator = class.or_else(|| fields.text("operator_name"));
+    let downstream = fields.texts("downstream_task_ids");
+    Some(Task { task_id: task_id?, operator, downstream })
 }
 
-impl TaskInstance {
-    pub(super) fn model(self) -> model::TaskInstance {
-        model::TaskInstance {
-            dag_id: self.dag_id,
-            run_id: self.dag_run_id,
-            task_id: self.task_id,
-            map_index: self.map_index.unwrap_or(-1),
-            display_name: self.task_display_name,
-            operator: self.operator,
-            state: self.state,
-            try_number: self.try_number.unwrap_or_default(),
-            max_tries: self.max_tries.unwrap_or_default(),
-            queued_when: self.queued_when,
-            start_date: self.start_date,
-            end_date: self.end_date,
-            duration: self.duration,
-            pool: self.pool,
-            queue: self.queue,
-            hostname: self.hostname,
-        }
-    }
+/// Decodes task instances.
+pub(super) const TASK_INSTANCES: RowDecoder<fn(&mut RowFields<'_>) -> Option<TaskInstance>> = RowDecoder {
+    what: EntityKind::TaskRun,
+    ids: &["dag_id", "dag_run_id", "task_id", "map_index"],
+    decode: task_instance,
+};
+
+fn task_instance(fields: &mut RowFields<'_>) -> Option<TaskInstance> {
+    let (dag_id, run_id, task_id) = (fields.id("dag_id"), fields.id("dag_run_id"), fields.id("task_id"));
+    let map_index = if fields.raw("map_index").is_some() { fields.integer("map_index") } else { Some(-1) };
+    Some(TaskInstance {
+        dag_id: dag_id?,
+        run_id: run_id?,
+        task_id: task_id?,
+        map_index: map_index?,
+        run_date: fields.time("run_after").or_else(|| fields.time("execution_date")),
+        display_name: fields.text("task_display_name"),
+        operator: fields.text("operator"),
+        state: fields.state("state"),
+        try_number: fields.integer("try_number").unwrap_or_default(),
+        max_tries: fields.integer("max_tries").unwrap_or_default(),
+        queued_when: fields.time("queued_when"),
+        start_date: fields.time("start_date"),
+        end_date: fields.time("end_date"),
+        duration: fields.number("duration"),
+        pool: fields.text("pool"),
+        queue: fields.text("queue"),
+        hostname: fields.text("hostname"),
+    })
 }

@@ -27,7 +27,7 @@ async fn every_fault_has_an_actionable_text() {
         (response(404, recorded("3.3", "no_route.json")), 1),
         (response(200, page), 1),
         (response(200, r#"{"dags":[{"dag_id":"a"#), 1),
-        (response(200, r#"{"dags":[{"name":"no id"}],"total_entries":1}"#), 1),
+        (response(200, r#"{"pipelines":[]}"#), 1),
         (response(200, r#"{"dags":"none"}"#), 1),
         (redirect, 1),
         (response(429, "").insert_header("retry-after", "3600"), 1),

@@ -45,7 +45,7 @@ async fn snapshot(server: &MockServer, release: &str, scheduled: &str) {
     let pipelines = airflow.pipelines(observation(), None).await.unwrap();
     assert_eq!(pipelines.next, None);
     insta::assert_json_snapshot!(format!("{release}_pipelines"), to_json(server, &pipelines.items));
-    insta::assert_json_snapshot!(format!("{release}_tasks"), airflow.tasks("outcomes").await.unwrap());
+    insta::assert_json_snapshot!(format!("{release}_tasks"), airflow.tasks("outcomes").await.unwrap().value);
 
     let runs = airflow
         .runs(&RunScope::ChangedSince(time("2026-11-24T00:00:00Z")), observation(), None)
@@ -53,7 +53,7 @@ async fn snapshot(server: &MockServer, release: &str, scheduled: &str) {
         .unwrap();
     assert_eq!(runs.next, None);
     insta::assert_json_snapshot!(format!("{release}_runs"), to_json(server, &runs.items));
-    let run = airflow.run("outcomes", "r1", observation()).await.unwrap().unwrap();
+    let run = airflow.run("outcomes", "r1", observation()).await.unwrap().unwrap().value;
     assert_eq!((run.external_id.as_str(), run.note.as_deref()), ("r1", Some("asked by hand")));
 
     let mut task_runs = Vec::new();

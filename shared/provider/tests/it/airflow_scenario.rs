@@ -56,7 +56,7 @@ async fn comparable_events(airflow: &dyn Provider) -> Value {
     assert_eq!((pipelines.next, runs.next, task_runs.next), (None, None, None));
     json!({
         "pipelines": select(&pipelines.items, &PIPELINE),
-        "tasks": airflow.tasks("outcomes").await.unwrap(),
+        "tasks": airflow.tasks("outcomes").await.unwrap().value,
         "runs": select(&runs.items, &RUN),
         "task_runs": select(&task_runs.items, &TASK_RUN),
     })

@@ -6,6 +6,7 @@
 mod airflow_authentication;
 mod airflow_faults;
 mod airflow_lists;
+mod airflow_odd_rows;
 mod airflow_recorded;
 mod airflow_retries;
 mod airflow_scenario;

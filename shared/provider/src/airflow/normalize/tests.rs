@@ -54,6 +54,7 @@ fn task_instance() -> TaskInstance {
         run_id: "r1".to_owned(),
         task_id: "load".to_owned(),
         map_index: -1,
+        run_date: None,
         display_name: None,
         operator: None,
         state: None,

@@ -1,0 +1,282 @@
+//! Decodes a JSON object field by field, so that a field that cannot be read costs that field alone. What
+//! could not be read is named without its value.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use chrono::{DateTime, Datelike, Utc};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::json_text::{nesting, storable};
+
+/// Further fields of an object are ignored.
+const MAX_FIELDS: usize = 500;
+/// In bytes. Ids are indexed, and PostgreSQL limits the size of an index entry.
+const MAX_ID_LENGTH: usize = 1000;
+/// In bytes; the rest of a text is cut off.
+const MAX_TEXT_LENGTH: usize = 64 * 1024;
+/// Of a list in a row.
+const MAX_ITEMS: usize = 1000;
+/// In bytes of JSON, of any other value.
+const MAX_VALUE_SIZE: usize = 256 * 1024;
+/// Of arrays and objects within each other. The libraries of our own consumers read 127, of which an event
+/// and a response of the API need some.
+pub(super) const MAX_NESTING: usize = 100;
+/// Further unreadable fields of one object are not named.
+const MAX_NAMED_FIELDS: usize = 20;
+
+/// The fields of a JSON object, each decoded when it is asked for, and the names of those that cannot be
+/// read.
+#[derive(Default)]
+pub(super) struct RowFields<'a> {
+    fields: Vec<(String, &'a RawValue)>,
+    unreadable: Vec<(String, &'static str)>,
+}
+
+impl<'a> RowFields<'a> {
+    /// None if the value is not an object.
+    pub(super) fn of(raw: &'a RawValue) -> Option<Self> {
+        serde_json::from_str(raw.get()).ok()
+    }
+
+    /// The value of a field as JSON, unless it is missing or null.
+    pub(super) fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        let field = self.fields.iter().rev().find(|(field, _)| field == name);
+        field.map(|(_, raw)| *raw).filter(|raw| raw.get() != "null")
+    }
+
+    /// Whether the object has the field, even if it is null.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(field, _)| field == name)
+    }
+
+    /// Which fields could not be read, and why; none if all of them were read.
+    pub(super) fn problems(&self) -> Option<String> {
+        let problems: Vec<_> =
+            self.unreadable.iter().map(|(name, reason)| format!("{name} {reason}")).collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
+    /// An id, as far as it can be shown.
+    pub(super) fn shown_id(&self, name: &str) -> Option<String> {
+        let raw = self.raw(name)?.get();
+        let is_number =
+            raw.len() <= 20 && raw.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        let id = if is_number { raw.to_owned() } else { text_of(&storable(raw))? };
+        Some(id.chars().take(MAX_ID_LENGTH / 4).collect())
+    }
+
+    /// A text that identifies the row. None, and unreadable, without a usable one.
+    pub(super) fn id(&mut self, name: &str) -> Option<String> {
+        let Some(raw) = self.raw(name) else { return self.fail(name, "is missing") };
+        let clean = storable(raw.get());
+        match text_of(&clean) {
+            None => self.fail(name, "is no text"),
+            Some(_) if matches!(clean, Cow::Owned(_)) => {
+                self.fail(name, "has characters that cannot be stored")
+            }
+            Some(id) if id.is_empty() => self.fail(name, "is empty"),
+            Some(id) if id.len() > MAX_ID_LENGTH => self.fail(name, "is too long"),
+            id => id,
+        }
+    }
+
+    /// A text. What cannot be stored is replaced, and a long text is cut.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        let raw = self.raw(name)?;
+        let Some((mut text, is_whole)) = storable_text(raw) else { return self.fail(name, "is no text") };
+        if !is_whole {
+            self.mark(name, "has characters that cannot be stored");
+        }
+        if text.len() > MAX_TEXT_LENGTH {
+            self.mark(name, "is cut off, for it is too long");
+            text.truncate(text.floor_char_boundary(MAX_TEXT_LENGTH));
+        }
+        Some(text)
+    }
+
+    /// A state. One that cannot be read is empty: it is there, and unknown.
+    pub(super) fn state(&mut self, name: &str) -> Option<String> {
+        self.raw(name)?;
+        Some(self.text(name).unwrap_or_default())
+    }
+
+    /// The readable items of a list of texts.
+    pub(super) fn texts(&mut self, name: &str) -> Vec<String> {
+        self.items(name, storable_text)
+    }
+
+    /// The names of a list of objects, as far as they can be read.
+    pub(super) fn names(&mut self, name: &str) -> Vec<String> {
+        self.items(name, |item| storable_text(RowFields::of(item)?.raw("name")?))
+    }
+
+    /// The texts of the items, and whether each is whole.
+    fn items(&mut self, name: &str, read: impl Fn(&RawValue) -> Option<(String, bool)>) -> Vec<String> {
+        let Some(raw) = self.raw(name) else { return Vec::new() };
+        let Some(items) = items(raw, MAX_ITEMS) else {
+            self.mark(name, "is no list, or too long a one");
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            match read(item).filter(|(text, _)| text.len() <= MAX_TEXT_LENGTH) {
+                Some((text, is_whole)) => {
+                    if !is_whole {
+                        self.mark(name, "has characters that cannot be stored");
+                    }
+                    texts.push(text);
+                }
+                None => self.mark(name, "has an item that cannot be read"),
+            }
+        }
+        texts
+    }
+
+    /// A time, in a year that PostgreSQL and every client can represent.
+    pub(super) fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let raw = self.raw(name)?;
+        match parse::<DateTime<Utc>>(raw).filter(|time| (1..=9999).contains(&time.year())) {
+            None => self.fail(name, "is no time with a zone"),
+            time => time,
+        }
+    }
+
+    /// An integer.
+    pub(super) fn integer(&mut self, name: &str) -> Option<i32> {
+        let raw = self.raw(name)?;
+        parse(raw).or_else(|| self.fail(name, "is no integer of 32 bits"))
+    }
+
+    /// A number.
+    pub(super) fn number(&mut self, name: &str) -> Option<f64> {
+        let raw = self.raw(name)?;
+        parse::<f64>(raw)
+            .filter(|number| number.is_finite())
+            .or_else(|| self.fail(name, "is no number of 64 bits"))
+    }
+
+    /// Yes or no.
+    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+        let raw = self.raw(name)?;
+        parse(raw).or_else(|| self.fail(name, "is neither true nor false"))
+    }
+
+    /// Any value. What cannot be stored in its texts is replaced.
+    pub(super) fn value(&mut self, name: &str) -> Option<Value> {
+        self.value_of_at_most(MAX_VALUE_SIZE, name)
+    }
+
+    /// Any value of at most so many bytes.
+    pub(super) fn value_of_at_most(&mut self, size: usize, name: &str) -> Option<Value> {
+        let raw = self.raw(name)?.get();
+        if raw.len() > size {
+            return self.fail(name, "is too large");
+        }
+        if nesting(raw) > MAX_NESTING {
+            return self.fail(name, "is nested too deep");
+        }
+        let clean = storable(raw);
+        if matches!(clean, Cow::Owned(_)) {
+            self.mark(name, "has characters that cannot be stored");
+        }
+        serde_json::from_str(&clean).ok().or_else(|| self.fail(name, "has a number that is out of range"))
+    }
+
+    /// All fields that can be read.
+    pub(super) fn all(&mut self) -> Value {
+        let names: Vec<_> = self.fields.iter().map(|(name, _)| name.clone()).collect();
+        let fields = names.into_iter().map(|name| {
+            let value = self.value(&name).unwrap_or_default();
+            (name, value)
+        });
+        Value::Object(fields.collect::<Map<_, _>>())
+    }
+
+    fn fail<T>(&mut self, name: &str, reason: &'static str) -> Option<T> {
+        self.mark(name, reason);
+        None
+    }
+
+    /// Marks a field as unreadable, once.
+    fn mark(&mut self, name: &str, reason: &'static str) {
+        let is_named = self.unreadable.iter().any(|(field, _)| field == name);
+        if !is_named && self.unreadable.len() < MAX_NAMED_FIELDS {
+            self.unreadable.push((name.to_owned(), reason));
+        }
+    }
+}
+
+/// RowFields with names longer than ids are ignored.
+impl<'a> Deserialize<'a> for RowFields<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+
+        impl<'a> Visitor<'a> for FieldsVisitor {
+            type Value = RowFields<'a>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(name) = map.next_key::<&RawValue>()? {
+                    let name = storable_text(name).map(|(name, _)| name);
+                    match name.filter(|name| fields.len() < MAX_FIELDS && name.len() <= MAX_ID_LENGTH) {
+                        Some(name) => fields.push((name, map.next_value()?)),
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(RowFields { fields, unreadable: Vec::new() })
+            }
+        }
+
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+/// The items of a list, each undecoded. None if the value is not a list, or has more than `max` items: they
+/// are not even collected.
+pub(super) fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
+    struct ItemsVisitor(usize);
+
+    impl<'a> Visitor<'a> for ItemsVisitor {
+        type Value = Vec<&'a RawValue>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a list of bounded length")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = list.next_element()? {
+                if items.len() == self.0 {
+                    return Err(de::Error::custom("too many items"));
+                }
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    serde_json::Deserializer::from_str(raw.get()).deserialize_seq(ItemsVisitor(max)).ok()
+}
+
+/// The text that a JSON text encodes; none if it encodes anything else.
+fn text_of(json: &str) -> Option<String> {
+    serde_json::from_str(json).ok()
+}
+
+/// The text of a field with what cannot be stored replaced, and whether it was whole.
+fn storable_text(raw: &RawValue) -> Option<(String, bool)> {
+    let clean = storable(raw.get());
+    Some((text_of(&clean)?, matches!(clean, Cow::Borrowed(_))))
+}
+
+fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
+}

@@ -1,0 +1,165 @@
+//! Lists of rows and single rows, each decoded on its own, so that one that cannot be read costs that one.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::client::Response;
+use super::error_body;
+use super::fields::{RowFields, items};
+use crate::{Decoded, ProviderError, UnreadableRows};
+use contract::events::UnreadableEntry;
+use contract::state::EntityKind;
+
+/// The names that a list has in a body.
+const LISTS: [&str; 3] = ["dags", "dag_runs", "task_instances"];
+
+/// Decodes one kind of rows.
+pub(super) struct RowDecoder<F> {
+    pub what: EntityKind,
+    /// The fields that identify a row.
+    pub ids: &'static [&'static str],
+    /// Returns none if the row cannot be identified.
+    pub decode: F,
+}
+
+/// The rows of a response.
+pub(super) struct DecodedRows<T> {
+    pub items: Vec<T>,
+    /// Of all rows, also of those that could not be read.
+    pub count: usize,
+    pub unreadable: UnreadableRows,
+    /// Distinguishes the rows that were lost, by a hash of their text.
+    pub lost: HashSet<u64>,
+}
+
+/// Any list.
+pub(super) struct List<T> {
+    pub rows: DecodedRows<T>,
+    pub total_entries: Option<u64>,
+    /// Absent before Airflow 3.3; null on the last page.
+    pub next_cursor: Option<Option<String>>,
+    /// The server's clock at the time of the response, to the second, if it is known.
+    pub clock: Option<DateTime<Utc>>,
+}
+
+impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
+    /// Decodes the body of a list.
+    ///
+    /// # Errors
+    /// Also for a list of more than `max` rows.
+    pub(super) fn list(&self, response: &Response, max: usize) -> Result<List<T>, ProviderError> {
+        let text = error_body::json(response)?;
+        let body = body_fields(&text)?;
+        let total_entries = match body.raw("total_entries") {
+            Some(total) => Some(parse(total).ok_or_else(|| malformed("total_entries is no number of rows"))?),
+            None => None,
+        };
+        let next_cursor = match body.raw("next_cursor") {
+            Some(cursor) => Some(Some(parse(cursor).ok_or_else(|| malformed("next_cursor is no text"))?)),
+            None => body.has("next_cursor").then_some(None),
+        };
+        let rows = self.rows(&body, &LISTS, max)?;
+        Ok(List { rows, total_entries, next_cursor, clock: response.clock().ok() })
+    }
+
+    /// Decodes the rows of the list that has one of these names.
+    pub(super) fn rows(
+        &self,
+        body: &RowFields<'_>,
+        names: &[&str],
+        max: usize,
+    ) -> Result<DecodedRows<T>, ProviderError> {
+        let list = list(body, names)?;
+        let Some(raw) = items(list, max) else {
+            return Err(malformed(&format!("a list of more than {max} rows")));
+        };
+        let mut rows = DecodedRows {
+            items: Vec::with_capacity(raw.len()),
+            count: raw.len(),
+            unreadable: UnreadableRows::default(),
+            lost: HashSet::new(),
+        };
+        for row in raw {
+            let item = self.row(row, &mut rows.unreadable);
+            if item.is_none() {
+                rows.lost.insert(hash(row));
+            }
+            rows.items.extend(item);
+        }
+        Ok(rows)
+    }
+
+    /// Decodes a body that is one row.
+    ///
+    /// # Errors
+    /// Also for a row that is identified by other ids than these.
+    pub(super) fn single(&self, response: &Response, ids: &[&str]) -> Result<Decoded<T>, ProviderError> {
+        let text = error_body::json(response)?;
+        let body = body_fields(&text)?;
+        let is_requested =
+            self.ids.iter().zip(ids).all(|(name, id)| body.shown_id(name).as_deref() == Some(id));
+        let mut unreadable = UnreadableRows::default();
+        match self.decode(body, &mut unreadable) {
+            Some(value) if is_requested => Ok(Decoded { value, unreadable }),
+            _ => Err(malformed("not what was asked for")),
+        }
+    }
+
+    /// Decodes one row. What cannot be read of it is added to `unreadable`.
+    fn row(&self, raw: &RawValue, unreadable: &mut UnreadableRows) -> Option<T> {
+        let Some(fields) = RowFields::of(raw) else {
+            unreadable.push(UnreadableEntry::new(self.what, "?", "the row is no object"), true);
+            return None;
+        };
+        self.decode(fields, unreadable)
+    }
+
+    fn decode(&self, mut fields: RowFields<'_>, unreadable: &mut UnreadableRows) -> Option<T> {
+        let item = (self.decode)(&mut fields);
+        if let Some(problems) = fields.problems() {
+            let ids = self.ids.iter().map(|id| fields.shown_id(id).unwrap_or_else(|| "?".to_owned()));
+            let id = ids.collect::<Vec<_>>().join("/");
+            unreadable.push(UnreadableEntry::new(self.what, &id, &problems), item.is_none());
+        }
+        item
+    }
+}
+
+/// Checks that the body of a successful response is a list, without decoding it.
+pub(super) fn expect_list(response: &Response) -> Result<(), ProviderError> {
+    let text = error_body::json(response)?;
+    list(&body_fields(&text)?, &LISTS).map(drop)
+}
+
+/// The fields of a body.
+pub(super) fn body_fields(text: &str) -> Result<RowFields<'_>, ProviderError> {
+    parse_text(text).ok_or_else(|| malformed("no JSON object"))
+}
+
+fn list<'a>(body: &RowFields<'a>, names: &[&str]) -> Result<&'a RawValue, ProviderError> {
+    let list = names.iter().find_map(|name| body.raw(name));
+    let list = list.ok_or_else(|| malformed(&format!("no list of {}", names.join(" or "))))?;
+    if list.get().starts_with('[') { Ok(list) } else { Err(malformed("what should be a list is none")) }
+}
+
+fn malformed(reason: &str) -> ProviderError {
+    ProviderError::Malformed { reason: reason.to_owned() }
+}
+
+fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    parse_text(raw.get())
+}
+
+fn parse_text<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
+
+fn hash(row: &RawValue) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    row.get().hash(&mut hasher);
+    hasher.finish()
+}
