@@ -32,6 +32,8 @@ pub use progress::{SyncPhase, SyncProgress};
 
 use crate::metrics::record_schedule_lateness;
 use crate::store::{connector_state, syncs};
+use changes::ActivePipelines;
+use deletions::MassDeletion;
 use pipelines::ListedPipelines;
 use publish::Publisher;
 
@@ -71,6 +73,8 @@ pub struct CompletedPoll {
     listed: ListedPipelines,
     /// The pipelines with unfinished or changed runs.
     recently_active: BTreeSet<PipelineId>,
+    /// The deactivation that this poll left to people.
+    mass_deletion: Option<MassDeletion>,
 }
 
 /// Syncs a connector: lists its pipelines, reads what changed since the cursor, reads the histories that are
@@ -102,7 +106,13 @@ impl SyncPass<'_> {
         let last_poll = if due.is_empty() { poll } else { self.read_due_histories(due, poll).await? };
         self.enter_phase(SyncPhase::Projecting);
         self.await_read_model().await?;
-        Ok(Synced { report: self.report(), last_poll })
+        match last_poll.mass_deletion {
+            Some(MassDeletion { missing, total }) => {
+                self.record_poll(&last_poll).await?;
+                Err(SyncError::MassDeletion { missing, total })
+            }
+            None => Ok(Synced { report: self.report(), last_poll }),
+        }
     }
 
     /// Lists all pipelines and reads what changed since the cursor; without a cursor, the newest runs.
@@ -115,13 +125,15 @@ impl SyncPass<'_> {
             self.move_cursor(provider_clock).await?;
         }
         self.enter_phase(SyncPhase::Listing);
-        let listed = self.list_pipelines().await?;
+        let listing = self.list_pipelines().await?;
+        let listed = listing.names.clone();
         self.enter_phase(SyncPhase::Changes);
-        let recently_active = match cursor {
+        let ActivePipelines { running, recently_active } = match cursor {
             Some(cursor) => self.read_changes(cursor, &listed).await?,
             None => self.read_newest(provider_clock).await?,
         };
-        Ok(CompletedPoll { provider_clock, began_at, listed, recently_active })
+        let mass_deletion = self.deactivate_missing(listing, &running).await?;
+        Ok(CompletedPoll { provider_clock, began_at, listed, recently_active, mass_deletion })
     }
 
     /// Reads the histories that are due while polls go on, and returns the last poll.
@@ -162,6 +174,15 @@ impl SyncPass<'_> {
         }
     }
 
+    /// Records a complete poll of a sync that does not succeed.
+    async fn record_poll(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
+        let mut db = self.pool.acquire().await?;
+        let lease = self.job.lease;
+        let recorded =
+            connector_state::record_poll(&mut db, lease, poll.provider_clock, poll.began_at).await?;
+        if recorded { Ok(()) } else { Err(SyncError::LeaseLost) }
+    }
+
     async fn move_cursor(&self, cursor: DateTime<Utc>) -> Result<(), SyncError> {
         let moved = connector_state::move_cursor(self.pool, self.job.lease, cursor).await?;
         if moved { Ok(()) } else { Err(SyncError::LeaseLost) }
@@ -170,6 +191,9 @@ impl SyncPass<'_> {
     /// Records a complete poll in the middle of a sync that reads histories, and finishes the queued syncs
     /// that ask for no more than a poll, so that they do not wait for the histories.
     async fn complete_waiting(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
+        if poll.mass_deletion.is_some() {
+            return self.record_poll(poll).await;
+        }
         let lease = self.job.lease;
         let mut tx = self.pool.begin().await?;
         if !connector_state::record_poll(&mut tx, lease, poll.provider_clock, poll.began_at).await? {

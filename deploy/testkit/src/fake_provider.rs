@@ -43,6 +43,7 @@ pub struct FakeProvider {
     allowed_histories: watch::Sender<usize>,
     histories_read: AtomicU64,
     single_run_requests: AtomicU64,
+    presence_requests: AtomicU64,
     /// The request, counted from 1, from which on every request fails.
     failing_from: Mutex<Option<u64>>,
     requests: AtomicU64,
@@ -68,6 +69,11 @@ impl FakeProvider {
     /// How many single runs were requested since the last call.
     pub fn take_single_run_requests(&self) -> u64 {
         self.single_run_requests.swap(0, Ordering::SeqCst)
+    }
+
+    /// How often a pipeline was requested by its id since the last call.
+    pub fn take_presence_requests(&self) -> u64 {
+        self.presence_requests.swap(0, Ordering::SeqCst)
     }
 
     async fn begin_history(&self, pipeline: &str) -> Result<(), ProviderError> {
@@ -119,6 +125,7 @@ impl Provider for FakeProvider {
 
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
         self.count_request()?;
+        self.presence_requests.fetch_add(1, Ordering::SeqCst);
         if self.forbidden.lock().unwrap().contains(pipeline) {
             return Err(ProviderError::Forbidden { status: 403, message: "Forbidden".to_owned() });
         }

@@ -33,7 +33,8 @@ pub async fn fail(
     let is_stopped = matches!(error, SyncError::Stopped);
     let failure = Failure {
         credentials_refused: matches!(error, SyncError::Provider(ProviderError::CredentialsRefused { .. })),
-        counts: !is_stopped,
+        // Where a mass deletion waits for people, all else was read.
+        counts: !is_stopped && !matches!(error, SyncError::MassDeletion { .. }),
         retry_after: error.retry_after().as_secs_f64(),
     };
     if !connector_state::record_failure(&mut tx, lease, &failure).await? {

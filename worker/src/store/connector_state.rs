@@ -89,7 +89,8 @@ pub(crate) async fn move_cursor(
     Ok(moved.rows_affected() == 1)
 }
 
-/// Records a complete poll in the middle of a sync; false when the lease is lost.
+/// Records a complete poll of a sync that reads more than that, or does not succeed; false when the lease is
+/// lost.
 pub(crate) async fn record_poll(
     db: &mut PgConnection,
     lease: Lease,
@@ -97,7 +98,8 @@ pub(crate) async fn record_poll(
     confirmed_at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let recorded = sqlx::query(
-        "update connector_state set cursor_at = $3, confirmed_at = $4
+        "update connector_state set cursor_at = $3, confirmed_at = $4, credentials_refused_at = null,
+             failures = 0
          where connector_id = $1 and lease_epoch = $2",
     )
     .bind(lease.connector_id)

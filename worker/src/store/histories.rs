@@ -1,5 +1,5 @@
-//! `pipeline_crawls`: when the history of each pipeline was read, and in how many listings a pipeline was
-//! missing.
+//! `pipeline_crawls`: when the history of each pipeline was read, how often in a row that failed, and in how
+//! many listings a pipeline was missing.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +27,43 @@ pub(crate) async fn find_read(
     Ok(read.into_iter().collect())
 }
 
+/// Returns when the histories were last tried that could not be read and are not to be tried again yet, by
+/// the pipeline's external id. The pause grows with each failure in a row.
+pub(crate) async fn find_resting(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+) -> sqlx::Result<BTreeMap<String, DateTime<Utc>>> {
+    let resting: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+        "select external_id, tried_at from pipeline_crawls
+         where connector_id = $1 and failures > 0
+           and tried_at + least(interval '6 hours', interval '1 minute' * 2 ^ least(failures - 1, 10))
+               > now()",
+    )
+    .bind(connector)
+    .fetch_all(db)
+    .await?;
+    Ok(resting.into_iter().collect())
+}
+
+/// Records that a pipeline could not be read, neither its history nor whether it exists; returns how often in
+/// a row.
+pub(crate) async fn record_failure(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    pipeline: &str,
+) -> sqlx::Result<i32> {
+    sqlx::query_scalar(
+        "insert into pipeline_crawls (connector_id, external_id, failures, tried_at) values ($1, $2, 1, now())
+         on conflict (connector_id, external_id) do update
+             set failures = pipeline_crawls.failures + 1, tried_at = excluded.tried_at
+         returning failures",
+    )
+    .bind(connector)
+    .bind(pipeline)
+    .fetch_one(db)
+    .await
+}
+
 /// Records that a pipeline's history was read; false when the lease is lost.
 pub(crate) async fn record_read(
     db: impl PgExecutor<'_>,
@@ -39,7 +76,8 @@ pub(crate) async fn record_read(
         "insert into pipeline_crawls (connector_id, external_id, crawled_at, history_days)
          select connector_id, $3, $4, $5 from connector_state where connector_id = $1 and lease_epoch = $2
          on conflict (connector_id, external_id) do update
-             set crawled_at = excluded.crawled_at, history_days = excluded.history_days",
+             set crawled_at = excluded.crawled_at, history_days = excluded.history_days, failures = 0,
+                 tried_at = null",
     )
     .bind(lease.connector_id)
     .bind(lease.epoch)
@@ -95,7 +133,7 @@ pub(crate) async fn reset_missed_listings(
     missing: &[&String],
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "update pipeline_crawls set absences = 0
+        "update pipeline_crawls set absences = 0, failures = 0, tried_at = null
          where connector_id = $1 and absences > 0 and external_id <> all($2)",
     )
     .bind(connector)
@@ -106,7 +144,7 @@ pub(crate) async fn reset_missed_listings(
 }
 
 /// Counts a missed listing of each of these pipelines and returns those that have missed at least `limit` in
-/// a row.
+/// a row, those without failures first.
 pub(crate) async fn count_missed_listing(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
@@ -118,8 +156,8 @@ pub(crate) async fn count_missed_listing(
              insert into pipeline_crawls (connector_id, external_id, absences)
              select $1, unnest($2::text[]), 1
              on conflict (connector_id, external_id) do update set absences = pipeline_crawls.absences + 1
-             returning external_id, absences)
-         select external_id from counted where absences >= $3",
+             returning external_id, absences, failures)
+         select external_id from counted where absences >= $3 order by failures, absences, external_id",
     )
     .bind(connector)
     .bind(missing)

@@ -48,19 +48,29 @@ pub(super) struct TaskRunsRead {
     pub(super) lost: u64,
 }
 
+/// The pipelines of the runs that a poll has read.
+#[derive(Default)]
+pub(super) struct ActivePipelines {
+    /// Those with unfinished runs.
+    pub(super) running: BTreeSet<PipelineId>,
+    /// Those with unfinished or changed runs.
+    pub(super) recently_active: BTreeSet<PipelineId>,
+}
+
 impl SyncPass<'_> {
-    /// Publishes everything that changed at or after the cursor; returns the pipelines of unfinished and
-    /// changed runs.
+    /// Publishes everything that changed at or after the cursor.
     pub(super) async fn read_changes(
         &self,
         cursor: DateTime<Utc>,
         listed: &ListedPipelines,
-    ) -> Result<BTreeSet<PipelineId>, SyncError> {
+    ) -> Result<ActivePipelines, SyncError> {
         let since = cursor - OVERLAP;
         let RunsRead { mut runs, mut older_than_history } =
             self.read_runs(&RunScope::ChangedSince(since)).await?;
         let (mut changed, executed) = self.read_changed_task_runs(since).await?;
-        runs.extend(self.read_runs(&RunScope::Unfinished).await?.runs);
+        let unfinished = self.read_runs(&RunScope::Unfinished).await?.runs;
+        let running = unfinished.values().copied().collect();
+        runs.extend(unfinished);
         changed.retain(|run, _| !runs.contains_key(run));
         let mut stale = self.unread_unfinished_runs(&runs).await?;
         stale.extend(self.few_or_histories(changed).await?);
@@ -70,7 +80,7 @@ impl SyncPass<'_> {
         older_than_history.retain(|_, names| listed.contains(&names.pipeline));
         self.read_all_task_runs(older_than_history).await?;
         self.refresh_stale_graphs(&executed).await?;
-        Ok(runs.into_values().collect())
+        Ok(ActivePipelines { running, recently_active: runs.into_values().collect() })
     }
 
     /// Returns the runs if they are few. Reading many one by one would take too long: the histories of their
@@ -94,15 +104,15 @@ impl SyncPass<'_> {
         stream::iter(reads).buffer_unordered(self.concurrency()).try_for_each(|_| ready(Ok(()))).await
     }
 
-    /// Publishes unfinished and just finished runs, so that a first sync shows the newest within seconds;
-    /// returns their pipelines.
+    /// Publishes unfinished and just finished runs, so that a first sync shows the newest within seconds.
     pub(super) async fn read_newest(
         &self,
         provider_clock: DateTime<Utc>,
-    ) -> Result<BTreeSet<PipelineId>, SyncError> {
+    ) -> Result<ActivePipelines, SyncError> {
         let mut runs = self.read_runs(&RunScope::Unfinished).await?.runs;
+        let running = runs.values().copied().collect();
         runs.extend(self.read_runs(&RunScope::ChangedSince(provider_clock - NEWEST)).await?.runs);
-        Ok(runs.into_values().collect())
+        Ok(ActivePipelines { running, recently_active: runs.into_values().collect() })
     }
 
     /// Publishes the runs of a scope and returns which there are.

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::events::{Observation, PipelineObserved, RunObserved, TaskRunObserved};
 use contract::ids::{PipelineId, RunId, TaskRunId};
+use futures::future::ready;
+use futures::{StreamExt, TryStreamExt, stream};
 use provider::{ProviderError, TaskRunScope};
 use uuid::Uuid;
 
 use super::error::is_request_specific;
-use super::pipelines::ListedPipelines;
+use super::pipelines::Listing;
 use super::{SyncError, SyncPass};
 use crate::store::runs::RunNames;
 use crate::store::{entities, histories, pipelines, runs, task_runs};
@@ -18,30 +20,73 @@ use crate::store::{entities, histories, pipelines, runs, task_runs};
 /// More than one in this many of a connector's pipelines may not go at once: their deactivation must be
 /// accepted.
 const MASS_DELETION_RATIO: usize = 5;
+/// Fewer pipelines than this are no mass deletion, however few the connector has.
+const MIN_MASS_DELETION: usize = 3;
 /// How many complete listings in a row a pipeline must miss before it is deleted.
 const MISSED_LISTINGS_BEFORE_DELETE: i32 = 2;
+/// How many unlisted pipelines one poll requests by their ids.
+const MAX_PRESENCE_REQUESTS: usize = 200;
+
+/// A deactivation of so many pipelines at once that it must be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MassDeletion {
+    pub(super) missing: usize,
+    pub(super) total: usize,
+}
 
 impl SyncPass<'_> {
-    /// Deactivates the pipelines that are missing from a complete listing and are gone at the provider.
-    pub(super) async fn deactivate_missing(&self, listed: &ListedPipelines) -> Result<(), SyncError> {
+    /// Deactivates the pipelines that turned stale, and those that are missing from a complete listing and
+    /// are gone at the provider. When these are too many at once, they stay active, and that is returned.
+    pub(super) async fn deactivate_missing(
+        &self,
+        listing: Listing,
+        running: &BTreeSet<PipelineId>,
+    ) -> Result<Option<MassDeletion>, SyncError> {
         let stored = pipelines::find_existing(self.pool, self.job.lease.connector_id).await?;
         let total = stored.len();
-        let missing: BTreeMap<String, PipelineId> =
-            stored.into_iter().filter(|(name, _)| !listed.contains(name)).collect();
+        let missing: BTreeMap<String, PipelineId> = stored
+            .into_iter()
+            .filter(|(name, id)| !listing.names.contains(name) && !running.contains(id))
+            .collect();
         // Counted also before the limit: when a mass deletion is accepted, the pipelines have been missed
         // before.
         let gone = self.count_missed_listing(&missing).await?;
-        if missing.len() * MASS_DELETION_RATIO > total && !self.job.accept_mass_deletion {
-            return Err(SyncError::MassDeletion { missing: missing.len(), total });
+        // A missing pipeline may be one whose row could not be read.
+        let unlisted = missing.len().saturating_sub(usize::try_from(listing.lost).unwrap_or(usize::MAX));
+        let mass = MassDeletion { missing: unlisted + listing.stale.len(), total };
+        let is_mass = mass.missing >= MIN_MASS_DELETION && mass.missing * MASS_DELETION_RATIO > total;
+        let is_stopped = is_mass && !self.job.accept_mass_deletion;
+        self.publish_stale(listing.stale, is_stopped).await?;
+        if is_stopped {
+            return Ok(Some(mass));
         }
-        for name in gone {
-            self.deactivate_if_gone(&name, missing[&name]).await?;
+        let checks = gone.into_iter().map(|name| {
+            let pipeline = missing[&name];
+            self.deactivate_if_gone(name, pipeline)
+        });
+        stream::iter(checks).buffer_unordered(self.concurrency()).try_for_each(|()| ready(Ok(()))).await?;
+        Ok(None)
+    }
+
+    /// Publishes the pipelines that turned stale, as active ones if their deactivation is stopped.
+    async fn publish_stale(
+        &self,
+        mut stale: Vec<PipelineObserved>,
+        is_stopped: bool,
+    ) -> Result<(), SyncError> {
+        if stale.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let _guard = self.pipelines_lock.lock().await;
+        self.await_read_model().await?;
+        for pipeline in &mut stale {
+            pipeline.is_active = is_stopped;
+        }
+        self.publish_completed(stale).await
     }
 
     /// Counts a missed listing of these pipelines, resets the count of all others, and returns the pipelines
-    /// that have missed enough.
+    /// that have missed enough and are to be requested now.
     async fn count_missed_listing(
         &self,
         missing: &BTreeMap<String, PipelineId>,
@@ -53,31 +98,42 @@ impl SyncPass<'_> {
             return Ok(Vec::new());
         }
         let limit = MISSED_LISTINGS_BEFORE_DELETE;
-        Ok(histories::count_missed_listing(self.pool, connector, &names, limit).await?)
+        let mut gone = histories::count_missed_listing(self.pool, connector, &names, limit).await?;
+        if !self.job.accept_mass_deletion {
+            let resting = histories::find_resting(self.pool, connector).await?;
+            gone.retain(|name| !resting.contains_key(name));
+            gone.truncate(MAX_PRESENCE_REQUESTS);
+        }
+        Ok(gone)
     }
 
     /// Deactivates a pipeline that the provider does not have. Where the provider does not say, for example
     /// because the connector's user may no longer read it, the pipeline stays, unless a mass deletion is
     /// accepted.
-    async fn deactivate_if_gone(&self, name: &str, pipeline: PipelineId) -> Result<(), SyncError> {
+    async fn deactivate_if_gone(&self, name: String, pipeline: PipelineId) -> Result<(), SyncError> {
         let seen = self.observe().await?;
-        match self.provider.has_pipeline(name).await {
+        match self.provider.has_pipeline(&name).await {
             Ok(true) => Ok(()),
             Ok(false) => self.deactivate(pipeline, seen).await,
             Err(ProviderError::Forbidden { .. }) if self.job.accept_mass_deletion => {
                 self.deactivate(pipeline, seen).await
             }
-            Err(error) if is_request_specific(&error) => {
-                tracing::warn!(
-                    pipeline = name,
-                    %error,
-                    "unlisted pipeline kept: the provider does not say whether it is gone; a full sync with \
-                     accept_mass_deletion deactivates what may not be read"
-                );
-                Ok(())
-            }
+            Err(error) if is_request_specific(&error) => self.keep_unlisted(&name, &error).await,
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn keep_unlisted(&self, name: &str, error: &ProviderError) -> Result<(), SyncError> {
+        let connector = self.job.lease.connector_id;
+        if histories::record_failure(self.pool, connector, name).await? == 1 {
+            tracing::warn!(
+                pipeline = name,
+                %error,
+                "unlisted pipeline kept: the provider does not say whether it is gone; a full sync with \
+                 accept_mass_deletion deactivates what may not be read"
+            );
+        }
+        Ok(())
     }
 
     async fn deactivate(&self, pipeline: PipelineId, seen: Observation) -> Result<(), SyncError> {

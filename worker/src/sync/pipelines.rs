@@ -15,33 +15,72 @@ use crate::store::entities;
 /// The external ids of all pipelines that the provider lists, active or not.
 pub(super) type ListedPipelines = BTreeSet<String>;
 
+/// A complete listing.
+#[derive(Default)]
+pub(super) struct Listing {
+    pub(super) names: ListedPipelines,
+    /// How many more there are whose ids could not be read.
+    pub(super) lost: u64,
+    /// Those that are active in the read model and no longer at the provider; they are not published yet.
+    pub(super) stale: Vec<PipelineObserved>,
+}
+
 impl SyncPass<'_> {
-    /// Lists all pipelines, publishes those that changed, and deactivates those that are gone.
-    pub(super) async fn list_pipelines(&self) -> Result<ListedPipelines, SyncError> {
+    /// Lists all pipelines and publishes those that changed, but for those that are active no longer.
+    pub(super) async fn list_pipelines(&self) -> Result<Listing, SyncError> {
         let _guard = self.pipelines_lock.lock().await;
         self.await_read_model().await?;
-        let mut listed = ListedPipelines::new();
+        let mut listing = Listing::default();
         let mut pages = pin!(self.pipeline_pages());
-        while let Some(ObservedItems { items: pipelines, .. }) = pages.try_next().await? {
-            listed.extend(pipelines.iter().map(|pipeline| pipeline.external_id.clone()));
-            self.publish_pipelines(pipelines).await?;
+        while let Some(ObservedItems { items: pipelines, lost, .. }) = pages.try_next().await? {
+            listing.lost += lost;
+            listing.names.extend(pipelines.iter().map(|pipeline| pipeline.external_id.clone()));
+            self.publisher.count(|report| report.pipelines_seen += pipelines.len() as u64);
+            listing.stale.extend(self.publish_pipelines(pipelines).await?);
         }
-        self.deactivate_missing(&listed).await?;
-        Ok(listed)
+        Ok(listing)
     }
 
-    async fn publish_pipelines(&self, observed: Vec<PipelineObserved>) -> Result<(), SyncError> {
+    /// Publishes all but those that turned stale, which are returned.
+    async fn publish_pipelines(
+        &self,
+        observed: Vec<PipelineObserved>,
+    ) -> Result<Vec<PipelineObserved>, SyncError> {
+        let stored = self.find_stored(&observed).await?;
+        let turned_stale = |pipeline: &PipelineObserved| {
+            !pipeline.is_active && stored.get(&pipeline.id.0).is_some_and(|before| before.is_active)
+        };
+        let (stale, observed): (Vec<_>, Vec<_>) = observed.into_iter().partition(turned_stale);
+        self.publish_compared(observed, stored).await?;
+        Ok(stale)
+    }
+
+    /// Publishes pipelines with what the list leaves out.
+    pub(super) async fn publish_completed(&self, observed: Vec<PipelineObserved>) -> Result<(), SyncError> {
+        let stored = self.find_stored(&observed).await?;
+        self.publish_compared(observed, stored).await
+    }
+
+    async fn find_stored(
+        &self,
+        observed: &[PipelineObserved],
+    ) -> Result<BTreeMap<Uuid, PipelineObserved>, SyncError> {
         let ids: Vec<Uuid> = observed.iter().map(|pipeline| pipeline.id.0).collect();
         let stored = entities::find::<PipelineObserved>(self.pool, &ids).await?;
-        let mut stored: BTreeMap<Uuid, PipelineObserved> =
-            stored.into_iter().map(|pipeline| (pipeline.id.0, pipeline)).collect();
+        Ok(stored.into_iter().map(|pipeline| (pipeline.id.0, pipeline)).collect())
+    }
+
+    async fn publish_compared(
+        &self,
+        observed: Vec<PipelineObserved>,
+        mut stored: BTreeMap<Uuid, PipelineObserved>,
+    ) -> Result<(), SyncError> {
         let completed = observed.into_iter().map(|pipeline| {
             let before = stored.remove(&pipeline.id.0);
             self.complete(pipeline, before)
         });
         let observed: Vec<_> =
             stream::iter(completed).buffer_unordered(self.concurrency()).try_collect().await?;
-        self.publisher.count(|report| report.pipelines_seen += observed.len() as u64);
         self.publisher.publish(observed).await?;
         self.update_progress(|_| {});
         Ok(())

@@ -5,6 +5,7 @@
 mod airflow;
 mod audit;
 mod consumer;
+mod deactivation;
 mod faults;
 mod gauges;
 mod histories;
