@@ -1,6 +1,5 @@
-//! Which changes of a schema break a reader or a writer, as a pure function of the old and the new one. Old
-//! readers meet new messages, and new readers old ones, for topics are read from their start: only fields and
-//! words may be added.
+//! Breaking changes between two versions of a JSON schema. Topics are read from their start, so old readers
+//! get new messages and new readers get old ones: only fields, and values of open enumerations, may be added.
 
 use std::collections::BTreeSet;
 
@@ -8,22 +7,21 @@ use serde_json::{Map, Value, json};
 
 const ANNOTATIONS: [&str; 5] = ["$schema", "$defs", "title", "description", "examples"];
 
-/// Everything in `new` that breaks a reader or a writer of `old`: where, and how.
-pub(crate) fn breaks(old: &Value, new: &Value) -> Vec<String> {
+/// Returns every change in `new` that breaks a reader or a writer of `old`, with its path in the schema.
+pub(crate) fn breaking_changes(old: &Value, new: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare(&shape(old, old), &shape(new, new), "", &mut found);
     found
 }
 
-/// A schema without annotations, its references resolved.
+/// Returns a schema without annotations and with its references resolved.
 fn shape(root: &Value, schema: &Value) -> Value {
     let Some(fields) = schema.as_object() else { return schema.clone() };
     let mut shape = Map::new();
     for (keyword, value) in fields.iter().filter(|(keyword, _)| !ANNOTATIONS.contains(&keyword.as_str())) {
         let value = match (keyword.as_str(), value) {
             ("$ref", Value::String(target)) => {
-                let target =
-                    root.pointer(target.trim_start_matches('#')).expect("a reference leads somewhere");
+                let target = root.pointer(target.trim_start_matches('#')).expect("a reference has a target");
                 shape.extend(self::shape(root, target).as_object().cloned().unwrap_or_default());
                 continue;
             }
@@ -41,79 +39,79 @@ fn shape(root: &Value, schema: &Value) -> Value {
     shape.into()
 }
 
-fn compare(old: &Value, new: &Value, place: &str, found: &mut Vec<String>) {
+fn compare(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
     let keywords: BTreeSet<&String> =
         [old, new].into_iter().filter_map(Value::as_object).flat_map(Map::keys).collect();
     for keyword in keywords {
         match (keyword.as_str(), &old[keyword], &new[keyword]) {
             (_, was, is) if was == is => {}
-            ("properties", was, is) => properties(was, is, place, found),
-            ("required", was, is) => required(was, is, place, found),
+            ("properties", was, is) => properties(was, is, path, found),
+            ("required", was, is) => required(was, is, path, found),
             ("items" | "additionalProperties", was @ Value::Object(_), is @ Value::Object(_)) => {
-                compare(was, is, &format!("{place}/*"), found);
+                compare(was, is, &format!("{path}/*"), found);
             }
-            ("anyOf", was, is) if are_words_added(was, is) => {}
-            (_, was, is) => found.push(format!("{place}: `{keyword}` was {was} and is {is}")),
+            ("anyOf", was, is) if are_values_added(was, is) => {}
+            (_, was, is) => found.push(format!("{path}: `{keyword}` was {was} and is {is}")),
         }
     }
 }
 
-fn properties(was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
+fn properties(was: &Value, is: &Value, path: &str, found: &mut Vec<String>) {
     for (name, was) in was.as_object().into_iter().flatten() {
         match is.get(name) {
-            Some(is) => compare(was, is, &format!("{place}/{name}"), found),
-            None => found.push(format!("{place}/{name}: is gone")),
+            Some(is) => compare(was, is, &format!("{path}/{name}"), found),
+            None => found.push(format!("{path}/{name}: is gone")),
         }
     }
 }
 
-fn required(was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
+fn required(was: &Value, is: &Value, path: &str, found: &mut Vec<String>) {
     let names = |list: &Value| -> BTreeSet<String> {
         list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let (was, is) = (names(was), names(is));
-    found.extend(is.difference(&was).map(|name| format!("{place}/{name}: is required, and was not")));
-    found.extend(was.difference(&is).map(|name| format!("{place}/{name}: is not required, and was")));
+    found.extend(is.difference(&was).map(|name| format!("{path}/{name}: is required, and was not")));
+    found.extend(was.difference(&is).map(|name| format!("{path}/{name}: is not required, and was")));
 }
 
-/// Whether the old alternatives let any word pass, and the new ones are those and more.
-fn are_words_added(was: &Value, is: &Value) -> bool {
+/// Whether the old alternatives accept any string, and the new ones accept the same and list more values.
+fn are_values_added(was: &Value, is: &Value) -> bool {
     let (Some(was), Some(is)) = (was.as_array(), is.as_array()) else { return false };
-    let words = |schemas: &[Value]| -> BTreeSet<String> {
-        let named = schemas.iter().flat_map(|schema| {
+    let listed_values = |schemas: &[Value]| -> BTreeSet<String> {
+        let listed = schemas.iter().flat_map(|schema| {
             let constant = schema.get("const").into_iter();
             constant.chain(schema["enum"].as_array().into_iter().flatten())
         });
-        named.map(Value::to_string).collect()
+        listed.map(Value::to_string).collect()
     };
     let any = json!({ "type": "string" });
     was.contains(&any)
         && is.contains(&any)
         && is.iter().all(|schema| schema["type"] == "string")
-        && words(was).is_subset(&words(is))
+        && listed_values(was).is_subset(&listed_values(is))
 }
 
-/// A schema with a bit of everything.
+/// A schema with one field of each form that event schemas use.
 fn sample() -> Value {
     json!({
-        "title": "Sample", "type": "object", "required": ["id", "mood"],
+        "title": "Sample", "type": "object", "required": ["id", "status"],
         "properties": {
             "id": { "type": "string", "format": "uuid" },
             "count": { "type": "integer", "minimum": 0, "default": 0 },
             "note": { "type": ["string", "null"] },
             "parts": { "type": "array", "items": { "$ref": "#/$defs/Part" } },
-            "mood": { "anyOf": [
+            "status": { "anyOf": [
                 { "type": "string", "enum": ["good", "bad"] },
-                { "type": "string", "description": "any other" } ] },
-            "end": { "enum": ["well", "ill"] },
+                { "type": "string", "description": "any other value" } ] },
+            "outcome": { "enum": ["passed", "failed"] },
         },
         "$defs": { "Part": {
             "type": "object", "required": ["name"], "properties": { "name": { "type": "string" } } } },
     })
 }
 
-/// What breaks when `value` is put at `pointer`, or when what is there is taken away.
-fn after(pointer: &str, value: Option<Value>) -> Vec<String> {
+/// Returns the breaking changes when `value` is set at `pointer`, or when the value there is removed.
+fn changes_after(pointer: &str, value: Option<Value>) -> Vec<String> {
     let mut changed = sample();
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     let parent = changed.pointer_mut(parent).unwrap().as_object_mut().unwrap();
@@ -122,30 +120,30 @@ fn after(pointer: &str, value: Option<Value>) -> Vec<String> {
         None => parent.remove(name),
     };
     assert_ne!(changed, sample(), "{pointer} changes nothing");
-    breaks(&sample(), &changed)
+    breaking_changes(&sample(), &changed)
 }
 
 #[test]
 fn additions_break_no_reader() {
-    assert_eq!(breaks(&sample(), &sample()), [""; 0]);
-    let word = json!([{ "type": "string", "enum": ["good", "bad", "mixed"] }, { "type": "string" }]);
+    assert_eq!(breaking_changes(&sample(), &sample()), [""; 0]);
+    let more_values = json!([{ "type": "string", "enum": ["good", "bad", "mixed"] }, { "type": "string" }]);
     for (pointer, value) in [
         ("/title", json!("Another")),
-        ("/properties/id/description", json!("who it is")),
+        ("/properties/id/description", json!("The id of the entity.")),
         ("/properties/more", json!({ "type": "integer" })),
         ("/$defs/Part/properties/more", json!({ "type": "integer" })),
-        ("/properties/mood/anyOf", word),
+        ("/properties/status/anyOf", more_values),
         ("/properties/parts/items", sample()["$defs"]["Part"].clone()),
     ] {
-        assert_eq!(after(pointer, Some(value)), [""; 0], "{pointer}");
+        assert_eq!(changes_after(pointer, Some(value)), [""; 0], "{pointer}");
     }
 }
 
 #[test]
 fn other_changes_break_a_reader_or_a_writer() {
-    let closed = json!([{ "type": "string", "enum": ["good", "bad"] }]);
-    let fewer = json!([{ "type": "string", "enum": ["good"] }, { "type": "string" }]);
-    for (pointer, value, complaint) in [
+    let not_open = json!([{ "type": "string", "enum": ["good", "bad"] }]);
+    let fewer_values = json!([{ "type": "string", "enum": ["good"] }, { "type": "string" }]);
+    for (pointer, value, message) in [
         ("/properties/note", None, "/note: is gone"),
         ("/$defs/Part/properties/name", None, "/parts/*/name: is gone"),
         ("/properties/id/type", Some(json!("integer")), r#"/id: `type` was "string" and is "integer""#),
@@ -158,15 +156,19 @@ fn other_changes_break_a_reader_or_a_writer() {
         ("/properties/count/minimum", Some(json!(1)), "/count: `minimum` was 0 and is 1"),
         ("/properties/count/maximum", Some(json!(9)), "/count: `maximum` was null and is 9"),
         ("/properties/count/default", Some(json!(1)), "/count: `default` was 0 and is 1"),
-        ("/properties/end/enum", Some(json!(["well", "ill", "lost"])), r#"/end: `enum` was ["well","ill"]"#),
-        ("/required", Some(json!(["id", "mood", "note"])), "/note: is required, and was not"),
-        ("/required", Some(json!(["id"])), "/mood: is not required, and was"),
+        (
+            "/properties/outcome/enum",
+            Some(json!(["passed", "failed", "lost"])),
+            r#"/outcome: `enum` was ["passed","failed"]"#,
+        ),
+        ("/required", Some(json!(["id", "status", "note"])), "/note: is required, and was not"),
+        ("/required", Some(json!(["id"])), "/status: is not required, and was"),
         ("/$defs/Part/required", None, "/parts/*/name: is not required, and was"),
-        ("/properties/mood/anyOf", Some(closed), "/mood: `anyOf` was"),
-        ("/properties/mood/anyOf", Some(fewer), "/mood: `anyOf` was"),
+        ("/properties/status/anyOf", Some(not_open), "/status: `anyOf` was"),
+        ("/properties/status/anyOf", Some(fewer_values), "/status: `anyOf` was"),
         ("/additionalProperties", Some(json!(false)), ": `additionalProperties` was null and is false"),
     ] {
-        let found = after(pointer, value);
-        assert!(found.len() == 1 && found[0].starts_with(complaint), "{pointer}: {found:?}, not {complaint}");
+        let found = changes_after(pointer, value);
+        assert!(found.len() == 1 && found[0].starts_with(message), "{pointer}: {found:?}, not {message}");
     }
 }

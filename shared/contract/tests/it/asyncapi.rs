@@ -3,7 +3,7 @@
 use contract::events::Topic;
 use serde_json::{Map, Value, json};
 
-use super::Kind;
+use super::EventDocuments;
 
 const ABOUT: &str = "What Orchestration tells other programs on Kafka, and what they may ask of it.\n\n\
     Every state event is a complete picture of its entity: keep the highest `version` per `id`, whatever the \
@@ -12,7 +12,7 @@ const ABOUT: &str = "What Orchestration tells other programs on Kafka, and what 
     durations are in seconds. Within a version of a topic fields are only added: ignore those that you do \
     not know.";
 
-pub(crate) fn document(kinds: &[Kind]) -> Value {
+pub(crate) fn document(events: &[EventDocuments]) -> Value {
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -22,35 +22,35 @@ pub(crate) fn document(kinds: &[Kind]) -> Value {
             "license": { "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0" },
         },
         "defaultContentType": "application/json",
-        "channels": each(kinds, channel),
-        "operations": each(kinds, operation),
+        "channels": each(events, channel),
+        "operations": each(events, operation),
         "components": {
-            "messages": each(kinds, message),
+            "messages": each(events, message),
             "schemas": { "cloud_event": cloud_event(), "trace": trace() },
         },
     })
 }
 
-fn each(kinds: &[Kind], part: fn(&Kind) -> Value) -> Map<String, Value> {
-    kinds.iter().map(|kind| (kind.name.to_owned(), part(kind))).collect()
+fn each(events: &[EventDocuments], part: fn(&EventDocuments) -> Value) -> Map<String, Value> {
+    events.iter().map(|event| (event.name.to_owned(), part(event))).collect()
 }
 
-fn channel(kind: &Kind) -> Value {
+fn channel(event: &EventDocuments) -> Value {
     json!({
-        "address": kind.golden.topic,
-        "description": kind.schema["description"],
-        "messages": { kind.name: { "$ref": format!("#/components/messages/{}", kind.name) } },
+        "address": event.golden.topic,
+        "description": event.schema["description"],
+        "messages": { event.name: { "$ref": format!("#/components/messages/{}", event.name) } },
         "bindings": { "kafka": {
-            "topic": kind.golden.topic,
-            "topicConfiguration": configuration(kind),
+            "topic": event.golden.topic,
+            "topicConfiguration": configuration(event),
             "bindingVersion": "0.5.0",
         } },
     })
 }
 
-/// The topic's configuration in the types that AsyncAPI gives it.
-fn configuration(kind: &Kind) -> Value {
-    let topic = Topic::ALL.into_iter().find(|topic| topic.to_string() == kind.golden.topic).unwrap();
+/// Returns the topic's configuration with the JSON types that AsyncAPI requires.
+fn configuration(event: &EventDocuments) -> Value {
+    let topic = Topic::ALL.into_iter().find(|topic| topic.to_string() == event.golden.topic).unwrap();
     let settings = topic.config().iter().map(|(name, value)| {
         let value = match *name {
             "cleanup.policy" => json!([value]),
@@ -61,37 +61,37 @@ fn configuration(kind: &Kind) -> Value {
     Value::Object(settings.collect())
 }
 
-fn operation(kind: &Kind) -> Value {
-    let action = if kind.name == "sync_request" { "receive" } else { "send" };
-    json!({ "action": action, "channel": { "$ref": format!("#/channels/{}", kind.name) } })
+fn operation(event: &EventDocuments) -> Value {
+    let action = if event.name == "sync_request" { "receive" } else { "send" };
+    json!({ "action": action, "channel": { "$ref": format!("#/channels/{}", event.name) } })
 }
 
-fn message(kind: &Kind) -> Value {
-    let key = if kind.name == "sync_request" { "connector_id" } else { "id" };
+fn message(event: &EventDocuments) -> Value {
+    let key = if event.name == "sync_request" { "connector_id" } else { "id" };
     json!({
-        "name": kind.ce_type,
-        "title": kind.schema["title"],
-        "summary": kind.schema["description"],
+        "name": event.ce_type,
+        "title": event.schema["title"],
+        "summary": event.schema["description"],
         "contentType": "application/json",
         "headers": { "allOf": [
             { "$ref": "#/components/schemas/cloud_event" },
             { "$ref": "#/components/schemas/trace" },
-            { "type": "object", "properties": { "ce_type": { "const": kind.ce_type } } },
+            { "type": "object", "properties": { "ce_type": { "const": event.ce_type } } },
         ] },
         "payload": {
             "schemaFormat": "application/schema+json;version=draft-2020-12",
-            "schema": { "$ref": format!("./{}.schema.json", kind.name) },
+            "schema": { "$ref": format!("./{}.schema.json", event.name) },
         },
         "bindings": { "kafka": {
             "key": { "type": "string", "format": "uuid", "description": format!("The value's `{key}`.") },
             "bindingVersion": "0.5.0",
         } },
-        "examples": [{ "headers": kind.golden.headers, "payload": kind.golden.value }],
+        "examples": [{ "headers": event.golden.headers, "payload": event.golden.value }],
     })
 }
 
-/// CloudEvents 1.0, Kafka binding, binary mode. Nothing is required, because the sender of a request may
-/// leave them out.
+/// The schema of CloudEvents 1.0 headers (Kafka binding, binary mode). None is required, because the sender of
+/// a sync request may omit them.
 fn cloud_event() -> Value {
     json!({
         "type": "object",
@@ -118,7 +118,7 @@ fn cloud_event() -> Value {
     })
 }
 
-/// Beside CloudEvents: what a sender may add, and what may differ where the same event is sent twice.
+/// The schema of the optional trace header. It may differ when the same event is sent twice.
 fn trace() -> Value {
     json!({
         "type": "object",

@@ -1,5 +1,5 @@
-//! One event of every kind with every field filled: what the golden messages of version 1 were made from. A
-//! field that is added to an event is added here with its default, for no golden message knows it.
+//! The events of the golden messages of version 1: one of every type, with every field set. A field that is
+//! added to an event gets its default here, because the golden messages lack it.
 
 use chrono::{DateTime, Utc};
 use contract::events::{

@@ -1,15 +1,15 @@
-//! The event contract as documents: made from the types, held against what is committed in
-//! `shared/contract/schemas/`.
+//! The documents of the event contract in `shared/contract/schemas/`: they are generated from the types and
+//! compared with the committed files.
 //!
-//! `UPDATE_SCHEMAS=1 cargo test -p orchestration-contract` rewrites them, unless a reader or writer would
-//! break.
+//! `UPDATE_SCHEMAS=1 cargo test -p orchestration-contract` rewrites the files, unless the change breaks
+//! readers or writers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it panics")]
 
 mod additive;
-mod any;
 mod asyncapi;
 mod golden;
+mod strategies;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -22,24 +22,24 @@ use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A kind of event as its documents show it.
-pub struct Kind {
+/// The documents of one event type.
+pub struct EventDocuments {
     pub name: &'static str,
     pub ce_type: &'static str,
     pub schema: Value,
-    pub golden: Golden,
+    pub golden: GoldenMessage,
 }
 
-/// A message as it lies on its topic, for good.
+/// A message as it is stored on its topic. Committed messages never change.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Golden {
+pub struct GoldenMessage {
     pub topic: String,
     pub key: String,
     pub headers: BTreeMap<String, String>,
     pub value: Value,
 }
 
-impl Golden {
+impl GoldenMessage {
     fn of<E: Event>(event: &E) -> Self {
         let record = Record::of(event).unwrap();
         Self {
@@ -51,21 +51,21 @@ impl Golden {
     }
 }
 
-fn kinds() -> [Kind; 5] {
+fn event_documents() -> [EventDocuments; 5] {
     [
-        kind("pipeline", &golden::pipeline()),
-        kind("run", &golden::run()),
-        kind("task_run", &golden::task_run()),
-        kind("sync", &golden::sync()),
-        kind("sync_request", &golden::sync_request()),
+        documents("pipeline", &golden::pipeline()),
+        documents("run", &golden::run()),
+        documents("task_run", &golden::task_run()),
+        documents("sync", &golden::sync()),
+        documents("sync_request", &golden::sync_request()),
     ]
 }
 
-fn kind<E: Event + JsonSchema>(name: &'static str, example: &E) -> Kind {
-    let golden = Golden::of(example);
+fn documents<E: Event + JsonSchema>(name: &'static str, example: &E) -> EventDocuments {
+    let golden = GoldenMessage::of(example);
     let mut schema = schema_for!(E).to_value();
     schema["examples"] = json!([golden.value]);
-    Kind { name, ce_type: E::TYPE, schema, golden }
+    EventDocuments { name, ce_type: E::TYPE, schema, golden }
 }
 
 fn folder() -> PathBuf {
@@ -85,76 +85,85 @@ fn pretty(value: &impl Serialize) -> String {
     format!("{}\n", serde_json::to_string_pretty(value).unwrap())
 }
 
-/// Holds a made document against the committed one, or commits it.
-fn hold(file: &str, made: &str) {
+/// Compares a generated document with the committed file. With `UPDATE_SCHEMAS`, writes the file first.
+fn assert_committed(file: &str, generated: &str) {
     let path = folder().join(file);
     if is_updating() {
-        std::fs::write(&path, made).unwrap();
+        std::fs::write(&path, generated).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
-        committed == made,
-        "{file} is not what the types say: UPDATE_SCHEMAS=1 cargo test -p orchestration-contract"
+        committed == generated,
+        "{file} does not match the types: UPDATE_SCHEMAS=1 cargo test -p orchestration-contract"
     );
 }
 
 #[test]
-fn committed_documents_are_what_the_types_say() {
-    let kinds = kinds();
-    for Kind { name, schema, .. } in &kinds {
+fn committed_documents_match_the_types() {
+    let events = event_documents();
+    for EventDocuments { name, schema, .. } in &events {
         if folder().join(format!("{name}.schema.json")).exists() {
-            let breaks = additive::breaks(&committed(name), schema);
-            assert!(breaks.is_empty(), "{name} needs a new version of its topic:\n{}", breaks.join("\n"));
+            let breaking = additive::breaking_changes(&committed(name), schema);
+            assert!(breaking.is_empty(), "{name} needs a new version of its topic:\n{}", breaking.join("\n"));
         }
-        hold(&format!("{name}.schema.json"), &pretty(schema));
+        assert_committed(&format!("{name}.schema.json"), &pretty(schema));
     }
-    hold("asyncapi.yaml", &serde_yaml_ng::to_string(&asyncapi::document(&kinds)).unwrap());
+    let asyncapi = asyncapi::document(&events);
+    assert_committed("asyncapi.yaml", &serde_yaml_ng::to_string(&asyncapi).unwrap());
 }
 
 #[test]
-fn every_field_is_described_and_nothing_is_closed_to_more() {
-    fn visit(schema: &Value, place: &str) {
-        assert!(schema["additionalProperties"] != false, "{place} is closed");
+fn fields_have_descriptions_and_objects_allow_additional_properties() {
+    fn visit(schema: &Value, path: &str) {
+        assert!(schema["additionalProperties"] != false, "{path} allows no additional properties");
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-            assert!(field["description"].is_string(), "{place}/{name} is not described");
+            assert!(field["description"].is_string(), "{path}/{name} has no description");
         }
         for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
-            assert!(definition["description"].is_string(), "{place}/{name} is not described");
-            visit(definition, &format!("{place}/{name}"));
+            assert!(definition["description"].is_string(), "{path}/{name} has no description");
+            visit(definition, &format!("{path}/{name}"));
         }
     }
-    for Kind { name, schema, .. } in kinds() {
+    for EventDocuments { name, schema, .. } in event_documents() {
         assert!(schema["title"].is_string() && schema["description"].is_string(), "{name}");
         visit(&schema, name);
     }
 }
 
-/// Whether everything that was said is said again, beside what may have been added.
-fn says_again(was: &Value, is: &Value) -> bool {
-    match (was, is) {
-        (Value::Object(was), Value::Object(is)) => {
-            was.iter().all(|(name, was)| is.get(name).is_some_and(|is| says_again(was, is)))
+/// Whether `is` contains every field and element of `was`. Objects may have more fields.
+fn contains_all_of(is: &Value, was: &Value) -> bool {
+    match (is, was) {
+        (Value::Object(is), Value::Object(was)) => {
+            was.iter().all(|(name, was)| is.get(name).is_some_and(|is| contains_all_of(is, was)))
         }
-        (Value::Array(was), Value::Array(is)) => {
-            was.len() == is.len() && was.iter().zip(is).all(|(was, is)| says_again(was, is))
+        (Value::Array(is), Value::Array(was)) => {
+            was.len() == is.len() && was.iter().zip(is).all(|(was, is)| contains_all_of(is, was))
         }
         _ => was == is,
     }
 }
 
 #[test]
-fn golden_messages_are_understood_and_said_again_for_ever() {
+fn golden_messages_round_trip() {
     fn check<E: Event + PartialEq + Debug>(name: &str, event: &E) {
         let version = E::TYPE.rsplit_once('.').unwrap().1;
         let path = folder().join(format!("golden/{name}.{version}.json"));
-        let made = Golden::of(event);
+        let serialized = GoldenMessage::of(event);
         if is_updating() && !path.exists() {
-            std::fs::write(&path, pretty(&made)).unwrap();
+            std::fs::write(&path, pretty(&serialized)).unwrap();
         }
-        let golden: Golden = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let golden: GoldenMessage = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(&serde_json::from_value::<E>(golden.value.clone()).unwrap(), event);
-        assert!(says_again(&golden.value, &made.value), "{:#} became {:#}", golden.value, made.value);
-        assert_eq!((golden.topic, golden.key, golden.headers), (made.topic, made.key, made.headers));
+        assert!(
+            contains_all_of(&serialized.value, &golden.value),
+            "{:#} became {:#}",
+            golden.value,
+            serialized.value
+        );
+        assert_eq!(
+            (golden.topic, golden.key, golden.headers),
+            (serialized.topic, serialized.key, serialized.headers)
+        );
         assert!(validator(name).is_valid(&golden.value));
     }
     check("pipeline", &golden::pipeline());
@@ -165,50 +174,52 @@ fn golden_messages_are_understood_and_said_again_for_ever() {
 }
 
 fn validator(name: &str) -> Validator {
-    let kind = kinds().into_iter().find(|kind| kind.name == name).unwrap();
-    jsonschema::draft202012::options().should_validate_formats(true).build(&kind.schema).unwrap()
+    let event = event_documents().into_iter().find(|event| event.name == name).unwrap();
+    jsonschema::draft202012::options().should_validate_formats(true).build(&event.schema).unwrap()
 }
 
-/// That an event fits its schema, is understood again, and stays so with an unknown field.
-fn fits<E: Event + PartialEq + Debug>(validator: &Validator, event: &E) -> Result<(), TestCaseError> {
-    let mut said = serde_json::to_value(event).unwrap();
-    said["added_later"] = json!({ "a": [1] });
-    let complaints: Vec<String> = validator.iter_errors(&said).map(|error| error.to_string()).collect();
-    prop_assert!(complaints.is_empty(), "{complaints:?} of {said:#}");
-    prop_assert_eq!(&serde_json::from_value::<E>(said).unwrap(), event);
+/// Checks that an event with an additional unknown field is valid against its schema and is deserialized to
+/// the same event.
+fn check_event<E: Event + PartialEq + Debug>(validator: &Validator, event: &E) -> Result<(), TestCaseError> {
+    let mut value = serde_json::to_value(event).unwrap();
+    value["added_later"] = json!({ "a": [1] });
+    let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+    prop_assert!(errors.is_empty(), "{errors:?} of {value:#}");
+    prop_assert_eq!(&serde_json::from_value::<E>(value).unwrap(), event);
     Ok(())
 }
 
-fn all_fit<E: Event + PartialEq + Debug>(name: &str, events: impl Strategy<Value = E>) {
+fn check_all<E: Event + PartialEq + Debug>(name: &str, events: impl Strategy<Value = E>) {
     let validator = validator(name);
-    proptest!(|(event in events)| fits(&validator, &event)?);
+    proptest!(|(event in events)| check_event(&validator, &event)?);
 }
 
 #[test]
-fn whatever_the_types_say_fits_the_schemas() {
-    all_fit("pipeline", any::pipeline());
-    all_fit("run", any::run());
-    all_fit("task_run", any::task_run());
-    all_fit("sync", any::sync());
-    all_fit("sync_request", any::sync_request());
+fn every_event_is_valid_against_its_schema() {
+    check_all("pipeline", strategies::pipeline());
+    check_all("run", strategies::run());
+    check_all("task_run", strategies::task_run());
+    check_all("sync", strategies::sync());
+    check_all("sync_request", strategies::sync_request());
 }
 
 #[test]
-fn the_schemas_refuse_what_is_no_event_and_take_words_of_tomorrow() {
-    let after = |name: &str, field: &str, value: Value| {
-        let mut event = kinds().into_iter().find(|kind| kind.name == name).unwrap().golden.value;
-        event[field] = value;
-        validator(name).is_valid(&event)
+fn schemas_reject_invalid_events_and_accept_unknown_statuses() {
+    let is_valid_with = |name: &str, field: &str, value: Value| {
+        let event = event_documents().into_iter().find(|event| event.name == name).unwrap();
+        let mut message = event.golden.value;
+        message[field] = value;
+        validator(name).is_valid(&message)
     };
-    assert!(after("run", "status", json!("paused")));
-    assert!(after("task_run", "status", json!("paused")));
-    assert!(after("run", "note", Value::Null));
-    assert!(!after("run", "status", json!(1)));
-    assert!(!after("run", "id", json!("r1")));
-    assert!(!after("run", "started_at", json!("yesterday")));
-    assert!(!after("run", "conf", Value::Null));
-    assert!(!after("sync", "status", json!("paused")));
-    assert!(!after("pipeline", "tasks", json!([{ "task_id": "extract" }])));
+    assert!(is_valid_with("run", "status", json!("paused")));
+    assert!(is_valid_with("task_run", "status", json!("paused")));
+    assert!(is_valid_with("run", "note", Value::Null));
+    assert!(!is_valid_with("run", "status", json!(1)));
+    assert!(!is_valid_with("run", "id", json!("r1")));
+    assert!(!is_valid_with("run", "started_at", json!("yesterday")));
+    assert!(!is_valid_with("run", "conf", Value::Null));
+    assert!(!is_valid_with("sync", "status", json!("paused")));
+    assert!(!is_valid_with("pipeline", "tasks", json!([{ "task_id": "extract" }])));
     assert!(
         validator("sync_request")
             .is_valid(&json!({ "id": golden::sync().id, "connector_id": golden::sync().connector_id }))

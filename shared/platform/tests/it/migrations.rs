@@ -1,5 +1,5 @@
-//! Migrations run while the version before still works: what they may contain (`rule`), and that the version
-//! before goes on working while they are applied (`upgrade`).
+//! Migrations are applied while the previous version runs: which statements they may contain (`rule`), and that
+//! the previous version keeps working meanwhile (`upgrade`).
 
 mod rule;
 mod statements;
@@ -11,16 +11,16 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 const RELEASED: &str = include_str!("../../../../migrations/RELEASED");
 const CHANGELOG: &str = include_str!("../../../../CHANGELOG.md");
 
-/// What `RELEASED` contains before the first release.
-const NOTHING: &str = "none";
-/// Until the first release, upgrades are rehearsed from this migration: `released.sql` holds the statements
-/// of its time.
-const REHEARSED: i64 = 7;
+/// The content of `RELEASED` before the first release.
+const NO_RELEASE: &str = "none";
+/// Until the first release, upgrades are tested from this migration: `released.sql` contains the statements of
+/// the code at that migration.
+const TESTED_FROM: i64 = 7;
 
-/// The last migration of the version that upgrades start from.
+/// Returns the last migration of the version that upgrades start from.
 fn released() -> i64 {
     match RELEASED.trim() {
-        NOTHING => REHEARSED,
+        NO_RELEASE => TESTED_FROM,
         version => version.parse().unwrap(),
     }
 }
@@ -34,5 +34,5 @@ fn the_released_migration_exists() {
 fn the_changelog_has_a_release_once_a_migration_is_released() {
     let versions = CHANGELOG.lines().filter_map(|line| line.strip_prefix("## "));
     let has_release = versions.into_iter().any(|version| !version.contains("not yet released"));
-    assert_eq!(has_release, RELEASED.trim() != NOTHING, "CHANGELOG.md and migrations/RELEASED disagree");
+    assert_eq!(has_release, RELEASED.trim() != NO_RELEASE, "CHANGELOG.md and migrations/RELEASED disagree");
 }

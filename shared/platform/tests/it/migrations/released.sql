@@ -1,12 +1,12 @@
--- What the version of `migrations/RELEASED` asks of PostgreSQL: its main reads and writes, as it sends them, with choices at
--- random in place of their parameters. Each is prepared once and goes on being executed while migrations run.
+-- The main statements of the version in `migrations/RELEASED`, with random values in place of their parameters. Each is
+-- prepared once and executed repeatedly while migrations are applied.
 
--- who has this key
+-- user of an API key
 select k.user_id, s.id, m.role from api_keys k
 join memberships m on m.user_id = k.user_id join spaces s on s.id = m.space_id
 where k.secret_sha256 = '\x00' and k.revoked_at is null and s.slug = 'space';
 
--- a page of runs
+-- page of runs
 select r.id, r.pipeline_id, coalesce(p.name, '') as pipeline_name, r.external_id, r.status,
     r.provider_status, r.run_type, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after,
     r.queued_at, r.started_at, r.ended_at, r.duration_seconds, r.conf, r.note, r.triggered_by_id,
@@ -38,7 +38,7 @@ where t.run_id = (select md5('run' || floor(random() * 10000)::int)::uuid) and t
     and t.deleted_at is null
 order by t.task_id, t.map_index, t.id;
 
--- a page of pipelines with their metrics
+-- page of pipelines with their metrics
 select p.id, p.connector_id, c.name as connector_name, p.provider, p.external_id, p.name,
     p.description, p.owner, p.owners, p.tags, p.schedule, p.is_paused,
     p.is_active and c.deleted_at is null as is_active, coalesce(run.status, 'never_run') as status,
@@ -79,7 +79,7 @@ where c.space_id = md5('space')::uuid and c.task_run_id is null
     and c.run_id = (select md5('run' || floor(random() * 10000)::int)::uuid)
 order by c.created_at, c.id limit 100;
 
--- a new comment
+-- new comment
 insert into comments (id, space_id, run_id, task_run_id, author_id, content)
 values (gen_random_uuid(), md5('space')::uuid, md5('run' || floor(random() * 10000)::int)::uuid, null,
     md5('user')::uuid, 'Why?');
@@ -89,33 +89,33 @@ select s.id, s.connector_id, s.status, s.trigger, s."full", s.requested_at, s.st
 from syncs s where s.connector_id = md5('connector')::uuid
 order by s.requested_at desc, s.id desc limit 50;
 
--- a tick
+-- scheduler tick
 insert into syncs (id, space_id, connector_id, status, trigger, requested_at, accepted_at, tick_at)
 values (gen_random_uuid(), md5('space')::uuid, md5('connector')::uuid, 'queued', 'schedule', now(), now(), clock_timestamp())
 on conflict do nothing;
 
--- a sync is taken and ends
+-- sync claimed and finished
 update syncs set status = 'succeeded', started_at = now(), finished_at = clock_timestamp(), attempts = attempts + 1,
     report = '{"runs_seen": 1}', version = nextval('observation_version')
 where id = (select id from syncs where status = 'queued' order by requested_at limit 1 for update skip locked);
 
--- a lease is taken
+-- lease claimed
 update connector_state set lease_owner = 'w', lease_epoch = lease_epoch + 1,
     lease_until = clock_timestamp() + interval '15 s', cursor_at = now(), confirmed_at = now(),
     last_success_at = clock_timestamp(), credentials_refused_at = null, failures = 0, retry_at = null
 where connector_id = (select connector_id from connector_state for update skip locked);
 
--- a history is noted
+-- history recorded
 insert into pipeline_crawls (connector_id, external_id, crawled_at, history_days)
 values (md5('connector')::uuid, 'p' || floor(random() * 20)::int, now(), 30)
 on conflict (connector_id, external_id) do update
     set crawled_at = excluded.crawled_at, history_days = excluded.history_days;
 
--- what is known of runs
+-- stored runs by id
 select id, version, fingerprint, log_offset from runs
 where id = any((select array_agg(md5('run' || floor(random() * 10000)::int)::uuid) from generate_series(1, 200))::uuid[]);
 
--- runs are projected
+-- runs projected
 insert into runs (
     id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset,
     observed_at, deleted_at, pipeline_id, status, provider_status, run_type, logical_date,
@@ -158,7 +158,7 @@ on conflict (id) do update set (
     excluded.triggered_by_name, excluded.external_url)
 where runs.version < excluded.version;
 
--- task runs are projected
+-- task runs projected
 insert into task_runs (
     id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset,
     observed_at, deleted_at, pipeline_id, run_id, task_id, map_index, name, operator, status,
@@ -206,28 +206,28 @@ select to_jsonb(r) || jsonb_build_object(
 from runs r join spaces s on s.id = r.space_id left join pipelines p on p.id = r.pipeline_id
 where r.id = any((select array_agg(md5('run' || floor(random() * 10000)::int)::uuid) from generate_series(1, 20))::uuid[]);
 
--- a partition moves on
+-- partition offset advanced
 update projection_offsets set next_offset = next_offset + 1 where topic = 'runs' and partition = 0;
 
--- a record waits to be sent
+-- outbox record inserted
 insert into outbox (topic, key, headers, payload) values ('"Runs"', 'k', '[]', 'p');
 
--- what waits is sent
+-- outbox records sent
 delete from outbox where id in (select id from outbox order by id limit 100 for update skip locked);
 
--- a record makes no sense
+-- dead letter stored
 insert into dead_letters (id, topic, partition, "offset", key, headers, payload, error)
 values (gen_random_uuid(), 't', 0, floor(random() * 1000000)::int, 'k', '{}', 'p', 'e')
 on conflict (topic, partition, "offset") do nothing;
 
--- a run is triggered
+-- run triggered
 insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
     idempotency_key, command_sha256, attempt_until)
 values (gen_random_uuid(), md5('space')::uuid, md5('connector')::uuid, md5('pipeline1')::uuid, md5('user')::uuid,
     'r', gen_random_uuid(), gen_random_uuid()::text, '', now() + interval '100 s')
 on conflict (pipeline_id, user_id, idempotency_key) where idempotency_key is not null do nothing;
 
--- somebody takes a pipeline over
+-- pipeline criticality changed
 insert into pipeline_governance (pipeline_id, space_id, criticality)
 values (md5('pipeline' || floor(random() * 20)::int)::uuid, md5('space')::uuid, 'high')
 on conflict (pipeline_id) do update set criticality = excluded.criticality, updated_at = now();

@@ -1,31 +1,31 @@
-//! What a migration may not say, as `migrations/README.md` tells it: nothing that rewrites a large table,
-//! locks it for long, or takes away what the version before needs, unless a reason is given.
+//! Statements that a migration must not contain, as `migrations/README.md` documents them: those that rewrite
+//! or lock a large table, or remove what the previous version uses. A comment with a reason allows one.
 
 use super::statements::{Statement, statements};
 use super::{MIGRATIONS, released};
 
-/// Too large to be locked while they are read through.
+/// Tables that are too large to be locked during a scan.
 const LARGE: [&str; 6] = ["runs", "task_runs", "syncs", "comments", "triggers", "pipelines"];
 const ALLOWED: &str = "-- allowed: ";
 const NO_TRANSACTION: &str = "-- no-transaction";
 
 #[test]
-fn no_migration_after_the_release_is_in_anybodys_way() {
+fn unreleased_migrations_do_not_block_the_previous_version() {
     let wrong: Vec<String> = MIGRATIONS
         .iter()
         .filter(|migration| migration.version > released())
         .flat_map(|migration| {
-            let said = faults(migration.sql.as_str()).into_iter();
-            said.map(|fault| format!("{:04}: {fault}", migration.version))
+            let faults = faults(migration.sql.as_str()).into_iter();
+            faults.map(|fault| format!("{:04}: {fault}", migration.version))
         })
         .collect();
     assert!(wrong.is_empty(), "see migrations/README.md\n{}", wrong.join("\n"));
 }
 
-/// What is wrong with a migration, a sentence each.
+/// Returns one message for each rule that a migration breaks.
 fn faults(sql: &str) -> Vec<String> {
     let found = statements(sql);
-    let made: Vec<&str> = found
+    let created: Vec<&str> = found
         .iter()
         .filter_map(|found| found.text.strip_prefix("create table ")?.split([' ', '(']).next())
         .collect();
@@ -33,7 +33,7 @@ fn faults(sql: &str) -> Vec<String> {
         .iter()
         .filter(|found| !found.comment.lines().any(|line| line.starts_with(ALLOWED)))
         .filter_map(|found| {
-            let fault = fault(found, &made)?;
+            let fault = fault(found, &created)?;
             let beginning: String = found.text.chars().take(80).collect();
             Some(format!("{fault}: {beginning}"))
         })
@@ -41,10 +41,10 @@ fn faults(sql: &str) -> Vec<String> {
     let concurrently = found.iter().any(|found| found.text.contains(" concurrently "));
     match (sql.starts_with(NO_TRANSACTION), concurrently) {
         (true, _) if found.len() != 1 => {
-            faults.push("without a transaction there is one statement alone".to_owned());
+            faults.push("a migration without a transaction has exactly one statement".to_owned());
         }
         (true, true) if !found[0].text.contains(" exists ") => {
-            faults.push("what is tried again says `if exists` or `if not exists`".to_owned());
+            faults.push("a statement that may be retried needs `if exists` or `if not exists`".to_owned());
         }
         (false, true) => faults.push(format!("`concurrently` needs `{NO_TRANSACTION}` in the first line")),
         _ => {}
@@ -52,56 +52,58 @@ fn faults(sql: &str) -> Vec<String> {
     faults
 }
 
-fn fault(found: &Statement, made: &[&str]) -> Option<&'static str> {
+fn fault(found: &Statement, created: &[&str]) -> Option<&'static str> {
     let text = found.text.as_str();
     let words: Vec<&str> = text.split([' ', '(', ',']).filter(|word| !word.is_empty()).collect();
-    let says = |phrase: &str| format!(" {text} ").contains(&format!(" {phrase} "));
-    let begins = |phrase: &str| text.starts_with(phrase);
+    let contains = |phrase: &str| format!(" {text} ").contains(&format!(" {phrase} "));
+    let starts_with = |phrase: &str| text.starts_with(phrase);
     let after = |word: &str| {
-        let place = words.iter().position(|other| *other == word)?;
-        words[place + 1..].iter().find(|word| !["only", "if", "exists", "not", "table"].contains(word))
+        let index = words.iter().position(|other| *other == word)?;
+        words[index + 1..].iter().find(|word| !["only", "if", "exists", "not", "table"].contains(word))
     };
     let is_large = |table: Option<&&str>| {
         table.is_some_and(|table| {
             let name = table.trim_start_matches("public.");
-            LARGE.contains(&name) && !made.contains(&name)
+            LARGE.contains(&name) && !created.contains(&name)
         })
     };
     let of_large_index = || {
         LARGE.iter().any(|table| after("index").is_some_and(|name| name.starts_with(&format!("{table}_"))))
     };
-    if (begins("create index") || begins("create unique index"))
-        && !says("concurrently")
+    if (starts_with("create index") || starts_with("create unique index"))
+        && !contains("concurrently")
         && is_large(after("on"))
     {
-        return Some("an index of a large table is made `concurrently`");
+        return Some("an index of a large table is created `concurrently`");
     }
-    if begins("drop index") && !says("concurrently") && of_large_index() {
+    if starts_with("drop index") && !contains("concurrently") && of_large_index() {
         return Some("an index of a large table is dropped `concurrently`");
     }
-    if begins("reindex") && !says("concurrently") {
-        return Some("an index is made again `concurrently`");
+    if starts_with("reindex") && !contains("concurrently") {
+        return Some("an index is rebuilt `concurrently`");
     }
-    if begins("drop ") && !begins("drop index") && !begins("drop trigger if exists") {
-        return Some("the version before may still need it");
+    if starts_with("drop ") && !starts_with("drop index") && !starts_with("drop trigger if exists") {
+        return Some("the previous version may still use it");
     }
-    if (begins("update ") && is_large(after("update"))) || (begins("delete ") && is_large(after("from"))) {
+    if (starts_with("update ") && is_large(after("update")))
+        || (starts_with("delete ") && is_large(after("from")))
+    {
         return Some("a large table is changed by the worker, in batches");
     }
-    if ["truncate", "lock ", "cluster", "vacuum full"].iter().any(|phrase| begins(phrase)) {
+    if ["truncate", "lock ", "cluster", "vacuum full"].iter().any(|phrase| starts_with(phrase)) {
         return Some("it locks a whole table");
     }
-    begins("alter table ").then(|| altered(text, is_large(after("table")))).flatten()
+    starts_with("alter table ").then(|| alter_table_fault(text, is_large(after("table")))).flatten()
 }
 
-fn altered(text: &str, large: bool) -> Option<&'static str> {
-    let says = |phrase: &str| text.contains(phrase);
-    // Each action is a rule of its own: a default beside one column excuses no other.
+fn alter_table_fault(text: &str, large: bool) -> Option<&'static str> {
+    let contains = |phrase: &str| text.contains(phrase);
+    // Each action is checked by itself: the default of one column does not apply to another.
     for action in text.split(", add ").flat_map(|part| part.split(", alter ")) {
         let adds_column =
-            says("add column") && (action.contains("add column") || action.starts_with("column"));
+            contains("add column") && (action.contains("add column") || action.starts_with("column"));
         if adds_column && action.contains("not null") && !action.contains(" default ") {
-            return Some("the version before does not fill the column");
+            return Some("the previous version does not set the column");
         }
         let computed = ["(", "clock_timestamp", "nextval"].iter().any(|call| {
             action.split_once(" default ").is_some_and(|(_, default)| {
@@ -112,24 +114,27 @@ fn altered(text: &str, large: bool) -> Option<&'static str> {
             return Some("a value that is computed for each row rewrites the table");
         }
     }
-    if says(" drop column ") || says(" rename ") || says(" drop constraint ") && says("primary") {
-        return Some("the version before may still need it");
+    if contains(" drop column ")
+        || contains(" rename ")
+        || contains(" drop constraint ") && contains("primary")
+    {
+        return Some("the previous version may still use it");
     }
-    if says(" type ") && says("alter column") {
-        return Some("another type rewrites the table, and the version before expects the old one");
+    if contains(" type ") && contains("alter column") {
+        return Some("a new type rewrites the table, and the previous version expects the old one");
     }
-    if says(" set not null") && large {
-        return Some("the whole table is read under a lock");
+    if contains(" set not null") && large {
+        return Some("the whole table is scanned under a lock");
     }
-    if says(" add constraint ") && large && !says(" not valid") && !says(" using index ") {
-        return Some("the whole table is read under a lock");
+    if contains(" add constraint ") && large && !contains(" not valid") && !contains(" using index ") {
+        return Some("the whole table is scanned under a lock");
     }
-    (says(" set unlogged") || says(" set logged") || says(" set tablespace"))
+    (contains(" set unlogged") || contains(" set logged") || contains(" set tablespace"))
         .then_some("it rewrites the table")
 }
 
 #[test]
-fn what_would_be_in_the_way_is_refused() {
+fn blocking_statements_are_rejected() {
     for sql in [
         "create index runs_x on runs (status)",
         "create unique index x on public.task_runs (id, status)",
@@ -163,7 +168,7 @@ fn what_would_be_in_the_way_is_refused() {
 }
 
 #[test]
-fn what_is_in_nobodys_way_is_not() {
+fn harmless_statements_are_accepted() {
     for sql in [
         "create table x (id uuid primary key, run_id uuid not null); create index x_run on x (run_id)",
         "create index teams_x on teams (name)",
@@ -176,7 +181,7 @@ fn what_is_in_nobodys_way_is_not() {
         "alter table runs set (autovacuum_vacuum_scale_factor = 0.02)",
         "create function f() returns trigger language plpgsql as $$ begin delete from runs; end $$",
         "create trigger t after insert on runs for each statement execute function f()",
-        "-- No reader is left.\n-- allowed: unused since the release before\n\
+        "-- No reader is left.\n-- allowed: unused since the previous release\n\
          alter table runs drop column note",
     ] {
         assert_eq!(faults(sql), Vec::<String>::new(), "{sql}");

@@ -1,13 +1,12 @@
-//! A migration's text as statements, each in one line of small letters, with the comment that stands before
-//! it.
+//! Splits a migration into statements, each on one line in lower case, with the comment before it.
 
-/// A statement and what is said of it.
+/// A statement and the comment lines before it.
 pub(super) struct Statement {
     pub comment: String,
     pub text: String,
 }
 
-/// Takes a text apart. What stands between quotes or dollars is left as it is, but for line breaks.
+/// Splits `sql` at its semicolons, except inside quotes and dollar quotes.
 pub(super) fn statements(sql: &str) -> Vec<Statement> {
     let mut found = Vec::new();
     let (mut comment, mut text) = (String::new(), String::new());
@@ -25,7 +24,7 @@ pub(super) fn statements(sql: &str) -> Vec<Statement> {
                 1
             }
             _ => {
-                let length = quoted(rest).unwrap_or(next.len_utf8());
+                let length = quoted_length(rest).unwrap_or(next.len_utf8());
                 text += &rest[..length];
                 length
             }
@@ -36,8 +35,8 @@ pub(super) fn statements(sql: &str) -> Vec<Statement> {
     found
 }
 
-/// How long what begins here in quotes is.
-fn quoted(rest: &str) -> Option<usize> {
+/// Returns the length of the quoted text at the start of `rest`, quotes included. `None` if there is none.
+fn quoted_length(rest: &str) -> Option<usize> {
     let quote = match rest.as_bytes() {
         [quote @ (b'\'' | b'"'), ..] => char::from(*quote).to_string(),
         [b'$', ..] => {
@@ -60,7 +59,7 @@ fn push(found: &mut Vec<Statement>, comment: &mut String, text: &mut String) {
 }
 
 #[test]
-fn a_text_is_taken_apart_at_the_right_places() {
+fn sql_is_split_into_statements_with_comments() {
     let sql = "-- first\ncreate table a (b text default 'x; -- y');\n\n-- second\n\
                create function f() as $$ begin; end; $$;\nselect\n  1";
     let found: Vec<_> = statements(sql).into_iter().map(|found| (found.comment, found.text)).collect();

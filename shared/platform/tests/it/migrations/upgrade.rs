@@ -1,5 +1,5 @@
-//! The schema of the last release, with data, under the statements of that release: while the migrations
-//! after it are applied, none of them fails and none waits for long.
+//! Upgrades of a database with the schema and data of the last release: the statements of that release neither
+//! fail nor wait for long while later migrations are applied.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,19 +15,19 @@ use tokio_util::sync::CancellationToken;
 use super::{MIGRATIONS, released};
 
 const STATEMENTS: &str = include_str!("released.sql");
-/// How long the product itself lets a statement take, waiting for others included.
-const BOUND: &str = "30s";
+/// The statement timeout of the product, which includes waiting for locks.
+const STATEMENT_TIMEOUT: &str = "30s";
 const CONNECTIONS: usize = 3;
-/// Often enough for each connection to have executed each statement.
+/// After this many rounds, each connection has executed each statement.
 const ROUNDS: u64 = 3 * CONNECTIONS as u64;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_under_load_fails_nothing_of_the_version_before() {
+async fn statements_of_the_previous_version_succeed_during_an_upgrade() {
     let (url, pool) = released_database().await;
     let load = StatementLoad::start(&url);
-    load.rounds(ROUNDS).await;
+    load.wait_for_rounds(ROUNDS).await;
     platform::db::migrate(&pool).await.unwrap();
-    load.rounds(ROUNDS).await;
+    load.wait_for_rounds(ROUNDS).await;
     assert_eq!(load.stop().await, Vec::<String>::new());
     let applied: i64 = sqlx::query_scalar("select count(*) from _sqlx_migrations where success")
         .fetch_one(&pool)
@@ -37,71 +37,71 @@ async fn an_upgrade_under_load_fails_nothing_of_the_version_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_takes_something_away_is_found() {
+async fn a_renamed_column_fails_statements_of_the_previous_version() {
     let (url, pool) = released_database().await;
     let load = StatementLoad::start(&url);
-    load.rounds(1).await;
+    load.wait_for_rounds(1).await;
     apply(&pool, "alter table runs rename column note to remark").await.unwrap();
-    load.rounds(1).await;
+    load.wait_for_rounds(1).await;
     let failures = load.stop().await;
-    assert!(failures.iter().any(|failure| failure.contains("a page of runs: ")), "{failures:?}");
+    assert!(failures.iter().any(|failure| failure.contains("page of runs: ")), "{failures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_steps_back_from_a_lock_and_comes_again() {
+async fn a_migration_that_times_out_on_a_lock_is_retried() {
     let database = local::test_database().await.unwrap();
-    let mut long = database.pool.begin().await.unwrap();
-    sqlx::query("select count(*) from runs").execute(&mut *long).await.unwrap();
+    let mut reader = database.pool.begin().await.unwrap();
+    sqlx::query("select count(*) from runs").execute(&mut *reader).await.unwrap();
     let pool = database.pool.clone();
     let migrating = tokio::spawn(async move { apply(&pool, "alter table runs add column extra int").await });
-    // The migration waits for this reader, and another reader is not kept waiting behind it for ever.
-    until_waiting(&database.pool).await;
+    // The migration waits for this reader. A later reader waits only until the migration's lock times out.
+    wait_until_blocked(&database.pool).await;
     let read = sqlx::query("select count(*) from runs").execute(&database.pool);
     tokio::time::timeout(Duration::from_secs(60), read).await.unwrap().unwrap();
     assert!(!migrating.is_finished());
-    long.commit().await.unwrap();
+    reader.commit().await.unwrap();
     migrating.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_an_index_is_made_whole() {
+async fn an_invalid_index_is_recreated() {
     let database = local::test_database().await.unwrap();
-    let sql = "-- no-transaction\ncreate index concurrently if not exists half on numbers (column1)";
+    let sql = "-- no-transaction\ncreate index concurrently if not exists numbers_x on numbers (column1)";
     sqlx::query("create table numbers as values (1), (1)").execute(&database.pool).await.unwrap();
-    let broken = "create unique index concurrently half on numbers (column1)";
-    assert!(sqlx::query(broken).execute(&database.pool).await.is_err(), "it stays, and is of no use");
+    let duplicates = "create unique index concurrently numbers_x on numbers (column1)";
+    assert!(sqlx::query(duplicates).execute(&database.pool).await.is_err(), "the values are not unique");
     apply(&database.pool, sql).await.unwrap();
-    let whole = "select indisvalid from pg_index where indexrelid = 'half'::regclass";
-    assert!(sqlx::query_scalar::<_, bool>(whole).fetch_one(&database.pool).await.unwrap());
+    let is_valid = "select indisvalid from pg_index where indexrelid = 'numbers_x'::regclass";
+    assert!(sqlx::query_scalar::<_, bool>(is_valid).fetch_one(&database.pool).await.unwrap());
 }
 
-/// Applies one more migration.
+/// Applies a migration with a version above all others.
 async fn apply(pool: &PgPool, sql: &'static str) -> Result<(), sqlx::migrate::MigrateError> {
     let no_transaction = sql.starts_with("-- no-transaction");
-    let more = Migration::new(
+    let migration = Migration::new(
         9_999,
-        "more".into(),
+        "test".into(),
         MigrationType::Simple,
         sqlx::SqlSafeStr::into_sql_str(sql),
         no_transaction,
     );
-    let mut migrations = Migrator::with_migrations(vec![more]);
+    let mut migrations = Migrator::with_migrations(vec![migration]);
     migrations.set_ignore_missing(true);
     platform::db::apply_migrations(&migrations, pool).await
 }
 
-async fn until_waiting(pool: &PgPool) {
-    let waiting = "select exists (select from pg_stat_activity
+async fn wait_until_blocked(pool: &PgPool) {
+    let is_blocked = "select exists (select from pg_stat_activity
         where wait_event_type = 'Lock' and query like 'alter table runs%')";
-    while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(pool).await.unwrap() {
+    while !sqlx::query_scalar::<_, bool>(is_blocked).fetch_one(pool).await.unwrap() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// A database as the last release leaves it, with ten thousand runs.
+/// Creates a database with the schema of the last release and ten thousand runs.
 async fn released_database() -> (String, PgPool) {
     let TestDatabase { url, pool, .. } = local::test_database().await.unwrap();
-    sqlx::raw_sql(EMPTY).execute(&pool).await.unwrap();
+    sqlx::raw_sql(DROP_ALL).execute(&pool).await.unwrap();
     // Prepared statements of open connections refer to the dropped tables.
     pool.close().await;
     let pool = PgPool::connect(&url).await.unwrap();
@@ -110,11 +110,11 @@ async fn released_database() -> (String, PgPool) {
     (url, pool)
 }
 
-/// Drops everything that migrations have made.
-const EMPTY: &str = "
-    do $$ declare made record;
+/// Drops every object that migrations have created.
+const DROP_ALL: &str = "
+    do $$ declare object record;
     begin
-        for made in select 'table' as kind, format('public.%I', relname) as name from pg_class
+        for object in select 'table' as kind, format('public.%I', relname) as name from pg_class
                     where relnamespace = 'public'::regnamespace and relkind = 'r'
                     union all select 'sequence', format('public.%I', relname) from pg_class
                     where relnamespace = 'public'::regnamespace and relkind = 'S'
@@ -123,7 +123,7 @@ const EMPTY: &str = "
                     from pg_proc
                     where pronamespace = 'public'::regnamespace
         loop
-            execute format('drop %s if exists %s cascade', made.kind, made.name);
+            execute format('drop %s if exists %s cascade', object.kind, object.name);
         end loop;
     end $$";
 
@@ -157,7 +157,7 @@ const DATA: &str = "
     from generate_series(0, 9999) n, generate_series(1, 3) t;
     analyze";
 
-/// Connections that execute all statements over and over.
+/// Connections that execute all statements repeatedly.
 struct StatementLoad {
     rounds: Arc<AtomicU64>,
     failures: JoinSet<Vec<String>>,
@@ -174,15 +174,15 @@ impl StatementLoad {
         Self { rounds, failures, stop }
     }
 
-    /// Waits until all statements have been executed so many times more.
-    async fn rounds(&self, more: u64) {
-        let enough = self.rounds.load(Ordering::SeqCst) + more;
-        while self.rounds.load(Ordering::SeqCst) < enough {
+    /// Waits until all statements have been executed `count` more times.
+    async fn wait_for_rounds(&self, count: u64) {
+        let target = self.rounds.load(Ordering::SeqCst) + count;
+        while self.rounds.load(Ordering::SeqCst) < target {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Ends it, and tells what failed.
+    /// Stops the load and returns the failures.
     async fn stop(self) -> Vec<String> {
         self.stop.cancel();
         self.failures.join_all().await.concat()
@@ -191,13 +191,15 @@ impl StatementLoad {
 
 async fn execute(url: String, rounds: Arc<AtomicU64>, stop: CancellationToken) -> Vec<String> {
     let options: PgConnectOptions = url.parse().unwrap();
-    let mut db = PgConnection::connect_with(&options.options([("statement_timeout", BOUND)])).await.unwrap();
+    let mut db = PgConnection::connect_with(&options.options([("statement_timeout", STATEMENT_TIMEOUT)]))
+        .await
+        .unwrap();
     let mut failures = Vec::new();
     while !stop.is_cancelled() {
         for (name, statement) in statements() {
             let outcome = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut db).await;
             match outcome {
-                Err(error) if !is_tried_again(&error) && failures.len() < 100 => {
+                Err(error) if !is_deadlock(&error) && failures.len() < 100 => {
                     failures.push(format!("{name}: {error}"));
                 }
                 _ => {}
@@ -208,12 +210,12 @@ async fn execute(url: String, rounds: Arc<AtomicU64>, stop: CancellationToken) -
     failures
 }
 
-/// Two writers in each other's way: every version tries that again.
-fn is_tried_again(error: &sqlx::Error) -> bool {
+/// Whether the statement lost a deadlock with another one. Every version retries these.
+fn is_deadlock(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "40P01")
 }
 
-/// The statements of the release by name.
+/// Returns the statements of the release with their names.
 fn statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     let blocks = STATEMENTS.split("\n-- ").skip(2);
     blocks.filter_map(|block| block.trim_end().trim_end_matches(';').split_once('\n'))

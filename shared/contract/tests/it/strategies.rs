@@ -1,5 +1,5 @@
-//! Events of every kind with whatever their types allow, for the tests that must hold for all of them. Each
-//! starts from its golden one, so that only what varies is named.
+//! Proptest strategies for events with arbitrary field values. Each strategy starts from the golden event and
+//! lists the fields that vary.
 
 use chrono::{DateTime, Utc};
 use contract::events::{
@@ -24,7 +24,7 @@ fn id() -> impl Strategy<Value = Uuid> {
     any::<u128>().prop_map(Uuid::from_u128)
 }
 
-/// Until the year 9999, as RFC 3339 ends there.
+/// Times until the year 9999, which is the last one of RFC 3339.
 fn time() -> impl Strategy<Value = DateTime<Utc>> {
     (0..253_402_300_799_999_999_i64).prop_map(|at| DateTime::from_timestamp_micros(at).unwrap())
 }
@@ -57,11 +57,11 @@ fn nodes() -> impl Strategy<Value = Vec<TaskNode>> {
 
 pub(crate) fn pipeline() -> impl Strategy<Value = PipelineObserved> {
     let texts = (text(), text(), vec(text(), 0..3), vec(text(), 0..3));
-    let maybe = [of(text()), of(text()), of(text()), of(text()), of(text())];
+    let optional = [of(text()), of(text()), of(text()), of(text()), of(text())];
     let rest = (of(time()), time(), object(), nodes(), any::<[bool; 3]>());
-    (id(), 0..i64::MAX, texts, maybe, rest).prop_map(|(id, version, texts, maybe, rest)| {
+    (id(), 0..i64::MAX, texts, optional, rest).prop_map(|(id, version, texts, optional, rest)| {
         let (name, external_id, owners, tags) = texts;
-        let [description, owner, schedule, external_url, provider_status] = maybe;
+        let [description, owner, schedule, external_url, provider_status] = optional;
         let (next_run_at, observed_at, provider_metadata, tasks, [deleted, is_paused, is_active]) = rest;
         PipelineObserved {
             id: PipelineId(id),
@@ -91,7 +91,7 @@ pub(crate) fn pipeline() -> impl Strategy<Value = PipelineObserved> {
 #[expect(clippy::too_many_lines, reason = "one line per field of the event")]
 pub(crate) fn run() -> impl Strategy<Value = RunObserved> {
     use RunState::{Failed, Queued, Running, Success, Unknown};
-    let words = (
+    let enums = (
         select(vec![Queued, Running, Success, Failed, Unknown]),
         select(vec![
             RunType::Scheduled,
@@ -102,11 +102,11 @@ pub(crate) fn run() -> impl Strategy<Value = RunObserved> {
         ]),
     );
     let times = (time(), vec(of(time()), 7));
-    let maybe = [of(text()), of(text()), of(text())];
+    let optional = [of(text()), of(text()), of(text())];
     let rest = (of(any::<f64>()), object(), user(), any::<bool>());
-    (id(), 0..i64::MAX, text(), words, times, maybe, rest).prop_map(
-        |(id, version, external_id, (status, run_type), (observed_at, times), maybe, rest)| {
-            let [provider_status, note, external_url] = maybe;
+    (id(), 0..i64::MAX, text(), enums, times, optional, rest).prop_map(
+        |(id, version, external_id, (status, run_type), (observed_at, times), optional, rest)| {
+            let [provider_status, note, external_url] = optional;
             let (duration_seconds, conf, triggered_by, deleted) = rest;
             RunObserved {
                 id: RunId(id),
@@ -152,12 +152,12 @@ pub(crate) fn task_run() -> impl Strategy<Value = TaskRunObserved> {
         TaskState::Unknown,
     ];
     let texts = [text(), text(), text()];
-    let maybe = [of(text()), of(text()), of(text()), of(text()), of(text())];
+    let optional = [of(text()), of(text()), of(text()), of(text()), of(text())];
     let rest = (time(), vec(of(time()), 3), of(any::<f64>()), any::<[i32; 3]>(), any::<bool>());
-    (id(), 0..i64::MAX, texts, select(states), maybe, rest).prop_map(
-        |(id, version, texts, status, maybe, rest)| {
+    (id(), 0..i64::MAX, texts, select(states), optional, rest).prop_map(
+        |(id, version, texts, status, optional, rest)| {
             let [external_id, task_id, name] = texts;
-            let [provider_status, operator, pool, queue, hostname] = maybe;
+            let [provider_status, operator, pool, queue, hostname] = optional;
             let (observed_at, times, duration_seconds, [map_index, try_number, max_tries], deleted) = rest;
             TaskRunObserved {
                 id: TaskRunId(id),
