@@ -4,7 +4,7 @@ use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-/// A time in RFC 3339, or a date that stands for its midnight in UTC.
+/// A time in RFC 3339, or a date, which means its midnight in UTC.
 pub struct TimeOrDate;
 
 impl PartialSchema for TimeOrDate {

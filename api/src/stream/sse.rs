@@ -26,7 +26,7 @@ const ACCESS_CHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// once.
 const RETRY_MILLIS: Range<u32> = 1_000..4_000;
 
-/// The event that tells a client to read everything again.
+/// The event after which a client must read everything again.
 const RESET: &str = "event: reset\n\
     data: {\"detail\":\"What happened since the last event cannot be told any more; \
     read everything again\"}\n";

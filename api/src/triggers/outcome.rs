@@ -127,7 +127,7 @@ impl TriggerAttempt {
     }
 
     /// Whether a run belongs to this command. A generated run id is unique; one that the client chose may
-    /// name another run, which the signature in the note tells apart.
+    /// name another run, which the signature in the note distinguishes.
     fn is_own(&self, run: &RunObserved) -> bool {
         let id = self.command.id.to_string();
         self.run.run.contains(&id) || run.note.as_ref().is_some_and(|note| note.contains(&id))

@@ -19,10 +19,10 @@ pub(crate) fn breaking_changes(old: &Value, new: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for (path, item) in members(&old["paths"]) {
         for (method, operation) in members(item).filter(|(name, _)| METHODS.contains(&name.as_str())) {
-            let place = format!("{} {path}", method.to_uppercase());
+            let location = format!("{} {path}", method.to_uppercase());
             match new["paths"][path].get(method) {
-                Some(changed) => documents.operation(operation, changed, &place, &mut found),
-                None => found.push(format!("{place}: is removed")),
+                Some(changed) => documents.operation(operation, changed, &location, &mut found),
+                None => found.push(format!("{location}: is removed")),
             }
         }
     }
@@ -36,75 +36,97 @@ struct Documents<'a> {
 }
 
 impl Documents<'_> {
-    fn operation(&self, old: &Value, new: &Value, place: &str, found: &mut Vec<String>) {
+    fn operation(&self, old: &Value, new: &Value, location: &str, found: &mut Vec<String>) {
         if old["operationId"] != new["operationId"] {
             found.push(format!(
-                "{place}: the operation id was {} and is {}",
+                "{location}: the operation id was {} and is {}",
                 old["operationId"], new["operationId"]
             ));
         }
         if old["security"] != new["security"] {
-            found.push(format!("{place}: `security` changed"));
+            found.push(format!("{location}: `security` changed"));
         }
-        self.parameters(old, new, place, found);
-        self.request_body(old, new, place, found);
+        self.parameters(old, new, location, found);
+        self.request_body(old, new, location, found);
         for (status, response) in members(&old["responses"]) {
-            let place = format!("{place} {status}");
+            let location = format!("{location} {status}");
             match new["responses"].get(status) {
-                Some(changed) => self.response(response, changed, &place, found),
-                None => found.push(format!("{place}: is removed")),
+                Some(changed) => self.response(response, changed, &location, found),
+                None => found.push(format!("{location}: is removed")),
             }
         }
     }
 
-    fn parameters(&self, old: &Value, new: &Value, place: &str, found: &mut Vec<String>) {
+    fn parameters(&self, old: &Value, new: &Value, location: &str, found: &mut Vec<String>) {
         let (old, new) = (by_name(self.old, &old["parameters"]), by_name(self.new, &new["parameters"]));
         for (name, parameter) in &old {
             match new.get(name) {
                 Some(changed) => {
-                    let place = format!("{place} {name}");
-                    self.schema(&parameter["schema"], &changed["schema"], Direction::Request, &place, found);
+                    let location = format!("{location} {name}");
+                    self.schema(
+                        &parameter["schema"],
+                        &changed["schema"],
+                        Direction::Request,
+                        &location,
+                        found,
+                    );
                 }
-                None => found.push(format!("{place} {name}: is removed")),
+                None => found.push(format!("{location} {name}: is removed")),
             }
         }
         for (name, parameter) in new {
             let was_required = old.get(&name).is_some_and(|parameter| parameter["required"] == true);
             if parameter["required"] == true && !was_required {
-                found.push(format!("{place} {name}: is required, and was not"));
+                found.push(format!("{location} {name}: is required, and was not"));
             }
         }
     }
 
-    fn request_body(&self, old: &Value, new: &Value, place: &str, found: &mut Vec<String>) {
-        let place = format!("{place} body");
+    fn request_body(&self, old: &Value, new: &Value, location: &str, found: &mut Vec<String>) {
+        let location = format!("{location} body");
         let (old, new) = (resolve(self.old, &old["requestBody"]), resolve(self.new, &new["requestBody"]));
         if new["required"] == true && old["required"] != true {
-            found.push(format!("{place}: is required, and was not"));
+            found.push(format!("{location}: is required, and was not"));
         }
-        self.content(old, new, Direction::Request, &place, found);
+        self.content(old, new, Direction::Request, &location, found);
     }
 
-    fn response(&self, old: &Value, new: &Value, place: &str, found: &mut Vec<String>) {
+    fn response(&self, old: &Value, new: &Value, location: &str, found: &mut Vec<String>) {
         let (old, new) = (resolve(self.old, old), resolve(self.new, new));
         for (name, _) in members(&old["headers"]).filter(|(name, _)| new["headers"].get(name).is_none()) {
-            found.push(format!("{place} header {name}: is removed"));
+            found.push(format!("{location} header {name}: is removed"));
         }
-        self.content(old, new, Direction::Response, place, found);
+        self.content(old, new, Direction::Response, location, found);
     }
 
-    fn content(&self, old: &Value, new: &Value, direction: Direction, place: &str, found: &mut Vec<String>) {
+    fn content(
+        &self,
+        old: &Value,
+        new: &Value,
+        direction: Direction,
+        location: &str,
+        found: &mut Vec<String>,
+    ) {
         for (media_type, content) in members(&old["content"]) {
             match new["content"].get(media_type) {
-                Some(changed) => self.schema(&content["schema"], &changed["schema"], direction, place, found),
-                None => found.push(format!("{place} {media_type}: is removed")),
+                Some(changed) => {
+                    self.schema(&content["schema"], &changed["schema"], direction, location, found)
+                }
+                None => found.push(format!("{location} {media_type}: is removed")),
             }
         }
     }
 
-    fn schema(&self, old: &Value, new: &Value, direction: Direction, place: &str, found: &mut Vec<String>) {
+    fn schema(
+        &self,
+        old: &Value,
+        new: &Value,
+        direction: Direction,
+        location: &str,
+        found: &mut Vec<String>,
+    ) {
         let mut comparison = Comparison { old: self.old, new: self.new, direction, open: Vec::new() };
-        comparison.compare(old, new, place, found);
+        comparison.compare(old, new, location, found);
     }
 }
 
@@ -112,7 +134,7 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// Parameters by their place and name, like `query size`.
+/// Parameters by their location and name, for example `query size`.
 fn by_name<'a>(document: &'a Value, parameters: &'a Value) -> BTreeMap<String, &'a Value> {
     let parameters = parameters.as_array().into_iter().flatten().map(|it| resolve(document, it));
     parameters
@@ -175,8 +197,8 @@ fn breaks_after(pointer: &str, value: Option<Value>) -> Vec<String> {
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     match changed.pointer_mut(parent).unwrap() {
         Value::Array(list) => {
-            let place = name.parse::<usize>().unwrap();
-            list.splice(place..(place + 1).min(list.len()), value);
+            let index = name.parse::<usize>().unwrap();
+            list.splice(index..(index + 1).min(list.len()), value);
         }
         parent => {
             let parent = parent.as_object_mut().unwrap();
@@ -216,7 +238,7 @@ fn additions_break_no_client() {
 #[test]
 fn breaking_changes_of_operations_are_found() {
     let parameter = json!({ "in": "query", "name": "more", "required": true, "schema": {} });
-    for (below, value, complaint) in [
+    for (below, value, message) in [
         ("", None, ": is removed"),
         ("/operationId", Some(json!("other")), ": the operation id was"),
         ("/security", None, ": `security` changed"),
@@ -232,14 +254,14 @@ fn breaking_changes_of_operations_are_found() {
         ("/responses/200/content", Some(json!({})), " 200 application/json: is removed"),
     ] {
         let found = breaks_after(&format!("{OPERATION}{below}"), value);
-        let complaint = format!("POST /runs/{{id}}{complaint}");
-        assert!(found.len() == 1 && found[0].starts_with(&complaint), "{below}: {found:?}, not {complaint}");
+        let message = format!("POST /runs/{{id}}{message}");
+        assert!(found.len() == 1 && found[0].starts_with(&message), "{below}: {found:?}, not {message}");
     }
 }
 
 #[test]
 fn breaking_changes_of_schemas_are_found() {
-    for (below, value, complaint) in [
+    for (below, value, message) in [
         ("/New/required", Some(json!(["content", "pinned"])), "body/pinned: is required, and was not"),
         ("/New/properties/pinned", None, "body/pinned: is removed"),
         ("/New/properties/pinned/type", Some(json!("boolean")), r#"body/pinned: `type` lacks "null""#),
@@ -257,10 +279,10 @@ fn breaking_changes_of_schemas_are_found() {
         ("/User/properties/name/type", Some(json!("integer")), "200/owner: no alternative"),
     ] {
         let found = breaks_after(&format!("/components/schemas{below}"), value);
-        let complaint = format!("POST /runs/{{id}} {complaint}");
+        let message = format!("POST /runs/{{id}} {message}");
         assert!(
-            found.first().is_some_and(|it| it.starts_with(&complaint)),
-            "{below}: {found:?}, not {complaint}"
+            found.first().is_some_and(|it| it.starts_with(&message)),
+            "{below}: {found:?}, not {message}"
         );
     }
 }

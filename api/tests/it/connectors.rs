@@ -229,13 +229,13 @@ async fn a_change_keeps_other_fields_and_resets_the_dependent_sync_state() {
         (&last["config"]["base_url"], &last["config"]["history_days"], &last["credentials"]),
         (&json!("https://moved.example"), &json!(20), &json!({"auth_type": "token", "headers": []}))
     );
-    for (bad, place) in [
+    for (invalid, path_in_body) in [
         (json!({"name": null}), "body.name"),
         (json!({"connector_type": "dbt"}), "body.connector_type"),
         (json!({"credentials": {"auth_type": "basic"}}), "body.credentials.username"),
         (json!({"config": []}), "body.config"),
     ] {
-        assert_eq!(send(&test, Method::PATCH, &path, bad).await.field_errors()[0].0, place);
+        assert_eq!(send(&test, Method::PATCH, &path, invalid).await.field_errors()[0].0, path_in_body);
     }
     send(&test, Method::PATCH, &path, json!({"name": "prod airflow"})).await.expect(409);
 }

@@ -124,14 +124,14 @@ impl StreamClient {
     /// Waits for the next heartbeat, and fails if an event comes before it.
     #[track_caller]
     pub(crate) fn expect_heartbeat(&mut self) -> impl Future<Output = ()> {
-        let place = std::panic::Location::caller();
+        let caller = std::panic::Location::caller();
         async move {
             loop {
                 let frame = self.next_frame().await.expect("a heartbeat");
                 match frame.kind.as_str() {
                     ":" => return,
                     "" => {}
-                    _ => panic!("{frame:?} at {place}"),
+                    _ => panic!("{frame:?} at {caller}"),
                 }
             }
         }

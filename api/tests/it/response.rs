@@ -36,7 +36,7 @@ impl TestResponse {
         errors.iter().map(|error| (location(error), error["type"].as_str().unwrap().to_owned())).collect()
     }
 
-    /// The places of the field errors, sorted.
+    /// The locations of the field errors, sorted.
     pub(crate) fn invalid_fields(&self) -> Vec<String> {
         let mut fields: Vec<_> = self.field_errors().into_iter().map(|(location, _)| location).collect();
         fields.sort();

@@ -17,7 +17,7 @@ use crate::seed::{ADMIN, VIEWER};
 /// All statuses in use except 405, which belongs to no operation.
 const USED_STATUSES: [u16; 16] =
     [200, 201, 202, 204, 304, 400, 401, 403, 404, 409, 413, 422, 429, 502, 503, 504];
-/// Stands for every status that the provider returns.
+/// A placeholder for every status that the provider returns.
 const DEFAULT: &str = "default";
 
 /// The statuses of every operation, by method and path.

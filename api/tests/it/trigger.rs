@@ -92,8 +92,11 @@ async fn the_event_of_a_triggered_run_belongs_to_the_callers_trace() {
     request.headers_mut().insert("traceparent", given.parse().unwrap());
     test.raw(request).await.expect(201);
     let headers: Value = sqlx::query_scalar("select headers from outbox").fetch_one(&test.db).await.unwrap();
-    let led_by = headers.as_array().unwrap().iter().find(|header| header[0] == "traceparent");
-    assert!(led_by.unwrap()[1].as_str().unwrap().contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{headers}");
+    let traceparent = headers.as_array().unwrap().iter().find(|header| header[0] == "traceparent");
+    assert!(
+        traceparent.unwrap()[1].as_str().unwrap().contains("4bf92f3577b34da6a3ce929d0e0e4736"),
+        "{headers}"
+    );
 }
 
 #[tokio::test]
@@ -328,16 +331,16 @@ async fn a_slow_provider_gets_a_504_and_a_retry_finds_the_run() {
 async fn invalid_triggers_are_rejected_before_anything_is_sent() {
     let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
     let invalid = json!({"conf": [1], "logical_date": "tomorrow", "run_id": "a b", "note": "x".repeat(701)});
-    let places: Vec<_> = trigger(&test, pipeline, None, invalid)
+    let locations: Vec<_> = trigger(&test, pipeline, None, invalid)
         .await
         .field_errors()
         .into_iter()
-        .map(|(place, _)| place)
+        .map(|(location, _)| location)
         .collect();
-    assert_eq!(places, ["body.conf", "body.logical_date", "body.run_id", "body.note"]);
+    assert_eq!(locations, ["body.conf", "body.logical_date", "body.run_id", "body.note"]);
     // As a segment of a URL's path, these would change the path.
-    for place in [".", ".."] {
-        let elsewhere = trigger(&test, pipeline, None, json!({"run_id": place})).await;
+    for segment in [".", ".."] {
+        let elsewhere = trigger(&test, pipeline, None, json!({"run_id": segment})).await;
         assert_eq!(
             elsewhere.field_errors(),
             [("body.run_id".to_owned(), "value_error.str.regex".to_owned())]

@@ -58,7 +58,7 @@ async fn delete_old_topics(servers: &str) {
     }
 }
 
-/// Whether a test created the topic longer than [`MAX_AGE`] ago, which its prefix tells.
+/// Whether a test created the topic longer than [`MAX_AGE`] ago, according to its prefix.
 fn is_old(topic: &str) -> bool {
     let id = topic.strip_prefix("test-").and_then(|rest| rest.split('.').next());
     let created = id.and_then(|id| Uuid::parse_str(id).ok()?.get_timestamp());

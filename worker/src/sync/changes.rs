@@ -27,7 +27,7 @@ const OVERLAP: TimeDelta = TimeDelta::seconds(30);
 const NEWEST: TimeDelta = TimeDelta::minutes(15);
 /// How many runs a poll requests one by one at most, for each reason to do so.
 const MAX_REREADS: usize = 200;
-/// The map index of a task run that stands for a mapped task before it is expanded.
+/// The map index of the placeholder of a mapped task before it is expanded.
 const UNMAPPED: i32 = -1;
 
 /// Runs by id, with the external ids of pipeline and run.

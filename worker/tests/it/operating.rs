@@ -113,7 +113,7 @@ async fn a_rebuild_rejects_topics_that_lack_projected_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_in_the_foreground_that_cannot_be_made_ends_at_once_with_a_sentence() {
+async fn an_impossible_foreground_sync_fails_with_an_error_message() {
     let test = TestWorker::idle().await;
     let unknown = Uuid::new_v4().to_string();
     let output = test.run_failing_command_as_owner(&["sync", &unknown]).await;

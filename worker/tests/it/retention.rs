@@ -342,7 +342,7 @@ async fn running_workers_apply_the_newest_policy() {
 }
 
 #[test]
-fn an_invalid_retention_is_rejected_with_a_sentence() {
+fn an_invalid_retention_is_rejected_with_an_error_message() {
     for (flag, value, least) in
         [("--keep-runs", "0", "1"), ("--keep-syncs", "7", "8"), ("--keep-triggers", "never", "2")]
     {

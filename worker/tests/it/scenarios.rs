@@ -2,14 +2,14 @@
 //! each step one poll makes the read model equal to Airflow. There is a file for each kind of scenario; the
 //! DAGs are in `dags/`.
 
-mod by_hand;
 mod causes;
-mod crowd;
 mod definitions;
+mod manual_actions;
+mod many_mapped_tasks;
 mod mirrored_airflow;
 mod outcomes;
 mod record;
-mod unseen;
+mod unlisted_changes;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -50,36 +50,36 @@ async fn run_exclusively(version: AirflowVersion) {
 async fn run_scenarios(airflow: &MirroredAirflow) {
     airflow.log("runs of every kind");
     outcomes::begin(airflow).await;
-    by_hand::begin(airflow).await;
+    manual_actions::begin(airflow).await;
     causes::begin(airflow).await;
-    crowd::begin(airflow).await;
+    many_mapped_tasks::begin(airflow).await;
     airflow.poll().await;
-    by_hand::wait_until_resumed(airflow).await;
+    manual_actions::wait_until_resumed(airflow).await;
     airflow.poll_until_quiet().await;
     airflow.assert_mirrored("after runs of every kind").await;
     record::record(airflow).await;
     outcomes::assert_projected(airflow).await;
-    by_hand::assert_projected(airflow).await;
+    manual_actions::assert_projected(airflow).await;
     causes::assert_projected(airflow).await;
 
-    airflow.log("thousands of mapped tasks, manual interference, and other definitions");
-    crowd::grow(airflow).await;
+    airflow.log("thousands of mapped tasks, manual actions, and other definitions");
+    many_mapped_tasks::grow(airflow).await;
     airflow.poll().await;
-    crowd::assert_projected(airflow).await;
-    by_hand::interfere(airflow).await;
-    crowd::retry_all(airflow).await;
+    many_mapped_tasks::assert_projected(airflow).await;
+    manual_actions::act(airflow).await;
+    many_mapped_tasks::retry_all(airflow).await;
     definitions::change(airflow).await;
     airflow.poll_until_quiet().await;
-    airflow.assert_mirrored("after manual interference and changed definitions").await;
-    by_hand::assert_interference_projected(airflow).await;
+    airflow.assert_mirrored("after manual actions and changed definitions").await;
+    manual_actions::assert_actions_projected(airflow).await;
     definitions::assert_projected(airflow).await;
-    crowd::assert_projected(airflow).await;
+    many_mapped_tasks::assert_projected(airflow).await;
 
     airflow.log("changes that no list contains");
-    unseen::change(airflow).await;
+    unlisted_changes::change(airflow).await;
     airflow.reconcile().await;
     airflow.assert_mirrored("after changes that only a full sync reads").await;
-    unseen::assert_projected(airflow).await;
+    unlisted_changes::assert_projected(airflow).await;
     airflow.assert_first_sync_mirrors().await;
 
     airflow.log("a writer of a hundred rows a second");

@@ -118,7 +118,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, ValueError> {
     }
 }
 
-/// A time in RFC 3339, or a date that stands for its midnight in UTC.
+/// A time in RFC 3339, or a date, which means its midnight in UTC.
 pub(super) fn time(text: &str) -> Result<DateTime<Utc>, ValueError> {
     let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let date =

@@ -1,4 +1,5 @@
-//! Two schemas of the same place: whether what one side sends is still what the other understands.
+//! Breaking changes between two schemas of the same location: values that one side sends and the other no longer
+//! accepts.
 
 use std::collections::BTreeSet;
 
@@ -42,55 +43,57 @@ pub(super) struct Comparison<'a> {
 
 impl Comparison<'_> {
     /// Adds what breaks a client when the schema `was` becomes `is`.
-    pub(super) fn compare(&mut self, was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
+    pub(super) fn compare(&mut self, was: &Value, is: &Value, location: &str, found: &mut Vec<String>) {
         let references = (was["$ref"].clone(), is["$ref"].clone());
         if references.0.is_string() && self.open.contains(&references) {
             return;
         }
         self.open.push(references);
-        self.keywords(&merged(self.old, was), &merged(self.new, is), place, found);
+        self.keywords(&merged(self.old, was), &merged(self.new, is), location, found);
         self.open.pop();
     }
 
-    fn keywords(&mut self, was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
-        self.properties(was, is, place, found);
-        required(was, is, self.direction, place, found);
-        sets(was, is, self.direction, place, found);
-        bounds(was, is, self.direction, place, found);
+    fn keywords(&mut self, was: &Value, is: &Value, location: &str, found: &mut Vec<String>) {
+        self.properties(was, is, location, found);
+        required(was, is, self.direction, location, found);
+        sets(was, is, self.direction, location, found);
+        bounds(was, is, self.direction, location, found);
         for keyword in FIXED.into_iter().filter(|keyword| was[*keyword] != is[*keyword]) {
-            found.push(format!("{place}: `{keyword}` was {} and is {}", was[keyword], is[keyword]));
+            found.push(format!("{location}: `{keyword}` was {} and is {}", was[keyword], is[keyword]));
         }
         for keyword in ["items", "additionalProperties"] {
             match (&was[keyword], &is[keyword]) {
                 (was @ Value::Object(_), is @ Value::Object(_)) => {
-                    self.compare(was, is, &format!("{place}/*"), found);
+                    self.compare(was, is, &format!("{location}/*"), found);
                 }
-                (was, is) if was != is => found.push(format!("{place}: `{keyword}` was {was} and is {is}")),
+                (was, is) if was != is => {
+                    found.push(format!("{location}: `{keyword}` was {was} and is {is}"))
+                }
                 _ => {}
             }
         }
         for keyword in ["oneOf", "anyOf"] {
-            self.alternatives(list(&was[keyword]), list(&is[keyword]), place, found);
+            self.alternatives(list(&was[keyword]), list(&is[keyword]), location, found);
         }
     }
 
-    fn properties(&mut self, was: &Value, is: &Value, place: &str, found: &mut Vec<String>) {
+    fn properties(&mut self, was: &Value, is: &Value, location: &str, found: &mut Vec<String>) {
         for (name, property) in was["properties"].as_object().into_iter().flatten() {
-            let place = format!("{place}/{name}");
+            let location = format!("{location}/{name}");
             match is["properties"].get(name) {
-                Some(changed) => self.compare(property, changed, &place, found),
-                None => found.push(format!("{place}: is removed")),
+                Some(changed) => self.compare(property, changed, &location, found),
+                None => found.push(format!("{location}: is removed")),
             }
         }
     }
 
     /// In a request every old alternative needs a new one that takes it; in a response every new one needs an
     /// old one.
-    fn alternatives(&mut self, was: &[Value], is: &[Value], place: &str, found: &mut Vec<String>) {
+    fn alternatives(&mut self, was: &[Value], is: &[Value], location: &str, found: &mut Vec<String>) {
         let direction = self.direction;
         let mut fits = |was: &Value, is: &Value| {
             let mut breaks = Vec::new();
-            self.compare(was, is, place, &mut breaks);
+            self.compare(was, is, location, &mut breaks);
             breaks.is_empty()
         };
         let unmatched = match direction {
@@ -99,7 +102,7 @@ impl Comparison<'_> {
             Direction::Response => is.iter().find(|is| !was.iter().any(|was| fits(was, is))),
         };
         if let Some(unmatched) = unmatched {
-            found.push(format!("{place}: no alternative fits {unmatched}"));
+            found.push(format!("{location}: no alternative fits {unmatched}"));
         }
     }
 }
@@ -126,21 +129,21 @@ fn add(whole: &mut Map<String, Value>, keyword: &str, value: &Value) {
     }
 }
 
-fn required(was: &Value, is: &Value, direction: Direction, place: &str, found: &mut Vec<String>) {
+fn required(was: &Value, is: &Value, direction: Direction, location: &str, found: &mut Vec<String>) {
     let (was, is) = (values(&was["required"]), values(&is["required"]));
     let name = |name: &String| name.trim_matches('"').to_owned();
     match direction {
         Direction::Request => {
             found.extend(
-                is.difference(&was).map(|it| format!("{place}/{}: is required, and was not", name(it))),
+                is.difference(&was).map(|it| format!("{location}/{}: is required, and was not", name(it))),
             );
         }
         Direction::Response => {
             let gone = was
                 .difference(&is)
-                .filter(|it| !found.contains(&format!("{place}/{}: is removed", name(it))));
+                .filter(|it| !found.contains(&format!("{location}/{}: is removed", name(it))));
             let gone: Vec<String> =
-                gone.map(|it| format!("{place}/{}: is not required, and was", name(it))).collect();
+                gone.map(|it| format!("{location}/{}: is not required, and was", name(it))).collect();
             found.extend(gone);
         }
     }
@@ -148,22 +151,22 @@ fn required(was: &Value, is: &Value, direction: Direction, place: &str, found: &
 
 /// `type` and `enum`: requests may say more than before, responses may not have another type. A word that is
 /// gone breaks both; readers take an unknown word as any other.
-fn sets(was: &Value, is: &Value, direction: Direction, place: &str, found: &mut Vec<String>) {
+fn sets(was: &Value, is: &Value, direction: Direction, location: &str, found: &mut Vec<String>) {
     let (types, words) = (values(&was["type"]), values(&was["enum"]));
     let (new_types, new_words) = (values(&is["type"]), values(&is["enum"]));
     let (missing, keyword): (Vec<&String>, &str) = match direction {
         Direction::Request => (types.difference(&new_types).collect(), "lacks"),
         Direction::Response => (new_types.difference(&types).collect(), "has"),
     };
-    found.extend(missing.into_iter().map(|it| format!("{place}: `type` {keyword} {it}")));
+    found.extend(missing.into_iter().map(|it| format!("{location}: `type` {keyword} {it}")));
     if new_words.is_empty() != words.is_empty() {
-        found.push(format!("{place}: `enum` was {} and is {}", was["enum"], is["enum"]));
+        found.push(format!("{location}: `enum` was {} and is {}", was["enum"], is["enum"]));
     } else {
-        found.extend(words.difference(&new_words).map(|it| format!("{place}: `enum` lacks {it}")));
+        found.extend(words.difference(&new_words).map(|it| format!("{location}: `enum` lacks {it}")));
     }
 }
 
-fn bounds(was: &Value, is: &Value, direction: Direction, place: &str, found: &mut Vec<String>) {
+fn bounds(was: &Value, is: &Value, direction: Direction, location: &str, found: &mut Vec<String>) {
     if direction == Direction::Response {
         return;
     }
@@ -174,7 +177,7 @@ fn bounds(was: &Value, is: &Value, direction: Direction, place: &str, found: &mu
     let upper =
         UPPER_BOUNDS.into_iter().filter(|it| number(is, it, f64::INFINITY) < number(was, it, f64::INFINITY));
     for keyword in lower.chain(upper) {
-        found.push(format!("{place}: `{keyword}` was {} and is {}", was[keyword], is[keyword]));
+        found.push(format!("{location}: `{keyword}` was {} and is {}", was[keyword], is[keyword]));
     }
 }
 

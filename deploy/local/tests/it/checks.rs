@@ -23,8 +23,12 @@ pub(crate) async fn checker(name: &str) -> PathBuf {
 /// Runs a command and returns its standard output. The error holds all its output.
 pub(crate) fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() { Ok(said) } else { Err(said + &String::from_utf8_lossy(&output.stderr)) }
+    let output_text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        Ok(output_text)
+    } else {
+        Err(output_text + &String::from_utf8_lossy(&output.stderr))
+    }
 }
 
 /// Returns the paths of all files in the repository that git does not ignore, new ones included.

@@ -1,5 +1,5 @@
-//! `deploy/CONFIGURATION.md`, written from the `--help` of both programs, and the flags and metrics that went
-//! out with earlier versions: they go on working.
+//! `deploy/CONFIGURATION.md`, generated from the `--help` of both programs, and the flags and metrics of earlier
+//! versions, which must not be removed.
 //!
 //! `UPDATE_CONFIGURATION=1 cargo test -p orchestration-local --test it configuration` rewrites the page.
 
@@ -14,13 +14,14 @@ use crate::checks::{repository, rust_sources, text};
 use help::HelpPage;
 
 const PAGE: &str = "deploy/CONFIGURATION.md";
-/// A program, its command and a flag a line. Only additions are allowed.
+/// A program, its command and a flag per line. Only additions are allowed.
 const FLAGS: &str = include_str!("configuration/flags.txt");
-/// A program, a metric's name and its type a line. Only additions are allowed.
+/// A program, a metric's name and its type per line. Only additions are allowed. The tests of monitoring compare
+/// the list with the metrics of running programs.
 const METRICS: &str = include_str!("configuration/metrics.txt");
 
 #[tokio::test]
-async fn the_configuration_page_is_what_help_says() {
+async fn configuration_page_matches_help() {
     let programs = local::tested_binaries().await.unwrap();
     let pages = ["orchestration-api", "orchestration-worker"].map(|name| HelpPage::read(&programs, name));
     let written = page::write(&pages.concat());
@@ -28,22 +29,22 @@ async fn the_configuration_page_is_what_help_says() {
         std::fs::write(repository().join(PAGE), &written).unwrap();
     }
     let update = "UPDATE_CONFIGURATION=1 cargo test -p orchestration-local --test it configuration";
-    assert!(text(PAGE) == written, "{PAGE} is not what --help says: {update}");
+    assert!(text(PAGE) == written, "{PAGE} differs from --help: {update}");
 }
 
 #[tokio::test]
 async fn flags_of_earlier_versions_are_accepted() {
     let programs = local::tested_binaries().await.unwrap();
     for line in FLAGS.lines() {
-        let complaint = refusal(&programs, line);
-        assert!(!complaint.contains("unexpected argument"), "{line}: {complaint}");
+        let message = argument_error(&programs, line);
+        assert!(!message.contains("unexpected argument"), "{line}: {message}");
     }
-    let unknown = refusal(&programs, "orchestration-worker run --no-such-flag");
+    let unknown = argument_error(&programs, "orchestration-worker run --no-such-flag");
     assert!(unknown.contains("unexpected argument"), "{unknown}");
 }
 
-/// What a program answers to a command with one flag and no value. `--help` keeps it from doing anything.
-fn refusal(programs: &Path, line: &str) -> String {
+/// Returns the error of a command with one flag without a value. `--help` prevents the command from running.
+fn argument_error(programs: &Path, line: &str) -> String {
     let mut words = line.split(' ');
     let mut command = Command::new(programs.join(words.next().unwrap()));
     let output = command.args(words).arg("--help").output().unwrap();
@@ -51,7 +52,7 @@ fn refusal(programs: &Path, line: &str) -> String {
 }
 
 #[test]
-fn metrics_of_earlier_versions_are_still_named_in_the_code() {
+fn metrics_of_earlier_versions_are_named_in_the_code() {
     let sources = rust_sources();
     for line in METRICS.lines() {
         let name = line.split(' ').nth(1).unwrap();

@@ -70,10 +70,16 @@ fn links_within_the_repository_have_a_target() {
     let mut checked = 0;
     for document in files.iter().filter(|file| file.ends_with(".md")) {
         for target in links(&text(document)) {
-            let path = target.split('#').next().unwrap_or_default();
-            let here = Path::new(document).parent().unwrap();
-            let exists = path.is_empty() || repository().join(here).join(path).exists();
-            assert!(exists, "{document} links to {target}, which does not exist");
+            let (path, anchor) =
+                target.split_once('#').map_or((&*target, None), |(path, it)| (path, Some(it)));
+            let document_path = repository().join(document);
+            let folder = document_path.parent().unwrap();
+            let target_path = if path.is_empty() { document_path.clone() } else { folder.join(path) };
+            assert!(target_path.exists(), "{document} links to {target}, which does not exist");
+            if let Some(anchor) = anchor {
+                let anchors = anchors(&std::fs::read_to_string(&target_path).unwrap());
+                assert!(anchors.contains(anchor), "{document} links to {target}: {anchors:?}");
+            }
             checked += 1;
         }
     }
@@ -84,6 +90,26 @@ fn links_within_the_repository_have_a_target() {
 fn links(page: &str) -> Vec<String> {
     let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
+}
+
+/// Returns the anchors of a page's headings, as GitHub derives them. A repeated heading gets a number.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    // After splitting at fences, the elements with even indices are outside of fenced blocks.
+    let lines = page.split("```").step_by(2).flat_map(str::lines);
+    for title in lines.filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim()) {
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        let anchor = kept.collect::<String>().to_lowercase().replace(' ', "-");
+        let number = (1..).find(|number| !anchors.contains(&format!("{anchor}-{number}"))).unwrap();
+        anchors.insert(if anchors.contains(&anchor) { format!("{anchor}-{number}") } else { anchor });
+    }
+    anchors
+}
+
+#[test]
+fn anchors_are_derived_from_headings() {
+    let page = "# The `audit` log: who?\n```sh\n# comment\n```\n## Rebuild\n## Rebuild\n";
+    assert_eq!(anchors(page), ["the-audit-log-who", "rebuild", "rebuild-1"].map(str::to_owned).into());
 }
 
 #[tokio::test]

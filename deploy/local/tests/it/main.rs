@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it panics")]
 
+mod architecture;
 mod chart;
 mod checks;
 mod components;
 mod compose;
 mod configuration;
 mod documents;
-mod fences;
 mod image;
 mod operator;
 mod systemd;

@@ -66,11 +66,11 @@ impl Operator {
             .kill_on_drop(true);
         let output = tokio::time::timeout(TIMEOUT, bash.output()).await;
         let output = output.map_err(|_| format!("still not done after {TIMEOUT:?}:\n{commands}"))?.unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
-            Ok(said)
+            Ok(stdout)
         } else {
-            Err(format!("{commands}\n{said}{}", String::from_utf8_lossy(&output.stderr)))
+            Err(format!("{commands}\n{stdout}{}", String::from_utf8_lossy(&output.stderr)))
         }
     }
 

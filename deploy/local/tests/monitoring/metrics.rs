@@ -45,6 +45,9 @@ const ENDINGS: [&str; 11] = [
 const COUNTS: [&str; 3] =
     ["orchestration_syncs_waiting", "orchestration_syncs_running", "orchestration_dead_letters_open"];
 
+/// A program, a metric's name and its type per line.
+const METRICS: &str = include_str!("../it/configuration/metrics.txt");
+
 /// A metric family: type, help text, and the value of every label set.
 #[derive(Default, Debug)]
 struct Family {
@@ -124,35 +127,44 @@ async fn metrics_of_a_healthy_system_are_conventional_queryable_and_fire_no_aler
     let prometheus = Prometheus::watching(&system).await;
 
     let families = all_families(&system).await;
-    for (name, family) in &families {
+    for (_, name, family) in &families {
         assert_conventional(name, family);
     }
+    assert_metrics_of_earlier_versions_exist(&families);
     assert_metrics_exist(&families);
     assert_dashboard_has_data(&prometheus).await;
     assert_no_alert_fires(&prometheus).await;
     assert_series_end_with_their_connector(&system, &connector).await;
 }
 
-/// Returns the metrics of the worker and the API, which must not contain names or secrets.
-async fn all_families(system: &MonitoredSystem) -> Vec<(String, Family)> {
+/// Returns the metrics by program and name. They must not contain names of users or secrets.
+async fn all_families(system: &MonitoredSystem) -> Vec<(&'static str, String, Family)> {
     let mut all = Vec::new();
-    for address in [&system.worker_address, &system.api_address] {
+    for (program, address) in [("worker", &system.worker_address), ("api", &system.api_address)] {
         let text = system.metrics(address).await;
         for secret in [SPACE, EMAIL, "monitored", "secret-path", system.key.as_str()] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
-        all.extend(families(&text));
+        all.extend(families(&text).into_iter().map(|(name, family)| (program, name, family)));
     }
     all
 }
 
-fn assert_metrics_exist(families: &[(String, Family)]) {
+/// Compares the metrics and their types with the list, which earlier versions exported.
+fn assert_metrics_of_earlier_versions_exist(families: &[(&str, String, Family)]) {
+    let exported: BTreeSet<String> =
+        families.iter().map(|(program, name, family)| format!("{program} {name} {}", family.kind)).collect();
+    let missing: Vec<&str> = METRICS.lines().filter(|line| !exported.contains(*line)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {exported:?}");
+}
+
+fn assert_metrics_exist(families: &[(&str, String, Family)]) {
     let alerts = alerts().into_iter().map(|alert| alert["expr"].as_str().unwrap().to_owned());
     for expression in alerts.chain(dashboard_queries()) {
         let names = named(&expression);
         assert!(!names.is_empty(), "{expression}");
         for name in names {
-            let exists = families.iter().any(|(existing, _)| *existing == name);
+            let exists = families.iter().any(|(_, existing, _)| *existing == name);
             assert!(exists, "no program exports {name}, which is queried by {expression}");
         }
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-/// Stands for what cannot be stored.
+/// Replaces characters that cannot be stored.
 const REPLACEMENT: &str = "\\ufffd";
 
 /// Returns the body as JSON, with bytes that are no UTF-8 replaced, and `NaN` and the infinities as null.

@@ -58,7 +58,7 @@ pub(super) struct TaskInstance {
     pub run_id: String,
     pub task_id: String,
     pub map_index: i32,
-    /// When the run was due, or the date that it stands for in Airflow 2: lists can be filtered by it.
+    /// When the run was due, or its logical date in Airflow 2: lists can be filtered by it.
     pub run_date: Option<DateTime<Utc>>,
     pub display_name: Option<String>,
     pub operator: Option<String>,

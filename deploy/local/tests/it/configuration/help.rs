@@ -120,7 +120,7 @@ fn section(text: &str, title: &str) -> Vec<String> {
 }
 
 #[test]
-fn help_is_read() {
+fn help_pages_are_parsed() {
     let long = "Serves\n\nUsage: x [OPTIONS] <ID>\n\nArguments:\n  <ID>  Which\n\nOptions:\n      \
                 --listen <LISTEN>\n          \
                 Where to\n          answer\n          \n          [env: X_LISTEN=]\n          \

@@ -45,17 +45,17 @@ pub(super) fn write(pages: &[HelpPage]) -> String {
 
 /// Settings in the order of the first command that has each, with the commands that have it.
 fn settings<'a>(pages: &[&'a HelpPage]) -> Vec<(&'a Parameter, Vec<&'a str>)> {
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut indices: BTreeMap<&str, usize> = BTreeMap::new();
     let mut settings: Vec<(&Parameter, Vec<&str>)> = Vec::new();
     for page in pages {
         let command = page.command.split_once(' ').map_or("", |(_, command)| command);
         for setting in &page.options {
             let Some(variable) = &setting.variable else { continue };
-            let place = *places.entry(variable).or_insert_with(|| {
+            let index = *indices.entry(variable).or_insert_with(|| {
                 settings.push((setting, Vec::new()));
                 settings.len() - 1
             });
-            settings[place].1.push(command);
+            settings[index].1.push(command);
         }
     }
     settings

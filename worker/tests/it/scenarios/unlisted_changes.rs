@@ -12,8 +12,8 @@ pub(super) async fn change(mirrored: &MirroredAirflow) {
 }
 
 async fn note(mirrored: &MirroredAirflow, of: &str, note: Value) {
-    let place = if mirrored.is_airflow_2() { format!("{of}/setNote") } else { of.to_owned() };
-    mirrored.airflow.patch(&place, &note).await.unwrap();
+    let path = if mirrored.is_airflow_2() { format!("{of}/setNote") } else { of.to_owned() };
+    mirrored.airflow.patch(&path, &note).await.unwrap();
 }
 
 pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {

@@ -9,7 +9,7 @@ use crate::checks::{repository, run};
 /// Crate → normal dependencies that it must not have, and why.
 const FORBIDDEN: [(&str, &[&str], &str); 5] = [
     ("orchestration-contract", &["tokio", "rdkafka", "reqwest", "axum"], "the contract does no I/O"),
-    ("orchestration-provider", &["sqlx", "rdkafka", "axum"], "the provider knows neither SQL nor Kafka"),
+    ("orchestration-provider", &["sqlx", "rdkafka", "axum"], "the provider depends on neither SQL nor Kafka"),
     ("orchestration-platform", &["reqwest", "axum"], "HTTP clients live in the provider"),
     ("orchestration-worker", &["reqwest", "orchestration-api"], "HTTP clients live in the provider"),
     ("orchestration-api", &["reqwest", "orchestration-worker"], "HTTP clients live in the provider"),
@@ -35,7 +35,7 @@ fn forbidden_dependencies(metadata: &Value) -> Vec<String> {
 }
 
 #[test]
-fn crates_depend_on_what_they_may() {
+fn crates_have_no_forbidden_dependencies() {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(repository()).args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
     let metadata: Value = serde_json::from_str(&run(&mut cargo).unwrap()).unwrap();

@@ -1,5 +1,5 @@
 //! A type name is unique in the workspace, and does not shadow the standard library, so that a search for it
-//! finds one thing.
+//! finds one definition.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use syn::Item;
 
 use crate::checks::rust_sources;
 
-/// Names that stand for the same thing everywhere.
+/// Names that are defined more than once for the same thing.
 const SAME_THING: [(&str, &str); 7] = [
     ("Cli", "the command line of a program"),
     ("Dag", "Airflow's DAG, as each version of its REST API sends it"),
@@ -26,7 +26,7 @@ const FOREIGN: [&str; 24] = [
 ];
 
 /// The types that a file defines outside functions and macros, inline modules included.
-pub(super) fn defined(items: &[Item]) -> Vec<String> {
+fn defined(items: &[Item]) -> Vec<String> {
     let names = items.iter().flat_map(|item| match item {
         Item::Struct(item) => vec![item.ident.to_string()],
         Item::Enum(item) => vec![item.ident.to_string()],
@@ -39,20 +39,20 @@ pub(super) fn defined(items: &[Item]) -> Vec<String> {
     names.collect()
 }
 
-/// Names that are defined twice, or that a library has already.
+/// Returns the names that are defined twice, or that shadow a library's.
 fn clashes(files: &[(String, String)]) -> Vec<String> {
-    let mut places: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut paths: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (path, text) in files {
         let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
         for name in defined(&file.items) {
-            places.entry(name).or_default().push(path);
+            paths.entry(name).or_default().push(path);
         }
     }
-    places.retain(|name, places| {
+    paths.retain(|name, paths| {
         let is_same = SAME_THING.iter().any(|(same, _)| same == name);
-        FOREIGN.contains(&name.as_str()) || (places.len() > 1 && !is_same)
+        FOREIGN.contains(&name.as_str()) || (paths.len() > 1 && !is_same)
     });
-    places.iter().map(|(name, places)| format!("{name}: {}", places.join(", "))).collect()
+    paths.iter().map(|(name, paths)| format!("{name}: {}", paths.join(", "))).collect()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_type_name_is_unique_in_the_workspace() {
 }
 
 #[test]
-fn a_second_type_of_a_name_and_a_shadowed_one_are_found() {
+fn duplicate_and_shadowing_type_names_are_found() {
     let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
     let files = [
         file("a.rs", "struct Run; struct Cli; fn f() { struct Local; }"),

@@ -28,7 +28,7 @@ pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {
     mirrored.assert_count(1, resumed).await;
 }
 
-pub(super) async fn interfere(mirrored: &MirroredAirflow) {
+pub(super) async fn act(mirrored: &MirroredAirflow) {
     mirrored.clear("chain", "cleared", "work").await;
     let mark = if mirrored.is_airflow_2() {
         json!({"dry_run": false, "new_state": "failed"})
@@ -47,7 +47,7 @@ pub(super) async fn interfere(mirrored: &MirroredAirflow) {
     mirrored.poll().await;
 }
 
-pub(super) async fn assert_interference_projected(mirrored: &MirroredAirflow) {
+pub(super) async fn assert_actions_projected(mirrored: &MirroredAirflow) {
     let cleared = "select count(*) from task_runs t join runs r on r.id = t.run_id
         where r.external_id = 'cleared' and t.task_id = 'work' and t.try_number = 2 and t.status = 'success'";
     mirrored.assert_count(1, cleared).await;

@@ -1,4 +1,4 @@
-//! How long files and lines of Rust may be. Clippy's `too_many_lines` holds the length of functions.
+//! Size limits of Rust files and lines. Clippy's `too_many_lines` limits the length of functions.
 
 use crate::checks::rust_sources;
 
