@@ -1,4 +1,4 @@
-//! The audit trail: every change is in it with its actor, and neither reads nor secrets are.
+//! The audit log contains every change with its actor, and neither reads nor secrets.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ use crate::assertions::field_of_each;
 use crate::seed::{ADMIN, EDITOR, OTHER_EDITOR, VIEWER, comment, hours_ago};
 
 impl TestApi {
-    /// The audit trail, requested by the admin: newest first.
+    /// Returns the audit log as the admin, newest first.
     async fn audit(&self, query: &str) -> Value {
         self.send(Method::GET, ADMIN, &format!("/spaces/{SPACE}/audit{query}"), None).await.expect(200)
     }
 }
 
-/// Actor, action and way of each entry, oldest first.
+/// Returns the actor, action and channel of each entry, oldest first.
 fn entries_of(audit: &Value) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let entries = audit.as_array().unwrap().iter().rev();
@@ -173,7 +173,7 @@ async fn changes_on_the_command_line_are_audited_without_an_actor() {
     assert_eq!(audit[4]["details"], json!({"from": "viewer", "to": "admin"}));
     assert_eq!((&audit[0]["target_id"], &audit[0]["details"]["label"]), (&json!(id), &json!("laptop")));
     assert!(!audit.to_string().contains(created["key"].as_str().unwrap()));
-    // Creating a user belongs to no space: no admin reads the entry, but it is stored.
+    // The creation of a user has no space: the entry is stored, but no admin can read it.
     let of_no_space = "select count(*) from audit where space_id is null and action = 'user.created'";
     assert_eq!(test.number(of_no_space).await, 1);
 }

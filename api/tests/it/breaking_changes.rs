@@ -1,6 +1,5 @@
-//! Which changes of the OpenAPI document break a client that was written against the old one, as a pure
-//! function of both documents. Requests may ask for less than before and responses may contain more, never
-//! the other way around.
+//! Changes of the OpenAPI document that break a client of the old one. A new document may require less in
+//! requests and return more in responses, but not the other way around.
 
 mod schemas;
 
@@ -13,7 +12,7 @@ use schemas::{Comparison, Direction, resolve};
 /// The keys of a path item that are operations.
 const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
 
-/// Everything in `new` that breaks a client of `old`: where, and how.
+/// Returns every change in `new` that breaks a client of `old`, with its location.
 pub(crate) fn breaking_changes(old: &Value, new: &Value) -> Vec<String> {
     let documents = Documents { old, new };
     let mut found = Vec::new();
@@ -29,7 +28,7 @@ pub(crate) fn breaking_changes(old: &Value, new: &Value) -> Vec<String> {
     found
 }
 
-/// Both documents, in which references are resolved.
+/// Both documents, to resolve references in.
 struct Documents<'a> {
     old: &'a Value,
     new: &'a Value,
@@ -145,7 +144,7 @@ fn by_name<'a>(document: &'a Value, parameters: &'a Value) -> BTreeMap<String, &
         .collect()
 }
 
-/// A document with a parameter, a body, and a response with everything in it.
+/// A document with one operation that has a parameter, a body and a response.
 fn sample() -> Value {
     json!({
         "paths": { "/runs/{id}": { "post": {
@@ -191,7 +190,7 @@ fn sample() -> Value {
 
 const OPERATION: &str = "/paths/~1runs~1{id}/post";
 
-/// What breaks when `value` replaces what is at `pointer`, or when that is removed.
+/// Returns the breaking changes when `value` is set at `pointer`, or when the value there is removed.
 fn breaks_after(pointer: &str, value: Option<Value>) -> Vec<String> {
     let mut changed = sample();
     let (parent, name) = pointer.rsplit_once('/').unwrap();

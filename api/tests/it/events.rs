@@ -145,7 +145,7 @@ async fn all_invalid_filters_are_returned_together() {
     assert_eq!(fields, expected.map(|name| format!("query.{name}")));
 }
 
-/// An event's space is that of its connector's row, whatever the record contains.
+/// An event's space is that of its connector's row, even if the record contains another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_other_spaces_are_not_streamed() {
     let test = TestInstallation::start().await;

@@ -1,5 +1,5 @@
-//! The OpenAPI document: its examples have the fields and types of real responses, and the committed file is
-//! what the code generates.
+//! The OpenAPI document: its examples have the fields and types of real responses, and the committed file
+//! matches the generated one.
 
 use std::collections::BTreeSet;
 
@@ -134,7 +134,7 @@ fn every_field_of_an_example_is_in_its_schema() {
 }
 
 #[test]
-fn the_committed_document_is_what_the_code_generates() {
+fn the_committed_document_matches_the_generated_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
     let generated = format!("{}\n", serde_json::to_string_pretty(api::server::document()).unwrap());
     let committed = std::fs::read_to_string(path).unwrap_or_default();

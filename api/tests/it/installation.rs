@@ -16,7 +16,7 @@ use crate::app::{ApiSetup, OTHER_SPACE, SPACE, TestApi};
 pub(crate) struct TestInstallation {
     pub api: TestApi,
     pub kafka: KafkaConfig,
-    /// What an API's process is started with; the database URL has the API's role.
+    /// The settings of an API process; the database URL has the API's role.
     pub settings: ProgramSettings,
     producer: Producer,
     worker: OnceLock<WorkerProcess>,

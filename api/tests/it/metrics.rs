@@ -1,4 +1,4 @@
-//! Stored metrics of pipelines are equal to metrics computed from the runs, whatever changes meanwhile.
+//! Stored metrics of pipelines are equal to metrics computed from the runs, also under concurrent changes.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! Pages of a list: together they contain each matching row once and in order, whatever columns change
-//! meanwhile.
+//! Pages of a list: together they contain each matching row once and in order, also while columns change.
 //!
 //! A page is a part of the list as of its request. If rows enter the list between two pages, no row is
 //! skipped, and some rows come twice. If rows leave it, no row comes twice. If the sorted column changes,

@@ -1,4 +1,4 @@
-//! What the tests start from: the members of both spaces, and rows of the read model as a sync leaves them.
+//! The initial rows of tests: the members of both spaces, and rows of the read model as a sync leaves them.
 
 use std::sync::LazyLock;
 

@@ -101,12 +101,12 @@ async fn every_declared_status_is_returned() {
     let mut add = |more: OperationStatuses| {
         more.into_iter().for_each(|(row, statuses)| found.entry(row).or_default().extend(statuses))
     };
-    add(of_usual_requests().await);
-    add(of_special_cases().await);
-    add(above_the_rate_limit().await);
+    add(statuses_of_usual_requests().await);
+    add(statuses_of_special_cases().await);
+    add(statuses_above_the_rate_limit().await);
     let rename_table = async |test: &TestApi| test.sql("alter table api_keys rename to hidden").await;
-    add(of_broken_database(rename_table, "500").await);
-    add(of_broken_database(async |test| test.app.db.close().await, "503").await);
+    add(statuses_with_broken_database(rename_table, "500").await);
+    add(statuses_with_broken_database(async |test| test.app.db.close().await, "503").await);
     let mut all: BTreeSet<u16> = BTreeSet::new();
     for (row, declared) in declared() {
         let found = &found[&row];
@@ -118,7 +118,7 @@ async fn every_declared_status_is_returned() {
     assert!(missing.is_empty(), "no operation returns {missing:?}");
 }
 
-async fn of_usual_requests() -> OperationStatuses {
+async fn statuses_of_usual_requests() -> OperationStatuses {
     let kafka = kafka_config(&local::kafka().await.unwrap(), "");
     let mut collector = StatusCollector::with(ApiSetup { kafka, ..ApiSetup::default() }).await;
     for row in finite_routes() {
@@ -130,7 +130,7 @@ async fn of_usual_requests() -> OperationStatuses {
 }
 
 /// The statuses that depend on the state of rows and of the provider.
-async fn of_special_cases() -> OperationStatuses {
+async fn statuses_of_special_cases() -> OperationStatuses {
     let mut collector = StatusCollector::with(ApiSetup::default()).await;
     let rows = finite_routes();
     let row =
@@ -170,7 +170,7 @@ async fn of_special_cases() -> OperationStatuses {
 }
 
 /// Every response to a counted request has the headers of the rate limit.
-async fn above_the_rate_limit() -> OperationStatuses {
+async fn statuses_above_the_rate_limit() -> OperationStatuses {
     let with_key: Vec<_> =
         finite_routes().into_iter().filter(|row| row.1.starts_with(api::http::BASE_PATH)).collect();
     let limits = (0, u32::try_from(with_key.len()).unwrap());
@@ -187,7 +187,10 @@ async fn above_the_rate_limit() -> OperationStatuses {
     collector.found
 }
 
-async fn of_broken_database(break_database: impl AsyncFnOnce(&TestApi), status: &str) -> OperationStatuses {
+async fn statuses_with_broken_database(
+    break_database: impl AsyncFnOnce(&TestApi),
+    status: &str,
+) -> OperationStatuses {
     let mut collector = StatusCollector::with(ApiSetup::default()).await;
     break_database(&collector.test).await;
     for row in finite_routes().iter().filter(|row| row.1.starts_with(api::http::BASE_PATH)) {

@@ -1,4 +1,4 @@
-//! Builders of events with as few values as possible; a test sets the fields that it is about.
+//! Builders of events with few values; a test sets the fields that it checks.
 
 use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskRunObserved};
 use contract::ids::{PipelineId, RunId, TaskRunId};

@@ -1,6 +1,7 @@
 //! A fake Airflow with the REST API v2, for tests of triggers, schedules and scale: it answers at once, never
-//! runs anything, and misbehaves when a trigger is to fail. Besides `/api/v2`, every path `/{server}/api/v2`
-//! is a server of its own; all of them have the same content, and polls are counted for each.
+//! runs anything, and fails triggers in the ways that a test chooses. Besides `/api/v2`, every path
+//! `/{server}/api/v2` is a server of its own; all of them have the same content, and polls are counted for
+//! each.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -28,7 +29,7 @@ pub enum TriggerBehavior {
     CreateAndFail,
     /// Breaks the connection without creating a run.
     Disconnect,
-    /// The same, and for reads of single runs too.
+    /// Breaks the connection without creating a run, and also for reads of single runs.
     DisconnectAlways,
     /// Responds with this status and a usual error body.
     Reject(u16),
@@ -59,12 +60,12 @@ struct FakeAirflowState {
 }
 
 impl FakeAirflow {
-    /// A server with so many DAGs, each with one finished run of one task, none of which ever changes.
+    /// A server with this many DAGs, each with one finished run of one task, none of which ever changes.
     pub async fn start(dags: usize) -> Self {
         Self::start_slow(dags, Duration::ZERO).await
     }
 
-    /// The same, and every page of DAGs takes this long.
+    /// The same server, whose pages of DAGs take this long.
     pub async fn start_slow(dags: usize, page_delay: Duration) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -157,7 +158,7 @@ async fn list_task_instances(Path(path): Path<Parameters>) -> Json<Value> {
     Json(json!({"task_instances": tasks, "total_entries": tasks.len()}))
 }
 
-/// A run as the request asked for it.
+/// Returns the run that the request describes.
 fn run_body(dag: &str, request: &Value) -> Value {
     json!({
         "dag_id": dag, "dag_run_id": request["dag_run_id"], "state": "queued", "run_type": "manual",

@@ -12,7 +12,7 @@ use crate::eventually;
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What both programs are configured with.
+/// The settings of both programs.
 #[derive(Clone)]
 pub struct ProgramSettings {
     pub database_url: String,
@@ -47,7 +47,7 @@ impl ProgramSettings {
     }
 }
 
-/// The folder with both binaries, looked for or built once a process.
+/// The folder with both binaries, which are built once per process.
 async fn program_folder() -> &'static PathBuf {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     FOLDER.get_or_init(async || local::tested_binaries().await.unwrap()).await
@@ -58,7 +58,7 @@ pub async fn output_of(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-/// The same for a command that must succeed: what it printed. Its log goes to the test's own.
+/// Runs a command that must succeed, and returns its standard output. Its log goes to the test's log.
 pub async fn stdout_of(mut command: Command) -> String {
     command.stderr(Stdio::inherit());
     let description = format!("{command:?}");

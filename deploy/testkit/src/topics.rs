@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::eventually;
 
-/// Topics older than this are deleted: no test runs for so long.
+/// Topics older than this are deleted; every test is shorter.
 const MAX_AGE: Duration = Duration::from_secs(1800);
 const TIMEOUT: Duration = Duration::from_secs(60);
 

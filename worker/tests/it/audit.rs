@@ -1,4 +1,4 @@
-//! Syncs that were not requested over the API are in the audit trail too, with the way of the request.
+//! Syncs that were not requested over the API are in the audit log too, with the channel of the request.
 
 use contract::events::SyncRequested;
 use contract::ids::SyncId;

@@ -1,16 +1,16 @@
-//! Breaking changes between two schemas of the same location: values that one side sends and the other no longer
-//! accepts.
+//! Breaking changes between two schemas of the same location: values that one side sends and the other no
+//! longer accepts.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// Who sends what the schema describes.
+/// The sender of the values that a schema describes.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Direction {
-    /// The client sends it: whatever was accepted must be accepted.
+    /// The client sends them: all values that were accepted must be accepted.
     Request,
-    /// The client reads it: whatever is sent must have been announced.
+    /// The client reads them: all values that are sent must have been in the old schema.
     Response,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Adds what breaks a client when the schema `was` becomes `is`.
+    /// Adds the breaking changes from the schema `was` to the schema `is`.
     pub(super) fn compare(&mut self, was: &Value, is: &Value, location: &str, found: &mut Vec<String>) {
         let references = (was["$ref"].clone(), is["$ref"].clone());
         if references.0.is_string() && self.open.contains(&references) {
@@ -87,8 +87,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// In a request every old alternative needs a new one that takes it; in a response every new one needs an
-    /// old one.
+    /// In a request, every old alternative must match a new one; in a response, every new alternative must
+    /// match an old one.
     fn alternatives(&mut self, was: &[Value], is: &[Value], location: &str, found: &mut Vec<String>) {
         let direction = self.direction;
         let mut fits = |was: &Value, is: &Value| {
@@ -107,7 +107,7 @@ impl Comparison<'_> {
     }
 }
 
-/// A schema with its reference resolved and the parts of `allOf` put together.
+/// Returns a schema with its reference resolved and the parts of `allOf` merged.
 fn merged(document: &Value, schema: &Value) -> Value {
     let mut whole = resolve(document, schema).as_object().cloned().unwrap_or_default();
     for part in whole.remove("allOf").as_ref().and_then(Value::as_array).into_iter().flatten() {
@@ -149,8 +149,8 @@ fn required(was: &Value, is: &Value, direction: Direction, location: &str, found
     }
 }
 
-/// `type` and `enum`: requests may say more than before, responses may not have another type. A word that is
-/// gone breaks both; readers take an unknown word as any other.
+/// Compares `type` and `enum`. Requests may accept more types, responses may not return more. A removed value
+/// of an enumeration breaks both; an added one breaks neither, because clients accept unknown values.
 fn sets(was: &Value, is: &Value, direction: Direction, location: &str, found: &mut Vec<String>) {
     let (types, words) = (values(&was["type"]), values(&was["enum"]));
     let (new_types, new_words) = (values(&is["type"]), values(&is["enum"]));
@@ -185,7 +185,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// One value or a list of them, as JSON.
+/// Returns one value, or the values of a list, as JSON.
 fn values(value: &Value) -> BTreeSet<String> {
     match value {
         Value::Null => BTreeSet::new(),

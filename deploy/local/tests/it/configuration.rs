@@ -1,5 +1,5 @@
-//! `deploy/CONFIGURATION.md`, generated from the `--help` of both programs, and the flags and metrics of earlier
-//! versions, which must not be removed.
+//! `deploy/CONFIGURATION.md`, generated from the `--help` of both programs, and the flags and metrics of
+//! earlier versions, which must not be removed.
 //!
 //! `UPDATE_CONFIGURATION=1 cargo test -p orchestration-local --test it configuration` rewrites the page.
 
@@ -16,8 +16,8 @@ use help::HelpPage;
 const PAGE: &str = "deploy/CONFIGURATION.md";
 /// A program, its command and a flag per line. Only additions are allowed.
 const FLAGS: &str = include_str!("configuration/flags.txt");
-/// A program, a metric's name and its type per line. Only additions are allowed. The tests of monitoring compare
-/// the list with the metrics of running programs.
+/// A program, a metric's name and its type per line. Only additions are allowed. The tests of monitoring
+/// compare the list with the metrics of running programs.
 const METRICS: &str = include_str!("configuration/metrics.txt");
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Reads the documents: shell blocks, which of them are run, links, and commands in the text. `walkthrough`
-//! runs the blocks.
+//! Checks links, anchors and commands in the documents, and parses their shell blocks for `walkthrough`,
+//! which runs them.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -90,8 +90,8 @@ fn message(event: &EventDocuments) -> Value {
     })
 }
 
-/// The schema of CloudEvents 1.0 headers (Kafka binding, binary mode). None is required, because the sender of
-/// a sync request may omit them.
+/// The schema of CloudEvents 1.0 headers (Kafka binding, binary mode). None is required, because the sender
+/// of a sync request may omit them.
 fn cloud_event() -> Value {
     json!({
         "type": "object",

@@ -1,5 +1,5 @@
-//! Migrations are applied while the previous version runs: which statements they may contain (`rule`), and that
-//! the previous version keeps working meanwhile (`upgrade`).
+//! Migrations are applied while the previous version runs: which statements they may contain (`rule`), and
+//! that the previous version keeps working meanwhile (`upgrade`).
 
 mod rule;
 mod statements;
@@ -13,8 +13,8 @@ const CHANGELOG: &str = include_str!("../../../../CHANGELOG.md");
 
 /// The content of `RELEASED` before the first release.
 const NO_RELEASE: &str = "none";
-/// Until the first release, upgrades are tested from this migration: `released.sql` contains the statements of
-/// the code at that migration.
+/// Until the first release, upgrades are tested from this migration: `released.sql` contains the statements
+/// of the code at that migration.
 const TESTED_FROM: i64 = 7;
 
 /// Returns the last migration of the version that upgrades start from.

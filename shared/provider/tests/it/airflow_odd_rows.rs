@@ -193,7 +193,7 @@ fn check_page(
 }
 
 #[tokio::test]
-async fn an_odd_field_costs_that_field_or_that_row() {
+async fn an_unreadable_field_loses_only_that_field_or_row() {
     for release in ["2.11", "3.1", "3.3"] {
         for list in [DAGS, DAG_RUNS, TASK_INSTANCES] {
             let server = OddServer::start(release, list).await;
@@ -206,7 +206,7 @@ async fn an_odd_field_costs_that_field_or_that_row() {
 
 /// A task that cannot be read is missing from its graph, and named.
 #[tokio::test]
-async fn an_odd_task_costs_that_task() {
+async fn an_unreadable_task_loses_only_that_task() {
     for (release, api) in [("2.11", "v1"), ("3.1", "v2"), ("3.3", "v2")] {
         let server = start_airflow(release).await;
         let mut body: Value = serde_json::from_str(&recorded(release, "tasks_outcomes.json")).unwrap();
@@ -258,7 +258,7 @@ async fn a_row_without_its_ids_is_named_as_far_as_they_are_known() {
 
 /// A list of millions of items is refused before they are collected.
 #[tokio::test]
-async fn a_list_longer_than_requested_is_refused() {
+async fn a_list_longer_than_requested_is_rejected() {
     let server = start_airflow("3.3").await;
     let body = format!("{{\"dags\":[{}0],\"total_entries\":1}}", "0,".repeat(7_000_000));
     Mock::given(path("/api/v2/dags")).respond_with(response(200, body)).mount(&server).await;

@@ -16,7 +16,8 @@ const fn module(name: &'static str, may_import: &'static [&'static str]) -> Modu
     ModuleRule { name, may_import }
 }
 
-/// From the SQL up to the server, which alone has the OpenAPI document; `lib` and `main` may import everything.
+/// From the SQL up to the server, which alone has the OpenAPI document; `lib` and `main` may import
+/// everything.
 const API: [ModuleRule; 11] = [
     module("store", &[]),
     module("http", &["store"]),

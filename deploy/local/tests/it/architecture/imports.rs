@@ -1,5 +1,5 @@
-//! Which file of a crate names items of which other file, and the circles among them. A parent module and the
-//! modules below it may name each other; the crate's root is the parent of all.
+//! The imports between the files of a crate, and the circles among them. A parent module and the modules
+//! below it may import each other; the crate's root is the parent of all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use super::CRATES;
 use super::source_tree::{ModulePath, SourceTree, is_for_tests};
 use crate::checks::rust_sources;
 
-/// Re-exports of re-exports are followed this far.
+/// The longest chain of re-exports that is followed.
 const MAX_REEXPORTS: usize = 8;
 
-/// Module → the modules whose items it names, itself and the crate's root left out.
+/// Module → the modules whose items it uses, except itself and the crate's root.
 pub(super) type ImportGraph = BTreeMap<ModulePath, BTreeSet<ModulePath>>;
 
-/// The imports of one crate root.
+/// Returns the imports below one crate root.
 pub(super) fn import_graph(tree: &SourceTree) -> ImportGraph {
     let named: BTreeMap<&ModulePath, NamedPaths> =
         tree.modules.iter().map(|(module, file)| (module, NamedPaths::read(module, file))).collect();
@@ -31,7 +31,7 @@ pub(super) fn import_graph(tree: &SourceTree) -> ImportGraph {
     edges.collect()
 }
 
-/// The module that defines what `path` names, re-exports followed.
+/// Returns the module that defines the item at `path`, after following re-exports.
 fn owner(
     path: &[String],
     uses: &BTreeMap<&ModulePath, &BTreeMap<String, ModulePath>>,
@@ -50,7 +50,7 @@ fn owner(
     }
 }
 
-/// The groups of modules that reach each other, those of one parent and modules below it left out.
+/// Returns the groups of modules that reach each other, except groups of one parent and modules below it.
 pub(super) fn circles(graph: &ImportGraph) -> Vec<BTreeSet<ModulePath>> {
     let reachable: BTreeMap<&ModulePath, BTreeSet<ModulePath>> =
         graph.keys().map(|module| (module, reach(graph, module))).collect();
@@ -78,12 +78,12 @@ fn reach(graph: &ImportGraph, start: &ModulePath) -> BTreeSet<ModulePath> {
     reached
 }
 
-/// The paths of the crate's own items that a file names, from the crate's root.
+/// The paths of the crate's own items that a file uses, from the crate's root.
 #[derive(Default)]
 struct NamedPaths {
     /// The module whose items are visited, inline modules included.
     module: ModulePath,
-    /// Local name → what a `use` of the file binds it to.
+    /// Local name → the path that a `use` of the file binds it to.
     uses: BTreeMap<String, ModulePath>,
     /// The modules that the file declares.
     children: BTreeSet<String>,
@@ -137,7 +137,7 @@ impl NamedPaths {
         self.paths.insert(path);
     }
 
-    /// A path from the crate's root, if it is one of the crate's own.
+    /// Returns the path from the crate's root. `None` for paths of other crates.
     fn path_from_root(&self, path: &[String]) -> Option<ModulePath> {
         let first = path.first()?.as_str();
         let supers = path.iter().take_while(|name| *name == "super").count();
@@ -162,7 +162,7 @@ impl NamedPaths {
         }
     }
 
-    /// The paths in a macro's arguments, which are not parsed: names joined by `::`.
+    /// Adds the paths in a macro's arguments, which are not parsed: names joined by `::`.
     fn add_tokens(&mut self, tokens: TokenStream) {
         let mut path: ModulePath = Vec::new();
         let mut colons = 0;
@@ -237,7 +237,7 @@ fn no_files_of_a_crate_import_each_other_in_a_circle() {
     assert!(found.is_empty(), "{} circles\n{}", found.len(), found.join("\n"));
 }
 
-/// A circle with its imports, one a line.
+/// Returns a circle with its imports, one per line.
 fn describe(folder: &str, graph: &ImportGraph, circle: &BTreeSet<ModulePath>) -> String {
     let edges = circle.iter().flat_map(|module| {
         let targets = graph[module].iter().filter(|target| circle.contains(*target));
@@ -246,7 +246,7 @@ fn describe(folder: &str, graph: &ImportGraph, circle: &BTreeSet<ModulePath>) ->
     format!("{folder}, {} files:\n{}", circle.len(), edges.collect::<Vec<_>>().join("\n"))
 }
 
-/// The graph of a crate that is written here.
+/// Returns the import graph of a crate with these files.
 pub(super) fn planted(files: &[(&str, &str)]) -> ImportGraph {
     import_graph(&SourceTree::parse(files.iter().copied()))
 }

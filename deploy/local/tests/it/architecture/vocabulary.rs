@@ -1,5 +1,5 @@
-//! Words that code and documents do not use, outside sentences for users. In code, a word counts in comments, in
-//! the parts of an identifier (`is_told`, `BeTold`), and in the messages of log lines.
+//! Words that code and documents do not use, outside sentences for users. In code, a word counts in comments,
+//! in the parts of an identifier (`is_told`, `BeTold`), and in the messages of log lines.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -89,7 +89,7 @@ const FORMER_NAMES: [&str; 57] = [
 /// The beginning of former constants.
 const MOST: &str = "MOST_";
 
-/// Macros whose literals no user reads.
+/// Macros whose literals are not shown to users.
 const LOG_MACROS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
 /// Documentation that is published in `openapi.json` and in the event schemas, which stay as they are.
 const PUBLISHED: [&str; 16] = [

@@ -1,14 +1,14 @@
-//! The `--help` of a program and of its subcommands, read as text.
+//! Parses the `--help` text of a program and of its subcommands.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::checks::run;
 
-/// Wider than any line, so that none is wrapped.
+/// A terminal width in which no line is wrapped.
 const COLUMNS: &str = "1000";
 
-/// What `--help` says of one command.
+/// The `--help` text of one command, parsed.
 #[derive(Clone)]
 pub(super) struct HelpPage {
     /// The program and its subcommands.
@@ -22,7 +22,7 @@ pub(super) struct HelpPage {
 /// A flag or a positional argument.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Parameter {
-    /// As it is written, like `--listen <LISTEN>`.
+    /// The usage, for example `--listen <LISTEN>`.
     pub usage: String,
     pub meaning: String,
     pub variable: Option<String>,
@@ -31,7 +31,7 @@ pub(super) struct Parameter {
 }
 
 impl HelpPage {
-    /// The pages of a command and of all below it.
+    /// Returns the pages of a command and of all its subcommands.
     pub(super) fn read(programs: &Path, command: &str) -> Vec<Self> {
         let mut words = command.split(' ');
         let mut program = Command::new(programs.join(words.next().unwrap()));
@@ -60,7 +60,7 @@ impl HelpPage {
 }
 
 impl Parameter {
-    /// From its lines: the usage, and after two spaces or a line break the meaning with attributes in
+    /// Parses an entry: the usage, then two spaces or a line break, then the description with attributes in
     /// brackets.
     fn parse(entry: &str) -> Self {
         let (usage, rest) = match entry.split_once('\n') {
@@ -75,7 +75,7 @@ impl Parameter {
     }
 }
 
-/// Takes an attribute in brackets out of the text.
+/// Removes an attribute in brackets from the text and returns its value.
 fn take(text: &mut String, begin: &str) -> Option<String> {
     let from = text.find(begin)?;
     let to = from + text[from..].find(']')?;
@@ -84,7 +84,7 @@ fn take(text: &mut String, begin: &str) -> Option<String> {
     Some(value)
 }
 
-/// Takes the list of values that have a meaning each.
+/// Removes the list of values with descriptions from the text and returns it.
 fn explained_values(text: &mut String) -> Option<String> {
     let from = text.find("Possible values:")?;
     let list = text.split_off(from);
@@ -97,7 +97,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The entries of a section: an entry's first line has the least indentation.
+/// Returns the entries of a section. The first line of an entry has the least indentation.
 fn section(text: &str, title: &str) -> Vec<String> {
     let indentation = |line: &str| line.len() - line.trim_start().len();
     let lines: Vec<&str> = text

@@ -1,5 +1,5 @@
-//! The page: settings, which have an environment variable, and the commands with the flags that only they
-//! have.
+//! Writes the page: the settings, which have an environment variable, and the commands with flags of their
+//! own.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ UPDATE_CONFIGURATION=1 cargo test -p orchestration-local --test it configuration
 ```
 ";
 
-/// The page in Markdown.
+/// Returns the page as Markdown.
 pub(super) fn write(pages: &[HelpPage]) -> String {
     let mut text = HEAD.to_owned();
     for (title, program) in [("API", "orchestration-api"), ("worker", "orchestration-worker")] {
@@ -43,7 +43,7 @@ pub(super) fn write(pages: &[HelpPage]) -> String {
     text
 }
 
-/// Settings in the order of the first command that has each, with the commands that have it.
+/// Returns the settings in the order of the first command with each, and the commands with each setting.
 fn settings<'a>(pages: &[&'a HelpPage]) -> Vec<(&'a Parameter, Vec<&'a str>)> {
     let mut indices: BTreeMap<&str, usize> = BTreeMap::new();
     let mut settings: Vec<(&Parameter, Vec<&str>)> = Vec::new();
@@ -61,7 +61,7 @@ fn settings<'a>(pages: &[&'a HelpPage]) -> Vec<(&'a Parameter, Vec<&'a str>)> {
     settings
 }
 
-/// A command's row. Flags that all commands of the program have are left to the program's row.
+/// Returns the row of a command, without the flags that all commands of the program have.
 fn command(page: &HelpPage) -> String {
     let is_subcommand = page.command.contains(' ');
     let own = page.options.iter().filter(|it| it.variable.is_none());
@@ -78,7 +78,7 @@ fn argument(parameter: &Parameter) -> String {
     format!("`{}`{colon}{meaning}{default}", parameter.usage)
 }
 
-/// The flag without the name of its value.
+/// Returns the flag without the name of its value.
 fn flag(setting: &Parameter) -> &str {
     setting.usage.split([' ', '[']).next().unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Upgrades of a database with the schema and data of the last release: the statements of that release neither
-//! fail nor wait for long while later migrations are applied.
+//! Upgrades of a database with the schema and data of the last release: the statements of that release
+//! neither fail nor wait for long while later migrations are applied.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
