@@ -6,6 +6,7 @@ mod client;
 mod error_body;
 mod fields;
 mod json_text;
+mod look_up;
 mod model;
 mod normalize;
 mod pages;
@@ -28,7 +29,7 @@ use chrono::{DateTime, Utc};
 use reqwest::dns::Resolve;
 use tokio::sync::OnceCell;
 
-use self::client::Client;
+use self::client::{Client, is_addressable};
 use self::session::Session;
 use self::v1::V1;
 use self::v2::V2;
@@ -99,9 +100,9 @@ impl Airflow {
                 ApiVersion::V2 => self.v2(),
                 ApiVersion::Auto if self.has_api("v2").await? => self.v2(),
                 ApiVersion::Auto if self.has_api("v1").await? => self.v1(),
-                ApiVersion::Auto => Err(ProviderError::Malformed {
-                    reason: "neither /api/v2/version nor /api/v1/version is there".to_owned(),
-                }),
+                ApiVersion::Auto => {
+                    Err(ProviderError::malformed("neither /api/v2/version nor /api/v1/version is there"))
+                }
             }
         });
         Ok(api.await?.as_ref())
@@ -181,6 +182,11 @@ impl Provider for Airflow {
         observation: Observation,
         page: Option<&PageToken>,
     ) -> Result<Page<TaskRunObserved>, ProviderError> {
+        if let TaskRunScope::Run { pipeline, run } = scope
+            && !(is_addressable(pipeline) && is_addressable(run))
+        {
+            return Ok(look_up::unaddressable_page(&format!("{pipeline}/{run}")));
+        }
         let page = self.api().await?.task_instances(scope, page).await?;
         Ok(page.map(|task| normalize::task_run(&self.source, observation, task)))
     }
@@ -215,7 +221,7 @@ fn check_run_id(run: &str) -> Result<(), ProviderError> {
 fn unknown_if_gateway_timeout(error: ProviderError) -> ProviderError {
     match error {
         ProviderError::Failing { host, status: status @ (502 | 504), .. } => {
-            ProviderError::Unreachable { host, reason: format!("a gateway answered {status}"), sent: true }
+            ProviderError::unreachable(host, &format!("a gateway answered {status}"), true)
         }
         error => error,
     }

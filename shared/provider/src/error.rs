@@ -33,6 +33,10 @@ pub enum ProviderError {
     #[error("The provider's answer makes no sense ({reason}); check that the base URL is Airflow's own.")]
     Malformed { reason: String },
 
+    /// The provider cannot be asked for a row by its path, and its lists do not say whether it is there.
+    #[error("The provider does not say whether it has {id}; what was last seen of it is kept.")]
+    Unaddressable { id: String },
+
     /// The response body exceeds the size limit.
     #[error(
         "The provider's answer is larger than {mib} MiB; look for what is huge there, such as the conf of a \
@@ -49,7 +53,36 @@ pub enum ProviderError {
     Misconfigured(String),
 }
 
+/// In characters, of what a provider says.
+const MAX_REASON_LENGTH: usize = 300;
+
+/// Joins a text of a provider to one line and cuts it.
+pub(crate) fn shortened(text: &str) -> String {
+    // No more is looked at than is kept, even of a text of megabytes.
+    let text: String = text.chars().take(10 * MAX_REASON_LENGTH).collect();
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_REASON_LENGTH) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 impl ProviderError {
+    /// An answer that is not what its API promises; the reason is cut.
+    pub(crate) fn malformed(reason: &str) -> Self {
+        Self::Malformed { reason: shortened(reason) }
+    }
+
+    /// No connection, or no complete response in time; the reason is cut.
+    pub(crate) fn unreachable(host: String, reason: &str, sent: bool) -> Self {
+        Self::Unreachable { host, reason: shortened(reason), sent }
+    }
+
+    /// A row that the provider has no path to; its id is cut.
+    pub(crate) fn unaddressable(id: &str) -> Self {
+        Self::Unaddressable { id: shortened(id) }
+    }
+
     /// Whether a retry may succeed without a change of the configuration or the provider.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Throttled { .. } | Self::Failing { .. })

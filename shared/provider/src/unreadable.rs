@@ -15,6 +15,13 @@ pub struct UnreadableRows {
     pub lost: u64,
 }
 
+impl From<UnreadableEntry> for UnreadableRows {
+    /// One row, of which a part could not be read.
+    fn from(entry: UnreadableEntry) -> Self {
+        Self { entries: vec![entry], count: 1, lost: 0 }
+    }
+}
+
 impl UnreadableRows {
     /// Adds a row; a lost one is missing from the items.
     pub fn push(&mut self, entry: UnreadableEntry, is_lost: bool) {

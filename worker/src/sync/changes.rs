@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use contract::events::{RunObserved, TaskRunObserved, UserRef};
+use contract::events::{RunObserved, TaskRunObserved, UnreadableEntry, UserRef};
 use contract::ids::{PipelineId, RunId, TaskRunId};
-use contract::state::TaskState;
+use contract::state::{EntityKind, TaskState};
 use futures::future::ready;
 use futures::{StreamExt, TryStreamExt, stream};
-use provider::{RunScope, TaskRunScope};
+use provider::{ProviderError, RunScope, TaskRunScope};
 use uuid::Uuid;
 
 use super::pages::ObservedItems;
@@ -236,9 +236,16 @@ impl SyncPass<'_> {
 
     async fn reread_one(&self, id: RunId, names: RunNames) -> Result<(), SyncError> {
         let seen = self.observe().await?;
-        match self.provider.run(&names.pipeline, &names.run, seen).await? {
-            Some(observed) => self.publish_runs(vec![self.note(observed)]).await,
-            None => self.delete_run(id, seen).await,
+        match self.provider.run(&names.pipeline, &names.run, seen).await {
+            Ok(Some(observed)) => self.publish_runs(vec![self.note(observed)]).await,
+            Ok(None) => self.delete_run(id, seen).await,
+            Err(error @ ProviderError::Unaddressable { .. }) => {
+                let run = format!("{}/{}", names.pipeline, names.run);
+                let entry = UnreadableEntry::new(EntityKind::Run, &run, &error.to_string());
+                self.publisher.note_unreadable(entry.into());
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -57,5 +57,6 @@ pub(super) fn is_request_specific(error: &ProviderError) -> bool {
             | ProviderError::Refused { .. }
             | ProviderError::Malformed { .. }
             | ProviderError::Oversized { .. }
+            | ProviderError::Unaddressable { .. }
     )
 }

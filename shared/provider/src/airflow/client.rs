@@ -54,7 +54,7 @@ impl Response {
     /// When the response has no `Date` header: the start of the next poll depends on the server's clock.
     pub(super) fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
         let reason = "it has no Date header, which a proxy must not take away";
-        self.date.ok_or(ProviderError::Malformed { reason: reason.to_owned() })
+        self.date.ok_or_else(|| ProviderError::malformed(reason))
     }
 }
 
@@ -220,7 +220,7 @@ impl Client {
             (false, false) => format!("the connection broke off: {}", innermost(error)),
         };
         let sent = !(error.is_connect() || error.is_builder());
-        ProviderError::Unreachable { host: self.host(), reason, sent }
+        ProviderError::unreachable(self.host(), &reason, sent)
     }
 
     /// Host and port, for error texts.
@@ -228,6 +228,12 @@ impl Client {
         let host = self.base.host_str().unwrap_or_default();
         self.base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
     }
+}
+
+/// Whether the response to a path with this id is about this id: servers decode a path before they route it,
+/// and clients drop `.` and `..`.
+pub(super) fn is_addressable(id: &str) -> bool {
+    !["", ".", ".."].contains(&id) && !id.contains(['/', '\\', '%'])
 }
 
 /// Parses the headers and marks their values as sensitive, so that they are not logged.

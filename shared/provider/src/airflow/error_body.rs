@@ -11,9 +11,7 @@ use url::Url;
 use super::client::Response;
 use super::json_text::json_text;
 use crate::ProviderError;
-
-/// In characters.
-const MAX_MESSAGE_LENGTH: usize = 300;
+use crate::error::shortened;
 
 /// Returns the body of a successful response as JSON, as `json_text` does.
 ///
@@ -24,9 +22,9 @@ pub(super) fn json(response: &Response) -> Result<Cow<'_, str>, ProviderError> {
         return Err(error(response));
     }
     if looks_like_html(&response.body) {
-        return Err(malformed(format!("{}, an HTML page instead of JSON", response.status)));
+        return Err(ProviderError::malformed(&format!("{}, an HTML page instead of JSON", response.status)));
     }
-    json_text(&response.body).map_err(|error| malformed(error.to_string()))
+    json_text(&response.body).map_err(|error| ProviderError::malformed(&error.to_string()))
 }
 
 /// Decodes the body of a successful response.
@@ -38,25 +36,30 @@ pub(super) fn expect<T: DeserializeOwned>(response: &Response) -> Result<T, Prov
     let text = json(response)?;
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|error| {
         match error.path().to_string().as_str() {
-            "." => malformed("without the fields that it must have".to_owned()),
-            path => malformed(format!("at {path}: another type than it must have")),
+            "." => ProviderError::malformed("without the fields that it must have"),
+            path => ProviderError::malformed(&format!("at {path}: another type than it must have")),
         }
     })
 }
 
-fn malformed(reason: String) -> ProviderError {
-    ProviderError::Malformed { reason }
-}
-
-/// Returns a successful response, or none for a 404 of Airflow itself. A 404 of a proxy is an error: it must
-/// never look like a deletion.
-pub(super) fn if_found(response: Response) -> Result<Option<Response>, ProviderError> {
+/// Returns a successful response, or none for a 404 in which Airflow itself says that it does not have this
+/// id. A 404 of a proxy or of an unknown route is an error: it must never look like a deletion.
+pub(super) fn if_found(response: Response, id: &str) -> Result<Option<Response>, ProviderError> {
     match response.status {
-        404 if is_airflow_error(&response.body) => Ok(None),
-        404 => Err(malformed("404, and not in the words of Airflow's API".to_owned())),
+        404 if own_words(&response.body).is_some_and(|detail| names(&detail, id)) => Ok(None),
+        404 => Err(foreign_404()),
         200..300 => Ok(Some(response)),
         _ => Err(error(&response)),
     }
+}
+
+/// Whether this is a 404 that says nothing about what was asked for.
+pub(super) fn is_foreign_404(error: &ProviderError) -> bool {
+    *error == foreign_404()
+}
+
+fn foreign_404() -> ProviderError {
+    ProviderError::malformed("404, and not in the words of Airflow's API")
 }
 
 /// The error of an unsuccessful response.
@@ -66,7 +69,16 @@ pub(super) fn error(response: &Response) -> ProviderError {
         401 => ProviderError::CredentialsRefused { status, message },
         403 if is_token_error(&message) => ProviderError::CredentialsRefused { status, message },
         403 => ProviderError::Forbidden { status, message },
+        404 if own_words(&response.body).is_none() => foreign_404(),
         _ => ProviderError::Refused { status, message },
+    }
+}
+
+/// The error of a request that has no effect without its route: any 404 refuses it.
+pub(super) fn refused_if_not_found(response: &Response) -> Result<(), ProviderError> {
+    match response.status {
+        404 => Err(ProviderError::Refused { status: 404, message: message(&response.body) }),
+        _ => Ok(()),
     }
 }
 
@@ -89,7 +101,7 @@ pub(super) fn redirect(status: u16, location: Option<&HeaderValue>) -> ProviderE
         }
         Err(_) => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
     };
-    ProviderError::Malformed { reason: format!("{status}, a redirect to {}", shortened(&target)) }
+    ProviderError::malformed(&format!("{status}, a redirect to {target}"))
 }
 
 /// Extracts a one-sentence message from the body of an error.
@@ -105,10 +117,19 @@ pub(super) fn message(body: &[u8]) -> String {
     text.unwrap_or_else(|| "no reason given".to_owned())
 }
 
-/// Whether the body is an error of an existing route of Airflow. An unknown route has `error` instead of
-/// `detail`.
-fn is_airflow_error(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("detail").is_some_and(Value::is_string))
+/// The `detail` of a 404 that Airflow itself answers for an id that it does not have. An unknown route has
+/// `error` instead, and web frameworks answer for unknown routes in words of their own.
+fn own_words(body: &[u8]) -> Option<String> {
+    const FRAMEWORKS: [&str; 2] = ["Not Found", "The requested URL was not found"];
+    let detail = detail_text(serde_json::from_slice::<Value>(body).ok()?.get("detail")?)?;
+    (!FRAMEWORKS.iter().any(|words| detail.starts_with(words))).then_some(detail)
+}
+
+/// Whether the text contains the id as a word.
+fn names(text: &str, id: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    text.match_indices(id)
+        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + id.len()..].starts_with(is_part))
 }
 
 /// The `detail` of an error. Airflow 2 may have only a `title`, and unknown routes an `error`.
@@ -163,13 +184,4 @@ fn html_title(body: &[u8]) -> Option<String> {
     let (_, title) = page.split_once("<title>")?;
     let (title, _) = title.split_once("</title>")?;
     Some(format!("a page titled \"{}\"", shortened(title)))
-}
-
-/// Joins the text to one line and truncates it.
-fn shortened(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_MESSAGE_LENGTH) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
 }

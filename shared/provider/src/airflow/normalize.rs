@@ -130,7 +130,10 @@ pub(super) fn task_run(source: &Source, observation: Observation, task: TaskInst
         queued_at: task.queued_when,
         started_at: task.start_date,
         ended_at: task.end_date,
-        duration_seconds: task.duration.or_else(|| seconds(task.start_date, task.end_date)),
+        duration_seconds: task
+            .duration
+            .filter(|seconds| *seconds >= 0.0)
+            .or_else(|| seconds(task.start_date, task.end_date)),
         pool: task.pool.map(storable),
         queue: text(task.queue),
         hostname: text(task.hostname),
@@ -207,9 +210,10 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).map(storable).collect()
 }
 
+/// The time between the two; none if the end is before the start, as clearing a run can leave it.
 fn seconds(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<f64> {
     let microseconds = (end? - start?).num_microseconds()?;
-    Some(microseconds as f64 / 1e6)
+    (microseconds >= 0).then_some(microseconds as f64 / 1e6)
 }
 
 /// The contract requires an object: any other value is wrapped in one.

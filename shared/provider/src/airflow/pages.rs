@@ -38,7 +38,7 @@ impl PagePosition {
     /// Encodes the position.
     pub(super) fn token(&self) -> Result<PageToken, ProviderError> {
         let text = serde_json::to_string(self);
-        text.map(PageToken).map_err(|error| ProviderError::Malformed { reason: error.to_string() })
+        text.map(PageToken).map_err(|error| ProviderError::malformed(&error.to_string()))
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn read<T>(
     if is_truncated(&list, &position) {
         let reason =
             format!("a list said to hold {} that ends early", list.total_entries.unwrap_or_default());
-        return Err(ProviderError::Malformed { reason });
+        return Err(ProviderError::malformed(&reason));
     }
     let next = next(&list, &position)?.map(|next| next.token()).transpose()?;
     Ok(Page { items: list.rows.items, next, unreadable: list.rows.unreadable })
@@ -115,7 +115,7 @@ pub(super) fn next<T>(
     match (position, &list.next_cursor) {
         (PagePosition::Cursor(_), Some(None)) => Ok(None),
         (PagePosition::Cursor(here), Some(Some(next))) if here == next || rows == 0 => {
-            Err(ProviderError::Malformed { reason: "a list that does not go on".to_owned() })
+            Err(ProviderError::malformed("a list that does not go on"))
         }
         (PagePosition::Cursor(_), Some(Some(next))) => Ok(Some(PagePosition::Cursor(next.clone()))),
         (position, _) => {

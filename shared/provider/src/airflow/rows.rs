@@ -55,11 +55,15 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
         let text = error_body::json(response)?;
         let body = body_fields(&text)?;
         let total_entries = match body.raw("total_entries") {
-            Some(total) => Some(parse(total).ok_or_else(|| malformed("total_entries is no number of rows"))?),
+            Some(total) => Some(
+                parse(total).ok_or_else(|| ProviderError::malformed("total_entries is no number of rows"))?,
+            ),
             None => None,
         };
         let next_cursor = match body.raw("next_cursor") {
-            Some(cursor) => Some(Some(parse(cursor).ok_or_else(|| malformed("next_cursor is no text"))?)),
+            Some(cursor) => {
+                Some(Some(parse(cursor).ok_or_else(|| ProviderError::malformed("next_cursor is no text"))?))
+            }
             None => body.has("next_cursor").then_some(None),
         };
         let rows = self.rows(&body, &LISTS, max)?;
@@ -75,7 +79,7 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
     ) -> Result<DecodedRows<T>, ProviderError> {
         let list = list(body, names)?;
         let Some(raw) = items(list, max) else {
-            return Err(malformed(&format!("a list of more than {max} rows")));
+            return Err(ProviderError::malformed(&format!("a list of more than {max} rows")));
         };
         let mut rows = DecodedRows {
             items: Vec::with_capacity(raw.len()),
@@ -105,7 +109,7 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
         let mut unreadable = UnreadableRows::default();
         match self.decode(body, &mut unreadable) {
             Some(value) if is_requested => Ok(Decoded { value, unreadable }),
-            _ => Err(malformed("not what was asked for")),
+            _ => Err(ProviderError::malformed("not what was asked for")),
         }
     }
 
@@ -137,17 +141,17 @@ pub(super) fn expect_list(response: &Response) -> Result<(), ProviderError> {
 
 /// The fields of a body.
 pub(super) fn body_fields(text: &str) -> Result<RowFields<'_>, ProviderError> {
-    parse_text(text).ok_or_else(|| malformed("no JSON object"))
+    parse_text(text).ok_or_else(|| ProviderError::malformed("no JSON object"))
 }
 
 fn list<'a>(body: &RowFields<'a>, names: &[&str]) -> Result<&'a RawValue, ProviderError> {
     let list = names.iter().find_map(|name| body.raw(name));
-    let list = list.ok_or_else(|| malformed(&format!("no list of {}", names.join(" or "))))?;
-    if list.get().starts_with('[') { Ok(list) } else { Err(malformed("what should be a list is none")) }
-}
-
-fn malformed(reason: &str) -> ProviderError {
-    ProviderError::Malformed { reason: reason.to_owned() }
+    let list = list.ok_or_else(|| ProviderError::malformed(&format!("no list of {}", names.join(" or "))))?;
+    if list.get().starts_with('[') {
+        Ok(list)
+    } else {
+        Err(ProviderError::malformed("what should be a list is none"))
+    }
 }
 
 fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::client::{Client, Response};
+use super::client::{Client, Response, is_addressable};
 use super::error_body;
 use crate::ProviderError;
 use crate::connector::Credentials;
@@ -93,9 +93,20 @@ impl Session {
         error_body::expect(&self.send_get(path, query).await?)
     }
 
-    /// Requests a resource that may not exist.
+    /// Requests the resource that this id ends the path of, and that may not exist.
+    ///
+    /// # Errors
+    /// `Unaddressable` if the id does not survive in a path, so that the response says nothing about it.
     pub(super) async fn find(&self, path: &[&str]) -> Result<Option<Response>, ProviderError> {
-        error_body::if_found(self.send_get(path, Vec::new()).await?)
+        let id = path.last().copied().unwrap_or_default();
+        if !path.iter().all(|segment| is_addressable(segment)) {
+            return Err(ProviderError::unaddressable(id));
+        }
+        let found = error_body::if_found(self.send_get(path, Vec::new()).await?, id);
+        found.map_err(|error| match error {
+            error if error_body::is_foreign_404(&error) => ProviderError::unaddressable(id),
+            error => error,
+        })
     }
 
     /// Sends a GET request, again with a new token if the token was rejected.

@@ -5,13 +5,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::client::is_addressable;
 use super::fields::RowFields;
+use super::look_up::LookUp;
 use super::pages::{self, PagePosition, rfc3339_utc};
 use super::rows::{RowDecoder, expect_list};
 use super::session::Session;
 use super::windows::{TaskInstanceList, TimeAxis};
 use super::wire::{self, Version};
-use super::{RestApi, model};
+use super::{RestApi, error_body, model};
 use crate::{Decoded, Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
 use contract::state::EntityKind;
 
@@ -49,6 +51,13 @@ impl RestApi for V1 {
     }
 
     async fn has_dag(&self, dag: &str) -> Result<bool, ProviderError> {
+        if !is_addressable(dag) {
+            let pattern = ("dag_id_pattern", dag.replace('\\', "_"));
+            let query = vec![("only_active", "false".to_owned()), ("order_by", "dag_id".to_owned()), pattern];
+            let list = LookUp { session: &self.session, path: path(&["dags"]), query, id: dag };
+            let found = list.find(&self.dag_decoder(), |listed| listed.dag_id == dag).await?;
+            return Ok(found.is_some());
+        }
         let found = self.session.find(&path(&["dags", dag])).await?;
         found
             .map(|response| self.dag_decoder().single(&response, &[dag]))
@@ -89,8 +98,12 @@ impl RestApi for V1 {
     }
 
     async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<Decoded<model::DagRun>>, ProviderError> {
-        let found = self.session.find(&path(&["dags", dag, "dagRuns", run])).await?;
-        found.map(|response| self.run_decoder().single(&response, &[dag, run])).transpose()
+        match self.session.find(&path(&["dags", dag, "dagRuns", run])).await {
+            Err(ProviderError::Unaddressable { .. }) if is_addressable(dag) => {
+                self.list_dag_run(dag, run).await
+            }
+            found => found?.map(|response| self.run_decoder().single(&response, &[dag, run])).transpose(),
+        }
     }
 
     async fn task_instances(
@@ -124,11 +137,24 @@ impl RestApi for V1 {
             body["note"] = json!(note);
         }
         let response = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
+        error_body::refused_if_not_found(&response)?;
         Ok(self.run_decoder().single(&response, &[dag, &command.run])?.value)
     }
 }
 
 impl V1 {
+    /// Looks a run up in a list.
+    async fn list_dag_run(
+        &self,
+        dag: &str,
+        run: &str,
+    ) -> Result<Option<Decoded<model::DagRun>>, ProviderError> {
+        // Airflow 2 has no filter for run ids.
+        let query = vec![("order_by", "-execution_date".to_owned())];
+        let list = LookUp { session: &self.session, path: path(&["dags", dag, "dagRuns"]), query, id: run };
+        list.find(&self.run_decoder(), |listed| listed.dag_id == dag && listed.run_id == run).await
+    }
+
     fn dag_decoder(&self) -> RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<model::Dag>> {
         RowDecoder {
             what: EntityKind::Pipeline,

@@ -5,13 +5,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::client::is_addressable;
 use super::fields::RowFields;
+use super::look_up::LookUp;
 use super::pages::{self, PagePosition, rfc3339_utc};
 use super::rows::{RowDecoder, expect_list};
 use super::session::Session;
 use super::windows::{TaskInstanceList, TimeAxis};
 use super::wire::{self, Version};
-use super::{RestApi, model};
+use super::{RestApi, error_body, model};
 use crate::{Decoded, Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
 use contract::state::EntityKind;
 
@@ -42,6 +44,14 @@ impl RestApi for V2 {
     }
 
     async fn has_dag(&self, dag: &str) -> Result<bool, ProviderError> {
+        if !is_addressable(dag) {
+            let pattern = ("dag_id_pattern", dag.replace('\\', "_"));
+            let query =
+                vec![("exclude_stale", "false".to_owned()), ("order_by", "dag_id".to_owned()), pattern];
+            let list = LookUp { session: &self.session, path: path(&["dags"]), query, id: dag };
+            let found = list.find(&self.dag_decoder(), |listed| listed.dag_id == dag).await?;
+            return Ok(found.is_some());
+        }
         let found = self.session.find(&path(&["dags", dag])).await?;
         found
             .map(|response| self.dag_decoder().single(&response, &[dag]))
@@ -75,8 +85,10 @@ impl RestApi for V2 {
     }
 
     async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<Decoded<model::DagRun>>, ProviderError> {
-        let found = self.session.find(&path(&["dags", dag, "dagRuns", run])).await?;
-        found.map(|response| self.run_decoder().single(&response, &[dag, run])).transpose()
+        match self.session.find(&path(&["dags", dag, "dagRuns", run])).await {
+            Err(ProviderError::Unaddressable { .. }) => self.list_dag_run(dag, run).await,
+            found => found?.map(|response| self.run_decoder().single(&response, &[dag, run])).transpose(),
+        }
     }
 
     async fn task_instances(
@@ -110,6 +122,7 @@ impl RestApi for V2 {
             "note": command.note,
         });
         let response = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
+        error_body::refused_if_not_found(&response)?;
         let run =
             self.run_decoder().single(&response, &[dag, &command.run]).map_err(|error| match error {
                 // The original message describes a database constraint.
@@ -124,6 +137,17 @@ impl RestApi for V2 {
 }
 
 impl V2 {
+    /// Looks a run up in a list.
+    async fn list_dag_run(
+        &self,
+        dag: &str,
+        run: &str,
+    ) -> Result<Option<Decoded<model::DagRun>>, ProviderError> {
+        let query = vec![by_id(), ("run_id_pattern", run.replace('\\', "_"))];
+        let list = LookUp { session: &self.session, path: path(&["dags", "~", "dagRuns"]), query, id: run };
+        list.find(&self.run_decoder(), |listed| listed.dag_id == dag && listed.run_id == run).await
+    }
+
     fn dag_decoder(&self) -> RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<model::Dag>> {
         RowDecoder {
             what: EntityKind::Pipeline,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::client::is_addressable;
 use super::model;
 use super::pages::{self, PagePosition, rfc3339_utc};
 use super::rows::List;
@@ -237,7 +238,7 @@ impl TaskInstanceList<'_> {
             }
         }
         let reason = format!("a list of {total} task instances that shows only {} of them", found.count());
-        Err(ProviderError::Malformed { reason })
+        Err(ProviderError::malformed(&reason))
     }
 
     /// Adds the rows of all pages of a list; returns the total that the server reports.
@@ -271,7 +272,10 @@ impl TaskInstanceList<'_> {
             mapped.map(|row| (row.dag_id.clone(), row.run_id.clone(), row.task_id.clone())).collect();
         let mut query = query.clone();
         query.retain(|(name, _)| *name != "order_by");
-        for (dag, run, task) in &tasks {
+        let addressable = |(dag, run, task): &&(String, String, String)| {
+            [dag, run, task].into_iter().all(|id| is_addressable(id))
+        };
+        for (dag, run, task) in tasks.iter().filter(addressable) {
             let below = ["dags", dag, "dagRuns", run, "taskInstances", task, "listMapped"];
             let path = [&self.api[..], &below].concat();
             self.collect_pages(&path, &query, found).await?;

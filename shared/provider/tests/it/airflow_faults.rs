@@ -49,10 +49,17 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_404_of_a_proxy_is_not_a_deletion() {
     let page = "<html><title>404</title></html>";
-    for body in [page.to_owned(), recorded("3.3", "no_route.json"), "{}".to_owned(), String::new()] {
+    let framework = r#"{"detail":"Not Found"}"#.to_owned();
+    let other = recorded("3.3", "no_dag.json");
+    for body in
+        [page.to_owned(), recorded("3.3", "no_route.json"), "{}".to_owned(), String::new(), framework, other]
+    {
         let server = start_airflow("3.3").await;
         Mock::given(path("/api/v2/dags/daily_sales")).respond_with(response(404, body)).mount(&server).await;
         let error = provider(&server.uri()).has_pipeline("daily_sales").await.unwrap_err();
+        assert!(matches!(error, ProviderError::Unaddressable { .. }), "{error}");
+        let scope = RunScope::Pipeline { pipeline: "daily_sales".to_owned(), since: observation().at };
+        let error = provider(&server.uri()).runs(&scope, observation(), None).await.unwrap_err();
         assert!(matches!(error, ProviderError::Malformed { .. }), "{error}");
     }
 }

@@ -141,7 +141,7 @@ async fn an_empty_run_list_of_a_missing_dag_is_404_in_airflow_2() {
     let server = start_airflow("2.11").await;
     let empty = json!({"dag_runs": [], "total_entries": 0}).to_string();
     Mock::given(path("/api/v1/dags/gone/dagRuns")).respond_with(response(200, empty)).mount(&server).await;
-    let missing = response(404, recorded("2.11", "no_dag.json"));
+    let missing = response(404, recorded("2.11", "no_dag.json").replace("nope", "gone"));
     Mock::given(path("/api/v1/dags/gone")).respond_with(missing).expect(1).mount(&server).await;
     let scope = RunScope::Pipeline { pipeline: "gone".to_owned(), since: time("2026-11-01T00:00:00Z") };
     let error = provider(&server.uri()).runs(&scope, observation(), None).await.unwrap_err();

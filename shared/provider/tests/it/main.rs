@@ -5,6 +5,7 @@
 
 mod airflow_authentication;
 mod airflow_faults;
+mod airflow_ids;
 mod airflow_lists;
 mod airflow_odd_rows;
 mod airflow_recorded;

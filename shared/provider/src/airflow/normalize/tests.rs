@@ -205,6 +205,7 @@ proptest! {
         let run = run(&source(), observation(), dag_run);
         prop_assert_eq!(run.provider_status, state);
         prop_assert!(run.conf.is_object());
+        prop_assert!(run.duration_seconds.is_none_or(|seconds| seconds >= 0.0));
         prop_assert!(!run.conf.to_string().contains("\\u0000"));
     }
 
@@ -214,14 +215,16 @@ proptest! {
         start in moment(),
         end in moment(),
         map_index in any::<i32>(),
+        duration in any::<Option<f64>>(),
         host in any::<String>(),
     ) {
         let instance = TaskInstance {
-            state: state.clone(), start_date: start, end_date: end, map_index, hostname: Some(host),
+            state: state.clone(), start_date: start, end_date: end, map_index, duration, hostname: Some(host),
             ..task_instance()
         };
         let task = task_run(&source(), observation(), instance);
         prop_assert_eq!(task.provider_status, state);
+        prop_assert!(task.duration_seconds.is_none_or(|seconds| seconds >= 0.0));
         prop_assert!(!task.hostname.is_some_and(|host| host.is_empty() || host.contains('\0')));
     }
 
