@@ -1,4 +1,4 @@
-//! The audit trail of a space, for its admins.
+//! The audit log of a space, for its admins.
 
 use axum::extract::State;
 use platform::audit::Action;

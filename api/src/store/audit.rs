@@ -1,4 +1,4 @@
-//! Reads the audit trail of a space. Each action writes its own entry, through `platform::audit`.
+//! Reads the audit log of a space. Each action writes its own entry, through `platform::audit`.
 
 use std::borrow::Cow;
 

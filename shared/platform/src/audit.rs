@@ -1,4 +1,4 @@
-//! The audit trail: who did what. An entry is inserted in the transaction of the action itself, and contains
+//! The audit log of actions and their actors. An entry is inserted in the transaction of the action itself, and contains
 //! no secret.
 
 use derive_more::Display;
@@ -76,7 +76,7 @@ pub enum Action {
     UserRoleChanged,
 }
 
-/// An entry of the audit trail, to be recorded.
+/// An entry of the audit log, to be recorded.
 #[derive(Debug)]
 pub struct AuditEvent {
     actor: Actor,

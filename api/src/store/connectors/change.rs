@@ -44,7 +44,7 @@ impl ConnectorBefore {
         config
     }
 
-    /// The names of the changed fields, for the audit trail. Their values may be secret and are left out.
+    /// The names of the changed fields, for the audit log. Their values may be secret and are left out.
     fn changed_fields(&self, change: &ConnectorChange, config: Option<&Value>) -> Vec<String> {
         let mut changed = Vec::new();
         if change.name.as_ref().is_some_and(|name| *name != self.name) {
