@@ -1,5 +1,5 @@
-//! The audit log of actions and their actors. An entry is inserted in the transaction of the action itself, and contains
-//! no secret.
+//! The audit log of actions and their actors. An entry is inserted in the transaction of the action itself,
+//! and contains no secret.
 
 use derive_more::Display;
 use serde_json::{Value, json};

@@ -139,12 +139,12 @@ fn required(was: &Value, is: &Value, direction: Direction, location: &str, found
             );
         }
         Direction::Response => {
-            let gone = was
+            let removed = was
                 .difference(&is)
                 .filter(|it| !found.contains(&format!("{location}/{}: is removed", name(it))));
-            let gone: Vec<String> =
-                gone.map(|it| format!("{location}/{}: is not required, and was", name(it))).collect();
-            found.extend(gone);
+            let removed: Vec<String> =
+                removed.map(|it| format!("{location}/{}: is not required, and was", name(it))).collect();
+            found.extend(removed);
         }
     }
 }

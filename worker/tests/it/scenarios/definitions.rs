@@ -9,9 +9,9 @@ pub(super) async fn change(mirrored: &MirroredAirflow) {
     mirrored.remove_dag("removed");
     mirrored.remove_dag("doomed");
     mirrored.airflow.patch("dags/producer", &json!({"is_paused": true})).await.unwrap();
-    let gone = if mirrored.is_airflow_2() { "not is_active" } else { "is_stale" };
+    let stale = if mirrored.is_airflow_2() { "not is_active" } else { "is_stale" };
     mirrored
-        .wait_for(&format!("select count(*) = 2 from dag where dag_id in ('removed', 'doomed') and {gone}"))
+        .wait_for(&format!("select count(*) = 2 from dag where dag_id in ('removed', 'doomed') and {stale}"))
         .await;
     mirrored.poll().await;
     mirrored.airflow.delete("dags/doomed").await.unwrap();

@@ -19,8 +19,8 @@ async fn note(mirrored: &MirroredAirflow, of: &str, note: Value) {
 pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {
     let noted = "select count(*) from runs where external_id = 'noted' and note = 'not listed'";
     mirrored.assert_count(1, noted).await;
-    let gone = "select count(*) from runs where external_id = 'gone' and deleted_at is not null";
-    mirrored.assert_count(1, gone).await;
+    let deleted = "select count(*) from runs where external_id = 'gone' and deleted_at is not null";
+    mirrored.assert_count(1, deleted).await;
     let tasks = "select count(*) from task_runs t join runs r on r.id = t.run_id
         where r.external_id = 'gone' and t.deleted_at is not null";
     mirrored.assert_count(2, tasks).await;
