@@ -2,7 +2,6 @@
 //! which runs them.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
 use crate::checks::{files, repository, run, text};
