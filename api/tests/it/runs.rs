@@ -167,3 +167,18 @@ async fn all_invalid_parameters_are_returned_together() {
             triggered_by"
     );
 }
+
+#[tokio::test]
+async fn states_that_a_later_release_wrote_are_read_as_unknown() {
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let run = test.run(pipeline, "r", "paused_tomorrow", hours_ago(1)).await;
+    test.task_run(run, "t", -1, "paused_tomorrow").await;
+    test.sql("update runs set run_type = 'of_tomorrow'").await;
+    let found = test.read(&format!("/runs/{run}")).await;
+    assert_eq!((&found["status"], &found["run_type"]), (&json!("unknown"), &json!("unknown")));
+    assert_eq!(found["provider_status"], "paused_tomorrow");
+    assert_eq!(field_of_each(&found["tasks"], "status"), ["unknown"]);
+    let found = test.read(&format!("/pipelines/{pipeline}")).await;
+    assert_eq!(found["last_run"]["status"], "unknown");
+}

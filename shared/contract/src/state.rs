@@ -5,16 +5,14 @@ use derive_more::Display;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use strum::{IntoStaticStr, VariantArray};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// How a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
-#[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "documented variants would change the JSON Schema")]
 pub enum RunState {
@@ -35,13 +33,11 @@ impl RunState {
 }
 
 /// How a task run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
-#[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "documented variants would change the JSON Schema")]
 pub enum TaskState {
@@ -62,13 +58,12 @@ pub enum TaskState {
 }
 
 /// What made a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = open_vocabulary)]
 #[display(rename_all = "snake_case")]
-#[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
+#[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "documented variants would change the JSON Schema")]
 pub enum RunType {
     Scheduled,
@@ -176,3 +171,38 @@ fn open_vocabulary(schema: &mut Schema) {
     );
     schema.insert("anyOf".to_owned(), words.into());
 }
+
+/// Stores open vocabularies as `text`. A value that a later release wrote is read as `Unknown`, as in events.
+#[cfg(feature = "sqlx")]
+macro_rules! open_text_column {
+    ($($name:ident),*) => {$(
+        impl sqlx::Type<sqlx::Postgres> for $name {
+            fn type_info() -> sqlx::postgres::PgTypeInfo {
+                <&str as sqlx::Type<sqlx::Postgres>>::type_info()
+            }
+
+            fn compatible(column: &sqlx::postgres::PgTypeInfo) -> bool {
+                <&str as sqlx::Type<sqlx::Postgres>>::compatible(column)
+            }
+        }
+
+        impl sqlx::Encode<'_, sqlx::Postgres> for $name {
+            fn encode_by_ref(
+                &self,
+                buffer: &mut sqlx::postgres::PgArgumentBuffer,
+            ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
+                sqlx::Encode::<sqlx::Postgres>::encode(<&str>::from(*self), buffer)
+            }
+        }
+
+        impl<'r> sqlx::Decode<'r, sqlx::Postgres> for $name {
+            fn decode(value: sqlx::postgres::PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+                let word = <&str as sqlx::Decode<sqlx::Postgres>>::decode(value)?;
+                Ok(word.parse().unwrap_or(Self::Unknown))
+            }
+        }
+    )*};
+}
+
+#[cfg(feature = "sqlx")]
+open_text_column!(RunState, TaskState, RunType);

@@ -8,17 +8,17 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
-use strum::VariantArray;
+use strum::{EnumString, VariantArray};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::store::teams::Team;
 
 /// The status of a pipeline's latest run, or that it never ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, VariantArray, Serialize)]
 #[display(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum PipelineStatus {
     Queued,
     Running,
@@ -26,6 +26,13 @@ pub enum PipelineStatus {
     Failed,
     Unknown,
     NeverRun,
+}
+
+impl From<String> for PipelineStatus {
+    /// A state that a later release wrote is `Unknown`, as in [`RunState`].
+    fn from(word: String) -> Self {
+        word.parse().unwrap_or(Self::Unknown)
+    }
 }
 
 impl PartialSchema for PipelineStatus {
@@ -55,6 +62,7 @@ pub struct Pipeline {
     pub is_paused: bool,
     pub is_active: bool,
     /// The latest run's status, or `never_run`.
+    #[sqlx(try_from = "String")]
     pub status: PipelineStatus,
     pub criticality: Option<Criticality>,
     #[sqlx(json(nullable))]
