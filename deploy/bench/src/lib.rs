@@ -2,10 +2,17 @@
 //! connectors and pipelines. Entity `n` has the id `md5(kind || n)`, which SQL and pgbench can compute too.
 
 use api::auth::keys;
+use platform::kafka::KafkaConfig;
 
 pub const SPACES: i64 = 20;
 pub const PIPELINES: i64 = 10_000;
 pub const PIPELINES_PER_SPACE: i64 = PIPELINES / SPACES;
+
+/// The settings of the local Kafka for one measured installation, with as many partitions as by default.
+pub async fn kafka(name: &str) -> anyhow::Result<KafkaConfig> {
+    let kafka = testkit::kafka_config(&local::kafka().await?, &format!("bench-{name}."));
+    Ok(KafkaConfig { kafka_partitions: 6, ..kafka })
+}
 
 /// SQL statements that insert the installation into an empty database. The key's user is a viewer of all
 /// spaces.
@@ -14,8 +21,8 @@ pub fn installation(key: &str) -> [String; 7] {
     [
         format!(
             "insert into spaces (id, slug, name)
-             select md5('space' || n)::uuid, 'space-' || n, 'Space ' || n from generate_series(0,
-             {SPACES} - 1) n"
+             select md5('space' || n)::uuid, 'space-' || n, 'Space ' || n
+             from generate_series(0, {SPACES} - 1) n"
         ),
         "insert into users (id, email, name) values (md5('user')::uuid, 'reader@example.org', 'Reader')"
             .to_owned(),
@@ -42,10 +49,11 @@ fn pipelines() -> String {
         "insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint,
              log_offset, observed_at, first_seen_at, name, description, owner, owners, tags, schedule,
              is_paused, is_active, provider_metadata, tasks)
-         select md5('pipeline' || n)::uuid, md5('space' || n / {PIPELINES_PER_SPACE})::uuid, md5('connector'
-             || n / {PIPELINES_PER_SPACE})::uuid, 'airflow', 'pipeline_' || n, n, '', n, now(), now(),
-             'pipeline_' || n, 'Loads what was sold', 'owner-' || n % 10, array['owner-' || n % 10],
-             array['tag-' || n % 7], '@hourly', n % 9 = 0, true, '{{\"timetable\": \"hourly\"}}', '[]'
+         select md5('pipeline' || n)::uuid, md5('space' || n / {PIPELINES_PER_SPACE})::uuid,
+             md5('connector' || n / {PIPELINES_PER_SPACE})::uuid, 'airflow', 'pipeline_' || n, n, '', n,
+             now(), now(), 'pipeline_' || n, 'Loads what was sold', 'owner-' || n % 10,
+             array['owner-' || n % 10], array['tag-' || n % 7], '@hourly', n % 9 = 0, true,
+             '{{\"timetable\": \"hourly\"}}', '[]'
          from generate_series(0, {PIPELINES} - 1) n"
     )
 }

@@ -79,9 +79,9 @@ fn runs(scale: DataScale) -> String {
              fingerprint, log_offset, observed_at, status, provider_status, run_type, logical_date, run_after,
              queued_at, started_at, ended_at, duration_seconds, conf)
          select md5('run' || n)::uuid, md5('space' || n / {per_pipeline} / {PIPELINES_PER_SPACE})::uuid,
-             md5('connector' || n / {per_pipeline} / {PIPELINES_PER_SPACE})::uuid, md5('pipeline' || n /
-             {per_pipeline})::uuid, 'airflow', 'scheduled__' || n, n, '', n, at, state, state, 'scheduled',
-             at, at, at, at, at + seconds * interval '1 s', seconds, '{{}}'
+             md5('connector' || n / {per_pipeline} / {PIPELINES_PER_SPACE})::uuid,
+             md5('pipeline' || n / {per_pipeline})::uuid, 'airflow', 'scheduled__' || n, n, '', n, at,
+             state, state, 'scheduled', at, at, at, at, at + seconds * interval '1 s', seconds, '{{}}'
          from generate_series(0, {} - 1) n,
              lateral (select now() - interval '29 days' * (n % {per_pipeline}) / {per_pipeline}
                      - n % 997 * interval '1 s' as at,
@@ -97,9 +97,9 @@ fn task_runs(scale: DataScale) -> String {
              provider_status, try_number, max_tries, queued_at, started_at, ended_at, duration_seconds, pool,
              queue, hostname)
          select md5('task' || t || '/' || n)::uuid, r.space_id, r.connector_id, r.pipeline_id, r.id,
-         'airflow', r.external_id || '/task_' || t, n, '', n, r.observed_at, 'task_' || t, -1, 'task_' || t,
-         'PythonOperator', r.status, r.status, 1, 2, r.queued_at, r.started_at, r.ended_at, r.duration_seconds
-         / 5, 'default_pool', 'default', 'worker-1'
+             'airflow', r.external_id || '/task_' || t, n, '', n, r.observed_at, 'task_' || t, -1,
+             'task_' || t, 'PythonOperator', r.status, r.status, 1, 2, r.queued_at, r.started_at, r.ended_at,
+             r.duration_seconds / 5, 'default_pool', 'default', 'worker-1'
          from generate_series(0, {} - 1) n join runs r on r.id = md5('run' || n)::uuid
              cross join generate_series(1, {}) t",
         scale.runs, scale.tasks_of_a_run

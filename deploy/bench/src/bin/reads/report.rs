@@ -14,17 +14,16 @@ impl ReadsReport {
         let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
         Self {
             compared: format!(
-                "{cores} cores, everything on one machine, {} connections, {} s each.\n\n\
-                 | read | PostgreSQL alone | bare handler | API | of PostgreSQL alone | of the bare handler \
-                 |\n\
+                "{cores} cores, on which everything runs; {} connections, {} s each.\n\n\
+                 | read | PostgreSQL alone | bare handler | API | API / PostgreSQL | API / bare handler |\n\
                  |---|---:|---:|---:|---:|---:|\n",
                 load.connections,
                 load.time.as_secs()
             ),
             pages: format!(
-                "Each page at half of its maximum throughput; medians of {TURNS} measurements, \
-                 both scales in turn.\n\n\
-                 | page | a second | median | p99 | of the p99 above |\n\
+                "Each page is measured at half of its maximum load. The values are medians of {TURNS} \
+                 measurements that alternate between both scales.\n\n\
+                 | page | requests/s | median | p99 | relative to the p99 above |\n\
                  |---|---:|---:|---:|---:|\n"
             ),
         }

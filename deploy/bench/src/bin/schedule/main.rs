@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
     create_connectors(&db, &airflow.url).await;
     let settings = ProgramSettings {
         database_url: url,
-        kafka: testkit::kafka_config(&local::kafka().await?, &format!("bench-{name}.")),
+        kafka: orchestration_bench::kafka(&name).await?,
         sealing_keys: testkit::sealing_keys("a"),
     };
     let mut workers = Vec::new();
@@ -39,8 +39,9 @@ async fn main() -> anyhow::Result<()> {
     let mut table = format!(
         "\n{CONNECTORS} connectors due at one second, {WORKERS} workers, {} cores, \
          everything on one machine.\n\
-         Seconds after the tick until so many of 100 …\n\n\
-         | round | lost | twice | polls | taken: 50 | 99 | all | begun: 50 | 99 | all | ended: all |\n\
+         Seconds from the tick until so many syncs were claimed, started and finished.\n\n\
+         | round | lost | duplicates | polls | claimed: 50 % | 99 % | all | started: 50 % | 99 % | all \
+         | finished: all |\n\
          |---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         std::thread::available_parallelism().map_or(0, std::num::NonZero::get)
     );
@@ -89,24 +90,24 @@ async fn run_round(db: &PgPool, airflow: &FakeAirflow, round: usize) -> anyhow::
     .fetch_one(db)
     .await?;
     wait_until_finished(db, tick).await?;
-    let (made, distinct): (i64, i64) =
+    let (inserted, distinct): (i64, i64) =
         sqlx::query_as("select count(*), count(distinct connector_id) from syncs where tick_at = $1")
             .bind(tick)
             .fetch_one(db)
             .await?;
     let late: Vec<f64> = sqlx::query_scalar(
-        "select unnest(percentile_cont(array[0.5, 0.99, 1]) within group (order by taken)
-             || percentile_cont(array[0.5, 0.99, 1]) within group (order by begun)
-             || percentile_cont(array[1.0]) within group (order by ended))
-         from (select extract(epoch from requested_at - tick_at)::float8 as taken,
-                   extract(epoch from started_at - tick_at)::float8 as begun,
-                   extract(epoch from finished_at - tick_at)::float8 as ended
+        "select unnest(percentile_cont(array[0.5, 0.99, 1]) within group (order by claimed)
+             || percentile_cont(array[0.5, 0.99, 1]) within group (order by started)
+             || percentile_cont(array[1.0]) within group (order by finished))
+         from (select extract(epoch from requested_at - tick_at)::float8 as claimed,
+                   extract(epoch from started_at - tick_at)::float8 as started,
+                   extract(epoch from finished_at - tick_at)::float8 as finished
                from syncs where tick_at = $1) late",
     )
     .bind(tick)
     .fetch_all(db)
     .await?;
     let late: Vec<String> = late.iter().map(|late| format!("{late:.2}")).collect();
-    let (lost, twice) = (i64::from(CONNECTORS) - distinct, made - distinct);
-    Ok(format!("| {round} | {lost} | {twice} | {} | {} |\n", polls() - before, late.join(" | ")))
+    let (lost, duplicates) = (i64::from(CONNECTORS) - distinct, inserted - distinct);
+    Ok(format!("| {round} | {lost} | {duplicates} | {} | {} |\n", polls() - before, late.join(" | ")))
 }

@@ -81,7 +81,7 @@ const INDEXES: &str = "
             else format('alter table %s drop constraint %I', i.indrelid::regclass, c.conname) end,
         case when c.oid is null then pg_get_indexdef(i.indexrelid)
             else format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname,
-            pg_get_constraintdef(c.oid)) end
+                pg_get_constraintdef(c.oid)) end
     from pg_index i left join pg_constraint c on c.conindid = i.indexrelid
     where i.indrelid in ('runs'::regclass, 'task_runs'::regclass)";
 
@@ -100,23 +100,23 @@ fn runs_between(from: i64, to: i64) -> String {
     format!(
         "with inserted as (
              insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
-             fingerprint, log_offset, observed_at, status, provider_status, run_type, logical_date,
-             data_interval_start, data_interval_end, run_after, queued_at, started_at, ended_at,
-             duration_seconds, conf)
+                 fingerprint, log_offset, observed_at, status, provider_status, run_type, logical_date,
+                 data_interval_start, data_interval_end, run_after, queued_at, started_at, ended_at,
+                 duration_seconds, conf)
              select md5('run' || n)::uuid, md5('space' || p / {PIPELINES_PER_SPACE})::uuid,
                  md5('connector' || p / {PIPELINES_PER_SPACE})::uuid, md5('pipeline' || p)::uuid, 'airflow',
                  'scheduled__' || at, n, sha256(n::text::bytea), n, at, state, state, 'scheduled', at,
                  at - interval '1 hour', at, at, at, at, at + seconds * interval '1 s', seconds, '{{}}'
              from generate_series({from}::bigint, {to}) n,
-                 lateral (select n % {PIPELINES} as p, now() - n * {SECONDS_BETWEEN_RUNS} * interval '1 s' as
-                     at,
+                 lateral (select n % {PIPELINES} as p,
+                     now() - n * {SECONDS_BETWEEN_RUNS} * interval '1 s' as at,
                      case when n % 17 = 0 then 'failed' else 'success' end as state,
                      20 + n % 600 as seconds) x
              returning *)
          insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id,
-         version, fingerprint, log_offset, observed_at, task_id, map_index, name, operator, status,
-         provider_status, try_number, max_tries, queued_at, started_at, ended_at, duration_seconds, pool,
-         queue, hostname)
+             version, fingerprint, log_offset, observed_at, task_id, map_index, name, operator, status,
+             provider_status, try_number, max_tries, queued_at, started_at, ended_at, duration_seconds, pool,
+             queue, hostname)
          select md5('task' || t || '/' || r.version)::uuid, r.space_id, r.connector_id, r.pipeline_id, r.id,
              'airflow', 'pipeline/' || r.external_id || '/task_' || t, r.version, r.fingerprint, r.version,
              r.observed_at, 'task_' || t, -1, 'task_' || t, 'PythonOperator', r.status, r.status, 1, 2,

@@ -61,19 +61,19 @@ impl WriteBatch {
         [new, changed, unchanged]: [&'static str; 3],
         report: &mut SizeReport,
     ) -> anyhow::Result<()> {
-        let mut took = [const { Vec::new() }; 3];
+        let mut times = [const { Vec::new() }; 3];
         for turn in 0..BATCHES {
             let (ids, as_changed, new_ids, as_new) = self.rows(db, turn).await?;
-            took[0].push(apply::<E>(db, &new_ids, Some(&as_new)).await?);
-            took[1].push(apply::<E>(db, &ids, Some(&as_changed)).await?);
-            took[2].push(apply::<E>(db, &ids, None).await?);
+            times[0].push(apply::<E>(db, &new_ids, Some(&as_new)).await?);
+            times[1].push(apply::<E>(db, &ids, Some(&as_changed)).await?);
+            times[2].push(apply::<E>(db, &ids, None).await?);
             sqlx::query(sqlx::AssertSqlSafe(format!("delete from {} where id = any($1)", self.table)))
                 .bind(new_ids)
                 .execute(&mut *db)
                 .await?;
         }
-        for (name, took) in [new, changed, unchanged].into_iter().zip(took) {
-            report.add(name, SizeUnit::Milliseconds, median(took));
+        for (name, times) in [new, changed, unchanged].into_iter().zip(times) {
+            report.add(name, SizeUnit::Milliseconds, median(times));
         }
         Ok(())
     }
@@ -88,13 +88,16 @@ impl WriteBatch {
         let Self { table, id_sql, runs } = self;
         let rows = format!(
             "with picked as (
-                 select id, md5('new' || id)::uuid as new_id, to_jsonb(t) || jsonb_build_object('version',
-                 100000000 + $1, 'fingerprint', 'ab', 'deleted', false) as row
-                 from {table} t where t.id in (select {id_sql} from (select floor(random() * {runs})::bigint
-                 as n
-                 from generate_series(1, {BATCH})) x))
+                 select id, md5('new' || id)::uuid as new_id,
+                     to_jsonb(t) || jsonb_build_object(
+                         'version', 100000000 + $1, 'fingerprint', 'ab', 'deleted', false) as row
+                 from {table} t
+                 where t.id in (
+                     select {id_sql}
+                     from (select floor(random() * {runs})::bigint as n from generate_series(1, {BATCH})) x))
              select array_agg(id), json_agg(row)::text, array_agg(new_id),
-             json_agg(row || jsonb_build_object('id', new_id))::text from picked"
+                 json_agg(row || jsonb_build_object('id', new_id))::text
+             from picked"
         );
         Ok(sqlx::query_as(sqlx::AssertSqlSafe(rows)).bind(turn).fetch_one(db).await?)
     }
@@ -130,21 +133,21 @@ async fn measure_single_runs(
 ) -> anyhow::Result<()> {
     let (db, space) = (&history.db, SpaceId(history.space));
     let ids: Vec<Uuid> = sqlx::query_scalar(
-        "select md5('run' || floor(random() * $1 / 10000)::bigint * 10000 + floor(random() *
-         500)::bigint)::uuid
+        "select md5('run' || floor(random() * $1 / 10000)::bigint * 10000
+                 + floor(random() * 500)::bigint)::uuid
          from generate_series(1, $2)",
     )
     .bind(runs as f64)
     .bind(READS as i64)
     .fetch_all(db)
     .await?;
-    let mut took = Vec::new();
+    let mut times = Vec::new();
     for id in ids {
         let started = Instant::now();
         runs::find(db, space, RunId(id), false).await?;
-        took.push(started.elapsed());
+        times.push(started.elapsed());
     }
-    report.add("a run with its task runs", SizeUnit::Milliseconds, median(took));
+    report.add("a run with its task runs", SizeUnit::Milliseconds, median(times));
     Ok(())
 }
 
@@ -153,21 +156,21 @@ async fn measure_pages_of_runs(history: &LongHistory, report: &mut SizeReport) -
     let failed = RunFilter { status: vec![contract::state::RunState::Failed], ..RunFilter::default() };
     let deleted = RunFilter { include_deleted: true, ..RunFilter::default() };
     for (name, filter, page) in [
-        ("50 newest runs of a space, with their total", RunFilter::default(), 1),
-        ("… the deleted included", deleted, 1),
+        ("the 50 newest runs of a space, with their total", RunFilter::default(), 1),
+        ("… including deleted runs", deleted, 1),
         ("… the 1,000th page", RunFilter::default(), 1000),
-        ("… those that failed", failed, 1),
+        ("… only failed runs", failed, 1),
     ] {
         let query = RunQuery { filter, sort: None };
-        let mut took = Vec::new();
+        let mut times = Vec::new();
         for _ in 0..READS / 10 {
             let started = Instant::now();
             let paging = Paging::new(page, 50);
             runs::list(db, space, no_user(), &RunsOf::Space(&PipelineFilter::default()), &query, paging)
                 .await?;
-            took.push(started.elapsed());
+            times.push(started.elapsed());
         }
-        report.add(name, SizeUnit::Milliseconds, median(took));
+        report.add(name, SizeUnit::Milliseconds, median(times));
     }
     Ok(())
 }
@@ -183,14 +186,14 @@ async fn measure_pages_of_pipelines(history: &LongHistory, report: &mut SizeRepo
             descending: false,
             window: MetricsWindow { days, include_deleted: false },
         };
-        let mut took = Vec::new();
+        let mut times = Vec::new();
         for _ in 0..READS / 10 {
             let started = Instant::now();
             let paging = Paging::new(1, 50);
             pipelines::list(db, space, no_user(), &query, paging).await?;
-            took.push(started.elapsed());
+            times.push(started.elapsed());
         }
-        report.add(name, SizeUnit::Milliseconds, median(took));
+        report.add(name, SizeUnit::Milliseconds, median(times));
     }
     Ok(())
 }
@@ -211,14 +214,14 @@ async fn measure_retention(history: &LongHistory, runs: i64, report: &mut SizeRe
     sqlx::query("update retention set next_pass_at = now()").execute(&history.db).await?;
     let started = Instant::now();
     retention::run_due_pass(&history.db, u32::MAX, &CancellationToken::new()).await?;
-    let took = started.elapsed();
+    let duration = started.elapsed();
     let remaining: i64 = sqlx::query_scalar("select count(*) from runs").fetch_one(&history.db).await?;
     let deleted_rows = (runs - remaining) * (1 + TASKS_OF_A_RUN);
     anyhow::ensure!(deleted_rows > 0, "nothing was deleted");
     report.add(
-        "deleting 1,000 rows past retention",
+        "removal of 1,000 rows beyond their retention period",
         SizeUnit::Milliseconds,
-        took.as_secs_f64() * 1e6 / deleted_rows as f64,
+        duration.as_secs_f64() * 1e6 / deleted_rows as f64,
     );
     Ok(())
 }
@@ -226,7 +229,7 @@ async fn measure_retention(history: &LongHistory, runs: i64, report: &mut SizeRe
 /// Measures vacuum, with the dead rows of the writes and of retention.
 async fn measure_vacuum(history: &LongHistory, report: &mut SizeReport) -> anyhow::Result<()> {
     for (name, statement) in [
-        ("vacuum of task runs", "vacuum (index_cleanup on, analyze) task_runs"),
+        ("vacuum of task_runs", "vacuum (index_cleanup on, analyze) task_runs"),
         ("vacuum of runs", "vacuum (index_cleanup on, analyze) runs"),
     ] {
         let started = Instant::now();
@@ -239,13 +242,13 @@ async fn measure_vacuum(history: &LongHistory, report: &mut SizeReport) -> anyho
 async fn measure_sizes(db: &PgPool, report: &mut SizeReport) -> anyhow::Result<()> {
     for (name, relation) in [
         ("size of task_runs", "task_runs"),
-        ("… its key", "task_runs_pkey"),
-        ("… by run", "task_runs_run"),
+        ("… primary key", "task_runs_pkey"),
+        ("… index by run", "task_runs_run"),
         ("size of runs", "runs"),
-        ("… its key, of runs", "runs_pkey"),
-        ("… by pipeline", "runs_pipeline"),
-        ("… by space", "runs_space"),
-        ("… for metrics", "runs_metrics"),
+        ("… primary key of runs", "runs_pkey"),
+        ("… index by pipeline", "runs_pipeline"),
+        ("… index by space", "runs_space"),
+        ("… index for metrics", "runs_metrics"),
     ] {
         let bytes: i64 =
             sqlx::query_scalar("select pg_relation_size($1::regclass)").bind(relation).fetch_one(db).await?;
@@ -259,7 +262,7 @@ fn no_user() -> UserId {
 }
 
 /// The median in milliseconds.
-fn median(mut took: Vec<Duration>) -> f64 {
-    took.sort();
-    took[took.len() / 2].as_secs_f64() * 1e3
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1e3
 }

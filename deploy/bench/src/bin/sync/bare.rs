@@ -17,7 +17,7 @@ use crate::installation;
 const CONCURRENCY: usize = 4;
 
 pub(crate) struct CrawlCost {
-    pub took: Duration,
+    pub duration: Duration,
     pub requests: u64,
     pub rows: usize,
 }
@@ -34,7 +34,7 @@ pub(crate) async fn crawl(airflow: &AirflowServer) -> anyhow::Result<CrawlCost> 
         .buffer_unordered(CONCURRENCY)
         .try_fold(names.len(), async |sum, rows| Ok(sum + rows))
         .await?;
-    Ok(CrawlCost { took: started.elapsed(), requests: provider.requests(), rows })
+    Ok(CrawlCost { duration: started.elapsed(), requests: provider.requests(), rows })
 }
 
 async fn read_history(

@@ -35,7 +35,7 @@ struct WriteCounters {
 /// What one sync cost.
 pub(crate) struct SyncCost {
     /// From start to finish, by the sync's row.
-    pub took: Duration,
+    pub duration: Duration,
     pub report: SyncReport,
     /// The peak of the worker's resident memory, in bytes.
     pub memory: u64,
@@ -62,7 +62,7 @@ impl BenchInstallation {
         let db = PgPool::connect(&database_url).await?;
         platform::db::migrate(&db).await?;
         let connector = create_connector(&db, airflow).await;
-        let kafka = testkit::kafka_config(&local::kafka().await?, &format!("bench-{name}."));
+        let kafka = orchestration_bench::kafka(&name).await?;
         let settings = ProgramSettings { database_url, kafka, sealing_keys: sealing_keys("a") };
         Ok(Self { db, settings, connector })
     }
@@ -81,9 +81,9 @@ impl BenchInstallation {
         };
         ensure!(status.success(), "the sync failed: see above");
         let after = self.write_counters().await?;
-        let (took, report) = self.latest(1).await?;
+        let (duration, report) = self.latest(1).await?;
         Ok(SyncCost {
-            took,
+            duration,
             report,
             memory,
             rewritten: after.rows - before.rows,
@@ -100,9 +100,9 @@ impl BenchInstallation {
         let before = self.write_counters().await?;
         self.wait_for_polls(1 + times).await;
         let after = self.write_counters().await?;
-        let (took, report) = self.latest(times).await?;
+        let (duration, report) = self.latest(times).await?;
         Ok(SyncCost {
-            took,
+            duration,
             report,
             memory: peak_memory(&mut worker),
             rewritten: after.rows - before.rows,
@@ -125,8 +125,8 @@ impl BenchInstallation {
     /// The median duration of the latest syncs, and the report of the last one.
     async fn latest(&self, count: i64) -> anyhow::Result<(Duration, SyncReport)> {
         let (seconds, report): (f64, Json<SyncReport>) = sqlx::query_as(
-            "select percentile_cont(0.5) within group (order by extract(epoch from finished_at -
-                 started_at)::float8),
+            "select percentile_cont(0.5)
+                     within group (order by extract(epoch from finished_at - started_at)::float8),
                  (array_agg(report order by finished_at desc))[1]
              from (select * from syncs where status = 'succeeded' order by finished_at desc limit $1) latest",
         )

@@ -50,23 +50,23 @@ async fn seeded_airflow() -> anyhow::Result<AirflowServer> {
 }
 
 fn print(crawls: &[bare::CrawlCost], firsts: &[SyncCost], idles: &[SyncCost]) {
-    let crawl = median(crawls.iter().map(|crawl| crawl.took));
-    let first = median(firsts.iter().map(|sync| sync.took));
+    let crawl = median(crawls.iter().map(|crawl| crawl.duration));
+    let first = median(firsts.iter().map(|sync| sync.duration));
     let memory = firsts.iter().map(|sync| sync.memory).max().unwrap_or(0);
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let mut table = format!(
         "\n{cores} cores, everything on one machine; an Airflow 3.3 with {DAGS} DAGs × {RUNS} runs × {TASKS} \
          tasks; \
-         medians of {TURNS}, in turn.\n\n\
-         | | requests | rows read | published | rewritten | WAL | took \
-         |\n|---|---:|---:|---:|---:|---:|---:|\n\
+         medians of {TURNS} alternating runs.\n\n\
+         | | requests | rows received | published | rewritten | WAL | duration |\n\
+         |---|---:|---:|---:|---:|---:|---:|\n\
          | bare crawl | {} | {} | | | | {:.1} s |\n",
         crawls[0].requests,
         crawls[0].rows,
         crawl.as_secs_f64()
     );
     table += &row("first sync", &firsts[0], first);
-    table += &row("idle poll", &idles[0], median(idles.iter().map(|poll| poll.took)));
+    table += &row("idle poll", &idles[0], median(idles.iter().map(|poll| poll.duration)));
     table += &format!(
         "\nA first sync takes {:.2} times the bare crawl; its worker had {} MB at most.",
         first.as_secs_f64() / crawl.as_secs_f64(),
@@ -75,7 +75,7 @@ fn print(crawls: &[bare::CrawlCost], firsts: &[SyncCost], idles: &[SyncCost]) {
     local::print(&table);
 }
 
-fn row(name: &str, sync: &SyncCost, took: Duration) -> String {
+fn row(name: &str, sync: &SyncCost, duration: Duration) -> String {
     format!(
         "| {name} | {} | {} | {} | {} | {} KiB | {:.1} s |\n",
         sync.report.requests,
@@ -83,7 +83,7 @@ fn row(name: &str, sync: &SyncCost, took: Duration) -> String {
         sync.report.events_published,
         sync.rewritten,
         sync.wal >> 10,
-        took.as_secs_f64()
+        duration.as_secs_f64()
     )
 }
 
