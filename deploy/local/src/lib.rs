@@ -9,6 +9,7 @@ mod bench;
 mod certificates;
 mod demo;
 mod env_file;
+mod eventually;
 mod kafka;
 mod logs;
 mod paths;
@@ -32,6 +33,7 @@ pub use airflow::{
 pub use bench::{Benchmark, bench};
 pub use certificates::{Certificates, certificates};
 pub use demo::demo;
+pub use eventually::{eventually, eventually_true};
 pub use kafka::{SecureKafka, kafka, kafka_instance, secure_kafka_instance};
 pub use logs::show as logs;
 pub use postgres::{ensure_database, local_postgres, postgres, postgres_instance, postgres_program};

@@ -9,7 +9,6 @@
 )]
 
 pub mod events;
-mod eventually;
 mod fake_airflow;
 mod fake_provider;
 mod keys;
@@ -17,10 +16,10 @@ mod program;
 mod seed;
 mod topics;
 
-pub use eventually::{eventually, eventually_true};
 pub use fake_airflow::{FakeAirflow, TriggerBehavior};
 pub use fake_provider::FakeProvider;
 pub use keys::{keyring, sealing_keys};
+pub use local::{eventually, eventually_true};
 pub use program::{ApiProcess, ProgramSettings, WorkerProcess, output_of, stdout_of};
 pub use seed::{
     SeededSync, create_connector, create_connectors, create_space, insert_sync, store_credentials,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use platform::kafka::KafkaConfig;
 use tokio::sync::OnceCell;
 
-use crate::eventually;
+use local::eventually;
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 

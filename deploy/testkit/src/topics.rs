@@ -10,7 +10,7 @@ use rdkafka::client::DefaultClientContext;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::eventually;
+use local::eventually;
 
 /// Topics older than this are deleted; every test is shorter.
 const MAX_AGE: Duration = Duration::from_secs(1800);

@@ -23,6 +23,7 @@ use crate::table_rows::{self, TableRows, assert_same, stable_tables, stable_tabl
 const PRODUCTION: &str = "deploy/README.md";
 const POSTGRES: &str = "postgres-walk-test";
 const SEED: u32 = 20;
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// Sets the variables that `psql` reads if it gets no connection string.
 const LIBPQ: &str = r"
     export PGDATABASE=${DATABASE_URL##*/} PGHOST=127.0.0.1
@@ -111,7 +112,8 @@ impl Walkthrough {
         self.operator.start().await;
         let pipelines = self.run_next(PRODUCTION, "The first connector").await;
         assert!(pipelines.contains("made_0000") && pipelines.contains("made_0001"), "{pipelines}");
-        self.wait_until("select count(*) >= $1 from runs", i64::from(2 * SEED)).await;
+        let is_read = format!("select count(*) >= {} from runs", 2 * SEED);
+        local::eventually_true(&self.pool().await, TIMEOUT, &is_read).await;
         let run =
             self.scalar("select id::text from runs where external_id is not null order by id limit 1").await;
         let path = format!("spaces/finance/orchestration/runs/{run}/comments");
@@ -275,18 +277,8 @@ impl Walkthrough {
         sqlx::query_scalar(query).fetch_one(&self.pool().await).await.unwrap()
     }
 
-    /// Waits until the query, with `bound` as its parameter, returns true.
-    async fn wait_until(&self, query: &'static str, bound: i64) {
-        let pool = self.pool().await;
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while !sqlx::query_scalar::<_, bool>(query).bind(bound).fetch_one(&pool).await.unwrap() {
-            assert!(Instant::now() < deadline, "timed out waiting for: {query}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-
     async fn wait_for_read_model(&self, expected: &TableRows) {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + TIMEOUT;
         while self.read_model().await != *expected && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use local::eventually;
 use reqwest::Method;
 
 use crate::prometheus::Prometheus;
-use crate::system::{EMAIL, MonitoredSystem, SPACE, get, wait_until};
+use crate::system::{EMAIL, MonitoredSystem, SPACE, get};
 use crate::{alerts, dashboard_queries};
 
 /// All labels. Each has few values, except the ids of connectors.
@@ -199,7 +200,7 @@ async fn assert_series_end_with_their_connector(system: &MonitoredSystem, connec
     let exported = async || system.metrics(&system.worker_address).await.contains(&system.connector);
     assert!(exported().await);
     system.request(Method::DELETE, connector, None, None).await;
-    wait_until("the connector's series have ended", Duration::from_secs(120), async || !exported().await)
+    eventually("the connector's series have ended", Duration::from_secs(120), async || !exported().await)
         .await;
     let of_worker = families(&system.metrics(&system.worker_address).await);
     for name in

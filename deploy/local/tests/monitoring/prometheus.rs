@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use local::eventually;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::system::{MonitoredSystem, free_port, get, wait_until};
+use crate::system::{MonitoredSystem, free_port, get};
 use crate::{file, text};
 
 /// Returns the path of Prometheus. Debian's package also contains `promtool`.
@@ -45,7 +46,7 @@ impl Prometheus {
             .spawn()
             .unwrap();
         let prometheus = Self { process, url: format!("http://{address}"), _folder: folder };
-        wait_until("Prometheus has scraped both targets", Duration::from_secs(60), async || {
+        eventually("Prometheus has scraped both targets", Duration::from_secs(60), async || {
             let result = prometheus.query("min(sum_over_time(up[1m])) > 5 and count(up) == 2").await;
             result.is_ok_and(|result| !result.as_array().unwrap().is_empty())
         })

@@ -6,9 +6,9 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
+use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed, eventually};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -51,7 +51,7 @@ impl MonitoredSystem {
         system.key = system.create_key(&binaries);
         for address in [&system.api_address, &system.worker_address] {
             let url = format!("http://{address}/readyz");
-            wait_until("both are ready", Duration::from_secs(60), async || get(&url).await.is_ok()).await;
+            eventually("both are ready", Duration::from_secs(60), async || get(&url).await.is_ok()).await;
         }
         system.connector = system.create_connector().await;
         system
@@ -117,7 +117,7 @@ impl MonitoredSystem {
         let syncs = format!("/api/v1.0/spaces/{SPACE}/orchestration/connectors/{}/sync", self.connector);
         let requested = self.request(Method::POST, &syncs, traceparent, None).await;
         let path = format!("{syncs}s/{}", requested["id"].as_str().unwrap());
-        wait_until("the sync has succeeded", Duration::from_secs(120), async || {
+        eventually("the sync has succeeded", Duration::from_secs(120), async || {
             let sync = self.request(Method::GET, &path, None, None).await;
             assert_ne!(sync["status"], "failed", "{sync}");
             sync["status"] == "succeeded"
@@ -190,12 +190,4 @@ pub(crate) async fn get(url: &str) -> Result<String, String> {
 
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-pub(crate) async fn wait_until(what: &str, timeout: Duration, condition: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + timeout;
-    while !condition().await {
-        assert!(Instant::now() < deadline, "not within {timeout:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
