@@ -16,10 +16,10 @@ use url::Url;
 use contract::trace::TraceContext;
 
 /// Sends spans in batches, and flushes the buffer when it is dropped.
-pub struct Exporter(SdkTracerProvider);
+pub(crate) struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    pub fn start(
+    pub(crate) fn start(
         endpoint: &Url,
         program: &'static str,
     ) -> Result<(Self, Box<dyn Layer<Registry> + Send + Sync>), String> {
@@ -47,7 +47,7 @@ impl Drop for Exporter {
 
 /// Links a log span to its parent's trace and returns the ids under which it is exported; `None` where spans
 /// are not exported.
-pub fn start(span: &Span, parent: Option<TraceContext>) -> Option<TraceContext> {
+pub(crate) fn start(span: &Span, parent: Option<TraceContext>) -> Option<TraceContext> {
     if let Some(parent) = parent {
         let (trace_id, span_id) = (TraceId::from(parent.trace_id), SpanId::from(parent.span_id));
         let flags = TraceFlags::new(parent.flags);

@@ -52,13 +52,16 @@ async fn run_upkeep(recorder: PrometheusHandle, binary: &'static str) {
 
 fn describe() {
     describe_gauge!("orchestration_build_info", "1, with the program and its version");
-    describe_gauge!("orchestration_database_connections", "Connections to PostgreSQL that are open");
-    describe_gauge!("orchestration_database_connections_idle", "Connections to PostgreSQL that nobody uses");
-    describe_gauge!("orchestration_database_connections_max", "Connections to PostgreSQL that may be open");
+    describe_gauge!("orchestration_database_connections", "Open connections to PostgreSQL");
+    describe_gauge!("orchestration_database_connections_idle", "Idle connections to PostgreSQL");
+    describe_gauge!(
+        "orchestration_database_connections_max",
+        "Maximum number of open connections to PostgreSQL"
+    );
     describe_counter!(
         "orchestration_source_requests_total",
         Unit::Count,
-        "Requests sent to providers, by the answer's HTTP status; none where no answer came"
+        "Requests sent to providers, by the HTTP status of the response; none without a response"
     );
 }
 
