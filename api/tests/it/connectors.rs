@@ -369,11 +369,13 @@ async fn a_connector_contains_the_state_of_its_polls() {
     );
     test.sql(
         "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, error)
-             select gen_random_uuid(), space_id, id, 'failed', 'schedule', now() - age, error from connectors,
-                 (values (interval '1 minute', 'the newest'), (interval '2 minutes',
-                 'an older one')) as failed(age, error);
-             update connector_state set failures = 2, retry_at = '2026-03-03Z', credentials_refused_at =
-             '2026-03-02Z', confirmed_at = '2026-03-01Z', next_due_at = '2026-03-04Z', missed_ticks = 7",
+         select gen_random_uuid(), space_id, id, 'failed', 'schedule', now() - age, error
+         from connectors,
+             (values (interval '1 minute', 'the newest'), (interval '2 minutes', 'an older one'))
+                 as failed(age, error);
+         update connector_state set failures = 2, missed_ticks = 7, retry_at = '2026-03-03Z',
+             credentials_refused_at = '2026-03-02Z', confirmed_at = '2026-03-01Z',
+             next_due_at = '2026-03-04Z'",
     )
     .await;
     let connector = send(&test, Method::GET, &path, Value::Null).await.expect(200);

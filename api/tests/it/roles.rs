@@ -148,8 +148,8 @@ async fn every_table_has_grants() {
         "decide in migrations/grants.sql who may do what with it"
     );
     sqlx::raw_sql(
-        "create table fresh (); create function loose() returns int language sql security definer as
-            'select 1'",
+        "create table fresh ();
+         create function loose() returns int language sql security definer as 'select 1'",
     )
     .execute(&database.pool)
     .await
@@ -243,8 +243,8 @@ async fn a_run_is_recorded_only_for_its_pending_trigger() {
     let later = test.number("select nextval('observation_version')").await;
     assert!(record(space, pending, later).await.is_err(), "a finished trigger");
     let recorded: Vec<String> = sqlx::query_scalar(
-        "select external_id || ' ' || status || ' ' || triggered_by_name from runs where
-                            triggered_by_name is not null",
+        "select external_id || ' ' || status || ' ' || triggered_by_name
+         from runs where triggered_by_name is not null",
     )
     .fetch_all(&test.db)
     .await

@@ -131,8 +131,8 @@ impl TestApi {
                  fingerprint, log_offset, observed_at, status, provider_status, run_type, run_after,
                  queued_at, started_at, ended_at, duration_seconds, conf)
              select $1, space_id, connector_id, id, 'airflow', $3, 1, '', 0, $5, $4, $4, 'manual', $5, $5,
-                 case when $4 <> 'queued' then $5 end, case when $4 in ('success',
-                 'failed') then $5 + interval '10 s' end,
+                 case when $4 <> 'queued' then $5 end,
+                 case when $4 in ('success', 'failed') then $5 + interval '10 s' end,
                  case when $4 in ('success', 'failed') then 10 end, '{}'
              from pipelines where id = $2",
         )
@@ -154,7 +154,7 @@ impl TestApi {
                  version, fingerprint, log_offset, observed_at, task_id, map_index, name, status,
                  provider_status, try_number, max_tries)
              select $1, space_id, connector_id, pipeline_id, id, 'airflow', $3, 1, '', 0, observed_at, $3, $4,
-             $3, $5, $5, 1, 0
+                 $3, $5, $5, 1, 0
              from runs where id = $2",
         )
         .bind(id)

@@ -57,8 +57,8 @@ async fn the_callers_trace_is_propagated_and_an_invalid_one_is_replaced() {
         }
         test.raw(request.body(Body::empty()).unwrap()).await.expect(202);
         let traces: Vec<Option<String>> = sqlx::query_scalar(
-            "select (select header->>1 from jsonb_array_elements(headers) header where header->>0 =
-             'traceparent')
+            "select (select header->>1 from jsonb_array_elements(headers) header
+                     where header->>0 = 'traceparent')
              from outbox union all select traceparent from syncs",
         )
         .fetch_all(&test.db)

@@ -63,12 +63,12 @@ async fn a_connector_is_due_by_its_schedule_after_its_last_successful_sync() {
     let test = TestWorker::idle().await;
     let id = test.connector;
     for statement in [
-        "update connectors set config = config || '{\"schedule\": \"0 0 5 * * *\"}', created_at =
-             '2026-01-01Z', updated_at = '2026-01-01Z'",
+        "update connectors set config = config || '{\"schedule\": \"0 0 5 * * *\"}',
+             created_at = '2026-01-01Z', updated_at = '2026-01-01Z'",
         "update connector_state set last_success_at = '2026-03-01T05:10:00Z', failures = 3",
         "insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
-         select gen_random_uuid(), space_id, id, 'queued', 'manual', now() - interval '100 seconds' from
-         connectors",
+         select gen_random_uuid(), space_id, id, 'queued', 'manual', now() - interval '100 seconds'
+         from connectors",
     ] {
         test.execute(statement).await;
     }

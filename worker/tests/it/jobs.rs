@@ -124,8 +124,9 @@ async fn a_triggered_run_is_followed_up_for_a_day_whatever_its_dates() {
     let test = TestWorker::idle().await;
     let pool = &test.worker.runner.pool;
     sqlx::query(
-        "with ada as (insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org',
-         'Ada') returning id)
+        "with ada as (
+             insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada')
+             returning id)
          insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
              command_sha256, attempt_until)
          select gen_random_uuid(), c.space_id, c.id, $1, ada.id, 'r1', $2, '', now() from ada, connectors c",
@@ -141,8 +142,8 @@ async fn a_triggered_run_is_followed_up_for_a_day_whatever_its_dates() {
     test.wait_for("select count(*) = 1 from runs").await;
     for (year, age, expected) in [("2020", "1 minute", 1), ("2099", "1 minute", 1), ("2099", "2 days", 0)] {
         let change_dates = format!(
-            "update runs set logical_date = '{year}-01-01Z', run_after = null, queued_at = null, started_at =
-                 null, triggered_by_id = (select id from users);
+            "update runs set logical_date = '{year}-01-01Z', run_after = null, queued_at = null,
+                 started_at = null, triggered_by_id = (select id from users);
              update triggers set created_at = now() - interval '{age}'; delete from syncs"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(change_dates)).execute(&test.pool).await.unwrap();

@@ -147,8 +147,8 @@ async fn task_runs_may_have_a_shorter_retention_than_runs() {
     assert_eq!(test.number("select count(*) from task_runs").await, 12);
     assert_eq!(
         test.number(
-            "select count(*) from task_runs t join runs r on r.id = t.run_id where
-                            r.external_id in ('old', 'gone')"
+            "select count(*) from task_runs t join runs r on r.id = t.run_id
+             where r.external_id in ('old', 'gone')"
         )
         .await,
         0
@@ -261,10 +261,9 @@ async fn a_pass_deletes_in_batches_and_runs_on_one_worker() {
         "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
              fingerprint, log_offset, observed_at, status, run_type, run_after, ended_at, conf)
          select gen_random_uuid(), c.space_id, c.id, md5('p' || n % 3)::uuid, 'airflow', 'r' || n, 1, '', 0,
-         at,
-             case when n % 100 = 0 then 'running' else 'success' end, 'scheduled', at, at, '{}'
-         from connectors c, generate_series(1, 2600) n, lateral (select now() - (40 + n / 200) * 
-             interval '1 day' as at) x",
+             at, case when n % 100 = 0 then 'running' else 'success' end, 'scheduled', at, at, '{}'
+         from connectors c, generate_series(1, 2600) n,
+             lateral (select now() - (40 + n / 200) * interval '1 day' as at) x",
     )
     .await;
     // 1,200 task runs of one run: more than a batch.
@@ -273,7 +272,7 @@ async fn a_pass_deletes_in_batches_and_runs_on_one_worker() {
              version, fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number,
              max_tries, deleted_at)
          select gen_random_uuid(), r.space_id, r.connector_id, r.pipeline_id, r.id, 'airflow', 't' || n, 1,
-         '', 0, r.observed_at, 't', n, 't', 'success', 1, 0, case when n % 2 = 0 then r.observed_at end
+             '', 0, r.observed_at, 't', n, 't', 'success', 1, 0, case when n % 2 = 0 then r.observed_at end
          from runs r, generate_series(1, 1200) n where r.external_id = 'r7'",
     )
     .await;

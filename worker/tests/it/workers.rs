@@ -125,8 +125,9 @@ async fn every_tick_of_a_short_schedule_is_a_sync_or_counted_as_missed() {
     )
     .await;
     test.wait_for(
-        "select count(*) = 5 from (select from syncs where status = 'succeeded' group by
-                    connector_id having count(*) >= 4) often",
+        "select count(*) = 5
+         from (select from syncs where status = 'succeeded'
+               group by connector_id having count(*) >= 4) often",
     )
     .await;
     let ticks: Vec<(i64, i64, f64)> = sqlx::query_as(

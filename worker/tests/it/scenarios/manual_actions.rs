@@ -21,8 +21,8 @@ pub(super) async fn wait_until_resumed(mirrored: &MirroredAirflow) {
 
 pub(super) async fn assert_projected(mirrored: &MirroredAirflow) {
     let deferred = "select count(*) from task_runs t join runs r on r.id = t.run_id
-        where t.task_id = 'wait' and r.external_id = 'late' and t.status = 'deferred' and r.status =
-        'running'";
+        where t.task_id = 'wait' and r.external_id = 'late'
+          and t.status = 'deferred' and r.status = 'running'";
     mirrored.assert_count(1, deferred).await;
     let resumed = "select count(*) from runs where external_id = 'soon' and status = 'success'";
     mirrored.assert_count(1, resumed).await;
