@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use platform::periodic::Periodic;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
@@ -58,18 +59,12 @@ impl AccessCache {
 
     /// Listens for changes until stopped.
     pub async fn listen(&self, db: &PgPool, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
-            tokio::select! {
-                ended = self.listen_once(db) => if let Err(error) = ended {
-                    tracing::debug!(%error, "access cache disabled: no notifications from PostgreSQL");
-                },
-                () = stop.cancelled() => {}
+        let mut connections = Periodic::new(RECONNECT_INTERVAL, stop.clone());
+        while connections.next().await {
+            if let Some(Err(error)) = stop.run_until_cancelled(self.listen_once(db)).await {
+                tracing::debug!(%error, "access cache disabled: no notifications from PostgreSQL");
             }
             self.clear(false);
-            tokio::select! {
-                () = tokio::time::sleep(RECONNECT_INTERVAL) => {}
-                () = stop.cancelled() => {}
-            }
         }
     }
 

@@ -1,6 +1,5 @@
-//! What the event stream needs of PostgreSQL: how far the read model is, and the space that a change belongs
-//! to. One query serves the changes of all spaces, because one tail reads for all of them; each answer names
-//! its space.
+//! The space that a change in the event stream belongs to. One query serves the changes of all spaces,
+//! because one tail reads for all of them; each result names its space.
 
 use contract::ids::{ConnectorId, PipelineId, SpaceId, TeamId};
 use contract::state::Criticality;
@@ -20,15 +19,6 @@ struct OwnerRow {
     position: i64,
     #[sqlx(flatten)]
     owner: ChangeOwner,
-}
-
-/// The offsets of the read model on these topics: topic, partition, and the offset that the projection
-/// applies next.
-pub async fn list_projected_offsets(db: &PgPool, topics: &[String]) -> sqlx::Result<Vec<(String, i32, i64)>> {
-    sqlx::query_as("select topic, partition, next_offset from projection_offsets where topic = any($1)")
-        .bind(topics)
-        .fetch_all(db)
-        .await
 }
 
 /// The owners of these changes, in the order of the changes; none where the connector does not exist.

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use contract::events::Topic;
 use futures::FutureExt;
+use platform::offsets;
+use platform::periodic::Periodic;
 use rdkafka::Message;
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::cursor::{Positions, TopicPartition};
 use super::filter::Change;
@@ -85,7 +87,8 @@ struct Tail {
 /// Runs the tail while there are streams, until the process stops.
 pub async fn run(hub: Arc<StreamHub>) {
     let mut open = hub.open.subscribe();
-    while !hub.stopping.is_cancelled() {
+    let mut restarts = Periodic::new(RESTART_INTERVAL, hub.stopping.clone());
+    while restarts.next().await {
         tokio::select! {
             _ = open.wait_for(|open| !open.is_empty()) => {}
             () = hub.stopping.cancelled() => return,
@@ -100,9 +103,9 @@ pub async fn run(hub: Arc<StreamHub>) {
             Err(error) => Err(error),
         };
         hub.updates.send_replace(false);
-        if let Err(error) = ended {
-            tracing::warn!(%error, "event stream tail restarts");
-            let _ = timeout(RESTART_INTERVAL, hub.stopping.cancelled()).await;
+        match ended {
+            Ok(()) => restarts.skip_pause(),
+            Err(error) => tracing::warn!(%error, "event stream tail restarts"),
         }
     }
 }
@@ -286,7 +289,8 @@ fn split_ready(
 }
 
 async fn projected_offsets(hub: &StreamHub, log: &LogReader) -> sqlx::Result<Positions> {
-    let rows = store::stream::list_projected_offsets(&hub.db, &log.names()).await?;
-    let position = |(name, partition, next): (String, i32, i64)| Some(((log.topic(&name)?, partition), next));
-    Ok(rows.into_iter().filter_map(position).collect())
+    let offsets = offsets::find_projected_of(&hub.db, &log.names()).await?;
+    let position =
+        |((name, partition), next): ((String, i32), i64)| Some(((log.topic(&name)?, partition), next));
+    Ok(offsets.into_iter().filter_map(position).collect())
 }
