@@ -7,7 +7,6 @@ pub mod comments;
 pub mod connectors;
 pub mod credentials;
 pub mod governance;
-pub mod health;
 pub mod keys;
 pub mod members;
 pub mod page;

@@ -4,12 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use platform::health::check_readiness;
 use platform::telemetry::render_metrics;
 use serde_json::{Value, json};
 
 use crate::http::error::{ApiError, ApiResult};
 use crate::state::App;
-use crate::store;
 
 /// Whether the process answers at all.
 #[utoipa::path(
@@ -32,13 +32,8 @@ pub(super) async fn get_readiness(State(app): State<App>) -> ApiResult<Json<Valu
     if app.stopping.is_cancelled() {
         return Err(ApiError::Unavailable("The service is stopping"));
     }
-    let (postgres, kafka) = tokio::join!(store::health::is_reachable(&app.db), app.kafka.is_reachable());
-    match (postgres, kafka) {
-        (true, true) => Ok(Json(json!({"status": "ready"}))),
-        (false, true) => Err(ApiError::Unavailable("PostgreSQL does not answer")),
-        (true, false) => Err(ApiError::Unavailable("Kafka does not answer")),
-        (false, false) => Err(ApiError::Unavailable("PostgreSQL and Kafka do not answer")),
-    }
+    check_readiness(&app.db, &app.kafka).await.map_err(ApiError::Unavailable)?;
+    Ok(Json(json!({"status": "ready"})))
 }
 
 /// Counts and durations, as Prometheus text.
