@@ -2,9 +2,8 @@
 //! a schema cannot express, such as the allowed addresses, is in the descriptions.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
-use provider::connector::{ConnectorConfig, RESERVED_HEADERS};
+use provider::connector::{AIRFLOW, ConnectorConfigPatch, RESERVED_HEADERS};
 use serde_json::{Map, Value, json};
 
 use super::reference;
@@ -29,8 +28,10 @@ pub(super) fn write(schemas: &mut Value) {
                   {"type": "array", "items": any}, of_any.clone()],
     });
     schemas["JsonObject"] = of_any;
-    schemas["AirflowConfig"] = airflow("How to reach and poll an Airflow.", &["base_url"]);
-    schemas["AirflowConfigChange"] = airflow("What of a configuration is to become different.", &[]);
+    schemas["AirflowConfig"] =
+        ConnectorConfigPatch::schema("How to reach and poll an Airflow.", &["base_url"]);
+    schemas["AirflowConfigChange"] =
+        ConnectorConfigPatch::schema("What of a configuration is to become different.", &[]);
     schemas["CredentialsInput"] = credentials();
     schemas["NewConnector"] = new_connector();
     schemas["ConnectorChange"] = connector_change();
@@ -82,37 +83,6 @@ fn collect(value: &Value, schemas: &Value, names: &mut BTreeSet<String>) {
         collect(&schemas[name], schemas, names);
     }
     fields.values().for_each(|value| collect(value, schemas, names));
-}
-
-fn airflow(description: &str, required: &[&str]) -> Value {
-    json!({
-        "description": description, "type": "object", "required": required, "additionalProperties": false,
-        "properties": {
-            "base_url": {"type": "string", "format": "uri", "maxLength": 2000, "description":
-                "http or https, a host and perhaps a path, at an address that this installation may reach"},
-            "api_version": {"type": "string", "enum": ["auto", "v1", "v2"], "default": "auto"},
-            "schedule": {"type": ["string", "null"], "format": "cron", "maxLength": 200, "description":
-                "A cron line of six fields, seconds first, in UTC; null for none"},
-            "history_days": number(
-                ConnectorConfig::HISTORY_DAYS, ConnectorConfig::default_history_days(),
-                "How many days the first sync looks back; never further than the worker keeps runs"),
-            "verify_tls": {"type": "boolean", "default": ConnectorConfig::default_verify_tls()},
-            "max_requests_in_flight": number(
-                ConnectorConfig::MAX_REQUESTS_IN_FLIGHT, ConnectorConfig::default_max_requests_in_flight(),
-                "How many requests its syncs have open at a time"),
-            "max_requests_per_second": number(
-                ConnectorConfig::MAX_REQUESTS_PER_SECOND, ConnectorConfig::default_max_requests_per_second(),
-                "How many requests its syncs send in a second"),
-        },
-    })
-}
-
-fn number(range: RangeInclusive<i64>, default: u16, description: &str) -> Value {
-    let (minimum, maximum) = range.into_inner();
-    json!({
-        "type": "integer", "minimum": minimum, "maximum": maximum, "default": default,
-        "description": description,
-    })
 }
 
 fn credentials() -> Value {
@@ -169,12 +139,12 @@ fn new_connector() -> Value {
             },
         })
     };
-    let other = json!({"type": "string", "minLength": 1, "maxLength": 100, "not": {"const": "airflow"}});
+    let other = json!({"type": "string", "minLength": 1, "maxLength": 100, "not": {"const": AIRFLOW}});
     let object = json!({"anyOf": [reference("schemas", "JsonObject"), {"type": "null"}]});
     json!({
         "description": "What a connector is made of.",
         "oneOf": [
-            of_type("An Airflow", json!({"const": "airflow"}), reference("schemas", "AirflowConfig"),
+            of_type("An Airflow", json!({"const": AIRFLOW}), reference("schemas", "AirflowConfig"),
                     &["name", "connector_type", "config"]),
             of_type("Anything else, which is only stored", other, object, &["name", "connector_type"]),
         ],

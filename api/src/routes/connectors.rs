@@ -10,11 +10,14 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use contract::events::Source;
 use contract::ids::ConnectorId;
-use provider::connector::{AIRFLOW, ConnectorConfig, Credentials, Secrets, check_header, parse_schedule};
+use provider::connector::{
+    ApiVersion, ConnectorConfig, ConnectorConfigPatch, ConnectorType, Credentials, Secrets, check_header,
+    parse_schedule,
+};
 use provider::{self, NetworkPolicy, check_base_url};
 use secrecy::SecretString;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout_at;
 use url::Url;
 use utoipa::ToSchema;
@@ -27,7 +30,8 @@ use crate::http::pagination::{PageResponse, RequestUri, read_paging};
 use crate::http::request::{Body, Fields, Id, Query, ValueError, body};
 use crate::state::App;
 use crate::store::connectors::{
-    self, Connector, ConnectorChange, MAX_EXTRA_HEADERS, NewConnector, SaveConnectorError, StoredConnectorRow,
+    self, ConfigChange, Connector, ConnectorChange, MAX_EXTRA_HEADERS, NewConnector, SaveConnectorError,
+    StoredConnectorRow,
 };
 
 const MAX_NAME_LENGTH: usize = 200;
@@ -104,9 +108,13 @@ fn read_new(mut fields: Fields, network: NetworkPolicy) -> ApiResult<NewConnecto
     let name = fields.required("name", body::text_of(1..=MAX_NAME_LENGTH));
     let connector_type = fields.required("connector_type", body::text_of(1..=100));
     let is_active = fields.optional("is_active", body::boolean).unwrap_or(true);
-    let config = match connector_type.as_deref() {
-        Some(AIRFLOW) => read_airflow(&mut fields, true, network).as_ref().map(connectors::complete_config),
-        _ => Some(Value::Object(fields.optional("config", body::storable_object).unwrap_or_default())),
+    let connector_type = connector_type.map(ConnectorType::from);
+    let config = match connector_type {
+        Some(ConnectorType::Airflow) => read_airflow(&mut fields, true, network),
+        _ => {
+            let config = fields.optional("config", body::storable_object).unwrap_or_default();
+            Some(ConfigChange::Other(Value::Object(config)))
+        }
     };
     let credentials = if fields.has_value("credentials") {
         read_credentials(&mut fields)
@@ -197,7 +205,7 @@ pub(super) async fn test(
 ) -> ApiResult<Json<ConnectorTest>> {
     let found = connectors::find_stored(&app.db, space.space, connector).await?;
     let stored = found.ok_or(ApiError::NotFound("Connector"))?;
-    if stored.connector_type != AIRFLOW {
+    if stored.connector_type != ConnectorType::Airflow {
         return Err(ApiError::BadRequest("Only Airflow connectors are supported"));
     }
     let source = Source { space: space.slug.clone(), connector_id: connector };
@@ -231,65 +239,58 @@ fn read_change(fields: &mut Fields, before: &StoredConnectorRow, network: Networ
     let name = fields.if_present("name", body::text_of(1..=MAX_NAME_LENGTH));
     let name = name.map(|name| name.trim().to_owned());
     let connector_type = fields.if_present("connector_type", body::text);
-    if connector_type.is_some_and(|connector_type| connector_type != before.connector_type) {
+    if connector_type.is_some_and(|name| name != before.connector_type.as_str()) {
         let message = "the type cannot be changed; make another connector";
         fields.add_error("connector_type", ValueError::new("value_error.const", message));
     }
     let config = if !fields.has("config") {
         None
-    } else if before.connector_type == AIRFLOW {
+    } else if before.connector_type == ConnectorType::Airflow {
         read_airflow(fields, false, network)
     } else {
-        fields.if_present("config", body::storable_object).map(Value::Object)
+        let config = fields.if_present("config", body::storable_object);
+        config.map(|config| ConfigChange::Other(Value::Object(config)))
     };
     let credentials = if fields.has("credentials") { read_credentials(fields) } else { None };
     ConnectorChange { name, is_active: fields.if_present("is_active", body::boolean), config, credentials }
 }
 
-/// The given fields of an airflow connector's configuration.
-fn read_airflow(fields: &mut Fields, is_new: bool, network: NetworkPolicy) -> Option<Value> {
+/// The given fields of an Airflow connector's configuration.
+fn read_airflow(fields: &mut Fields, is_new: bool, network: NetworkPolicy) -> Option<ConfigChange> {
     let mut given = fields.object("config")?;
-    let mut config = json!({});
     let read_url = |value| base_url(value, network);
-    let base_url =
-        if is_new { given.required("base_url", read_url) } else { given.if_present("base_url", read_url) };
-    let api_version = given.if_present("api_version", body::one_of(&["auto", "v1", "v2"]));
-    let verify_tls = given.if_present("verify_tls", body::boolean);
-    let mut number =
-        |name, range| (name, given.if_present(name, body::integer(range)).map(|number| json!(number)));
-    let read = [
-        number("history_days", ConnectorConfig::HISTORY_DAYS),
-        number("max_requests_in_flight", ConnectorConfig::MAX_REQUESTS_IN_FLIGHT),
-        number("max_requests_per_second", ConnectorConfig::MAX_REQUESTS_PER_SECOND),
-        ("base_url", base_url),
-        ("api_version", api_version.map(|word| json!(word))),
-        ("verify_tls", verify_tls.map(|verify| json!(verify))),
-    ];
-    for (name, value) in read {
-        if let Some(value) = value {
-            config[name] = value;
-        }
-    }
-    if given.has("schedule") {
-        config["schedule"] = given.optional("schedule", schedule).unwrap_or_default();
-    }
+    let patch = ConnectorConfigPatch {
+        base_url: if is_new {
+            given.required("base_url", read_url)
+        } else {
+            given.if_present("base_url", read_url)
+        },
+        api_version: given.if_present("api_version", body::one_of(&ApiVersion::ALL)),
+        verify_tls: given.if_present("verify_tls", body::boolean),
+        history_days: given.if_present("history_days", body::integer(ConnectorConfig::HISTORY_DAYS)),
+        max_requests_in_flight: given
+            .if_present("max_requests_in_flight", body::integer(ConnectorConfig::MAX_REQUESTS_IN_FLIGHT)),
+        max_requests_per_second: given
+            .if_present("max_requests_per_second", body::integer(ConnectorConfig::MAX_REQUESTS_PER_SECOND)),
+        schedule: given.has("schedule").then(|| given.optional("schedule", schedule)),
+    };
     given.deny_unknown();
     fields.merge(given);
-    Some(config)
+    Some(ConfigChange::Airflow(patch))
 }
 
 /// A base URL, stored as it was given. Every connection checks the resolved address again.
-fn base_url(value: Value, network: NetworkPolicy) -> Result<Value, ValueError> {
+fn base_url(value: Value, network: NetworkPolicy) -> Result<String, ValueError> {
     let text = body::text_of(1..=2000)(value)?;
     let url = Url::parse(&text).map_err(|_| ValueError::new("value_error.url", "invalid or missing URL"))?;
     check_base_url(&url, network).map_err(|error| ValueError::new("value_error.url", error.to_string()))?;
-    Ok(Value::String(text))
+    Ok(text)
 }
 
-fn schedule(value: Value) -> Result<Value, ValueError> {
+fn schedule(value: Value) -> Result<String, ValueError> {
     let line = body::text_of(1..=200)(value)?;
     parse_schedule(&line).map_err(|message| ValueError::new("value_error.cron", message))?;
-    Ok(Value::String(line))
+    Ok(line)
 }
 
 fn read_credentials(fields: &mut Fields) -> Option<Secrets> {

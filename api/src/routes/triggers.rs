@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use contract::ids::PipelineId;
 use platform::trace;
-use provider::connector::AIRFLOW;
+use provider::connector::ConnectorType;
 use tokio::time::timeout_at;
 
 use crate::auth::{Forbidden, SpaceEditor};
@@ -51,7 +51,7 @@ pub(super) async fn create(
     let request = TriggerRequest::read(body.optional_fields()?)?;
     let found = triggers::find_target(&app.db, space.space, pipeline).await?;
     let target = found.ok_or(ApiError::NotFound("Pipeline"))?;
-    if target.connector_type != AIRFLOW {
+    if target.connector_type != ConnectorType::Airflow {
         return Err(ApiError::BadRequest("Only Airflow pipelines can be triggered"));
     }
     let member = (*space).clone();

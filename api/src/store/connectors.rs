@@ -8,14 +8,14 @@ use platform::audit::{self, Action, Actor, AuditEvent};
 use platform::secrets::{Keyring, SecretError};
 use platform::stored_connector::{StoredConnectorError, open_stored_connector};
 use platform::syncs::enqueue_sync_events;
-use provider::connector::{AIRFLOW, ConnectorConfig, Secrets, credentials_aad};
+use provider::connector::{ConnectorConfig, ConnectorType, Secrets, credentials_aad};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub use self::change::{ConnectorChange, update};
+pub use self::change::{ConfigChange, ConnectorChange, update};
 use super::page::{Paging, Rows};
 use super::syncs::{self, SyncView};
 
@@ -92,17 +92,17 @@ pub struct ConnectorRow {
 #[derive(Debug)]
 pub struct NewConnector {
     pub name: String,
-    /// `airflow`, or another type, which is stored and never synced.
-    pub connector_type: String,
+    pub connector_type: ConnectorType,
     pub is_active: bool,
-    pub config: Value,
+    pub config: ConfigChange,
     pub credentials: Secrets,
 }
 
 /// A connector's settings and sealed credentials, from which its provider is opened.
 #[derive(Debug, FromRow)]
 pub struct StoredConnectorRow {
-    pub connector_type: String,
+    #[sqlx(try_from = "String")]
+    pub connector_type: ConnectorType,
     #[sqlx(json)]
     pub config: Value,
     pub credentials_sealed: Option<Vec<u8>>,
@@ -205,6 +205,7 @@ pub async fn insert(
 ) -> Result<ConnectorId, SaveConnectorError> {
     let id = ConnectorId(Uuid::now_v7());
     let sealed = seal(keyring, id, &new.credentials)?;
+    let config = new.config.apply(&Value::Null);
     let mut tx = db.begin().await?;
     sqlx::query(
         "insert into connectors (id, space_id, name, connector_type, is_active, config, credentials_public,
@@ -214,17 +215,17 @@ pub async fn insert(
     .bind(id)
     .bind(space)
     .bind(&new.name)
-    .bind(&new.connector_type)
+    .bind(new.connector_type.as_str())
     .bind(new.is_active)
-    .bind(&new.config)
+    .bind(&config)
     .bind(new.credentials.public())
     .bind(sealed)
     .execute(&mut *tx)
     .await?;
-    if new.connector_type == AIRFLOW {
-        insert_state(&mut tx, id, new.is_active && !new.config["schedule"].is_null()).await?;
+    if new.connector_type == ConnectorType::Airflow {
+        insert_state(&mut tx, id, new.is_active && !config["schedule"].is_null()).await?;
     }
-    let details = json!({ "name": new.name, "connector_type": new.connector_type });
+    let details = json!({ "name": new.name, "connector_type": new.connector_type.as_str() });
     let event = AuditEvent::new(Actor::User(user), Action::ConnectorCreated, id, details);
     audit::record(&mut tx, space, &event).await?;
     tx.commit().await?;
@@ -287,20 +288,4 @@ fn seal(
     credentials: &Secrets,
 ) -> Result<Vec<u8>, SaveConnectorError> {
     Ok(keyring.seal(&credentials_aad(connector), &serde_json::to_vec(credentials)?)?)
-}
-
-/// The configuration of an airflow connector, with the default of every field that is not given.
-pub fn complete_config(given: &Value) -> Value {
-    let field = |name: &str, default: Value| given.get(name).cloned().unwrap_or(default);
-    json!({
-        "base_url": field("base_url", Value::Null),
-        "api_version": field("api_version", json!("auto")),
-        "schedule": field("schedule", Value::Null),
-        "history_days": field("history_days", json!(ConnectorConfig::default_history_days())),
-        "verify_tls": field("verify_tls", json!(ConnectorConfig::default_verify_tls())),
-        "max_requests_in_flight":
-            field("max_requests_in_flight", json!(ConnectorConfig::default_max_requests_in_flight())),
-        "max_requests_per_second":
-            field("max_requests_per_second", json!(ConnectorConfig::default_max_requests_per_second())),
-    })
 }

@@ -6,7 +6,7 @@ use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
 use contract::state::{SyncStatus, SyncTrigger};
 use platform::audit::{self, Actor, AuditEvent};
 use platform::syncs::{NewSync, SyncOrigin, enqueue, enqueue_sync_events};
-use provider::connector::AIRFLOW;
+use provider::connector::ConnectorType;
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder};
 use utoipa::ToSchema;
@@ -125,11 +125,11 @@ pub async fn find_syncability(
     .bind(space)
     .fetch_optional(db)
     .await?;
-    Ok(match found {
+    Ok(match found.map(|(name, is_active)| (ConnectorType::from(name), is_active)) {
         None => Syncability::NotFound,
-        Some((kind, _)) if kind != AIRFLOW => Syncability::OtherType,
-        Some((_, false)) => Syncability::SwitchedOff,
-        Some((_, true)) => Syncability::Ready,
+        Some((ConnectorType::Other(_), _)) => Syncability::OtherType,
+        Some((ConnectorType::Airflow, false)) => Syncability::SwitchedOff,
+        Some((ConnectorType::Airflow, true)) => Syncability::Ready,
     })
 }
 

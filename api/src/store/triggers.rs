@@ -4,6 +4,7 @@ use contract::events::{Observed, RunObserved};
 use contract::ids::{ConnectorId, PipelineId, RunId, SpaceId, UserId};
 use platform::audit::{self, Action, Actor, AuditEvent};
 use platform::outbox;
+use provider::connector::ConnectorType;
 use serde_json::json;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
@@ -19,7 +20,8 @@ const ATTEMPT_SECONDS: f64 = 100.0;
 #[derive(Debug, FromRow)]
 pub struct TriggerTarget {
     pub connector_id: ConnectorId,
-    pub connector_type: String,
+    #[sqlx(try_from = "String")]
+    pub connector_type: ConnectorType,
     pub external_id: String,
     pub is_active: bool,
 }

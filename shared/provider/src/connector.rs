@@ -1,11 +1,14 @@
 //! The configuration and the credentials of a connector. The API writes them and the worker reads them;
 //! `platform::secrets` seals the credentials.
 
+mod patch;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
+use derive_more::Display;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
     TE, TRANSFER_ENCODING, UPGRADE,
@@ -16,8 +19,34 @@ use url::Url;
 
 use contract::ids::ConnectorId;
 
-/// The connector type of Apache Airflow.
+pub use self::patch::ConnectorConfigPatch;
+
+/// Apache Airflow as a connector type, and as the provider in events.
 pub const AIRFLOW: &str = "airflow";
+
+/// The type of a connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectorType {
+    Airflow,
+    /// Stored, but never synced.
+    Other(String),
+}
+
+impl From<String> for ConnectorType {
+    fn from(name: String) -> Self {
+        if name == AIRFLOW { Self::Airflow } else { Self::Other(name) }
+    }
+}
+
+impl ConnectorType {
+    /// The name as it is stored.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Airflow => AIRFLOW,
+            Self::Other(name) => name,
+        }
+    }
+}
 
 /// How to reach and poll a provider. Stored as JSON, and returned by the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,14 +99,19 @@ impl ConnectorConfig {
 }
 
 /// The version of the provider's REST API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[display(rename_all = "lowercase")]
 pub enum ApiVersion {
     /// Detect the newest version that the server has.
     #[default]
     Auto,
     V1,
     V2,
+}
+
+impl ApiVersion {
+    pub const ALL: [Self; 3] = [Self::Auto, Self::V1, Self::V2];
 }
 
 /// The credentials for a provider. They serialize in full, and are serialized only to be sealed.

@@ -4,7 +4,7 @@ use contract::ids::SyncId;
 use platform::secrets::Keyring;
 use platform::stored_connector::open_stored_connector;
 use platform::syncs::enqueue_sync_events;
-use provider::connector::{AIRFLOW, ConnectorConfig, Secrets};
+use provider::connector::{ConnectorConfig, ConnectorType, Secrets};
 use sqlx::PgConnection;
 use tracing::Span;
 use tracing::field::Empty;
@@ -85,7 +85,7 @@ fn open_settings(
     settings: &SyncSettings,
     keyring: &Keyring,
 ) -> Result<(ConnectorConfig, Secrets), SyncError> {
-    if settings.connector_type != AIRFLOW {
+    if settings.connector_type != ConnectorType::Airflow {
         return Err(SyncError::OtherType);
     }
     let (config, sealed) = (settings.config.0.clone(), settings.credentials_sealed.as_deref());

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use platform::syncs::{NewSync, SyncOrigin, enqueue};
 use platform::trace;
-use provider::connector::AIRFLOW;
+use provider::connector::ConnectorType;
 use sqlx::PgConnection;
 
 use crate::records::{ConsumedRecord, Rejected};
@@ -67,8 +67,8 @@ fn check(request: &SyncRequested, connector: Option<RequestedConnector>) -> Resu
     let Some(RequestedConnector { space_id, connector_type, is_active, is_stored }) = connector else {
         return Err(format!("there is no connector {id}"));
     };
-    if connector_type != AIRFLOW {
-        return Err(format!("only Airflow connectors are supported, not {connector_type}"));
+    if let ConnectorType::Other(name) = connector_type {
+        return Err(format!("only Airflow connectors are supported, not {name}"));
     }
     if !is_active && !is_stored {
         return Err(format!("the connector {id} is switched off; set is_active first"));

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, SpaceId, SyncId};
+use provider::connector::ConnectorType;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
 
@@ -18,7 +19,8 @@ pub(crate) async fn find_existing(
 pub(crate) struct SyncSettings {
     /// The slug of the connector's space.
     pub space: String,
-    pub connector_type: String,
+    #[sqlx(try_from = "String")]
+    pub connector_type: ConnectorType,
     pub config: Json<serde_json::Value>,
     pub credentials_sealed: Option<Vec<u8>>,
     pub cursor_at: Option<DateTime<Utc>>,
@@ -46,7 +48,8 @@ pub(crate) async fn find_sync_settings(
 #[derive(sqlx::FromRow)]
 pub(crate) struct RequestedConnector {
     pub space_id: SpaceId,
-    pub connector_type: String,
+    #[sqlx(try_from = "String")]
+    pub connector_type: ConnectorType,
     pub is_active: bool,
     /// Whether the requested sync has a row.
     pub is_stored: bool,

@@ -5,19 +5,37 @@ use std::collections::BTreeSet;
 use contract::ids::{ConnectorId, SpaceId, UserId};
 use platform::audit::{self, Action, Actor, AuditEvent};
 use platform::secrets::Keyring;
-use provider::connector::{AIRFLOW, Secrets};
+use provider::connector::{ConnectorConfigPatch, Secrets};
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 
-use super::{SaveConnectorError, complete_config, seal};
+use super::{SaveConnectorError, seal};
+
+/// The configuration in a request.
+#[derive(Debug)]
+pub enum ConfigChange {
+    /// The fields of an Airflow connector to set.
+    Airflow(ConnectorConfigPatch),
+    /// The whole configuration of another type.
+    Other(Value),
+}
+
+impl ConfigChange {
+    /// The configuration to store in place of `before`.
+    pub(super) fn apply(&self, before: &Value) -> Value {
+        match self {
+            Self::Airflow(patch) => patch.apply(before),
+            Self::Other(config) => config.clone(),
+        }
+    }
+}
 
 /// The fields of a connector to change.
 #[derive(Debug, Default)]
 pub struct ConnectorChange {
     pub name: Option<String>,
     pub is_active: Option<bool>,
-    /// For an airflow connector the fields to change, for another type the whole configuration.
-    pub config: Option<Value>,
+    pub config: Option<ConfigChange>,
     pub credentials: Option<Secrets>,
 }
 
@@ -25,25 +43,12 @@ pub struct ConnectorChange {
 #[derive(FromRow)]
 struct ConnectorBefore {
     name: String,
-    connector_type: String,
     is_active: bool,
     #[sqlx(json)]
     config: Value,
 }
 
 impl ConnectorBefore {
-    /// The configuration after the change.
-    fn config_with(&self, given: &Value) -> Value {
-        if self.connector_type != AIRFLOW {
-            return given.clone();
-        }
-        let mut config = complete_config(&self.config);
-        for (name, value) in given.as_object().into_iter().flatten() {
-            config[name] = value.clone();
-        }
-        config
-    }
-
     /// The names of the changed fields, for the audit log. Their values may be secret and are left out.
     fn changed_fields(&self, change: &ConnectorChange, config: Option<&Value>) -> Vec<String> {
         let mut changed = Vec::new();
@@ -145,7 +150,7 @@ pub async fn update(
         return Ok(false);
     };
     // The row is locked, so that the fields of a concurrent change are kept.
-    let config = change.config.as_ref().map(|given| before.config_with(given));
+    let config = change.config.as_ref().map(|given| given.apply(&before.config));
     store_change(&mut tx, connector, change, config.as_ref(), sealed).await?;
     let effect = ChangeEffect::of(change, &before, config.as_ref().unwrap_or(&before.config));
     effect.apply(&mut tx, connector).await?;
@@ -165,7 +170,7 @@ async fn find_before(
     connector: ConnectorId,
 ) -> sqlx::Result<Option<ConnectorBefore>> {
     sqlx::query_as(
-        "select name, connector_type, is_active, config from connectors
+        "select name, is_active, config from connectors
          where id = $1 and space_id = $2 and deleted_at is null for update",
     )
     .bind(connector)
