@@ -144,10 +144,12 @@ impl SyncPass<'_> {
     ) -> Result<CompletedPoll, SyncError> {
         // A history that cannot be read must not hold back the changes that polls find.
         self.move_cursor(poll.provider_clock).await?;
+        self.await_read_model().await?;
+        self.complete_waiting(&poll).await?;
         self.enter_phase(SyncPhase::Histories);
-        let done = CancellationToken::new();
+        let (done, listed) = (CancellationToken::new(), poll.listed.len());
         let read = async {
-            self.read_histories(&due).await?;
+            self.read_histories(&due, listed).await?;
             done.cancel();
             Ok(())
         };

@@ -31,6 +31,8 @@ pub struct FakeProvider {
     pub hides_tasks: Mutex<bool>,
     /// The tasks of every pipeline.
     pub tasks: Mutex<Vec<&'static str>>,
+    /// Whether every task graph fails with an error.
+    pub hides_graphs: Mutex<bool>,
     /// Pipelines that the connector's user has no permission to see any more.
     pub forbidden: Mutex<BTreeSet<String>>,
     /// Pipelines whose history fails with an error.
@@ -44,6 +46,7 @@ pub struct FakeProvider {
     histories_read: AtomicU64,
     single_run_requests: AtomicU64,
     presence_requests: AtomicU64,
+    graph_requests: AtomicU64,
     /// The request, counted from 1, from which on every request fails.
     failing_from: Mutex<Option<u64>>,
     requests: AtomicU64,
@@ -74,6 +77,11 @@ impl FakeProvider {
     /// How often a pipeline was requested by its id since the last call.
     pub fn take_presence_requests(&self) -> u64 {
         self.presence_requests.swap(0, Ordering::SeqCst)
+    }
+
+    /// How many task graphs were requested since the last call.
+    pub fn take_graph_requests(&self) -> u64 {
+        self.graph_requests.swap(0, Ordering::SeqCst)
     }
 
     async fn begin_history(&self, pipeline: &str) -> Result<(), ProviderError> {
@@ -134,6 +142,10 @@ impl Provider for FakeProvider {
 
     async fn tasks(&self, _: &str) -> Result<Decoded<Vec<TaskNode>>, ProviderError> {
         self.count_request()?;
+        self.graph_requests.fetch_add(1, Ordering::SeqCst);
+        if *self.hides_graphs.lock().unwrap() {
+            return Err(internal_error());
+        }
         let tasks = self.tasks.lock().unwrap();
         let node = |task: &&str| TaskNode {
             task_id: (*task).to_owned(),

@@ -9,6 +9,13 @@ use sqlx::{PgConnection, PgExecutor};
 
 use super::connector_state::Lease;
 
+/// How long to wait after this many failures in a row, in SQL.
+macro_rules! pause {
+    ($failures:literal) => {
+        concat!("least(interval '6 hours', interval '1 minute' * 2 ^ least(", $failures, " - 1, 10))")
+    };
+}
+
 /// Returns when each history was last read, by the pipeline's external id: those that reach back at least
 /// this many days.
 pub(crate) async fn find_read(
@@ -33,12 +40,12 @@ pub(crate) async fn find_resting(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
 ) -> sqlx::Result<BTreeMap<String, DateTime<Utc>>> {
-    let resting: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+    let resting: Vec<(String, DateTime<Utc>)> = sqlx::query_as(concat!(
         "select external_id, tried_at from pipeline_crawls
-         where connector_id = $1 and failures > 0
-           and tried_at + least(interval '6 hours', interval '1 minute' * 2 ^ least(failures - 1, 10))
-               > now()",
-    )
+             where connector_id = $1 and failures > 0 and tried_at + ",
+        pause!("failures"),
+        " > now()"
+    ))
     .bind(connector)
     .fetch_all(db)
     .await?;
@@ -62,6 +69,59 @@ pub(crate) async fn record_failure(
     .bind(pipeline)
     .fetch_one(db)
     .await
+}
+
+/// Returns when the task graphs were last tried that could not be read and are not to be tried again yet.
+pub(crate) async fn find_resting_graphs(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+) -> sqlx::Result<BTreeMap<String, DateTime<Utc>>> {
+    let resting: Vec<(String, DateTime<Utc>)> = sqlx::query_as(concat!(
+        "select external_id, graph_tried_at from pipeline_crawls
+         where connector_id = $1 and graph_failures > 0 and graph_tried_at + ",
+        pause!("graph_failures"),
+        " > now()"
+    ))
+    .bind(connector)
+    .fetch_all(db)
+    .await?;
+    Ok(resting.into_iter().collect())
+}
+
+/// Records that the task graph of a pipeline could not be read.
+pub(crate) async fn record_graph_failure(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    pipeline: &str,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into pipeline_crawls (connector_id, external_id, graph_failures, graph_tried_at)
+         values ($1, $2, 1, now())
+         on conflict (connector_id, external_id) do update
+             set graph_failures = pipeline_crawls.graph_failures + 1, graph_tried_at = excluded.graph_tried_at",
+    )
+    .bind(connector)
+    .bind(pipeline)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Records that the task graphs of these pipelines were read.
+pub(crate) async fn reset_graph_failures(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    pipelines: &[&String],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update pipeline_crawls set graph_failures = 0, graph_tried_at = null
+         where connector_id = $1 and external_id = any($2) and graph_failures > 0",
+    )
+    .bind(connector)
+    .bind(pipelines)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Records that a pipeline's history was read; false when the lease is lost.

@@ -1,10 +1,12 @@
 //! Histories: the runs and task runs of a pipeline within the connector's window of days. A first sync, a
 //! full one and one that resumes after a crash all read the histories that were not read since.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use contract::events::UnreadableEntry;
 use contract::ids::PipelineId;
+use contract::state::EntityKind;
 use futures::{StreamExt, stream};
 use provider::{ProviderError, RunScope, TaskRunScope};
 
@@ -17,11 +19,43 @@ use crate::store::{histories, runs, task_runs};
 const RECONCILE_INTERVAL: TimeDelta = TimeDelta::hours(6);
 /// The task graphs of so many pipelines are read at once, before their histories.
 const CHUNK: usize = 100;
-/// A sync ends after more unreadable histories: the cause is then hardly a single pipeline.
-const MAX_UNREADABLE: usize = 5;
+/// A sync ends after more histories that cannot be read for one cause, or after more than one in
+/// `UNREADABLE_RATIO` of all if these are more: the cause is then hardly a single pipeline.
+const MIN_UNREADABLE: usize = 5;
+const UNREADABLE_RATIO: usize = 5;
 
-/// A pipeline whose history could not be read, by its external id.
-type UnreadableHistory = (String, ProviderError);
+/// The histories that could not be read in a sync.
+#[derive(Default)]
+struct UnreadableHistories {
+    count: usize,
+    by_cause: BTreeMap<(&'static str, u16), usize>,
+    first: Option<(String, ProviderError)>,
+}
+
+impl UnreadableHistories {
+    fn add(&mut self, pipeline: String, error: ProviderError) {
+        self.count += 1;
+        *self.by_cause.entry(cause(&error)).or_default() += 1;
+        self.first.get_or_insert((pipeline, error));
+    }
+
+    /// How many there are of the most frequent cause.
+    fn of_one_cause(&self) -> usize {
+        self.by_cause.values().copied().max().unwrap_or_default()
+    }
+}
+
+/// Errors of one kind and status have the same cause.
+fn cause(error: &ProviderError) -> (&'static str, u16) {
+    match error {
+        ProviderError::Failing { status, .. } => ("failing", *status),
+        ProviderError::Forbidden { status, .. } => ("forbidden", *status),
+        ProviderError::Refused { status, .. } => ("refused", *status),
+        ProviderError::Malformed { .. } => ("malformed", 0),
+        ProviderError::Oversized { .. } => ("oversized", 0),
+        _ => ("other", 0),
+    }
+}
 
 impl SyncPass<'_> {
     /// Returns the pipelines whose history was never read within the window, or not since the latest full
@@ -30,10 +64,13 @@ impl SyncPass<'_> {
     pub(super) async fn due_histories(&self, poll: &CompletedPoll) -> Result<Vec<String>, SyncError> {
         let connector = self.job.lease.connector_id;
         let read_at = histories::find_read(self.pool, connector, self.history_days()).await?;
+        let resting = self.resting(histories::find_resting(self.pool, connector).await?);
         let is_read = |name: &String| {
             read_at.get(name).is_some_and(|at| self.job.full_since.is_none_or(|full| *at >= full))
         };
-        let (read, mut due): (Vec<_>, Vec<_>) = poll.listed.iter().cloned().partition(is_read);
+        let ready = poll.listed.iter().filter(|name| !resting.contains(*name)).cloned();
+        let (read, mut due): (Vec<_>, Vec<_>) = ready.partition(is_read);
+        self.name_resting(resting.iter().filter(|name| poll.listed.contains(*name)));
         // Each lease starts with another one, so that unreadable histories do not block the others.
         let offset = self.job.lease.epoch.unsigned_abs() as usize % due.len().max(1);
         due.rotate_left(offset);
@@ -44,6 +81,20 @@ impl SyncPass<'_> {
         old.truncate(self.reconcile_budget(poll));
         due.extend(old);
         Ok(due)
+    }
+
+    fn name_resting<'n>(&self, pipelines: impl Iterator<Item = &'n String>) {
+        let reason = "its history could not be read; it is tried again with growing pauses";
+        let entry = |name: &String| UnreadableEntry::new(EntityKind::Pipeline, name, reason);
+        let entries: Vec<_> = pipelines.map(entry).collect();
+        self.publisher.count(|report| report.add_unreadable(entries.iter().cloned(), entries.len() as u64));
+    }
+
+    /// Those that rest: that were last tried at these times, and are not to be tried again yet. A full sync
+    /// tries each once more.
+    pub(super) fn resting(&self, tried_at: BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
+        let is_resting = |at: DateTime<Utc>| self.job.full_since.is_none_or(|full| at >= full);
+        tried_at.into_iter().filter(|(_, at)| is_resting(*at)).map(|(name, _)| name).collect()
     }
 
     fn history_days(&self) -> i32 {
@@ -58,24 +109,31 @@ impl SyncPass<'_> {
         (poll.listed.len() as f64 * share * 1.5).ceil() as usize
     }
 
-    /// Reads histories, a few at a time, and records each that is complete. An unreadable one does not block
-    /// the others.
-    pub(super) async fn read_histories(&self, due: &[String]) -> Result<(), SyncError> {
+    /// Reads histories, a few at a time, and records each that is complete. An unreadable one is named and
+    /// rests; it does not block the others.
+    ///
+    /// # Errors
+    /// When too many cannot be read for one cause, or none of a connector's.
+    pub(super) async fn read_histories(&self, due: &[String], listed: usize) -> Result<(), SyncError> {
         self.update_progress(|progress| progress.histories_due = due.len());
         let retention = StoredRetention::find(self.pool).await?;
-        let mut unreadable = Vec::new();
+        let mut unreadable = UnreadableHistories::default();
+        let limit = MIN_UNREADABLE.max(listed / UNREADABLE_RATIO);
         for chunk in due.chunks(CHUNK) {
-            unreadable.extend(self.read_graphs(chunk).await?);
-            self.read_chunk(chunk, retention, &mut unreadable).await?;
-            if unreadable.len() > MAX_UNREADABLE {
+            self.read_graphs(chunk).await?;
+            self.read_chunk(chunk, retention, &mut unreadable, limit).await?;
+            if unreadable.of_one_cause() > limit {
                 break;
             }
         }
-        let count = unreadable.len();
-        match unreadable.into_iter().next() {
-            None => Ok(()),
-            Some((_, error)) if count > MAX_UNREADABLE => Err(error.into()),
-            Some((first, error)) => Err(SyncError::Unreadable { count, of: due.len(), first, error }),
+        let is_nothing_read = unreadable.count == due.len() && due.len() == listed;
+        let is_stopped = unreadable.of_one_cause() > limit;
+        let UnreadableHistories { count, first, .. } = unreadable;
+        match first {
+            Some((first, error)) if is_stopped || is_nothing_read => {
+                Err(SyncError::Unreadable { count, of: due.len(), first, error })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -83,7 +141,8 @@ impl SyncPass<'_> {
         &self,
         names: &[String],
         retention: StoredRetention,
-        unreadable: &mut Vec<UnreadableHistory>,
+        unreadable: &mut UnreadableHistories,
+        limit: usize,
     ) -> Result<(), SyncError> {
         let reads = names.iter().cloned().map(|name| self.read_named_history(name, retention));
         let mut reads = stream::iter(reads).buffer_unordered(self.concurrency());
@@ -94,11 +153,15 @@ impl SyncPass<'_> {
                     self.update_progress(|progress| progress.histories_read += 1);
                 }
                 Err(SyncError::Provider(error)) if is_request_specific(&error) => {
-                    unreadable.push((name, error));
+                    let connector = self.job.lease.connector_id;
+                    histories::record_failure(self.pool, connector, &name).await?;
+                    let reason = format!("its history cannot be read: {error}");
+                    self.publisher.name_unreadable(EntityKind::Pipeline, &name, &reason);
+                    unreadable.add(name, error);
                 }
                 Err(error) => return Err(error),
             }
-            if unreadable.len() > MAX_UNREADABLE {
+            if unreadable.of_one_cause() > limit {
                 break;
             }
         }

@@ -7,7 +7,6 @@ use contract::events::PipelineObserved;
 use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use super::error::is_request_specific;
 use super::pages::ObservedItems;
 use super::{SyncError, SyncPass};
 use crate::store::entities;
@@ -102,10 +101,7 @@ impl SyncPass<'_> {
         let tasks = if !pipeline.is_active || is_same_definition(&before, &pipeline) {
             before.tasks
         } else {
-            match self.provider.tasks(&pipeline.external_id).await {
-                Err(error) if is_request_specific(&error) => before.tasks,
-                tasks => self.note(tasks?),
-            }
+            self.tasks_or_failure(&pipeline.external_id, &before.tasks).await?.unwrap_or(before.tasks)
         };
         Ok(PipelineObserved { tasks, ..pipeline })
     }

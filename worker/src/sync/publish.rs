@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use contract::events::{Record, SyncReport};
+use contract::events::{Record, SyncReport, UnreadableEntry};
 use contract::state::EntityKind;
 use platform::kafka::Producer;
 use platform::offsets::{Offsets, find_projected_of};
@@ -96,6 +96,13 @@ impl Publisher {
                 published.report.add_unreadable(Some(entry), 1);
             }
         }
+    }
+
+    /// Adds one thing that could not be read to the report and counts it.
+    pub(super) fn name_unreadable(&self, what: EntityKind, id: &str, reason: &str) {
+        let mut rows = UnreadableRows::default();
+        rows.push(UnreadableEntry::new(what, id, reason), false);
+        self.note_unreadable(rows);
     }
 
     /// The offsets after the last published record of each partition.

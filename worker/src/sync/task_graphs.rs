@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::events::{PipelineObserved, TaskNode};
 use contract::ids::PipelineId;
+use contract::state::EntityKind;
 use futures::{StreamExt, stream};
 use provider::ProviderError;
 use uuid::Uuid;
 
 use super::error::is_request_specific;
 use super::{SyncError, SyncPass};
-use crate::store::{entities, pipelines};
+use crate::store::{entities, histories, pipelines};
 
 /// The ids of the tasks that were executed, by pipeline.
 pub(super) type ExecutedTasks = BTreeMap<PipelineId, BTreeSet<String>>;
 
 impl SyncPass<'_> {
-    /// Reads the graphs again that lack an executed task. A graph that cannot be read now is read with its
-    /// history.
+    /// Reads the graphs again that lack an executed task. A graph that cannot be read now rests.
     pub(super) async fn refresh_stale_graphs(&self, executed: &ExecutedTasks) -> Result<(), SyncError> {
         let executed =
             executed.iter().flat_map(|(pipeline, tasks)| tasks.iter().map(|task| (*pipeline, task.as_str())));
@@ -33,39 +33,65 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    /// Reads the graphs of pipelines, by their external ids; returns those that could not be read.
-    pub(super) async fn read_graphs(
-        &self,
-        names: &[String],
-    ) -> Result<Vec<(String, ProviderError)>, SyncError> {
+    /// Reads the graphs of pipelines, by their external ids. A graph that cannot be read is named, rests, and
+    /// stays as it was.
+    pub(super) async fn read_graphs(&self, names: &[String]) -> Result<(), SyncError> {
         let _guard = self.pipelines_lock.lock().await;
         self.await_read_model().await?;
         let connector = self.job.lease.connector_id;
-        let ids: Vec<Uuid> = names.iter().map(|name| PipelineId::of(connector, name).0).collect();
+        let resting = self.resting_graphs().await?;
+        let names = names.iter().filter(|name| !resting.contains(*name));
+        let ids: Vec<Uuid> = names.map(|name| PipelineId::of(connector, name).0).collect();
         let seen = self.observe().await?;
         let stored = entities::find::<PipelineObserved>(self.pool, &ids).await?;
         let active = stored.into_iter().filter(|pipeline| pipeline.is_active);
         let mut reads = stream::iter(active.map(|pipeline| self.read_graph(pipeline)))
             .buffer_unordered(self.concurrency());
-        let (mut read, mut unreadable) = (Vec::new(), Vec::new());
-        while let Some((pipeline, outcome)) = reads.next().await {
-            let (version, observed_at) = (seen.version, seen.at);
-            match outcome {
-                Ok(tasks) => read.push(PipelineObserved { version, observed_at, tasks, ..pipeline }),
-                Err(ProviderError::Refused { status: 404, .. }) => {}
-                Err(error) if is_request_specific(&error) => unreadable.push((pipeline.external_id, error)),
-                Err(error) => return Err(error.into()),
+        let mut read = Vec::new();
+        while let Some(outcome) = reads.next().await {
+            if let (pipeline, Some(tasks)) = outcome? {
+                let (version, observed_at) = (seen.version, seen.at);
+                read.push(PipelineObserved { version, observed_at, tasks, ..pipeline });
             }
         }
-        self.publisher.publish(read).await?;
-        Ok(unreadable)
+        let names = Vec::from_iter(read.iter().map(|pipeline| &pipeline.external_id));
+        histories::reset_graph_failures(self.pool, connector, &names).await?;
+        self.publisher.publish(read).await
+    }
+
+    /// The pipelines whose graphs are not to be tried yet.
+    pub(super) async fn resting_graphs(&self) -> Result<BTreeSet<String>, SyncError> {
+        let connector = self.job.lease.connector_id;
+        Ok(self.resting(histories::find_resting_graphs(self.pool, connector).await?))
     }
 
     async fn read_graph(
         &self,
         pipeline: PipelineObserved,
-    ) -> (PipelineObserved, Result<Vec<TaskNode>, ProviderError>) {
-        let tasks = self.provider.tasks(&pipeline.external_id).await;
-        (pipeline, tasks.map(|tasks| self.note(tasks)))
+    ) -> Result<(PipelineObserved, Option<Vec<TaskNode>>), SyncError> {
+        let tasks = self.tasks_or_failure(&pipeline.external_id, &pipeline.tasks).await?;
+        Ok((pipeline, tasks))
+    }
+
+    /// Requests the graph of a pipeline whose graph was this before; none when it cannot be read, or the
+    /// provider does not have the pipeline. An empty answer does not replace a known graph.
+    pub(super) async fn tasks_or_failure(
+        &self,
+        pipeline: &str,
+        before: &[TaskNode],
+    ) -> Result<Option<Vec<TaskNode>>, SyncError> {
+        let reason = match self.provider.tasks(pipeline).await {
+            Ok(tasks) if tasks.value.is_empty() && !before.is_empty() => {
+                self.note(tasks);
+                "its task graph is empty now; the last one stays".to_owned()
+            }
+            Ok(tasks) => return Ok(Some(self.note(tasks))),
+            Err(ProviderError::Refused { status: 404, .. }) => return Ok(None),
+            Err(error) if is_request_specific(&error) => format!("its task graph cannot be read: {error}"),
+            Err(error) => return Err(error.into()),
+        };
+        self.publisher.name_unreadable(EntityKind::Pipeline, pipeline, &reason);
+        histories::record_graph_failure(self.pool, self.job.lease.connector_id, pipeline).await?;
+        Ok(None)
     }
 }

@@ -1,13 +1,17 @@
 //! Histories are read beside polls and resumed after a crash, and never delay new events.
 
 use chrono::{TimeDelta, Utc};
-use contract::state::{RunState, SyncTrigger, TaskState};
+use contract::state::{EntityKind, RunState, SyncTrigger, TaskState};
 use testkit::SeededSync;
 use tokio::sync::watch;
 use worker::sync::{SyncError, sync_connector};
 
 use crate::syncing::small_provider;
 use crate::test_worker::TestWorker;
+
+/// Ends the pauses of what could not be read.
+pub(crate) const END_PAUSES: &str = "update pipeline_crawls set tried_at = now() - interval '1 day',
+    graph_tried_at = now() - interval '1 day'";
 
 /// Expires the connector's lease, as if its worker had been killed.
 async fn expire_lease(test: &TestWorker) {
@@ -95,23 +99,72 @@ async fn an_unreadable_history_delays_neither_other_histories_nor_the_cursor() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     provider.unreadable.lock().unwrap().insert("c".to_owned());
-    let error = test.sync(&provider, false).await.unwrap_err();
-    assert!(
-        error.to_string().starts_with("1 of 5 histories could not be read, the first of them that of c: "),
-        "{error}"
-    );
+    let first = test.sync(&provider, false).await.unwrap().report;
+    let [entry] = &first.unreadable[..] else { panic!("{first:?}") };
+    assert_eq!((entry.what, entry.id.as_str()), (EntityKind::Pipeline, "c"));
+    assert!(entry.reason.starts_with("its history cannot be read: The provider at test answered 500"));
     assert_eq!(test.number("select count(*) from pipeline_crawls where crawled_at is not null").await, 4);
     let cursor = "select count(*) from connector_state where cursor_at > now() - interval '1 minute'";
     test.execute("update connector_state set cursor_at = now() - interval '1 day'").await;
-    test.sync(&provider, false).await.unwrap_err();
+    let second = test.sync(&provider, false).await.unwrap().report;
+    assert_eq!(second.unreadable_count, 1, "it is named until it is read");
+    assert_eq!(provider.histories_read(), 5, "it is not tried again at once");
     assert_eq!(test.number(cursor).await, 1, "changes were read in spite of the history");
     provider.unreadable.lock().unwrap().clear();
-    test.sync(&provider, false).await.unwrap();
+    test.execute(END_PAUSES).await;
+    assert_eq!(test.sync(&provider, false).await.unwrap().report.unreadable_count, 0);
     assert_eq!(test.number("select count(*) from runs").await, 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_stops_after_too_many_unreadable_histories() {
+async fn a_few_unreadable_histories_stop_neither_reconciling_nor_the_confirmation_of_rows() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    for number in 0..35 {
+        provider.pipelines.lock().unwrap().push(test.pipeline(&format!("p{number:02}"), 0));
+    }
+    test.sync(&provider, false).await.unwrap();
+    for number in 0..7 {
+        provider.unreadable.lock().unwrap().insert(format!("p{number:02}"));
+    }
+    test.execute("update pipeline_crawls set crawled_at = now() - interval '7 hours'").await;
+    test.execute(
+        "update pipeline_crawls set crawled_at = now() - interval '8 hours' where external_id like 'p0_'",
+    )
+    .await;
+    test.execute("update connector_state set confirmed_at = now() - interval '7 hours'").await;
+    let report = test.sync(&provider, false).await.unwrap().report;
+    assert_eq!(report.unreadable_count, 7);
+    let read = "select count(*) from pipeline_crawls where crawled_at > now() - interval '5 minutes'";
+    assert_eq!(test.number(read).await, 33);
+    let confirmed = "select count(*) from connector_state where failures = 0
+                         and least(confirmed_at, last_success_at) > now() - interval '5 minutes'";
+    assert_eq!(test.number(confirmed).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_histories_rest_longer_after_each_failure_but_not_for_a_full_sync() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    provider.unreadable.lock().unwrap().insert("c".to_owned());
+    test.sync(&provider, false).await.unwrap();
+    let mut tried = provider.histories_read();
+    for (seconds, attempts) in [(50, 0), (70, 1), (110, 0), (130, 1), (230, 0), (250, 1)] {
+        sqlx::query("update pipeline_crawls set tried_at = now() - make_interval(secs => $1)")
+            .bind(f64::from(seconds))
+            .execute(&test.pool)
+            .await
+            .unwrap();
+        test.sync(&provider, false).await.unwrap();
+        assert_eq!(provider.histories_read() - tried, attempts, "after {seconds} s");
+        tried = provider.histories_read();
+    }
+    assert_eq!(test.sync(&provider, true).await.unwrap().report.unreadable_count, 1);
+    assert_eq!(provider.histories_read() - tried, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_stops_after_too_many_histories_that_fail_for_one_cause() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     for number in 0..40 {
@@ -122,9 +175,22 @@ async fn a_sync_stops_after_too_many_unreadable_histories() {
         provider.pipelines.lock().unwrap().iter().map(|pipeline| pipeline.external_id.clone()).collect();
     *provider.unreadable.lock().unwrap() = all;
     let error = test.sync(&provider, false).await.unwrap_err();
-    assert!(matches!(error, SyncError::Provider(_)), "{error}");
-    // Eight histories are read concurrently, and the sync fails after more than five errors.
-    assert!(provider.histories_read() <= 10, "{} of 45 histories were requested", provider.histories_read());
+    assert!(matches!(error, SyncError::Unreadable { count: 10, of: 45, .. }), "{error}");
+    // Eight histories are read concurrently, and the sync fails after more than a fifth of 45 errors.
+    assert!(provider.histories_read() <= 18, "{} of 45 histories were requested", provider.histories_read());
+    let confirmed = "select count(*) from connector_state where confirmed_at is not null";
+    assert_eq!(test.number(confirmed).await, 1, "the poll was complete");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_of_which_no_history_can_be_read_fails() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    provider.unreadable.lock().unwrap().extend(["a", "b", "c", "d", "e"].map(str::to_owned));
+    for _ in 0..2 {
+        let error = test.sync(&provider, true).await.unwrap_err();
+        assert!(matches!(error, SyncError::Unreadable { count: 5, of: 5, .. }), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

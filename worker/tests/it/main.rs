@@ -8,6 +8,7 @@ mod consumer;
 mod deactivation;
 mod faults;
 mod gauges;
+mod graphs;
 mod histories;
 mod jobs;
 mod killed;

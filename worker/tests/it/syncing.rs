@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use testkit::FakeProvider;
 use worker::sync::SyncError;
 
+use crate::histories::END_PAUSES;
 use crate::test_worker::TestWorker;
 
 /// Five pipelines with three runs of two tasks each.
@@ -55,8 +56,10 @@ async fn the_next_sync_repairs_a_failure_at_any_request() {
         match test.sync(&provider, false).await {
             Err(SyncError::Provider(_) | SyncError::Unreadable { .. }) => {}
             Err(other) => panic!("{other}"),
-            Ok(_) => break,
+            Ok(synced) if synced.report.unreadable_count == 0 => break,
+            Ok(_) => {}
         }
+        test.execute(END_PAUSES).await;
         failing_request += 1;
         // A failed sync deactivates no pipeline.
         assert_eq!(test.number("select count(*) from pipelines where not is_active").await, 0);

@@ -12,9 +12,17 @@ use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskN
 use contract::ids::{PipelineId, RunId, TaskRunId};
 use contract::state::{RunState, RunType, TaskState};
 
-/// Fields of a DAG that change with every parse or run without a change of the DAG, and a signed token.
-const VOLATILE_FIELDS: [&str; 6] =
-    ["last_parsed", "last_parsed_time", "last_parse_duration", "last_expired", "last_pickled", "file_token"];
+/// Fields of a DAG that change with every parse, run or commit without a change of the DAG, and a signed
+/// token.
+const VOLATILE_FIELDS: [&str; 7] = [
+    "last_parsed",
+    "last_parsed_time",
+    "last_parse_duration",
+    "last_expired",
+    "last_pickled",
+    "file_token",
+    "bundle_version",
+];
 const VOLATILE_PREFIX: &str = "next_dagrun";
 /// In characters. Names are indexed, and PostgreSQL limits the size of an index entry.
 const MAX_NAME_LENGTH: usize = 500;
