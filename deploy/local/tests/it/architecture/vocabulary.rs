@@ -92,13 +92,7 @@ const MOST: &str = "MOST_";
 /// Macros whose literals are not shown to users.
 const LOG_MACROS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
 /// Documentation that is published in `openapi.json` and in the event schemas, which stay as they are.
-const PUBLISHED: [&str; 16] = [
-    "/// Null for nobody",
-    "/// Null when nobody says",
-    "/// One that already waits serves this wish too. A source whose credentials were refused is tried once.",
-    "/// Something that somebody did.",
-    "/// Null where nobody's key was used.",
-    "/// How many times the schedule asked while a sync was under way or nobody could take it.",
+const PUBLISHED: [&str; 10] = [
     "#[schema(as = Wish)]",
     "#[schema(as = TriggerWish)]",
     "/// What somebody noted on it at the provider.",

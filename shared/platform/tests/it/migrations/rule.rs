@@ -62,10 +62,8 @@ fn fault(found: &Statement, created: &[&str]) -> Option<&'static str> {
         words[index + 1..].iter().find(|word| !["only", "if", "exists", "not", "table"].contains(word))
     };
     let is_large = |table: Option<&&str>| {
-        table.is_some_and(|table| {
-            let name = table.trim_start_matches("public.");
-            LARGE.contains(&name) && !created.contains(&name)
-        })
+        let name = table.map(|table| table.trim_start_matches("public."));
+        name.is_some_and(|name| LARGE.contains(&name) && !created.contains(&name))
     };
     let of_large_index = || {
         LARGE.iter().any(|table| after("index").is_some_and(|name| name.starts_with(&format!("{table}_"))))
