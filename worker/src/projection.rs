@@ -2,9 +2,7 @@
 //! one, whatever the order or number of deliveries. Reading Kafka and moving offsets is for `consumer`, SQL
 //! for `store`.
 
-mod pipelines;
-mod runs;
-mod task_runs;
+mod projected;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -17,22 +15,14 @@ use platform::outbox;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
+pub use projected::Projected;
+
 use crate::records::{ConsumedRecord, Rejected};
 use crate::store::connectors;
-use crate::store::entities::{self, ExpiryCandidate, StoredEntity};
+use crate::store::entities;
 
 /// The shortest retention that can be configured.
 const MIN_RETENTION: TimeDelta = TimeDelta::days(1);
-
-/// An event that is projected into a row.
-pub trait Projected: StoredEntity {
-    /// The times by which this entity expires; none when it never does.
-    fn expiry_candidate(&self) -> Option<ExpiryCandidate>;
-
-    /// This event with the external ids of its parents from another event of the same entity, because the
-    /// parents' rows may not exist yet.
-    fn with_names_from(self, other: &Self) -> Self;
-}
 
 /// Returns which of these events are of entities past retention. None of the entities may have a row: they
 /// were removed or never stored, and must not come back.
@@ -143,7 +133,7 @@ async fn republish_winners<E: Projected>(
     let ids = Vec::from_iter(superseded.keys().copied());
     for winner in entities::find::<E>(&mut *db, &ids).await? {
         let older = superseded[&winner.subject()];
-        outbox::enqueue(db, &winner.with_names_from(older)).await?;
+        outbox::enqueue(db, &winner.with_external_ids_from(older)).await?;
     }
     Ok(())
 }

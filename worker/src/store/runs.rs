@@ -75,27 +75,27 @@ impl StoredEntity for RunObserved {
 
 /// The external ids of a run and its pipeline.
 #[derive(sqlx::FromRow)]
-pub(crate) struct RunNames {
+pub(crate) struct RunExternalIds {
     pub pipeline: String,
     pub run: String,
 }
 
 #[derive(sqlx::FromRow)]
-struct NamedRun {
+struct RunWithExternalIds {
     id: RunId,
     #[sqlx(flatten)]
-    names: RunNames,
+    external_ids: RunExternalIds,
 }
 
-fn by_id(runs: Vec<NamedRun>) -> BTreeMap<RunId, RunNames> {
-    runs.into_iter().map(|run| (run.id, run.names)).collect()
+fn by_id(runs: Vec<RunWithExternalIds>) -> BTreeMap<RunId, RunExternalIds> {
+    runs.into_iter().map(|run| (run.id, run.external_ids)).collect()
 }
 
 /// Finds the external ids of runs.
-pub(crate) async fn find_names(
+pub(crate) async fn find_external_ids(
     db: impl PgExecutor<'_>,
     ids: &[RunId],
-) -> sqlx::Result<BTreeMap<RunId, RunNames>> {
+) -> sqlx::Result<BTreeMap<RunId, RunExternalIds>> {
     let runs = sqlx::query_as(
         "select r.id, p.external_id as pipeline, r.external_id as run
          from runs r join pipelines p on p.id = r.pipeline_id where r.id = any($1)",
@@ -113,7 +113,7 @@ pub(crate) async fn find_unfinished(
     connector: ConnectorId,
     except: &[RunId],
     limit: i64,
-) -> sqlx::Result<BTreeMap<RunId, RunNames>> {
+) -> sqlx::Result<BTreeMap<RunId, RunExternalIds>> {
     let runs = sqlx::query_as(
         "select r.id, p.external_id as pipeline, r.external_id as run
          from runs r join pipelines p on p.id = r.pipeline_id

@@ -18,7 +18,7 @@ use super::pages::ObservedItems;
 use super::pipelines::ListedPipelines;
 use super::task_graphs::ExecutedTasks;
 use super::{SyncError, SyncPass};
-use crate::store::runs::RunNames;
+use crate::store::runs::RunExternalIds;
 use crate::store::{entities, histories, runs};
 
 /// The provider stamps changes by several clocks, and commits them later than it stamps them.
@@ -31,7 +31,7 @@ const MAX_REREADS: usize = 200;
 const UNMAPPED: i32 = -1;
 
 /// Runs by id, with the external ids of pipeline and run.
-pub(super) type RunsById = BTreeMap<RunId, RunNames>;
+pub(super) type RunsById = BTreeMap<RunId, RunExternalIds>;
 
 /// The runs that were read: their pipelines, and those that are older than any history.
 #[derive(Default)]
@@ -75,9 +75,9 @@ impl SyncPass<'_> {
         let mut stale = self.unread_unfinished_runs(&runs).await?;
         stale.extend(self.few_or_histories(changed).await?);
         // The provider deletes a pipeline with its runs; the read model keeps them as last seen.
-        stale.retain(|_, names| listed.contains(&names.pipeline));
+        stale.retain(|_, external_ids| listed.contains(&external_ids.pipeline));
         self.reread(stale).await?;
-        older_than_history.retain(|_, names| listed.contains(&names.pipeline));
+        older_than_history.retain(|_, external_ids| listed.contains(&external_ids.pipeline));
         self.read_all_task_runs(older_than_history).await?;
         self.refresh_stale_graphs(&executed).await?;
         Ok(ActivePipelines { running, recently_active: runs.into_values().collect() })
@@ -89,7 +89,7 @@ impl SyncPass<'_> {
         if runs.len() <= MAX_REREADS {
             return Ok(runs);
         }
-        let pipelines: BTreeSet<&String> = runs.values().map(|names| &names.pipeline).collect();
+        let pipelines: BTreeSet<&String> = runs.values().map(|external_ids| &external_ids.pipeline).collect();
         let connector = self.job.lease.connector_id;
         histories::mark_unread(self.pool, connector, &Vec::from_iter(pipelines)).await?;
         Ok(RunsById::new())
@@ -99,7 +99,7 @@ impl SyncPass<'_> {
     /// stored.
     async fn read_all_task_runs(&self, runs: RunsById) -> Result<(), SyncError> {
         let scopes = runs.into_values().take(MAX_REREADS);
-        let scopes = scopes.map(|RunNames { pipeline, run }| TaskRunScope::Run { pipeline, run });
+        let scopes = scopes.map(|RunExternalIds { pipeline, run }| TaskRunScope::Run { pipeline, run });
         let reads = scopes.map(|scope| self.read_task_runs(scope));
         stream::iter(reads).buffer_unordered(self.concurrency()).try_for_each(|_| ready(Ok(()))).await
     }
@@ -125,7 +125,7 @@ impl SyncPass<'_> {
                 read.runs.insert(run.id, run.pipeline_id);
                 if run.ordered_at().is_some_and(|at| at < history_begin) {
                     let (pipeline, name) = (run.pipeline_external_id.clone(), run.external_id.clone());
-                    read.older_than_history.insert(run.id, RunNames { pipeline, run: name });
+                    read.older_than_history.insert(run.id, RunExternalIds { pipeline, run: name });
                 }
             }
             self.publish_runs(runs).await?;
@@ -145,7 +145,7 @@ impl SyncPass<'_> {
             for task_run in &task_runs {
                 let (pipeline, run) =
                     (task_run.pipeline_external_id.clone(), task_run.run_external_id.clone());
-                changed.insert(task_run.run_id, RunNames { pipeline, run });
+                changed.insert(task_run.run_id, RunExternalIds { pipeline, run });
                 executed.entry(task_run.pipeline_id).or_default().insert(task_run.task_id.clone());
             }
             self.publish_task_runs(task_runs).await?;
@@ -230,17 +230,17 @@ impl SyncPass<'_> {
 
     /// Requests runs one by one. A run that the provider no longer has is deleted with its task runs.
     pub(super) async fn reread(&self, runs: RunsById) -> Result<(), SyncError> {
-        let rereads = runs.into_iter().map(|(id, names)| self.reread_one(id, names));
+        let rereads = runs.into_iter().map(|(id, external_ids)| self.reread_one(id, external_ids));
         stream::iter(rereads).buffer_unordered(self.concurrency()).try_for_each(|()| ready(Ok(()))).await
     }
 
-    async fn reread_one(&self, id: RunId, names: RunNames) -> Result<(), SyncError> {
+    async fn reread_one(&self, id: RunId, external_ids: RunExternalIds) -> Result<(), SyncError> {
         let seen = self.observe().await?;
-        match self.provider.run(&names.pipeline, &names.run, seen).await {
+        match self.provider.run(&external_ids.pipeline, &external_ids.run, seen).await {
             Ok(Some(observed)) => self.publish_runs(vec![self.note(observed)]).await,
             Ok(None) => self.delete_run(id, seen).await,
             Err(error @ ProviderError::Unaddressable { .. }) => {
-                let run = format!("{}/{}", names.pipeline, names.run);
+                let run = format!("{}/{}", external_ids.pipeline, external_ids.run);
                 let entry = UnreadableEntry::new(EntityKind::Run, &run, &error.to_string());
                 self.publisher.note_unreadable(entry.into());
                 Ok(())

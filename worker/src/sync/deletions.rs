@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::error::is_request_specific;
 use super::pipelines::Listing;
 use super::{SyncError, SyncPass};
-use crate::store::runs::RunNames;
+use crate::store::runs::RunExternalIds;
 use crate::store::{entities, histories, pipelines, runs, task_runs};
 
 /// More than one in this many of a connector's pipelines may not go at once: their deactivation must be
@@ -188,11 +188,11 @@ impl SyncPass<'_> {
         missing_task_runs: BTreeSet<TaskRunId>,
     ) -> Result<(), SyncError> {
         let missing_runs = Vec::from_iter(missing_runs);
-        self.reread(runs::find_names(self.pool, &missing_runs).await?).await?;
+        self.reread(runs::find_external_ids(self.pool, &missing_runs).await?).await?;
         let suspects: Vec<Uuid> = missing_task_runs.into_iter().map(Uuid::from).collect();
         let suspect_runs = task_runs::find_runs_of(self.pool, &suspects, &missing_runs).await?;
-        for (run, names) in runs::find_names(self.pool, &suspect_runs).await? {
-            self.delete_missing_task_runs(run, names, &suspects).await?;
+        for (run, external_ids) in runs::find_external_ids(self.pool, &suspect_runs).await? {
+            self.delete_missing_task_runs(run, external_ids, &suspects).await?;
         }
         Ok(())
     }
@@ -200,7 +200,7 @@ impl SyncPass<'_> {
     async fn delete_missing_task_runs(
         &self,
         run: RunId,
-        RunNames { pipeline, run: name }: RunNames,
+        RunExternalIds { pipeline, run: name }: RunExternalIds,
         suspects: &[Uuid],
     ) -> Result<(), SyncError> {
         let seen = self.observe().await?;
