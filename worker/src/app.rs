@@ -10,7 +10,7 @@ use platform::kafka::{KafkaProbe, Producer, TopicError, ensure_topics};
 use platform::periodic::Periodic;
 use platform::secrets::Keyring;
 use platform::telemetry::GaugeTtl;
-use platform::{db, outbox, pipeline_metrics, shutdown, telemetry};
+use platform::{db, pipeline_metrics, shutdown, telemetry};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -26,11 +26,9 @@ use crate::http::HealthServer;
 use crate::queue::runner::Runner;
 use crate::queue::{follow_ups, requests, schedule};
 use crate::records::ApplyRecords;
-use crate::{metrics, projection, retention};
+use crate::{metrics, projection, relay, retention};
 
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
-const RELAY_INTERVAL: Duration = Duration::from_millis(200);
-const RELAY_BACKOFF: Duration = Duration::from_secs(1);
 const TOPICS_INTERVAL: Duration = Duration::from_millis(500);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -145,7 +143,7 @@ impl Worker {
     /// Starts the relay, which sends the records of the outbox to Kafka.
     pub fn start_relay(&self) {
         let Runner { pool, producer, stop, .. } = self.runner.clone();
-        self.tasks.spawn(relay(pool, producer, stop));
+        self.tasks.spawn(relay::run(pool, producer, stop));
     }
 
     /// Starts the ticker, which serves all schedules.
@@ -195,28 +193,14 @@ async fn tick(runner: &Runner) {
     }
 }
 
-async fn relay(pool: PgPool, producer: Producer, stop: CancellationToken) {
-    let mut runs = Periodic::new(RELAY_INTERVAL, stop);
-    while runs.next().await {
-        match outbox::relay(&pool, &producer).await {
-            Ok(0) => {}
-            Ok(_) => runs.skip_pause(),
-            Err(error) => {
-                tracing::warn!(%error, "outbox relay failed; retrying");
-                tokio::time::sleep(RELAY_BACKOFF).await;
-            }
-        }
-    }
-}
-
 /// Refreshes the stored metrics of pipelines. Best effort: the API computes outdated ones itself, so a delay
 /// here is harmless.
 async fn refresh_run_metrics(pool: PgPool, stop: CancellationToken) {
-    let mut runs = Periodic::new(METRICS_INTERVAL, stop);
-    while runs.next().await {
+    let mut ticks = Periodic::new(METRICS_INTERVAL, stop);
+    while ticks.next().await {
         match pipeline_metrics::refresh(&pool).await {
             Ok(0) => {}
-            Ok(_) => runs.skip_pause(),
+            Ok(_) => ticks.skip_pause(),
             Err(error) => {
                 tracing::debug!(%error, "pipeline metrics not refreshed: PostgreSQL does not answer");
             }

@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod projection;
 pub mod queue;
 pub mod records;
+mod relay;
 pub mod retention;
 pub mod store;
 pub mod sync;

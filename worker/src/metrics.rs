@@ -43,8 +43,8 @@ struct Measurements {
 pub async fn run(pool: PgPool, kafka: KafkaConfig, stop: CancellationToken) {
     let mut found = Measurements::default();
     let mut lag_reader = None;
-    let mut runs = Periodic::new(REFRESH_INTERVAL, stop);
-    while runs.next().await {
+    let mut ticks = Periodic::new(REFRESH_INTERVAL, stop);
+    while ticks.next().await {
         found.refresh(&pool, &kafka, &mut lag_reader).await;
         found.record();
     }

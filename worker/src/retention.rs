@@ -23,8 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// Stores the policy once, then runs every pass that is due until stopped.
 pub async fn run(pool: PgPool, config: RetentionConfig, stop: CancellationToken) {
     let mut is_stored = false;
-    let mut runs = Periodic::new(POLL_INTERVAL, stop.clone());
-    while runs.next().await {
+    let mut ticks = Periodic::new(POLL_INTERVAL, stop.clone());
+    while ticks.next().await {
         let pass = async {
             if !is_stored {
                 store_policy(&pool, &config).await?;

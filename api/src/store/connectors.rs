@@ -7,7 +7,7 @@ use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
 use platform::audit::{self, Action, Actor, AuditEvent};
 use platform::secrets::{Keyring, SecretError};
 use platform::stored_connector::{StoredConnectorError, open_stored_connector};
-use platform::syncs::enqueue_sync_events;
+use platform::sync_queue::enqueue_sync_events;
 use provider::connector::{ConnectorConfig, ConnectorType, Secrets, credentials_aad};
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use contract::events::{SyncReport, UserRef};
 use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
 use contract::state::{SyncStatus, SyncTrigger};
 use platform::audit::{self, Actor, AuditEvent};
-use platform::syncs::{NewSync, SyncOrigin, enqueue, enqueue_sync_events};
+use platform::sync_queue::{NewSync, SyncOrigin, enqueue, enqueue_sync_events};
 use provider::connector::ConnectorType;
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder};

@@ -12,8 +12,8 @@ use provider::{self, TriggerCommand};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, sleep};
 
+use super::attempt::{TriggerAttempt, TriggerOutcome};
 use super::idempotency::repeated_response;
-use super::outcome::{TriggerAttempt, TriggerOutcome};
 use super::request::TriggerRequest;
 use crate::auth::SpaceMember;
 use crate::http::error::{ApiError, ApiResult};
@@ -55,7 +55,7 @@ impl PendingTrigger {
         }
         loop {
             match triggers::claim(db, &new).await? {
-                TriggerClaim::Claimed(command) => return self.send(command, deadline).await,
+                TriggerClaim::Claimed(command) => return self.run_claimed(command, deadline).await,
                 TriggerClaim::Busy if Instant::now() + BUSY_POLL_INTERVAL < deadline => {
                     sleep(BUSY_POLL_INTERVAL).await;
                 }
@@ -78,7 +78,7 @@ impl PendingTrigger {
     }
 
     /// Sends the command. Without a final response it is released, so that the next request can reclaim it.
-    async fn send(&self, command: ClaimedTrigger, deadline: Instant) -> ApiResult<Response> {
+    async fn run_claimed(&self, command: ClaimedTrigger, deadline: Instant) -> ApiResult<Response> {
         let (id, sent) = (command.id, command.sent);
         let response = match self.prepare(command, deadline).await {
             Ok(attempt) => self.finish(attempt).await,
@@ -119,7 +119,7 @@ impl PendingTrigger {
     }
 
     async fn finish(&self, attempt: TriggerAttempt) -> ApiResult<Response> {
-        match attempt.execute().await? {
+        match attempt.run().await? {
             TriggerOutcome::Created(run) => self.created(&attempt, run.id).await,
             TriggerOutcome::Refused { status, message } => {
                 let refusal = ApiError::Refused { status, message };

@@ -11,6 +11,6 @@ pub mod pipeline_metrics;
 pub mod secrets;
 pub mod shutdown;
 pub mod stored_connector;
-pub mod syncs;
+pub mod sync_queue;
 pub mod telemetry;
 pub mod trace;

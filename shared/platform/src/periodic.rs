@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// Paces the loop of a background task: `while runs.next().await { … }`.
+/// Paces the loop of a background task: `while ticks.next().await { … }`.
 #[derive(Debug)]
 pub struct Periodic {
     interval: Duration,
@@ -13,12 +13,13 @@ pub struct Periodic {
 }
 
 impl Periodic {
-    /// The first run is due at once, and every other one an interval after the end of the previous run.
+    /// The first tick is due at once, and every other one an interval after the end of the work for the previous
+    /// one.
     pub fn new(interval: Duration, stop: CancellationToken) -> Self {
         Self { interval, stop, is_due: true }
     }
 
-    /// Waits until the next run is due; false once the process stops.
+    /// Waits until the next tick is due; false once the process stops.
     pub async fn next(&mut self) -> bool {
         if !std::mem::take(&mut self.is_due) {
             tokio::select! {
@@ -29,7 +30,7 @@ impl Periodic {
         !self.stop.is_cancelled()
     }
 
-    /// Makes the next run due at once, because there is more work.
+    /// Makes the next tick due at once, because there is more work.
     pub fn skip_pause(&mut self) {
         self.is_due = true;
     }
@@ -42,16 +43,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn runs_are_paced_until_the_stop() {
+    async fn ticks_are_paced_until_the_stop() {
         let (stop, start) = (CancellationToken::new(), Instant::now());
-        let mut runs = Periodic::new(Duration::from_millis(50), stop.clone());
-        assert!(runs.next().await);
-        runs.skip_pause();
-        assert!(runs.next().await);
+        let mut ticks = Periodic::new(Duration::from_millis(50), stop.clone());
+        assert!(ticks.next().await);
+        ticks.skip_pause();
+        assert!(ticks.next().await);
         assert!(start.elapsed() < Duration::from_millis(50));
-        assert!(runs.next().await);
+        assert!(ticks.next().await);
         assert!(start.elapsed() >= Duration::from_millis(50));
         stop.cancel();
-        assert!(!runs.next().await);
+        assert!(!ticks.next().await);
     }
 }

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use platform::db;
 use platform::kafka::KafkaConfig;
 use platform::offsets::{Offsets, find_projected};
-use platform::syncs::{NewSync, SyncOrigin, enqueue};
+use platform::sync_queue::{NewSync, SyncOrigin, enqueue};
 use provider::connector::AIRFLOW;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};

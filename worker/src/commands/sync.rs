@@ -8,7 +8,7 @@ use contract::ids::SyncId;
 use contract::state::SyncStatus;
 use indicatif::{ProgressBar, ProgressStyle};
 use platform::shutdown;
-use platform::syncs::{NewSync, SyncOrigin, enqueue};
+use platform::sync_queue::{NewSync, SyncOrigin, enqueue};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;

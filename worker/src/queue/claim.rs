@@ -1,9 +1,9 @@
-//! Claiming: the leased connector's open syncs are started and become one job.
+//! Claiming: once a runner has leased a connector, its open syncs are started and become one job.
 
 use contract::ids::SyncId;
 use platform::secrets::Keyring;
 use platform::stored_connector::open_stored_connector;
-use platform::syncs::enqueue_sync_events;
+use platform::sync_queue::enqueue_sync_events;
 use provider::connector::{ConnectorConfig, ConnectorType, Secrets};
 use sqlx::PgConnection;
 use tracing::Span;

@@ -2,7 +2,7 @@
 //! changes show within seconds and not with the next schedule.
 
 use contract::ids::SyncId;
-use platform::syncs::{NewSync, SyncOrigin, enqueue};
+use platform::sync_queue::{NewSync, SyncOrigin, enqueue};
 use sqlx::PgPool;
 use uuid::Uuid;
 

@@ -5,7 +5,7 @@ use contract::ids::SpaceId;
 use contract::trace::TraceContext;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use platform::syncs::{NewSync, SyncOrigin, enqueue};
+use platform::sync_queue::{NewSync, SyncOrigin, enqueue};
 use platform::trace;
 use provider::connector::ConnectorType;
 use sqlx::PgConnection;

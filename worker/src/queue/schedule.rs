@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use contract::ids::SyncId;
-use platform::syncs::{NewSync, SyncOrigin, enqueue};
+use platform::sync_queue::{NewSync, SyncOrigin, enqueue};
 use provider::connector::parse_schedule;
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use contract::events::SyncReport;
 use contract::ids::{ConnectorId, SyncId};
 use contract::state::SyncStatus;
-use platform::syncs::enqueue_sync_events;
+use platform::sync_queue::enqueue_sync_events;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
 

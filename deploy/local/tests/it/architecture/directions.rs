@@ -34,7 +34,7 @@ const API: [ModuleRule; 11] = [
 
 /// `records` is the type of a Kafka record for all modules below the consumer; all modules above `metrics`
 /// record metrics.
-const WORKER: [ModuleRule; 12] = [
+const WORKER: [ModuleRule; 13] = [
     module("records", &[]),
     module("store", &["records"]),
     module("metrics", &["store"]),
@@ -43,11 +43,23 @@ const WORKER: [ModuleRule; 12] = [
     module("sync", &["metrics", "projection", "store"]),
     module("queue", &["metrics", "records", "store", "sync"]),
     module("retention", &["metrics", "store"]),
+    module("relay", &[]),
     module("cli", &["retention"]),
     module("http", &[]),
     module(
         "app",
-        &["cli", "consumer", "http", "metrics", "projection", "queue", "records", "retention", "store"],
+        &[
+            "cli",
+            "consumer",
+            "http",
+            "metrics",
+            "projection",
+            "queue",
+            "records",
+            "relay",
+            "retention",
+            "store",
+        ],
     ),
     module("commands", &["app", "cli", "consumer", "projection", "queue", "records", "store", "sync"]),
 ];

@@ -47,7 +47,7 @@ impl TriggerAttempt {
     ///
     /// # Errors
     /// When the database fails; the command can be reclaimed.
-    pub(super) async fn execute(&self) -> sqlx::Result<TriggerOutcome> {
+    pub(super) async fn run(&self) -> sqlx::Result<TriggerOutcome> {
         let outcome = timeout(ATTEMPT_TIMEOUT, self.send()).await.unwrap_or(Ok(TriggerOutcome::Unknown))?;
         if let TriggerOutcome::Created(run) = &outcome {
             triggers::insert_run(&self.db, self.space, self.command.id, run).await?;
@@ -65,8 +65,8 @@ impl TriggerAttempt {
             return Ok(self.created(run));
         }
         triggers::mark_sent(&self.db, self.command.id).await?;
-        let seen = db::observe(&self.db).await?;
-        match self.provider.trigger(&self.pipeline, &self.run, seen).await {
+        let observation = db::observe(&self.db).await?;
+        match self.provider.trigger(&self.pipeline, &self.run, observation).await {
             Ok(run) => Ok(self.created(run)),
             Err(
                 error @ (ProviderError::Denied { .. }
@@ -121,8 +121,8 @@ impl TriggerAttempt {
 
     /// The run of this command, if the provider has it.
     async fn find_own_run(&self) -> sqlx::Result<Result<Option<RunObserved>, ProviderError>> {
-        let seen = db::observe(&self.db).await?;
-        let found = self.provider.run(&self.pipeline, &self.run.run, seen).await;
+        let observation = db::observe(&self.db).await?;
+        let found = self.provider.run(&self.pipeline, &self.run.run, observation).await;
         Ok(found.map(|run| run.map(|run| run.value).filter(|run| self.is_own(run))))
     }
 
