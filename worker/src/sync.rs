@@ -58,7 +58,7 @@ struct SyncPass<'a> {
 
 /// The outcome of a complete sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Synced {
+pub struct SyncOutcome {
     pub report: SyncReport,
     pub last_poll: CompletedPoll,
 }
@@ -88,7 +88,7 @@ pub async fn sync_connector(
     job: &SyncJob,
     provider: &dyn Provider,
     progress: &watch::Sender<SyncProgress>,
-) -> Result<Synced, SyncError> {
+) -> Result<SyncOutcome, SyncError> {
     let publisher = Publisher::new(pool.clone(), producer.clone());
     let requests_before = provider.requests();
     let pipelines_lock = Mutex::default();
@@ -99,7 +99,7 @@ pub async fn sync_connector(
 }
 
 impl SyncPass<'_> {
-    async fn run(&self) -> Result<Synced, SyncError> {
+    async fn run(&self) -> Result<SyncOutcome, SyncError> {
         self.enter_phase(SyncPhase::Connecting);
         let poll = self.poll(self.job.cursor_at).await?;
         let due = self.due_histories(&poll).await?;
@@ -108,10 +108,10 @@ impl SyncPass<'_> {
         self.await_read_model().await?;
         match last_poll.mass_deletion {
             Some(MassDeletion { missing, total }) => {
-                self.record_poll(&last_poll).await?;
+                self.store_poll(&last_poll).await?;
                 Err(SyncError::MassDeletion { missing, total })
             }
-            None => Ok(Synced { report: self.report(), last_poll }),
+            None => Ok(SyncOutcome { report: self.report(), last_poll }),
         }
     }
 
@@ -176,13 +176,13 @@ impl SyncPass<'_> {
         }
     }
 
-    /// Records a complete poll of a sync that does not succeed.
-    async fn record_poll(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
+    /// Stores a complete poll of a sync that does not succeed.
+    async fn store_poll(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
         let mut db = self.pool.acquire().await?;
         let lease = self.job.lease;
-        let recorded =
-            connector_state::record_poll(&mut db, lease, poll.provider_clock, poll.began_at).await?;
-        if recorded { Ok(()) } else { Err(SyncError::LeaseLost) }
+        let updated =
+            connector_state::update_after_poll(&mut db, lease, poll.provider_clock, poll.began_at).await?;
+        if updated { Ok(()) } else { Err(SyncError::LeaseLost) }
     }
 
     async fn move_cursor(&self, cursor: DateTime<Utc>) -> Result<(), SyncError> {
@@ -190,15 +190,15 @@ impl SyncPass<'_> {
         if moved { Ok(()) } else { Err(SyncError::LeaseLost) }
     }
 
-    /// Records a complete poll in the middle of a sync that reads histories, and finishes the queued syncs
+    /// Stores a complete poll in the middle of a sync that reads histories, and finishes the queued syncs
     /// that ask for no more than a poll, so that they do not wait for the histories.
     async fn complete_waiting(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
         if poll.mass_deletion.is_some() {
-            return self.record_poll(poll).await;
+            return self.store_poll(poll).await;
         }
         let lease = self.job.lease;
         let mut tx = self.pool.begin().await?;
-        if !connector_state::record_poll(&mut tx, lease, poll.provider_clock, poll.began_at).await? {
+        if !connector_state::update_after_poll(&mut tx, lease, poll.provider_clock, poll.began_at).await? {
             return Err(SyncError::LeaseLost);
         }
         let completed = syncs::start_polled(&mut tx, lease.connector_id, poll.began_at).await?;

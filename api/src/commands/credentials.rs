@@ -74,7 +74,7 @@ async fn reseal_batch(
                 let details = json!({ "name": connector.name });
                 let event =
                     AuditEvent::new(Actor::CommandLine, Action::ConnectorResealed, connector.id, details);
-                audit::record(&mut tx, connector.space_id, &event).await?;
+                audit::insert(&mut tx, connector.space_id, &event).await?;
                 resealed += 1;
             }
         }

@@ -41,7 +41,7 @@ async fn create(db: &PgPool, email: &str, label: &str) -> anyhow::Result<Value> 
     let id = keys::insert(&mut tx, user.id, label, &prefix, digest(&key)).await?;
     let details = json!({"user_id": user.id, "label": label});
     let event = AuditEvent::new(Actor::CommandLine, Action::KeyCreated, id, details);
-    audit::record_for_user(&mut tx, user.id, &event).await?;
+    audit::insert_for_user(&mut tx, user.id, &event).await?;
     tx.commit().await?;
     Ok(json!({"id": id, "key": key, "label": label}))
 }
@@ -57,7 +57,7 @@ async fn revoke(db: &PgPool, id: KeyId) -> anyhow::Result<Value> {
     let revoked = keys::revoke(&mut tx, id).await?;
     let details = json!({"user_id": revoked.user_id, "label": revoked.label});
     let event = AuditEvent::new(Actor::CommandLine, Action::KeyRevoked, id, details);
-    audit::record_for_user(&mut tx, revoked.user_id, &event).await?;
+    audit::insert_for_user(&mut tx, revoked.user_id, &event).await?;
     tx.commit().await?;
     to_json(revoked)
 }

@@ -51,7 +51,7 @@ async fn set(db: &PgPool, slug: &str, email: &str, role: RoleName) -> anyhow::Re
     if before != Some(member.role) {
         let details = json!({"from": before, "to": member.role});
         let event = AuditEvent::new(Actor::CommandLine, Action::UserRoleChanged, user.id, details);
-        audit::record(&mut tx, space.id, &event).await?;
+        audit::insert(&mut tx, space.id, &event).await?;
     }
     tx.commit().await?;
     to_json(member)

@@ -36,7 +36,7 @@ async fn create(db: &PgPool, slug: &str, name: &str) -> anyhow::Result<Value> {
     if let Some(action) = naming_action(before, name, Action::SpaceCreated, Action::SpaceRenamed) {
         let details = json!({"slug": slug, "name": name});
         let event = AuditEvent::new(Actor::CommandLine, action, space.id, details);
-        audit::record(&mut tx, space.id, &event).await?;
+        audit::insert(&mut tx, space.id, &event).await?;
     }
     tx.commit().await?;
     to_json(space)

@@ -35,7 +35,7 @@ async fn create(db: &PgPool, slug: &str, name: &str) -> anyhow::Result<Value> {
     if is_new {
         let details = json!({ "name": name });
         let event = AuditEvent::new(Actor::CommandLine, Action::TeamCreated, team.id, details);
-        audit::record(&mut tx, space.id, &event).await?;
+        audit::insert(&mut tx, space.id, &event).await?;
     }
     tx.commit().await?;
     to_json(team)

@@ -35,7 +35,7 @@ async fn create(db: &PgPool, email: &str, name: &str) -> anyhow::Result<Value> {
     if let Some(action) = naming_action(before, name, Action::UserCreated, Action::UserRenamed) {
         let details = json!({"email": email, "name": name});
         let event = AuditEvent::new(Actor::CommandLine, action, user.id, details);
-        audit::record_for_user(&mut tx, user.id, &event).await?;
+        audit::insert_for_user(&mut tx, user.id, &event).await?;
     }
     tx.commit().await?;
     to_json(user)

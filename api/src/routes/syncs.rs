@@ -14,7 +14,7 @@ use crate::http::pagination::{PageResponse, RequestUri, read_paging};
 use crate::http::request::{Body, Id, Query, body};
 use crate::state::App;
 use crate::store::connectors;
-use crate::store::syncs::{self, SyncOptions, SyncView, Syncability};
+use crate::store::syncs::{self, SyncEligibility, SyncOptions, SyncView};
 
 /// Ask for a sync of a connector.
 #[utoipa::path(
@@ -40,12 +40,14 @@ pub(super) async fn create(
     let accept_mass_deletion = fields.optional("accept_mass_deletion", body::boolean).unwrap_or(false);
     fields.finish()?;
     match syncs::find_syncability(&app.db, space.space, connector).await? {
-        Syncability::NotFound => return Err(ApiError::NotFound("Connector")),
-        Syncability::OtherType => return Err(ApiError::BadRequest("Only Airflow connectors are supported")),
-        Syncability::SwitchedOff => {
+        SyncEligibility::NotFound => return Err(ApiError::NotFound("Connector")),
+        SyncEligibility::UnsupportedType => {
+            return Err(ApiError::BadRequest("Only Airflow connectors are supported"));
+        }
+        SyncEligibility::Inactive => {
             return Err(ApiError::Conflict("The connector is switched off; set is_active first"));
         }
-        Syncability::Ready => {}
+        SyncEligibility::Ready => {}
     }
     let options = SyncOptions { trigger: SyncTrigger::Manual, full, accept_mass_deletion };
     let mut tx = app.db.begin().await?;

@@ -138,7 +138,7 @@ pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, comment: &Comment
             "author_id": comment.author.id, "run_id": comment.run_id, "task_run_id": comment.task_run_id,
         });
         let event = AuditEvent::new(Actor::User(user), Action::CommentDeleted, comment.id, details);
-        audit::record(&mut tx, space, &event).await?;
+        audit::insert(&mut tx, space, &event).await?;
     }
     tx.commit().await?;
     Ok(is_deleted)

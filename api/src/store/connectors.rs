@@ -227,7 +227,7 @@ pub async fn insert(
     }
     let details = json!({ "name": new.name, "connector_type": new.connector_type.as_str() });
     let event = AuditEvent::new(Actor::User(user), Action::ConnectorCreated, id, details);
-    audit::record(&mut tx, space, &event).await?;
+    audit::insert(&mut tx, space, &event).await?;
     tx.commit().await?;
     Ok(id)
 }
@@ -256,7 +256,7 @@ pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, connector: Connec
     };
     let event =
         AuditEvent::new(Actor::User(user), Action::ConnectorDeleted, connector, json!({ "name": name }));
-    audit::record(&mut tx, space, &event).await?;
+    audit::insert(&mut tx, space, &event).await?;
     stop_syncing(&mut tx, connector).await?;
     tx.commit().await?;
     Ok(true)

@@ -50,7 +50,7 @@ pub async fn set_team(
     if set.rows_affected() > 0 && before != team {
         let details = json!({ "from": before, "to": team });
         let event = AuditEvent::new(Actor::User(user), Action::PipelineTeamChanged, pipeline, details);
-        audit::record(&mut tx, space, &event).await?;
+        audit::insert(&mut tx, space, &event).await?;
     }
     tx.commit().await
 }
@@ -78,7 +78,7 @@ pub async fn set_criticality(
     if set.rows_affected() > 0 && before != criticality {
         let details = json!({ "from": before, "to": criticality });
         let event = AuditEvent::new(Actor::User(user), Action::PipelineCriticalityChanged, pipeline, details);
-        audit::record(&mut tx, space, &event).await?;
+        audit::insert(&mut tx, space, &event).await?;
     }
     tx.commit().await
 }

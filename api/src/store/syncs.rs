@@ -104,10 +104,10 @@ pub struct SyncOptions {
 
 /// Whether a connector can be synced, and if not, why.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Syncability {
+pub enum SyncEligibility {
     NotFound,
-    OtherType,
-    SwitchedOff,
+    UnsupportedType,
+    Inactive,
     Ready,
 }
 
@@ -116,7 +116,7 @@ pub async fn find_syncability(
     db: &PgPool,
     space: SpaceId,
     connector: ConnectorId,
-) -> sqlx::Result<Syncability> {
+) -> sqlx::Result<SyncEligibility> {
     let found: Option<(String, bool)> = sqlx::query_as(
         "select connector_type, is_active from connectors
          where id = $1 and space_id = $2 and deleted_at is null",
@@ -126,10 +126,10 @@ pub async fn find_syncability(
     .fetch_optional(db)
     .await?;
     Ok(match found.map(|(name, is_active)| (ConnectorType::from(name), is_active)) {
-        None => Syncability::NotFound,
-        Some((ConnectorType::Other(_), _)) => Syncability::OtherType,
-        Some((ConnectorType::Airflow, false)) => Syncability::SwitchedOff,
-        Some((ConnectorType::Airflow, true)) => Syncability::Ready,
+        None => SyncEligibility::NotFound,
+        Some((ConnectorType::Other(_), _)) => SyncEligibility::UnsupportedType,
+        Some((ConnectorType::Airflow, false)) => SyncEligibility::Inactive,
+        Some((ConnectorType::Airflow, true)) => SyncEligibility::Ready,
     })
 }
 
@@ -146,7 +146,7 @@ pub async fn request(
     let SyncOptions { trigger, full, accept_mass_deletion } = options;
     if let Some(id) = merge_into_queued(db, connector, options).await? {
         let event = AuditEvent::request_sync(Actor::User(user), connector, id, full, accept_mass_deletion);
-        audit::record(db, space.0, &event).await?;
+        audit::insert(db, space.0, &event).await?;
         return Ok(id);
     }
     let id = SyncId(Uuid::now_v7());

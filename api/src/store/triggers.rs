@@ -188,7 +188,7 @@ async fn insert(db: &mut PgConnection, new: &NewTrigger<'_>) -> sqlx::Result<Opt
     }
     let details = json!({ "command_id": id, "run_id": run_id, "run_external_id": run_external_id });
     let event = AuditEvent::new(Actor::User(new.user), Action::PipelineTriggered, new.pipeline, details);
-    audit::record(db, new.space, &event).await?;
+    audit::insert(db, new.space, &event).await?;
     Ok(Some(ClaimedTrigger { id, run_external_id, sent: false }))
 }
 

@@ -76,7 +76,7 @@ pub enum Action {
     UserRoleChanged,
 }
 
-/// An entry of the audit log, to be recorded.
+/// An entry of the audit log.
 #[derive(Debug)]
 pub struct AuditEvent {
     actor: Actor,
@@ -105,22 +105,26 @@ impl AuditEvent {
 }
 
 /// Inserts the entry of an action in a space, within the transaction of the action.
-pub async fn record(db: &mut PgConnection, space: SpaceId, event: &AuditEvent) -> sqlx::Result<()> {
-    insert(db, &[Some(space)], event).await
+pub async fn insert(db: &mut PgConnection, space: SpaceId, event: &AuditEvent) -> sqlx::Result<()> {
+    insert_in_spaces(db, &[Some(space)], event).await
 }
 
 /// Inserts the entry of an action on a user: one for each of the user's spaces, or one without a space if
 /// there are none.
-pub async fn record_for_user(db: &mut PgConnection, user: UserId, event: &AuditEvent) -> sqlx::Result<()> {
+pub async fn insert_for_user(db: &mut PgConnection, user: UserId, event: &AuditEvent) -> sqlx::Result<()> {
     let spaces: Vec<Option<SpaceId>> =
         sqlx::query_scalar("select space_id from memberships where user_id = $1 order by space_id")
             .bind(user)
             .fetch_all(&mut *db)
             .await?;
-    insert(db, if spaces.is_empty() { &[None] } else { &spaces }, event).await
+    insert_in_spaces(db, if spaces.is_empty() { &[None] } else { &spaces }, event).await
 }
 
-async fn insert(db: &mut PgConnection, spaces: &[Option<SpaceId>], event: &AuditEvent) -> sqlx::Result<()> {
+async fn insert_in_spaces(
+    db: &mut PgConnection,
+    spaces: &[Option<SpaceId>],
+    event: &AuditEvent,
+) -> sqlx::Result<()> {
     let action = event.action.to_string();
     for space in spaces {
         sqlx::query(

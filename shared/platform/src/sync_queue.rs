@@ -78,7 +78,7 @@ pub async fn enqueue(db: &mut PgConnection, syncs: &[NewSync]) -> sqlx::Result<u
         let Some(sync) = syncs.iter().find(|sync| sync.id == *id && sync.origin.actor().is_some()) else {
             continue;
         };
-        record_origin(db, sync, *requested_at).await?;
+        audit_and_publish(db, sync, *requested_at).await?;
     }
     Ok(inserted.len())
 }
@@ -116,7 +116,7 @@ fn column<T>(syncs: &[NewSync], value: impl Fn(&NewSync) -> T) -> Vec<T> {
 }
 
 /// Audits a sync, and publishes what its origin requires.
-async fn record_origin(
+async fn audit_and_publish(
     db: &mut PgConnection,
     sync: &NewSync,
     requested_at: DateTime<Utc>,
@@ -124,7 +124,7 @@ async fn record_origin(
     let NewSync { id, space_id, connector_id, full, accept_mass_deletion, .. } = *sync;
     if let Some(actor) = sync.origin.actor() {
         let event = AuditEvent::request_sync(actor, connector_id, id, full, accept_mass_deletion);
-        audit::record(db, space_id, &event).await?;
+        audit::insert(db, space_id, &event).await?;
     }
     if let SyncOrigin::User { space, .. } = &sync.origin {
         let space = space.clone();

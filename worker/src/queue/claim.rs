@@ -86,7 +86,7 @@ fn open_settings(
     keyring: &Keyring,
 ) -> Result<(ConnectorConfig, Secrets), SyncError> {
     if settings.connector_type != ConnectorType::Airflow {
-        return Err(SyncError::OtherType);
+        return Err(SyncError::UnsupportedType);
     }
     let (config, sealed) = (settings.config.0.clone(), settings.credentials_sealed.as_deref());
     Ok(open_stored_connector(lease.connector_id, config, sealed, keyring)?)

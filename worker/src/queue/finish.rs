@@ -7,13 +7,13 @@ use sqlx::PgPool;
 
 use crate::store::connector_state::{self, Failure, Lease};
 use crate::store::syncs;
-use crate::sync::{SyncError, SyncJob, Synced};
+use crate::sync::{SyncError, SyncJob, SyncOutcome};
 
 /// Finishes the syncs of a job that read everything, and moves the cursor.
-pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &Synced) -> Result<(), SyncError> {
+pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &SyncOutcome) -> Result<(), SyncError> {
     let mut tx = pool.begin().await?;
     let poll = &synced.last_poll;
-    if !connector_state::record_success(&mut tx, job.lease, poll.provider_clock, poll.began_at).await? {
+    if !connector_state::update_after_success(&mut tx, job.lease, poll.provider_clock, poll.began_at).await? {
         return Err(SyncError::LeaseLost);
     }
     syncs::finish(&mut tx, &job.syncs, None, &synced.report).await?;
@@ -37,7 +37,7 @@ pub async fn fail(
         counts: !is_stopped && !matches!(error, SyncError::MassDeletion { .. }),
         retry_after: error.retry_after().as_secs_f64(),
     };
-    if !connector_state::record_failure(&mut tx, lease, &failure).await? {
+    if !connector_state::update_after_failure(&mut tx, lease, &failure).await? {
         return Ok(());
     }
     if is_stopped {

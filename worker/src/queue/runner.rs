@@ -23,7 +23,7 @@ use super::open_providers::OpenProviders;
 use crate::metrics::record_sync_duration;
 use crate::store::connector_state::{self, LEASE_SECONDS, Lease};
 use crate::store::syncs;
-use crate::sync::{SyncError, SyncJob, SyncProgress, Synced, sync_connector};
+use crate::sync::{SyncError, SyncJob, SyncOutcome, SyncProgress, sync_connector};
 
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -51,7 +51,7 @@ pub struct Runner {
 }
 
 /// How a job ended; none when all of its syncs had exhausted their attempts.
-type JobOutcome = Option<Result<Synced, SyncError>>;
+type JobOutcome = Option<Result<SyncOutcome, SyncError>>;
 
 impl Runner {
     /// Claims and runs jobs until stopped, `concurrency` at a time, and waits for the open ones. Jobs whose
@@ -151,7 +151,7 @@ impl Runner {
         &self,
         claimed: ClaimedJob,
         progress: &watch::Sender<SyncProgress>,
-    ) -> Result<Synced, SyncError> {
+    ) -> Result<SyncOutcome, SyncError> {
         let span = claimed.span();
         let trace = trace::start(&span, claimed.job.as_ref().ok().and_then(|job| job.trace));
         trace::scope(Some(trace), self.run_and_finish(claimed, progress)).instrument(span).await
@@ -162,7 +162,7 @@ impl Runner {
         &self,
         claimed: ClaimedJob,
         progress: &watch::Sender<SyncProgress>,
-    ) -> Result<Synced, SyncError> {
+    ) -> Result<SyncOutcome, SyncError> {
         let ClaimedJob { lease, syncs, job } = claimed;
         let started = Instant::now();
         let outcome = match job {
@@ -184,7 +184,7 @@ impl Runner {
         &self,
         job: &SyncJob,
         progress: &watch::Sender<SyncProgress>,
-    ) -> Result<Synced, SyncError> {
+    ) -> Result<SyncOutcome, SyncError> {
         let provider = self.providers.open(job, self.network)?;
         let synced = tokio::select! {
             synced = sync_connector(&self.pool, &self.producer, job, provider.as_ref(), progress) => {
@@ -248,15 +248,15 @@ async fn release_while_idle(
     }
 }
 
-fn log_outcome(outcome: &Result<Synced, SyncError>, duration: Duration) {
+fn log_outcome(outcome: &Result<SyncOutcome, SyncError>, duration: Duration) {
     let seconds = duration.as_secs_f64();
     let label = match outcome {
-        Ok(Synced { report, .. }) if report.events_published > 0 => {
+        Ok(SyncOutcome { report, .. }) if report.events_published > 0 => {
             let SyncReport { requests, runs_seen, task_runs_seen, events_published, .. } = report;
             tracing::info!(seconds, requests, runs_seen, task_runs_seen, events_published, "sync succeeded");
             "succeeded"
         }
-        Ok(Synced { report, .. }) => {
+        Ok(SyncOutcome { report, .. }) => {
             tracing::debug!(seconds, requests = report.requests, "sync succeeded without changes");
             "succeeded"
         }

@@ -89,15 +89,15 @@ pub(crate) async fn move_cursor(
     Ok(moved.rows_affected() == 1)
 }
 
-/// Records a complete poll of a sync that reads more than that, or does not succeed; false when the lease is
-/// lost.
-pub(crate) async fn record_poll(
+/// Updates the state after a complete poll of a sync that reads more than that, or does not succeed; false
+/// when the lease is lost.
+pub(crate) async fn update_after_poll(
     db: &mut PgConnection,
     lease: Lease,
     cursor: DateTime<Utc>,
     confirmed_at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let recorded = sqlx::query(
+    let updated = sqlx::query(
         "update connector_state set cursor_at = $3, confirmed_at = $4, credentials_refused_at = null,
              failures = 0
          where connector_id = $1 and lease_epoch = $2",
@@ -108,17 +108,17 @@ pub(crate) async fn record_poll(
     .bind(confirmed_at)
     .execute(db)
     .await?;
-    Ok(recorded.rows_affected() == 1)
+    Ok(updated.rows_affected() == 1)
 }
 
-/// Records a complete sync and ends the lease; false when the lease was lost before.
-pub(crate) async fn record_success(
+/// Updates the state after a complete sync and ends the lease; false when the lease was lost before.
+pub(crate) async fn update_after_success(
     db: &mut PgConnection,
     lease: Lease,
     cursor: DateTime<Utc>,
     confirmed_at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let recorded = sqlx::query(
+    let updated = sqlx::query(
         "update connector_state set cursor_at = $3, confirmed_at = $4, last_success_at = clock_timestamp(),
              credentials_refused_at = null, failures = 0, retry_at = null, lease_until = null
          where connector_id = $1 and lease_epoch = $2",
@@ -129,7 +129,7 @@ pub(crate) async fn record_success(
     .bind(confirmed_at)
     .execute(db)
     .await?;
-    Ok(recorded.rows_affected() == 1)
+    Ok(updated.rows_affected() == 1)
 }
 
 /// How a sync failed, as far as it matters for the connector's schedule.
@@ -141,13 +141,13 @@ pub(crate) struct Failure {
     pub retry_after: f64,
 }
 
-/// Records a failed sync and ends the lease; false when the lease was lost before.
-pub(crate) async fn record_failure(
+/// Updates the state after a failed sync and ends the lease; false when the lease was lost before.
+pub(crate) async fn update_after_failure(
     db: &mut PgConnection,
     lease: Lease,
     failure: &Failure,
 ) -> sqlx::Result<bool> {
-    let recorded = sqlx::query(
+    let updated = sqlx::query(
         "update connector_state set lease_until = null,
              credentials_refused_at = case when $3 then clock_timestamp() else credentials_refused_at end,
              failures = failures + $4,
@@ -164,7 +164,7 @@ pub(crate) async fn record_failure(
     .bind(TOLERATED_FAILURES)
     .execute(db)
     .await?;
-    Ok(recorded.rows_affected() == 1)
+    Ok(updated.rows_affected() == 1)
 }
 
 /// A connector whose next tick has come.

@@ -52,9 +52,9 @@ pub(crate) async fn find_resting(
     Ok(resting.into_iter().collect())
 }
 
-/// Records that a pipeline could not be read, neither its history nor whether it exists; returns how often in
+/// Counts that a pipeline could not be read, neither its history nor whether it exists; returns how often in
 /// a row.
-pub(crate) async fn record_failure(
+pub(crate) async fn count_failure(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
     pipeline: &str,
@@ -88,8 +88,8 @@ pub(crate) async fn find_resting_graphs(
     Ok(resting.into_iter().collect())
 }
 
-/// Records that the task graph of a pipeline could not be read.
-pub(crate) async fn record_graph_failure(
+/// Counts that the task graph of a pipeline could not be read.
+pub(crate) async fn count_graph_failure(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
     pipeline: &str,
@@ -107,7 +107,7 @@ pub(crate) async fn record_graph_failure(
     Ok(())
 }
 
-/// Records that the task graphs of these pipelines were read.
+/// Resets the count of pipelines whose task graphs were read.
 pub(crate) async fn reset_graph_failures(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
@@ -124,8 +124,8 @@ pub(crate) async fn reset_graph_failures(
     Ok(())
 }
 
-/// Records that a pipeline's history was read; false when the lease is lost.
-pub(crate) async fn record_read(
+/// Marks the history of a pipeline as read; false when the lease is lost.
+pub(crate) async fn mark_read(
     db: impl PgExecutor<'_>,
     lease: Lease,
     pipeline: &str,

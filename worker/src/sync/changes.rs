@@ -119,8 +119,8 @@ impl SyncPass<'_> {
     pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<RunsRead, SyncError> {
         let mut read = RunsRead::default();
         let mut pages = pin!(self.run_pages(scope));
-        while let Some(ObservedItems { seen, items: runs, .. }) = pages.try_next().await? {
-            let history_begin = seen.at - TimeDelta::days(self.job.config.history_days.into());
+        while let Some(ObservedItems { observation, items: runs, .. }) = pages.try_next().await? {
+            let history_begin = observation.at - TimeDelta::days(self.job.config.history_days.into());
             for run in &runs {
                 read.runs.insert(run.id, run.pipeline_id);
                 if run.ordered_at().is_some_and(|at| at < history_begin) {
@@ -235,10 +235,10 @@ impl SyncPass<'_> {
     }
 
     async fn reread_one(&self, id: RunId, external_ids: RunExternalIds) -> Result<(), SyncError> {
-        let seen = self.observe().await?;
-        match self.provider.run(&external_ids.pipeline, &external_ids.run, seen).await {
+        let observation = self.observe().await?;
+        match self.provider.run(&external_ids.pipeline, &external_ids.run, observation).await {
             Ok(Some(observed)) => self.publish_runs(vec![self.note(observed)]).await,
-            Ok(None) => self.delete_run(id, seen).await,
+            Ok(None) => self.delete_run(id, observation).await,
             Err(error @ ProviderError::Unaddressable { .. }) => {
                 let run = format!("{}/{}", external_ids.pipeline, external_ids.run);
                 let entry = UnreadableEntry::new(EntityKind::Run, &run, &error.to_string());

@@ -111,12 +111,12 @@ impl SyncPass<'_> {
     /// because the connector's user may no longer read it, the pipeline stays, unless a mass deletion is
     /// accepted.
     async fn deactivate_if_gone(&self, name: String, pipeline: PipelineId) -> Result<(), SyncError> {
-        let seen = self.observe().await?;
+        let observation = self.observe().await?;
         match self.provider.has_pipeline(&name).await {
             Ok(true) => Ok(()),
-            Ok(false) => self.deactivate(pipeline, seen).await,
+            Ok(false) => self.deactivate(pipeline, observation).await,
             Err(ProviderError::Forbidden { .. }) if self.job.accept_mass_deletion => {
-                self.deactivate(pipeline, seen).await
+                self.deactivate(pipeline, observation).await
             }
             Err(error) if is_request_specific(&error) => self.keep_unlisted(&name, &error).await,
             Err(error) => Err(error.into()),
@@ -125,7 +125,7 @@ impl SyncPass<'_> {
 
     async fn keep_unlisted(&self, name: &str, error: &ProviderError) -> Result<(), SyncError> {
         let connector = self.job.lease.connector_id;
-        if histories::record_failure(self.pool, connector, name).await? == 1 {
+        if histories::count_failure(self.pool, connector, name).await? == 1 {
             tracing::warn!(
                 pipeline = name,
                 %error,
@@ -136,11 +136,11 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    async fn deactivate(&self, pipeline: PipelineId, seen: Observation) -> Result<(), SyncError> {
+    async fn deactivate(&self, pipeline: PipelineId, observation: Observation) -> Result<(), SyncError> {
         let stored = entities::find::<PipelineObserved>(self.pool, &[pipeline.0]).await?;
         let deactivated = stored.into_iter().map(|pipeline| PipelineObserved {
-            version: seen.version,
-            observed_at: seen.at,
+            version: observation.version,
+            observed_at: observation.at,
             deleted: true,
             is_active: false,
             ..pipeline
@@ -153,25 +153,25 @@ impl SyncPass<'_> {
     }
 
     /// Deletes a run that the provider does not have, and its task runs.
-    pub(super) async fn delete_run(&self, run: RunId, seen: Observation) -> Result<(), SyncError> {
+    pub(super) async fn delete_run(&self, run: RunId, observation: Observation) -> Result<(), SyncError> {
         let of_run = task_runs::find_ids_of_run(self.pool, run).await?;
-        self.delete_task_runs(&of_run, seen).await?;
+        self.delete_task_runs(&of_run, observation).await?;
         let stored = entities::find::<RunObserved>(self.pool, &[run.0]).await?;
         let deleted = stored.into_iter().map(|run| RunObserved {
-            version: seen.version,
-            observed_at: seen.at,
+            version: observation.version,
+            observed_at: observation.at,
             deleted: true,
             ..run
         });
         self.publisher.publish(deleted.collect()).await
     }
 
-    async fn delete_task_runs(&self, ids: &[Uuid], seen: Observation) -> Result<(), SyncError> {
+    async fn delete_task_runs(&self, ids: &[Uuid], observation: Observation) -> Result<(), SyncError> {
         for chunk in ids.chunks(500) {
             let stored = entities::find::<TaskRunObserved>(self.pool, chunk).await?;
             let deleted = stored.into_iter().map(|task_run| TaskRunObserved {
-                version: seen.version,
-                observed_at: seen.at,
+                version: observation.version,
+                observed_at: observation.at,
                 deleted: true,
                 ..task_run
             });
@@ -203,13 +203,13 @@ impl SyncPass<'_> {
         RunExternalIds { pipeline, run: name }: RunExternalIds,
         suspects: &[Uuid],
     ) -> Result<(), SyncError> {
-        let seen = self.observe().await?;
+        let observation = self.observe().await?;
         let read = self.read_task_runs(TaskRunScope::Run { pipeline, run: name }).await?;
         if read.lost > 0 {
             return Ok(());
         }
         let read: Vec<Uuid> = read.ids.into_iter().map(Uuid::from).collect();
         let gone = task_runs::find_missing(self.pool, run, suspects, &read).await?;
-        self.delete_task_runs(&gone, seen).await
+        self.delete_task_runs(&gone, observation).await
     }
 }

@@ -18,7 +18,7 @@ pub enum SyncError {
     #[error("The connector was deleted; nothing is synced from it any more.")]
     Deleted,
     #[error("Only Airflow connectors can be synced.")]
-    OtherType,
+    UnsupportedType,
     #[error(transparent)]
     Stored(#[from] StoredConnectorError),
     #[error(

@@ -154,7 +154,7 @@ impl SyncPass<'_> {
                 }
                 Err(SyncError::Provider(error)) if is_request_specific(&error) => {
                     let connector = self.job.lease.connector_id;
-                    histories::record_failure(self.pool, connector, &name).await?;
+                    histories::count_failure(self.pool, connector, &name).await?;
                     let reason = format!("its history cannot be read: {error}");
                     self.publisher.name_unreadable(EntityKind::Pipeline, &name, &reason);
                     unreadable.add(name, error);
@@ -197,8 +197,8 @@ impl SyncPass<'_> {
         }
         self.delete_missing(missing_runs, missing_task_runs).await?;
         let (lease, days) = (self.job.lease, self.history_days());
-        let recorded = histories::record_read(self.pool, lease, pipeline, started_at, days).await?;
-        if recorded { Ok(()) } else { Err(SyncError::LeaseLost) }
+        let marked = histories::mark_read(self.pool, lease, pipeline, started_at, days).await?;
+        if marked { Ok(()) } else { Err(SyncError::LeaseLost) }
     }
 
     /// The begin of a history: what retention would remove at once is not read.

@@ -10,7 +10,7 @@ use super::{SyncError, SyncPass};
 
 /// The items of a page.
 pub(super) struct ObservedItems<T> {
-    pub(super) seen: Observation,
+    pub(super) observation: Observation,
     pub(super) items: Vec<T>,
     /// How many rows are missing from the items because their ids could not be read.
     pub(super) lost: u64,
@@ -21,12 +21,16 @@ type ObservedPage<T> = Result<ObservedItems<T>, SyncError>;
 impl SyncPass<'_> {
     /// All pipelines of the provider.
     pub(super) fn pipeline_pages(&self) -> impl Stream<Item = ObservedPage<PipelineObserved>> {
-        self.pages(move |seen, token| async move { self.provider.pipelines(seen, token.as_ref()).await })
+        self.pages(move |observation, token| async move {
+            self.provider.pipelines(observation, token.as_ref()).await
+        })
     }
 
     /// The runs of a scope.
     pub(super) fn run_pages(&self, scope: &RunScope) -> impl Stream<Item = ObservedPage<RunObserved>> {
-        self.pages(move |seen, token| async move { self.provider.runs(scope, seen, token.as_ref()).await })
+        self.pages(move |observation, token| async move {
+            self.provider.runs(scope, observation, token.as_ref()).await
+        })
     }
 
     /// The task runs of a scope.
@@ -34,9 +38,9 @@ impl SyncPass<'_> {
         &self,
         scope: &TaskRunScope,
     ) -> impl Stream<Item = ObservedPage<TaskRunObserved>> {
-        self.pages(
-            move |seen, token| async move { self.provider.task_runs(scope, seen, token.as_ref()).await },
-        )
+        self.pages(move |observation, token| async move {
+            self.provider.task_runs(scope, observation, token.as_ref()).await
+        })
     }
 
     fn pages<T, F>(
@@ -49,11 +53,11 @@ impl SyncPass<'_> {
         // The state is the token of the next page: none for the first page, and no state after the last.
         try_unfold(Some(None), move |next| async move {
             let Some(token) = next else { return Ok(None) };
-            let seen = self.observe().await?;
-            let page = fetch(seen, token).await?;
+            let observation = self.observe().await?;
+            let page = fetch(observation, token).await?;
             let lost = page.unreadable.lost;
             self.publisher.note_unreadable(page.unreadable);
-            Ok(Some((ObservedItems { seen, items: page.items, lost }, page.next.map(Some))))
+            Ok(Some((ObservedItems { observation, items: page.items, lost }, page.next.map(Some))))
         })
     }
 }

@@ -42,7 +42,7 @@ impl SyncPass<'_> {
         let resting = self.resting_graphs().await?;
         let names = names.iter().filter(|name| !resting.contains(*name));
         let ids: Vec<Uuid> = names.map(|name| PipelineId::of(connector, name).0).collect();
-        let seen = self.observe().await?;
+        let observation = self.observe().await?;
         let stored = entities::find::<PipelineObserved>(self.pool, &ids).await?;
         let active = stored.into_iter().filter(|pipeline| pipeline.is_active);
         let mut reads = stream::iter(active.map(|pipeline| self.read_graph(pipeline)))
@@ -50,7 +50,7 @@ impl SyncPass<'_> {
         let mut read = Vec::new();
         while let Some(outcome) = reads.next().await {
             if let (pipeline, Some(tasks)) = outcome? {
-                let (version, observed_at) = (seen.version, seen.at);
+                let (version, observed_at) = (observation.version, observation.at);
                 read.push(PipelineObserved { version, observed_at, tasks, ..pipeline });
             }
         }
@@ -91,7 +91,7 @@ impl SyncPass<'_> {
             Err(error) => return Err(error.into()),
         };
         self.publisher.name_unreadable(EntityKind::Pipeline, pipeline, &reason);
-        histories::record_graph_failure(self.pool, self.job.lease.connector_id, pipeline).await?;
+        histories::count_graph_failure(self.pool, self.job.lease.connector_id, pipeline).await?;
         Ok(None)
     }
 }

@@ -25,7 +25,7 @@ use worker::app::Worker;
 use worker::cli::{WorkerCli, WorkerCommand, WorkerSettings};
 use worker::queue::{claim, finish};
 use worker::store::connector_state;
-use worker::sync::{SyncError, SyncJob, Synced, sync_connector};
+use worker::sync::{SyncError, SyncJob, SyncOutcome, sync_connector};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -143,19 +143,23 @@ impl TestWorker {
     }
 
     /// Enqueues a sync and lets the runner execute it, with the connector's own provider.
-    pub(crate) async fn run_sync(&self, full: bool) -> Result<Synced, SyncError> {
+    pub(crate) async fn run_sync(&self, full: bool) -> Result<SyncOutcome, SyncError> {
         self.enqueue_sync(full, false).await;
         let progress = watch::Sender::default();
         self.worker.runner.run_next(Some(self.connector), &progress).await.unwrap().unwrap()
     }
 
     /// Enqueues a sync and executes it with a fake provider.
-    pub(crate) async fn sync(&self, provider: &FakeProvider, full: bool) -> Result<Synced, SyncError> {
+    pub(crate) async fn sync(&self, provider: &FakeProvider, full: bool) -> Result<SyncOutcome, SyncError> {
         let job = self.enqueue_and_claim(full).await;
         self.sync_job(provider, &job).await
     }
 
-    pub(crate) async fn sync_job(&self, provider: &FakeProvider, job: &SyncJob) -> Result<Synced, SyncError> {
+    pub(crate) async fn sync_job(
+        &self,
+        provider: &FakeProvider,
+        job: &SyncJob,
+    ) -> Result<SyncOutcome, SyncError> {
         let progress = watch::Sender::default();
         let pool = &self.worker.runner.pool;
         let outcome = sync_connector(pool, self.producer(), job, provider, &progress).await;

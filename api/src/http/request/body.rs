@@ -86,7 +86,7 @@ impl Fields {
         Self { loc: vec!["body".to_owned()], fields, errors: Vec::new() }
     }
 
-    /// Records an error of a field.
+    /// Adds an error of a field.
     pub fn add_error(&mut self, name: &str, error: ValueError) {
         let loc: Vec<&str> = self.loc.iter().map(String::as_str).chain([name]).collect();
         let error = error.at(&loc);
@@ -119,7 +119,7 @@ impl Fields {
     ) -> Option<T> {
         match self.fields.remove(name) {
             None | Some(Value::Null) => None,
-            Some(value) => self.record(name, read(value)),
+            Some(value) => self.keep_error(name, read(value)),
         }
     }
 
@@ -130,9 +130,9 @@ impl Fields {
         read: impl FnOnce(Value) -> Result<T, ValueError>,
     ) -> Option<Option<T>> {
         match self.fields.remove(name) {
-            None => self.record(name, Err(ValueError::missing())),
+            None => self.keep_error(name, Err(ValueError::missing())),
             Some(Value::Null) => Some(None),
-            Some(value) => self.record(name, read(value)).map(Some),
+            Some(value) => self.keep_error(name, read(value)).map(Some),
         }
     }
 
@@ -143,9 +143,9 @@ impl Fields {
         read: impl FnOnce(Value) -> Result<T, ValueError>,
     ) -> Option<T> {
         match self.fields.remove(name) {
-            None => self.record(name, Err(ValueError::missing())),
-            Some(Value::Null) => self.record(name, Err(ValueError::null())),
-            Some(value) => self.record(name, read(value)),
+            None => self.keep_error(name, Err(ValueError::missing())),
+            Some(Value::Null) => self.keep_error(name, Err(ValueError::null())),
+            Some(value) => self.keep_error(name, read(value)),
         }
     }
 
@@ -178,7 +178,7 @@ impl Fields {
         if self.errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.errors)) }
     }
 
-    fn record<T>(&mut self, name: &str, read: Result<T, ValueError>) -> Option<T> {
+    fn keep_error<T>(&mut self, name: &str, read: Result<T, ValueError>) -> Option<T> {
         read.map_err(|error| self.add_error(name, error)).ok()
     }
 }

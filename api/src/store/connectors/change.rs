@@ -158,7 +158,7 @@ pub async fn update(
     if !changed.is_empty() {
         let details = json!({"name": change.name.as_ref().unwrap_or(&before.name), "changed": changed});
         let event = AuditEvent::new(Actor::User(user), Action::ConnectorChanged, connector, details);
-        audit::record(&mut tx, space, &event).await?;
+        audit::insert(&mut tx, space, &event).await?;
     }
     tx.commit().await?;
     Ok(true)
