@@ -1,5 +1,5 @@
-//! The SQL of the API, one file a table. The caller has checked the rights; every function on data of a space
-//! takes the space's id. Nothing of HTTP is known here.
+//! The SQL of the API, one file per table or query. The caller has checked the rights; every function on data
+//! of a space takes the space's id. Nothing here depends on HTTP.
 
 pub mod access;
 pub mod audit;

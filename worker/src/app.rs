@@ -189,7 +189,7 @@ async fn tick(runner: &Runner) {
     match enqueue.await {
         Ok(0) => {}
         Ok(_) => runner.job_ready.notify_one(),
-        Err(error) => tracing::warn!(%error, "schedules delayed: PostgreSQL does not answer"),
+        Err(error) => tracing::warn!(%error, "schedules not evaluated"),
     }
 }
 
@@ -202,7 +202,7 @@ async fn refresh_run_metrics(pool: PgPool, stop: CancellationToken) {
             Ok(0) => {}
             Ok(_) => ticks.skip_pause(),
             Err(error) => {
-                tracing::debug!(%error, "pipeline metrics not refreshed: PostgreSQL does not answer");
+                tracing::debug!(%error, "pipeline metrics not refreshed");
             }
         }
     }

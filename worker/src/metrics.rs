@@ -60,7 +60,7 @@ impl Measurements {
         };
         match queries.await {
             Ok((connectors, queues)) => (self.connectors, self.queues) = (connectors, queues),
-            Err(error) => tracing::debug!(%error, "gauges not refreshed: PostgreSQL does not answer"),
+            Err(error) => tracing::debug!(%error, "gauges not refreshed"),
         }
         match read_lag(pool, kafka, lag_reader).await {
             Ok(lag) => self.lag = lag,

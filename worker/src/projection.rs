@@ -1,6 +1,6 @@
 //! The projections: events of the state topics become rows. An older observation never overwrites a newer
-//! one, whatever the order or number of deliveries. Reading Kafka and moving offsets is for `consumer`, SQL
-//! for `store`.
+//! one, whatever the order or number of deliveries. `consumer` reads Kafka and stores the offsets; `store`
+//! has the SQL.
 
 mod projected;
 
@@ -24,8 +24,8 @@ use crate::store::entities;
 /// The shortest retention that can be configured.
 const MIN_RETENTION: TimeDelta = TimeDelta::days(1);
 
-/// Returns which of these events are of entities past retention. None of the entities may have a row: they
-/// were removed or never stored, and must not come back.
+/// Returns the ids of the entities that are past retention. None of the entities may have a row: they were
+/// removed or never stored, and must not be stored again.
 pub async fn find_expired<'a, E: Projected>(
     db: impl PgExecutor<'_>,
     unstored: impl Iterator<Item = &'a E>,

@@ -1,6 +1,6 @@
-//! Retention: rows that are older than they are to be kept are removed from PostgreSQL, in small batches, at
-//! a steady rate, by one worker at a time. That they do not come back from Kafka or from the provider is for
-//! `projection` and `sync`, which read the stored retention.
+//! Retention: removes rows that are past their retention from PostgreSQL, in small batches, at a steady rate,
+//! one worker at a time. `projection` and `sync` read the stored retention, so that removed rows are not
+//! stored again from Kafka or the provider.
 
 mod kinds;
 mod pass;

@@ -1,5 +1,5 @@
-//! All SQL of the worker, one file a table: statements with parameters in and rows out. What the rows mean is
-//! for the callers.
+//! All SQL of the worker, one file per table or query: statements with parameters in and rows out. The
+//! callers interpret the rows.
 
 pub mod connector_state;
 pub(crate) mod connectors;

@@ -1,6 +1,6 @@
 //! The buffer of the latest changes of all spaces, in streaming order, and the cursors by which streams read
-//! it. Its memory is bounded: the oldest changes are dropped, and a stream that still needed them learns so
-//! from a [`Gap`].
+//! it. Its memory is bounded: the oldest changes are dropped, and a stream that has not read
+//! them yet receives a [`Gap`].
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -13,8 +13,8 @@ pub struct Periodic {
 }
 
 impl Periodic {
-    /// The first tick is due at once, and every other one an interval after the end of the work for the previous
-    /// one.
+    /// The first tick is due at once, and every other one an interval after the end of the work for the
+    /// previous one.
     pub fn new(interval: Duration, stop: CancellationToken) -> Self {
         Self { interval, stop, is_due: true }
     }

@@ -73,8 +73,9 @@ pub trait Provider: Send + Sync {
 
     /// Returns a page of task runs.
     ///
-    /// # Errors `Refused` with 404 if the provider reports that it does not have the pipeline or run.
-    /// Otherwise the page is empty.
+    /// # Errors
+    /// `Refused` with 404 if the provider reports that it does not have the pipeline or run. Otherwise the
+    /// page is empty.
     async fn task_runs(
         &self,
         scope: &TaskRunScope,
@@ -84,9 +85,10 @@ pub trait Provider: Send + Sync {
 
     /// Requests a new run. The request is never retried.
     ///
-    /// # Errors After `Unreachable` with `sent`, `Failing`, `Malformed` and `Oversized` it is unknown whether
-    /// a run was created: look it up by its id. After any other error this request created none; a 409 may
-    /// mean that an earlier request did.
+    /// # Errors
+    /// After `Unreachable` with `sent`, `Failing`, `Malformed` and `Oversized` it is unknown whether a run
+    /// was created: look it up by its id. After any other error this request created none; a 409 may mean
+    /// that an earlier request did.
     async fn trigger(
         &self,
         pipeline: &str,

@@ -9,7 +9,7 @@ use provider::{NetworkPolicy, Provider, ProviderError};
 
 use crate::sync::SyncJob;
 
-/// All are closed when there are this many.
+/// Maximum number of open providers; at this number all are closed.
 const MAX_OPEN: usize = 1_000;
 
 /// The open providers of this worker, by connector.
@@ -48,7 +48,7 @@ impl OpenProviders {
         Ok(provider)
     }
 
-    /// Closes the provider of a connector, because what it has found out may be outdated, such as the API
+    /// Closes the provider of a connector, because what it has cached may be outdated, such as the API
     /// version.
     pub(crate) fn close(&self, connector: ConnectorId) {
         self.lock().remove(&connector);

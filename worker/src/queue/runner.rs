@@ -70,7 +70,7 @@ impl Runner {
                 }
                 Ok(None) => POLL_INTERVAL,
                 Err(error) => {
-                    tracing::warn!(%error, "claim failed: PostgreSQL does not answer");
+                    tracing::warn!(%error, "claim failed");
                     ERROR_BACKOFF
                 }
             };
@@ -98,7 +98,7 @@ impl Runner {
             outcome = self.run_leased(lease, &progress) => {
                 if let Err(error) = outcome {
                     // It is claimed again when its lease expires.
-                    tracing::warn!(%error, "job failed: PostgreSQL does not answer");
+                    tracing::warn!(%error, "job failed");
                 }
             }
             () = release_while_idle(permit, permits, progress.subscribe()) => {}

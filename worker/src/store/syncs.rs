@@ -1,5 +1,5 @@
-//! `syncs`: requested, running and finished syncs. What became of a manual sync, and of any other that is of
-//! interest, goes into the outbox with the statement that changes it.
+//! `syncs`: requested, running and finished syncs. Each change of a manual sync, and the end of any other
+//! sync that failed or found changes, puts an event into the outbox in the same transaction.
 
 use chrono::{DateTime, Utc};
 use contract::events::SyncReport;

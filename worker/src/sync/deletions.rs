@@ -126,12 +126,7 @@ impl SyncPass<'_> {
     async fn keep_unlisted(&self, name: &str, error: &ProviderError) -> Result<(), SyncError> {
         let connector = self.job.lease.connector_id;
         if histories::count_failure(self.pool, connector, name).await? == 1 {
-            tracing::warn!(
-                pipeline = name,
-                %error,
-                "unlisted pipeline kept: the provider does not say whether it is gone; a full sync with \
-                 accept_mass_deletion deactivates what may not be read"
-            );
+            tracing::warn!(pipeline = name, %error, "unlisted pipeline kept");
         }
         Ok(())
     }

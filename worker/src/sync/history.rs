@@ -17,7 +17,7 @@ use crate::store::{histories, runs, task_runs};
 
 /// How often every history is read again, to find what no list of changes contains: deletions and notes.
 const RECONCILE_INTERVAL: TimeDelta = TimeDelta::hours(6);
-/// The task graphs of so many pipelines are read at once, before their histories.
+/// Number of pipelines whose task graphs are read at once, before their histories.
 const CHUNK: usize = 100;
 /// A sync ends after more histories that cannot be read for one cause, or after more than one in
 /// `UNREADABLE_RATIO` of all if these are more: the cause is then hardly a single pipeline.

@@ -141,10 +141,7 @@ impl Producer {
         let inner = self.inner.clone();
         let flushed = tokio::task::spawn_blocking(move || inner.flush(FLUSH_TIMEOUT));
         if !matches!(flushed.await, Ok(Ok(()))) {
-            tracing::warn!(
-                in_flight = self.inner.in_flight_count(),
-                "Kafka producer stopped with unsent records"
-            );
+            tracing::warn!(in_flight = self.inner.in_flight_count(), "unsent records dropped");
         }
     }
 }
@@ -174,10 +171,7 @@ impl SendReport {
     fn add_oversized(&mut self, index: usize, record: &Record) {
         let Record { topic, key, payload, .. } = record;
         let bytes = payload.len();
-        tracing::error!(
-            %topic, key, bytes,
-            "event larger than Kafka accepts, left out; raise its topic's max.message.bytes (at most 16 MiB)"
-        );
+        tracing::error!(%topic, key, bytes, "oversized event dropped");
         too_large(*topic).increment(1);
         self.oversized.insert(index);
     }

@@ -64,8 +64,8 @@ pub async fn ensure_topics(config: &KafkaConfig) -> Result<(), TopicError> {
     }
 }
 
-/// Of a compressed event, in bytes. The brokers' default of one mebibyte is too small for a run with a large
-/// `conf`.
+/// Maximum size of a compressed event, in bytes. The brokers' default of one mebibyte is too small for a run
+/// with a large `conf`.
 const MAX_MESSAGE_BYTES: &str = "8388608";
 const TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -25,9 +25,9 @@ use crate::{NetworkPolicy, ProviderError, check_base_url};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Of a decoded response body.
+/// Maximum size of a decoded response body, in bytes.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
-/// Of the body of an error response; the rest is not read.
+/// Maximum size of the body of an error response, in bytes; the rest is not read.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 /// No retry starts later than this after the first attempt.
 const RETRY_WINDOW: Duration = Duration::from_secs(30);

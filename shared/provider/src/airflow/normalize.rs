@@ -24,7 +24,8 @@ const VOLATILE_FIELDS: [&str; 7] = [
     "bundle_version",
 ];
 const VOLATILE_PREFIX: &str = "next_dagrun";
-/// In characters. Names are indexed, and PostgreSQL limits the size of an index entry.
+/// Maximum length of a name, in characters. Names are indexed, and PostgreSQL limits the size of an index
+/// entry.
 const MAX_NAME_LENGTH: usize = 500;
 
 /// Maps a DAG, without its task graph, which is a separate request.
