@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::APPLICATION_NAME;
+use crate::auth::Authenticator;
 use crate::auth::access_cache::AccessCache;
 use crate::auth::rate_limit::KeyRateLimiter;
 use crate::cli::ServeConfig;
@@ -75,13 +76,17 @@ fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App>
     let keyring = Keyring::new(&config.sealing)?;
     let (kafka, settings) = (config.kafka.clone(), config.stream.clone());
     let stream = StreamHub::new(kafka, settings, db.clone(), keyring.clone(), stopping.clone());
+    let authenticator = Authenticator {
+        db: db.clone(),
+        access: AccessCache::default(),
+        rate_limiter: KeyRateLimiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
+    };
     Ok(App::new(AppState {
         db,
         kafka: KafkaProbe::new(&config.kafka).context("The Kafka settings cannot work")?,
-        access: AccessCache::default(),
+        authenticator: Arc::new(authenticator),
         keyring,
         network: config.network,
-        rate_limiter: KeyRateLimiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
         stream: Arc::new(stream),
         metrics: telemetry::start_metrics("api", GaugeTtl::Never).context("Metrics cannot be collected")?,
         document: document(),
@@ -109,5 +114,5 @@ async fn finish(app: &App, server: tokio::task::JoinHandle<std::io::Result<()>>)
 }
 
 async fn listen_for_access_changes(app: App) {
-    app.access.listen(&app.db, &app.stopping).await;
+    app.authenticator.access.listen(&app.db, &app.stopping).await;
 }

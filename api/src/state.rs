@@ -15,8 +15,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::access_cache::AccessCache;
-use crate::auth::rate_limit::KeyRateLimiter;
+use crate::auth::Authenticator;
 use crate::http::request::body::BodyLimit;
 use crate::stream::StreamHub;
 
@@ -28,10 +27,9 @@ pub struct App(Arc<AppState>);
 pub struct AppState {
     pub db: PgPool,
     pub kafka: KafkaProbe,
-    pub access: AccessCache,
+    pub authenticator: Arc<Authenticator>,
     pub keyring: Keyring,
     pub network: NetworkPolicy,
-    pub rate_limiter: KeyRateLimiter,
     pub stream: Arc<StreamHub>,
     pub metrics: PrometheusHandle,
     /// The OpenAPI document.
@@ -59,6 +57,12 @@ impl Deref for App {
 
     fn deref(&self) -> &AppState {
         &self.0
+    }
+}
+
+impl FromRef<App> for Arc<Authenticator> {
+    fn from_ref(app: &App) -> Self {
+        app.authenticator.clone()
     }
 }
 

@@ -82,7 +82,7 @@ fn access_check(app: App, space: SpaceViewer) -> impl Fn() -> BoxFuture<'static,
     move || {
         let (app, space) = (app.clone(), space.clone());
         Box::pin(async move {
-            space.is_still_member(&app).await.unwrap_or_else(|error| {
+            space.is_still_member(&app.authenticator).await.unwrap_or_else(|error| {
                 tracing::debug!(%error, "access check of an event stream failed");
                 true
             })

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::auth::Authenticator;
 use api::auth::access_cache::AccessCache;
 use api::auth::rate_limit::KeyRateLimiter;
 use api::state::{App, AppState};
@@ -124,13 +125,17 @@ fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
     let config =
         StreamConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 };
     let stream = StreamHub::new(setup.kafka, config, db.clone(), keyring.clone(), stopping.clone());
+    let authenticator = Authenticator {
+        db: db.clone(),
+        access: AccessCache::default(),
+        rate_limiter: KeyRateLimiter::new(setup.limits.0, setup.limits.1),
+    };
     App::new(AppState {
         db,
         kafka,
-        access: AccessCache::default(),
+        authenticator: Arc::new(authenticator),
         keyring,
         network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
-        rate_limiter: KeyRateLimiter::new(setup.limits.0, setup.limits.1),
         stream: Arc::new(stream),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         document: server::document(),

@@ -46,7 +46,7 @@ async fn a_revoked_key_is_rejected_by_every_replica_at_once() {
     let replicas = [test.replica(keyring("a")), test.replica(keyring("a"))];
     for replica in &replicas {
         let app = replica.app.clone();
-        tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
+        tokio::spawn(async move { app.authenticator.access.listen(&app.db, &app.stopping).await });
     }
     // Repeated, since a busy machine may be too slow now and then.
     for _ in 0..8 {

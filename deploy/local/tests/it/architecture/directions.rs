@@ -21,7 +21,7 @@ const fn module(name: &'static str, may_import: &'static [&'static str]) -> Modu
 const API: [ModuleRule; 11] = [
     module("store", &[]),
     module("http", &["store"]),
-    module("auth", &["http", "state", "store"]),
+    module("auth", &["http", "store"]),
     module("stream", &["store"]),
     module("triggers", &["auth", "http", "state", "store"]),
     module("state", &["auth", "http", "store", "stream"]),
