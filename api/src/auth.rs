@@ -125,7 +125,8 @@ impl Deref for SpaceAdmin {
 }
 
 impl SpaceViewer {
-    /// Whether the key is still valid and its user still a member. The check does not count as a request.
+    /// Returns whether the key is still valid and its user still a member. The check does not count as a
+    /// request.
     pub async fn is_still_member(&self, authenticator: &Authenticator) -> sqlx::Result<bool> {
         let access = authenticator.find_access(self.key_sha256, Some(&self.slug)).await?;
         Ok(access.is_some_and(|access| access.space_id == Some(self.space) && access.role.is_some()))
@@ -191,12 +192,12 @@ where
     Ok(SpaceMember { space, slug, user, role, key: access.key_id, key_sha256 })
 }
 
-/// The digest of the key in the header.
+/// Returns the digest of the key in the header.
 fn key_sha256(parts: &Parts) -> ApiResult<[u8; 32]> {
     bearer(parts).map(keys::digest).ok_or(ApiError::Unauthorized)
 }
 
-/// The key in the header. The name of the authentication scheme is not case-sensitive.
+/// Returns the key in the header. The name of the authentication scheme is not case-sensitive.
 fn bearer(parts: &Parts) -> Option<&str> {
     let header = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = header.split_once(' ')?;

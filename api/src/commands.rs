@@ -69,7 +69,7 @@ fn open(database: &DatabaseConfig) -> anyhow::Result<PgPool> {
     Ok(db::pool(database, APPLICATION_NAME)?)
 }
 
-/// The action to audit when something gets a name: created, renamed, or none when nothing changed.
+/// Returns the action to audit when something gets a name: created, renamed, or none when nothing changed.
 fn naming_action(before: Option<String>, name: &str, created: Action, renamed: Action) -> Option<Action> {
     match before {
         None => Some(created),
@@ -101,7 +101,7 @@ fn print(result: &Value, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An object on one line, as `field=value` pairs.
+/// Returns an object on one line, as `field=value` pairs.
 fn line(object: &Value) -> String {
     let fields = object.as_object().into_iter().flatten();
     let fields: Vec<_> = fields.map(|(field, value)| format!("{field}={value}")).collect();

@@ -89,7 +89,7 @@ fn write_errors(schemas: &mut Value) {
     });
 }
 
-/// The examples, by schema.
+/// Returns the examples, by schema.
 pub fn examples() -> &'static Map<String, Value> {
     static EXAMPLES: OnceLock<Map<String, Value>> = OnceLock::new();
     EXAMPLES.get_or_init(|| serde_json::from_str(include_str!("openapi/examples.json")).unwrap_or_default())

@@ -34,7 +34,7 @@ use crate::state::App;
 /// Method, path and handler. The handler's attribute repeats the first two; a test compares them.
 type RouteTable = Vec<(&'static str, &'static str, UtoipaMethodRouter<App>)>;
 
-/// Below `/api/v1.0/spaces/{slug}/orchestration`.
+/// Declares the routes below `/api/v1.0/spaces/{slug}/orchestration`.
 fn orchestration_routes() -> RouteTable {
     vec![
         ("GET", "/pipelines", routes!(pipelines::list)),
@@ -62,7 +62,7 @@ fn orchestration_routes() -> RouteTable {
     ]
 }
 
-/// Below `/api/v1.0/catalog/spaces/{slug}/connectors`.
+/// Declares the routes below `/api/v1.0/catalog/spaces/{slug}/connectors`.
 fn connector_routes() -> RouteTable {
     vec![
         ("GET", "", routes!(connectors::list)),
@@ -74,7 +74,7 @@ fn connector_routes() -> RouteTable {
     ]
 }
 
-/// Below `/api/v1.0`.
+/// Declares the routes below `/api/v1.0`.
 fn base_routes() -> RouteTable {
     vec![
         ("GET", "/me", routes!(me::get)),
@@ -83,7 +83,7 @@ fn base_routes() -> RouteTable {
     ]
 }
 
-/// The service's own endpoints; they need no key.
+/// Declares the service's own endpoints; they need no key.
 fn service_routes() -> RouteTable {
     vec![
         ("GET", "/health", routes!(health::get_health)),
@@ -106,12 +106,12 @@ fn all_routes() -> OpenApiRouter<App> {
     add_routes(service_routes()).nest(BASE_PATH, base)
 }
 
-/// The operations and schemas that the handlers' attributes declare.
+/// Returns the operations and schemas that the handlers' attributes declare.
 pub(crate) fn openapi() -> OpenApi {
     all_routes().into_openapi()
 }
 
-/// All routes with the middleware around them, the outermost last.
+/// Returns all routes with the middleware around them, the outermost last.
 pub fn router(app: App) -> Router {
     let (routes, _) = all_routes().split_for_parts();
     let routes = routes

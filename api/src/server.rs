@@ -35,7 +35,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The shortest time for which an idle connection is kept open.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// The OpenAPI document of all routes.
+/// Returns the OpenAPI document of all routes.
 pub fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     DOCUMENT.get_or_init(|| openapi::build(&routes::openapi()))

@@ -36,7 +36,7 @@ struct CacheState {
 }
 
 impl AccessCache {
-    /// The access that a key gives; none when the key is unknown or revoked.
+    /// Finds the access that a key gives; none when the key is unknown or revoked.
     pub async fn find(
         &self,
         db: &PgPool,
@@ -79,7 +79,7 @@ impl AccessCache {
         Ok(())
     }
 
-    /// The cached access, or the current generation.
+    /// Returns the cached access, or the current generation.
     fn get(&self, key: &AccessKey) -> Result<Access, u64> {
         let state = self.lock();
         let entry = state.entries.get(key).filter(|(_, inserted_at)| inserted_at.elapsed() < TTL);

@@ -28,7 +28,7 @@ impl GeneratedKey {
     }
 }
 
-/// The digest under which the database stores a key.
+/// Returns the digest under which the database stores a key.
 pub fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key).into()
 }

@@ -31,7 +31,7 @@ struct Counters {
 }
 
 impl KeyRateLimiter {
-    /// A limit of zero disables its window.
+    /// Creates a limiter; a limit of zero disables its window.
     pub fn new(per_minute: u32, per_hour: u32) -> Self {
         let windows = [(60, per_minute), (3600, per_hour)];
         let windows = windows.into_iter().filter(|(_, limit)| *limit > 0);

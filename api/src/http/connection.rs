@@ -81,7 +81,7 @@ impl Connection {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Ready once the connection has been idle for too long.
+    /// Returns ready once the connection has been idle for too long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.idle_timer.as_mut().poll(cx));

@@ -67,7 +67,7 @@ pub struct FieldError {
 }
 
 impl ApiError {
-    /// The status code.
+    /// Returns the status code.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
@@ -91,7 +91,7 @@ impl ApiError {
         }
     }
 
-    /// The JSON body.
+    /// Returns the JSON body.
     pub fn body(&self) -> serde_json::Value {
         match self {
             Self::Invalid(errors) => json!({"detail": errors}),
@@ -166,7 +166,7 @@ impl From<sqlx::Error> for ApiError {
     }
 }
 
-/// Whether the same statement may succeed a moment later.
+/// Returns whether the same statement may succeed a moment later.
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)

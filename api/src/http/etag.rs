@@ -45,8 +45,8 @@ async fn tagged(response: Response, known: Vec<HeaderValue>) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// A weak tag, because compression may change the bytes but not the content. The total and the links of a
-/// list belong to its content.
+/// Returns a weak tag, because compression may change the bytes but not the content. The total and the links
+/// of a list belong to its content.
 fn tag(headers: &HeaderMap, body: &[u8]) -> String {
     let mut hash = Sha256::new();
     for name in [TOTAL_COUNT, header::LINK] {

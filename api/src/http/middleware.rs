@@ -72,14 +72,14 @@ fn log_response(method: &str, status: u16, seconds: f64) {
     }
 }
 
-/// The client's trace context; none when the header is missing, malformed or repeated.
+/// Returns the client's trace context; none when the header is missing, malformed or repeated.
 fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
     let mut given = headers.get_all(contract::trace::TRACEPARENT).iter();
     let first = given.next()?.to_str().ok()?.parse().ok()?;
     given.next().is_none().then_some(first)
 }
 
-/// The client's request id if it has 1 to 128 plain characters, else a new one.
+/// Returns the client's request id if it has 1 to 128 plain characters, else a new one.
 fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
     let is_valid = |id: &&HeaderValue| {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
@@ -92,7 +92,7 @@ fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
     }
 }
 
-/// The metric label of a method. Unknown methods share one label, so that clients cannot add labels.
+/// Returns the metric label of a method. Unknown methods share one label, so that clients cannot add labels.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -126,7 +126,7 @@ pub(crate) async fn limit_duration(
     }
 }
 
-/// The response to a request whose handler panicked.
+/// Returns the response to a request whose handler panicked.
 pub(crate) fn handle_panic(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");

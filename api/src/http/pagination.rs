@@ -70,7 +70,7 @@ fn headers(total: i64, paging: Paging, uri: &Uri) -> HeaderMap {
     headers
 }
 
-/// The links to the neighbouring pages. Even an empty list has a first page.
+/// Returns the links to the neighbouring pages. Even an empty list has a first page.
 fn links(page: i64, pages: i64, uri: &Uri) -> String {
     let mut links = vec![(1, "first")];
     if page > 1 {

@@ -25,7 +25,7 @@ pub struct RateLimitStatus {
 pub struct RateLimitSlot(Arc<OnceLock<RateLimitStatus>>);
 
 impl RateLimitSlot {
-    /// The status, if the request was counted.
+    /// Returns the status, if the request was counted.
     pub fn get(&self) -> Option<RateLimitStatus> {
         self.0.get().copied()
     }

@@ -63,7 +63,7 @@ fn is_free_text(fields: &Map<String, Value>) -> bool {
         && !["enum", "const", "pattern"].iter().any(|word| fields.contains_key(*word))
 }
 
-/// The names of the schemas that request bodies use.
+/// Returns the names of the schemas that request bodies use.
 pub(super) fn request_schemas(paths: &Value, schemas: &Value) -> BTreeSet<String> {
     let operations = paths.as_object().into_iter().flatten().flat_map(|(_, methods)| methods.as_object());
     let bodies = operations.flatten().filter_map(|(_, operation)| operation.get("requestBody"));
@@ -118,7 +118,7 @@ fn headers() -> Value {
     })
 }
 
-/// A pattern for a word in any letter case.
+/// Returns a pattern for a word in any letter case.
 fn in_any_case(word: &str) -> String {
     let pattern = |c: char| {
         if c.is_ascii_alphabetic() { format!("[{}{c}]", c.to_ascii_uppercase()) } else { c.to_string() }

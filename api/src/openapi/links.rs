@@ -36,7 +36,7 @@ pub(super) fn add(paths: &mut Value) {
     }
 }
 
-/// The path parameters of every operation, by its id.
+/// Returns the path parameters of every operation, by its id.
 fn operations(paths: &Value) -> BTreeMap<String, Vec<String>> {
     let paths = paths.as_object().into_iter().flatten();
     let operations = paths.flat_map(|(path, methods)| {
@@ -54,7 +54,7 @@ fn parameters(path: &str) -> Vec<String> {
     path.split(['{', '}']).skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The path parameters whose ids a response contains, with the runtime expressions that select them.
+/// Returns the path parameters whose ids a response contains, with the runtime expressions that select them.
 fn ids_in(response: &Value) -> BTreeMap<&'static str, String> {
     let schema = &response["content"]["application/json"]["schema"];
     let (schema, prefix) = if schema["type"] == "array" { (&schema["items"], "/0") } else { (schema, "") };

@@ -69,7 +69,7 @@ fn parameters(path: &str, declared: Value, traits: &ResponseTraits) -> Vec<Value
     parameters
 }
 
-/// Whether a parameter can be invalid.
+/// Returns whether a parameter can be invalid.
 fn is_validated(parameter: &Value) -> bool {
     let name = parameter["name"].as_str().unwrap_or_default();
     parameter["in"] == "query" || parameter["in"] == "path" && name.ends_with("_id")

@@ -61,7 +61,7 @@ pub(super) fn error_components() -> Value {
     Value::Object(ERRORS.iter().map(component).collect())
 }
 
-/// The body of an error that an operation describes itself. Its 422 may come from the provider, too.
+/// Returns the body of an error that an operation describes itself. Its 422 may come from the provider, too.
 pub(super) fn error_schema(code: &str) -> Value {
     match code {
         "422" => json!({"anyOf": [reference("schemas", "Invalid"), reference("schemas", "Error")]}),
@@ -80,7 +80,7 @@ pub(super) struct ResponseTraits {
     pub has_location: bool,
 }
 
-/// The headers of a response with this status code.
+/// Returns the headers of a response with this status code.
 pub(super) fn headers(traits: &ResponseTraits, code: &str) -> Value {
     let applies = |name: &str| match name {
         "X-Request-Id" => true,

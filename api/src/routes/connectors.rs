@@ -228,7 +228,7 @@ pub(super) async fn test(
     }))
 }
 
-/// The version of the provider.
+/// Requests the version of the provider.
 async fn probe(app: &App, stored: StoredConnectorRow, source: Source) -> anyhow::Result<String> {
     let (config, credentials) = stored.open(source.connector_id, &app.keyring)?;
     let opened = provider::open(&config, &credentials, source, app.network)?;
@@ -255,7 +255,7 @@ fn read_change(fields: &mut Fields, before: &StoredConnectorRow, network: Networ
     ConnectorChange { name, is_active: fields.if_present("is_active", body::boolean), config, credentials }
 }
 
-/// The given fields of an Airflow connector's configuration.
+/// Returns the given fields of an Airflow connector's configuration.
 fn read_airflow(fields: &mut Fields, is_new: bool, network: NetworkPolicy) -> Option<ConfigChange> {
     let mut given = fields.object("config")?;
     let read_url = |value| base_url(value, network);
@@ -279,7 +279,7 @@ fn read_airflow(fields: &mut Fields, is_new: bool, network: NetworkPolicy) -> Op
     Some(ConfigChange::Airflow(patch))
 }
 
-/// A base URL, stored as it was given. Every connection checks the resolved address again.
+/// Reads a base URL, which is stored as it was given. Every connection checks the resolved address again.
 fn base_url(value: Value, network: NetworkPolicy) -> Result<String, ValueError> {
     let text = body::text_of(1..=2000)(value)?;
     let url = Url::parse(&text).map_err(|_| ValueError::new("value_error.url", "invalid or missing URL"))?;
@@ -317,7 +317,7 @@ fn read_credentials(fields: &mut Fields) -> Option<Secrets> {
     credentials.map(|credentials| Secrets { credentials, headers })
 }
 
-/// Extra headers by name. An error never contains the value, which may be a secret.
+/// Reads extra headers by name. An error never contains the value, which may be a secret.
 fn headers(value: Value) -> Result<BTreeMap<String, SecretString>, ValueError> {
     let given = body::storable_object(value)?;
     if given.len() > MAX_EXTRA_HEADERS {

@@ -13,7 +13,7 @@ use crate::store::pipelines::{
 use crate::store::runs::{RunFilter, RunQuery, RunSort};
 use crate::stream::{ChangeKind, EVENT_STATUSES, EventFilter};
 
-/// The query of a list of pipelines.
+/// Reads the query of a list of pipelines.
 pub(super) fn pipelines(query: &mut Query) -> PipelineQuery {
     let (sort, descending) =
         query.one("sort", |text| order(text, PipelineSort::VARIANTS)).unwrap_or((PipelineSort::Name, false));
@@ -22,13 +22,13 @@ pub(super) fn pipelines(query: &mut Query) -> PipelineQuery {
     PipelineQuery { filter, status, sort, descending, window: metrics_window(query) }
 }
 
-/// The runs that metrics count.
+/// Reads the runs that metrics count.
 pub(super) fn metrics_window(query: &mut Query) -> MetricsWindow {
     let days = query.integer("days", 1..=365).and_then(|days| i32::try_from(days).ok());
     MetricsWindow { days: days.unwrap_or(WINDOW_DAYS), include_deleted: include_deleted(query) }
 }
 
-/// The conditions on pipelines. `default_is_active` applies without the parameter `is_active`.
+/// Reads the conditions on pipelines. `default_is_active` applies without the parameter `is_active`.
 pub(super) fn pipeline_filter(query: &mut Query, default_is_active: Option<bool>) -> PipelineFilter {
     PipelineFilter {
         provider: query.text("provider"),
@@ -53,7 +53,7 @@ fn is_active(query: &mut Query, default: Option<bool>) -> Option<bool> {
     }
 }
 
-/// The query of a list of runs.
+/// Reads the query of a list of runs.
 pub(super) fn runs(query: &mut Query) -> RunQuery {
     RunQuery {
         filter: RunFilter {
@@ -73,7 +73,7 @@ pub(super) fn runs(query: &mut Query) -> RunQuery {
     }
 }
 
-/// The conditions on the changes of a stream.
+/// Reads the conditions on the changes of a stream.
 pub(super) fn events(query: &mut Query) -> EventFilter {
     EventFilter {
         kind: query.words("type", ChangeKind::VARIANTS),
@@ -84,12 +84,12 @@ pub(super) fn events(query: &mut Query) -> EventFilter {
     }
 }
 
-/// Whether runs or task runs that the provider no longer has are included.
+/// Returns whether runs or task runs that the provider no longer has are included.
 pub(super) fn include_deleted(query: &mut Query) -> bool {
     query.boolean("include_deleted").unwrap_or(false)
 }
 
-/// A sort key, and whether a `-` before it asks for descending order.
+/// Reads a sort key, and whether a `-` before it asks for descending order.
 fn order<K: Copy + Display>(text: &str, keys: &[K]) -> Result<(K, bool), ValueError> {
     match text.strip_prefix('-') {
         Some(key) => Ok((one_of(key, keys)?, true)),

@@ -39,7 +39,7 @@ pub(super) async fn create(
     let full = fields.optional("full", body::boolean).unwrap_or(false);
     let accept_mass_deletion = fields.optional("accept_mass_deletion", body::boolean).unwrap_or(false);
     fields.finish()?;
-    match syncs::find_syncability(&app.db, space.space, connector).await? {
+    match syncs::find_sync_eligibility(&app.db, space.space, connector).await? {
         SyncEligibility::NotFound => return Err(ApiError::NotFound("Connector")),
         SyncEligibility::UnsupportedType => {
             return Err(ApiError::BadRequest("Only Airflow connectors are supported"));

@@ -17,7 +17,7 @@ pub struct Access {
     pub role: Option<Role>,
 }
 
-/// The access that a key gives; none when the key is unknown or revoked.
+/// Finds the access that a key gives; none when the key is unknown or revoked.
 pub async fn find(db: &PgPool, key_sha256: [u8; 32], slug: Option<&str>) -> sqlx::Result<Option<Access>> {
     sqlx::query_as(
         "select k.id as key_id, u.id as user_id, u.name as user_name, u.email, s.id as space_id, m.role

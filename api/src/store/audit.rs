@@ -78,7 +78,7 @@ pub struct AuditFilter {
     pub target_id: Option<Uuid>,
 }
 
-/// A page of the audit entries of a space, newest first.
+/// Lists a page of the audit entries of a space, newest first.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,

@@ -46,7 +46,7 @@ const COLUMNS: &str =
     c.run_id, c.task_run_id, c.content, jsonb_build_object('id', u.id, 'name', u.name) as author, c.edited,
     c.created_at, c.updated_at from comments c join users u on u.id = c.author_id where c.space_id = ";
 
-/// A page of the comments on a run or a task run, oldest first.
+/// Lists a page of the comments on a run or a task run, oldest first.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
@@ -73,7 +73,7 @@ fn push_target(sql: &mut QueryBuilder<Postgres>, target: CommentTarget) {
     };
 }
 
-/// One comment of a space. None also when its run or task run no longer exists.
+/// Finds one comment of a space. None also when its run or task run no longer exists.
 pub async fn find(db: &PgPool, space: SpaceId, comment: CommentId) -> sqlx::Result<Option<Comment>> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push_bind(space).push(" and c.id = ").push_bind(comment);

@@ -109,7 +109,7 @@ pub struct StoredConnectorRow {
 }
 
 impl StoredConnectorRow {
-    /// The configuration and the opened credentials of an airflow connector.
+    /// Returns the configuration and the opened credentials of an airflow connector.
     ///
     /// # Errors
     /// When the configuration cannot be parsed, or none of the sealing keys opens the credentials.
@@ -133,7 +133,7 @@ const COLUMNS: &str = "select c.id, c.name, c.connector_type, c.is_active, c.con
     c.created_at, c.updated_at
     from connectors c left join connector_state s on s.connector_id = c.id where c.deleted_at is null and ";
 
-/// A page of the connectors of a space, by name.
+/// Lists a page of the connectors of a space, by name.
 pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<Rows<Connector>> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push("c.space_id = ").push_bind(space);
@@ -157,7 +157,7 @@ pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<R
     Ok(Rows { rows, total })
 }
 
-/// One connector of a space.
+/// Finds one connector of a space.
 pub async fn find(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<Option<Connector>> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push("c.space_id = ").push_bind(space).push(" and c.id = ").push_bind(connector);
@@ -168,7 +168,7 @@ pub async fn find(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::
     Ok(Some(Connector { row, last_sync }))
 }
 
-/// Whether the space has this connector.
+/// Returns whether the space has this connector.
 pub async fn exists(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select exists (select from connectors where id = $1 and space_id = $2 and deleted_at is null)",
@@ -179,7 +179,7 @@ pub async fn exists(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx
     .await
 }
 
-/// The settings and sealed credentials of a connector of the space.
+/// Finds the settings and sealed credentials of a connector of the space.
 pub async fn find_stored(
     db: &PgPool,
     space: SpaceId,

@@ -15,7 +15,7 @@ pub struct SealedCredentials {
     pub credentials_sealed: Vec<u8>,
 }
 
-/// The next connectors with credentials after this id, locked until the transaction ends.
+/// Lists the next connectors with credentials after this id, locked until the transaction ends.
 pub async fn list_locked(db: &mut PgConnection, after: ConnectorId) -> sqlx::Result<Vec<SealedCredentials>> {
     sqlx::query_as(
         "select id, space_id, name, credentials_sealed from connectors

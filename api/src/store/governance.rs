@@ -14,7 +14,7 @@ struct Governance {
     criticality: Option<Criticality>,
 }
 
-/// The governance of a pipeline, locked until the transaction ends.
+/// Finds the governance of a pipeline, locked until the transaction ends.
 async fn find_locked(
     db: &mut PgConnection,
     space: SpaceId,

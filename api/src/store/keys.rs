@@ -39,7 +39,7 @@ pub async fn insert(
     Ok(id)
 }
 
-/// The keys of a user, oldest first, the revoked ones included.
+/// Lists the keys of a user, oldest first, the revoked ones included.
 pub async fn list(db: &PgPool, user: UserId) -> sqlx::Result<Vec<ApiKey>> {
     sqlx::query_as(
         "select id, user_id, prefix, label, created_at, revoked_at from api_keys where user_id = $1
@@ -50,7 +50,7 @@ pub async fn list(db: &PgPool, user: UserId) -> sqlx::Result<Vec<ApiKey>> {
     .await
 }
 
-/// A key, locked until the transaction ends.
+/// Finds a key, locked until the transaction ends.
 pub async fn find_locked(db: &mut PgConnection, key: KeyId) -> sqlx::Result<Option<ApiKey>> {
     sqlx::query_as(
         "select id, user_id, prefix, label, created_at, revoked_at from api_keys where id = $1 for update",

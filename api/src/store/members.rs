@@ -47,7 +47,8 @@ pub async fn upsert(
     .await
 }
 
-/// The role of a user in a space, locked until the transaction ends; none for a user who is not a member.
+/// Finds the role of a user in a space, locked until the transaction ends; none for a user who is not a
+/// member.
 pub async fn find_role_locked(
     db: &mut PgConnection,
     space: SpaceId,
@@ -60,7 +61,7 @@ pub async fn find_role_locked(
         .await
 }
 
-/// The members of a space, by address.
+/// Lists the members of a space, by address.
 pub async fn list(db: &PgPool, space: SpaceId) -> sqlx::Result<Vec<MemberRow>> {
     sqlx::query_as(
         "select users.id, users.email, users.name, memberships.role
@@ -73,7 +74,7 @@ pub async fn list(db: &PgPool, space: SpaceId) -> sqlx::Result<Vec<MemberRow>> {
     .await
 }
 
-/// The spaces that a user is a member of, by slug.
+/// Lists the spaces that a user is a member of, by slug.
 pub async fn list_of_user(db: &PgPool, user: UserId) -> sqlx::Result<Vec<Membership>> {
     sqlx::query_as(
         "select spaces.slug, spaces.name, memberships.role

@@ -13,22 +13,22 @@ pub struct Paging {
 }
 
 impl Paging {
-    /// Page numbers count from 1. `size` is cut down to [`MAX_PAGE_SIZE`].
+    /// Returns a page; its number counts from 1. `size` is cut down to [`MAX_PAGE_SIZE`].
     pub fn new(number: i64, size: i64) -> Self {
         Self { number, size: size.min(MAX_PAGE_SIZE) }
     }
 
-    /// The page's number, from 1.
+    /// Returns the page's number, from 1.
     pub fn number(self) -> i64 {
         self.number
     }
 
-    /// The maximum number of rows on the page.
+    /// Returns the maximum number of rows on the page.
     pub fn limit(self) -> i64 {
         self.size
     }
 
-    /// The number of rows on all pages before this one.
+    /// Returns the number of rows on all pages before this one.
     pub fn offset(self) -> i64 {
         (self.number - 1).saturating_mul(self.size)
     }

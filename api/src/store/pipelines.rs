@@ -117,7 +117,7 @@ const JOINS: &str = " join connectors c on c.id = p.connector_id
         from runs r where r.pipeline_id = p.id and r.deleted_at is null
         order by r.ordered_at desc, r.id desc limit 1) run on true";
 
-/// A page of the pipelines of a space.
+/// Lists a page of the pipelines of a space.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
@@ -130,7 +130,7 @@ pub async fn list(
     Ok(Rows { rows, total })
 }
 
-/// The number of pipelines that match the query, and the ids of those on the page.
+/// Finds the number of pipelines that match the query, and the ids of those on the page.
 async fn find_page(
     db: &PgPool,
     space: SpaceId,
@@ -164,7 +164,7 @@ async fn find_page(
     sql.build_query_as().fetch_one(db).await
 }
 
-/// These pipelines, in the order of their ids.
+/// Lists these pipelines, in the order of their ids.
 async fn list_by_id(
     db: &PgPool,
     user: UserId,
@@ -179,7 +179,7 @@ async fn list_by_id(
     sql.build_query_as().fetch_all(db).await
 }
 
-/// One pipeline of a space, with its provider metadata and task graph.
+/// Finds one pipeline of a space, with its provider metadata and task graph.
 pub async fn find(
     db: &PgPool,
     space: SpaceId,
@@ -194,7 +194,7 @@ pub async fn find(
     sql.build_query_as().fetch_optional(db).await
 }
 
-/// Whether the space has this pipeline.
+/// Returns whether the space has this pipeline.
 pub async fn exists(db: &PgPool, space: SpaceId, pipeline: PipelineId) -> sqlx::Result<bool> {
     sqlx::query_scalar("select exists (select from pipelines where id = $1 and space_id = $2)")
         .bind(pipeline)

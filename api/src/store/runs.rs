@@ -75,7 +75,7 @@ const JOINS: &str = " left join pipelines p on p.id = r.pipeline_id
     left join pipeline_crawls seen
         on seen.connector_id = p.connector_id and seen.external_id = p.external_id";
 
-/// A page of the runs of a space or of one of its pipelines; none when the space has no such pipeline.
+/// Lists a page of the runs of a space or of one of its pipelines; none when the space has no such pipeline.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
@@ -106,8 +106,8 @@ pub async fn list(
     }
 }
 
-/// The total of a page without rows: a page past the end, or an empty list. None when the pipeline does not
-/// exist.
+/// Returns the total of a page without rows: a page past the end, or an empty list. None when the pipeline
+/// does not exist.
 async fn empty_page(
     db: &PgPool,
     space: SpaceId,
@@ -126,7 +126,7 @@ async fn empty_page(
     Ok(Some(Rows { rows: Vec::new(), total }))
 }
 
-/// One run of a space with its task runs.
+/// Finds one run of a space with its task runs.
 pub async fn find(
     db: &PgPool,
     space: SpaceId,
@@ -143,7 +143,7 @@ pub async fn find(
     Ok(Some(RunDetail { run, tasks }))
 }
 
-/// Whether the space has this run. A run that the provider no longer has counts, too.
+/// Returns whether the space has this run. A run that the provider no longer has counts, too.
 pub async fn exists(db: &PgPool, space: SpaceId, run: RunId) -> sqlx::Result<bool> {
     sqlx::query_scalar("select exists (select from runs where id = $1 and space_id = $2)")
         .bind(run)
@@ -152,8 +152,8 @@ pub async fn exists(db: &PgPool, space: SpaceId, run: RunId) -> sqlx::Result<boo
         .await
 }
 
-/// Two partial indexes cover the deleted and the other task runs; naming both halves lets PostgreSQL use
-/// them.
+/// Selects the columns. Two partial indexes cover the deleted and the other task runs; naming both halves
+/// lets PostgreSQL use them.
 fn columns(include_deleted: bool) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push(if include_deleted {

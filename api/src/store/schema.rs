@@ -31,7 +31,7 @@ impl PartialSchema for JsonObject {
 
 impl ToSchema for JsonObject {}
 
-/// The schema of a sort parameter: every key, and every key behind a `-` for descending order.
+/// Returns the schema of a sort parameter: every key, and every key behind a `-` for descending order.
 pub fn sort_keys<T: ToString>(keys: &[T]) -> RefOr<Schema> {
     let both: Vec<String> =
         keys.iter().flat_map(|key| [key.to_string(), format!("-{}", key.to_string())]).collect();

@@ -29,12 +29,12 @@ pub async fn upsert(db: &mut PgConnection, slug: &str, name: &str) -> sqlx::Resu
     .await
 }
 
-/// All spaces, by slug.
+/// Lists all spaces, by slug.
 pub async fn list(db: &PgPool) -> sqlx::Result<Vec<Space>> {
     sqlx::query_as("select id, slug, name, created_at from spaces order by slug").fetch_all(db).await
 }
 
-/// The space with this slug.
+/// Finds the space with this slug.
 pub async fn find(db: impl PgExecutor<'_>, slug: &str) -> sqlx::Result<Option<Space>> {
     sqlx::query_as("select id, slug, name, created_at from spaces where slug = $1")
         .bind(slug)

@@ -21,7 +21,7 @@ struct OwnerRow {
     owner: ChangeOwner,
 }
 
-/// The owners of these changes, in the order of the changes; none where the connector does not exist.
+/// Lists the owners of these changes, in the order of the changes; none where the connector does not exist.
 pub async fn list_owners(
     db: &PgPool,
     changes: impl Iterator<Item = (ConnectorId, Option<PipelineId>)>,

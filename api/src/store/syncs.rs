@@ -41,7 +41,7 @@ const COLUMNS: &str = r#"select s.id, s.connector_id, s.status, s.trigger, s."fu
     case when u.id is not null then jsonb_build_object('id', u.id, 'name', u.name) end as requested_by,
     s.requested_at, s.started_at, s.finished_at, s.error, s.report "#;
 
-/// A page of the syncs of a connector, newest first.
+/// Lists a page of the syncs of a connector, newest first.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
@@ -63,7 +63,7 @@ pub async fn list(
     Ok(Rows { rows, total })
 }
 
-/// One sync of a connector.
+/// Finds one sync of a connector.
 pub async fn find(
     db: &PgPool,
     space: SpaceId,
@@ -76,7 +76,7 @@ pub async fn find(
     sql.build_query_as().fetch_optional(db).await
 }
 
-/// The newest sync of each of these connectors. A connector without syncs has no row.
+/// Lists the newest sync of each of these connectors. A connector without syncs has no row.
 pub async fn list_newest(db: &PgPool, connectors: &[ConnectorId]) -> sqlx::Result<Vec<SyncView>> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push("from unnest(").push_bind(connectors.to_vec()).push(
@@ -111,8 +111,8 @@ pub enum SyncEligibility {
     Ready,
 }
 
-/// Whether a connector of the space can be synced.
-pub async fn find_syncability(
+/// Returns whether a connector of the space can be synced.
+pub async fn find_sync_eligibility(
     db: &PgPool,
     space: SpaceId,
     connector: ConnectorId,

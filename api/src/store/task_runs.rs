@@ -44,7 +44,7 @@ const COLUMNS: &str =
     from task_runs t left join (
         select task_run_id, count(*) as n from comments where task_run_id is not null and ";
 
-/// All task runs of a run, by task and map index.
+/// Lists all task runs of a run, by task and map index.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
@@ -67,7 +67,7 @@ pub async fn list(
     sql.build_query_as().fetch_all(db).await
 }
 
-/// One task run of a space.
+/// Finds one task run of a space.
 pub async fn find(db: &PgPool, space: SpaceId, task_run: TaskRunId) -> sqlx::Result<Option<TaskRun>> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push("task_run_id = ").push_bind(task_run);

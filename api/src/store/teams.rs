@@ -30,7 +30,7 @@ pub async fn upsert(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::
     .await
 }
 
-/// The team with this name.
+/// Finds the team with this name.
 pub async fn find(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::Result<Option<Team>> {
     sqlx::query_as("select id, name from teams where space_id = $1 and name = $2")
         .bind(space)
@@ -39,7 +39,7 @@ pub async fn find(db: &mut PgConnection, space: SpaceId, name: &str) -> sqlx::Re
         .await
 }
 
-/// All teams of a space, by name.
+/// Lists all teams of a space, by name.
 pub async fn list_all(db: &PgPool, space: SpaceId) -> sqlx::Result<Vec<Team>> {
     sqlx::query_as("select id, name from teams where space_id = $1 order by name, id")
         .bind(space)
@@ -47,7 +47,7 @@ pub async fn list_all(db: &PgPool, space: SpaceId) -> sqlx::Result<Vec<Team>> {
         .await
 }
 
-/// A page of the teams of a space, by name.
+/// Lists a page of the teams of a space, by name.
 pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<Rows<Team>> {
     let rows =
         sqlx::query_as("select id, name from teams where space_id = $1 order by name, id limit $2 offset $3")
@@ -63,7 +63,7 @@ pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<R
     Ok(Rows { rows, total })
 }
 
-/// Whether the space has this team.
+/// Returns whether the space has this team.
 pub async fn exists(db: &PgPool, space: SpaceId, team: TeamId) -> sqlx::Result<bool> {
     sqlx::query_scalar("select exists (select from teams where id = $1 and space_id = $2)")
         .bind(team)

@@ -26,7 +26,7 @@ pub struct TriggerTarget {
     pub is_active: bool,
 }
 
-/// The trigger target for a pipeline of the space.
+/// Finds the trigger target for a pipeline of the space.
 pub async fn find_target(
     db: &PgPool,
     space: SpaceId,
@@ -97,7 +97,7 @@ const FIND_BY_KEY: &str =
     from triggers where pipeline_id = $1 and user_id = $2 and idempotency_key = $3
       and created_at > now() - $4::interval for update";
 
-/// The claim that the idempotency key would give, if its command is stored. Nothing is changed.
+/// Finds the claim that the idempotency key would give, if its command is stored. Nothing is changed.
 pub async fn find_claim(db: &PgPool, new: &NewTrigger<'_>) -> sqlx::Result<Option<TriggerClaim>> {
     let mut tx = db.begin().await?;
     let row = find_by_key(&mut tx, new).await?;

@@ -29,12 +29,12 @@ pub async fn upsert(db: &mut PgConnection, email: &str, name: &str) -> sqlx::Res
     .await
 }
 
-/// All users, by address.
+/// Lists all users, by address.
 pub async fn list(db: &PgPool) -> sqlx::Result<Vec<User>> {
     sqlx::query_as("select id, email, name, created_at from users order by lower(email)").fetch_all(db).await
 }
 
-/// The user with this address; the case of its letters does not matter.
+/// Finds the user with this address; the case of its letters does not matter.
 pub async fn find(db: impl PgExecutor<'_>, email: &str) -> sqlx::Result<Option<User>> {
     sqlx::query_as("select id, email, name, created_at from users where lower(email) = lower($1)")
         .bind(email)

@@ -99,7 +99,7 @@ impl ChangeBuffer {
         self.generation += 1;
     }
 
-    /// The positions after the newest record.
+    /// Returns the positions after the newest record.
     pub(super) fn end_positions(&self) -> &Positions {
         &self.end
     }
@@ -138,18 +138,18 @@ impl ChangeBuffer {
         }
     }
 
-    /// The sequence number of the next entry.
+    /// Returns the sequence number of the next entry.
     fn end_number(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 
-    /// The cursor of a client that reads from now on.
+    /// Returns the cursor of a client that reads from now on.
     pub(super) fn end_cursor(&self) -> Cursor {
         Cursor { generation: self.generation, next: self.end_number(), resume: None }
     }
 
-    /// The cursor of a client that has read up to these positions; none when the buffer lacks what comes
-    /// next.
+    /// Returns the cursor of a client that has read up to these positions; none when the buffer lacks what
+    /// comes next.
     pub(super) fn resume(&self, positions: Positions) -> Option<Cursor> {
         let is_buffered = positions.covers(&self.start)
             && positions.iter().all(|(partition, _)| self.start.contains(partition));
@@ -157,7 +157,7 @@ impl ChangeBuffer {
         is_buffered.then_some(Cursor { generation: self.generation, next: self.first, resume })
     }
 
-    /// The next chunk of changes of a space that match a filter.
+    /// Returns the next chunk of changes of a space that match a filter.
     ///
     /// # Errors
     /// When the stream cannot continue from its cursor.
@@ -191,7 +191,7 @@ impl ChangeBuffer {
         }
     }
 
-    /// The line that gives a client its current id; none while there is more to read.
+    /// Returns the line that gives a client its current id; none while there is more to read.
     pub(super) fn id_line(&self, cursor: &Cursor, space: SpaceId, keyring: &Keyring) -> Option<String> {
         let is_at_end = cursor.generation == self.generation && cursor.next == self.end_number();
         let positions = cursor.resume.as_ref().map_or(&self.end, |resume| &resume.positions);
@@ -266,7 +266,7 @@ mod tests {
         buffer.push((partition, offset), Some((change, owner)), &keyring());
     }
 
-    /// The data of all remaining events, and the positions of the client after each.
+    /// Returns the data of all remaining events, and the positions of the client after each.
     fn read_all(buffer: &ChangeBuffer, cursor: &mut Cursor) -> Result<Vec<(String, Positions)>, Gap> {
         let mut events = Vec::new();
         while let Some(chunk) = buffer.read(cursor, (SPACE, &EventFilter::default()), &keyring())? {

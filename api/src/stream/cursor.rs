@@ -18,7 +18,7 @@ pub(super) type TopicPartition = (Topic, i32);
 pub struct Positions(BTreeMap<TopicPartition, i64>);
 
 impl Positions {
-    /// The next offset of a partition; 0 when nothing of it was read.
+    /// Returns the next offset of a partition; 0 when nothing of it was read.
     pub fn at(&self, partition: TopicPartition) -> i64 {
         self.0.get(&partition).copied().unwrap_or(0)
     }
@@ -37,26 +37,26 @@ impl Positions {
         *position = next.max(*position);
     }
 
-    /// Whether these positions are at or after `other` in every partition.
+    /// Returns whether these positions are at or after `other` in every partition.
     pub fn covers(&self, other: &Self) -> bool {
         other.iter().all(|(partition, next)| self.at(partition) >= next)
     }
 
-    /// The text for a client of this space. It is sealed, because the offsets reveal the activity of all
-    /// spaces, and it can be opened for no other space.
+    /// Seals the positions as a text for a client of this space, because the offsets reveal the activity of
+    /// all spaces. The text can be opened for no other space.
     pub fn seal(&self, keyring: &Keyring, space: SpaceId) -> String {
         let sealed = keyring.seal(&aad(space), &self.to_bytes());
         sealed.map(|sealed| URL_SAFE_NO_PAD.encode(sealed)).unwrap_or_default()
     }
 
-    /// The positions in a text that was sealed for this space; none for any other text.
+    /// Opens the positions in a text that was sealed for this space; none for any other text.
     pub fn open(keyring: &Keyring, space: SpaceId, text: &str) -> Option<Self> {
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         Self::from_bytes(&keyring.open(&aad(space), &sealed).ok()?)
     }
 
-    /// For each topic the number of its partitions and their next offsets, as LEB128 integers: short enough
-    /// for a header.
+    /// Encodes, for each topic, the number of its partitions and their next offsets, as LEB128 integers:
+    /// short enough for a header.
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for topic in STREAMED_TOPICS {
@@ -88,7 +88,7 @@ impl FromIterator<(TopicPartition, i64)> for Positions {
     }
 }
 
-/// The associated data of the seal.
+/// Returns the associated data of the seal.
 fn aad(space: SpaceId) -> String {
     format!("events/{space}")
 }

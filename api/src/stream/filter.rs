@@ -130,7 +130,7 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Whether a change meets all conditions.
+    /// Returns whether a change meets all conditions.
     pub fn matches(&self, change: &Change, owner: &ChangeOwner) -> bool {
         let status = change.status.as_deref();
         (self.kind.is_empty() || self.kind.contains(&change.kind))

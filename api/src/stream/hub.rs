@@ -102,7 +102,7 @@ impl StreamHub {
         }
     }
 
-    /// A permit for one more stream of this key. The tail reads while there is any.
+    /// Acquires a permit for one more stream of this key. The tail reads while there is any.
     ///
     /// # Errors
     /// When the limit of the key or of the process is reached.
@@ -133,13 +133,13 @@ impl StreamHub {
         matches!(timeout(limit, updates.wait_for(|is_readable| *is_readable)).await, Ok(Ok(_)))
     }
 
-    /// The number of past records that the tail reads at the start: half of the buffer, so that new changes
-    /// do not push them out at once.
+    /// Returns the number of past records that the tail reads at the start: half of the buffer, so that new
+    /// changes do not push them out at once.
     pub(super) fn past_records(&self) -> usize {
         self.config.stream_history as usize / 2
     }
 
-    /// The longest time without any bytes on a stream.
+    /// Returns the longest time without any bytes on a stream.
     pub fn heartbeat(&self) -> Duration {
         Duration::from_secs(self.config.stream_heartbeat.into())
     }

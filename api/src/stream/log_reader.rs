@@ -58,12 +58,12 @@ impl LogReader {
         Ok(Self { consumer, names })
     }
 
-    /// The topics' names on this cluster.
+    /// Returns the topics' names on this cluster.
     pub(super) fn names(&self) -> Vec<String> {
         self.names.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// The topic that has this name on this cluster.
+    /// Returns the topic that has this name on this cluster.
     pub(super) fn topic(&self, name: &str) -> Option<Topic> {
         self.names.iter().find(|(of, _)| of == name).map(|(_, topic)| *topic)
     }
@@ -117,7 +117,8 @@ impl LogReader {
         })
     }
 
-    /// One request for all partitions: ListOffsets takes the two ends of a log as special timestamps.
+    /// Requests the offsets of all partitions at once: ListOffsets takes the two ends of a log as special
+    /// timestamps.
     fn offsets(&self, partitions: &BTreeSet<TopicPartition>, end: Offset) -> Result<Positions, KafkaError> {
         let mut request = TopicPartitionList::new();
         for (name, topic) in &self.names {
@@ -138,9 +139,9 @@ impl LogReader {
 }
 
 impl Watermarks {
-    /// The positions up to which the read model contains the log; everything after them is still to be
-    /// streamed. The row of a sync is written before its record, so that its topic counts as projected to the
-    /// end.
+    /// Returns the positions up to which the read model contains the log; everything after them is still to
+    /// be streamed. The row of a sync is written before its record, so that its topic counts as projected to
+    /// the end.
     pub(super) fn projected(&self, offsets: &Positions) -> Positions {
         let projected = |(partition, high): (TopicPartition, i64)| match partition.0 {
             Topic::Syncs => (partition, high),
@@ -149,7 +150,7 @@ impl Watermarks {
         self.high.iter().map(projected).collect()
     }
 
-    /// The positions that many records earlier, counted over all partitions together.
+    /// Returns the positions that many records earlier, counted over all partitions together.
     pub(super) fn before(&self, positions: &Positions, records: usize) -> Positions {
         let of_each = (records / positions.iter().count().max(1)) as i64;
         let before = |(partition, next): (TopicPartition, i64)| {
@@ -159,8 +160,8 @@ impl Watermarks {
     }
 }
 
-/// Whether reading cannot continue. A consumer reconnects by itself, but cannot recover a missing offset or
-/// partition.
+/// Returns whether reading cannot continue. A consumer reconnects by itself, but cannot recover a missing
+/// offset or partition.
 pub(super) fn is_fatal(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange, UnknownPartition, UnknownTopicOrPartition};
     match error {

@@ -54,8 +54,8 @@ enum EndReason {
     Stopping,
 }
 
-/// The body with the changes of a space after `last_event_id`, or from now on. `still_allowed` is called
-/// every few seconds, and the stream ends once it returns false.
+/// Returns the body with the changes of a space after `last_event_id`, or from now on. `still_allowed` is
+/// called every few seconds, and the stream ends once it returns false.
 pub(crate) fn stream<F, A>(
     hub: Arc<StreamHub>,
     space: SpaceId,
@@ -90,7 +90,7 @@ where
     }))
 }
 
-/// The cursor of a new stream and its first chunk.
+/// Returns the cursor of a new stream and its first chunk.
 fn preamble(hub: &StreamHub, space: SpaceId, last_event_id: Option<&str>) -> (Cursor, String) {
     let buffer = hub.buffer();
     let retry = rand::rng().random_range(RETRY_MILLIS);
@@ -112,7 +112,7 @@ where
     F: Fn() -> A,
     A: Future<Output = bool>,
 {
-    /// The next chunk; none once the stream has ended.
+    /// Returns the next chunk; none once the stream has ended.
     async fn next(&mut self) -> Option<Bytes> {
         if self.has_ended {
             return None;
@@ -143,7 +143,7 @@ where
         }
     }
 
-    /// The chunk that is due now, if any.
+    /// Returns the chunk that is due now, if any.
     fn read(&mut self) -> Option<Bytes> {
         // Marked as seen before the read, so that a change which arrives during it wakes the stream.
         let is_readable = *self.updates.borrow_and_update();
@@ -181,7 +181,7 @@ where
 }
 
 impl EndReason {
-    /// The reason for programs, and the detail for people.
+    /// Returns the reason for programs, and the detail for people.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::AccessLost => {

@@ -93,7 +93,8 @@ impl TriggerAttempt {
         }
     }
 
-    /// The outcome of this attempt, or unknown if an earlier attempt was sent: its outcome may differ.
+    /// Returns the outcome of this attempt, or unknown if an earlier attempt was sent: its outcome may
+    /// differ.
     fn unless_sent(&self, outcome: TriggerOutcome) -> TriggerOutcome {
         if !self.command.sent {
             return outcome;
@@ -119,15 +120,15 @@ impl TriggerAttempt {
         })
     }
 
-    /// The run of this command, if the provider has it.
+    /// Finds the run of this command, if the provider has it.
     async fn find_own_run(&self) -> sqlx::Result<Result<Option<RunObserved>, ProviderError>> {
         let observation = db::observe(&self.db).await?;
         let found = self.provider.run(&self.pipeline, &self.run.run, observation).await;
         Ok(found.map(|run| run.map(|run| run.value).filter(|run| self.is_own(run))))
     }
 
-    /// Whether a run belongs to this command. A generated run id is unique; one that the client chose may
-    /// name another run, which the signature in the note distinguishes.
+    /// Returns whether a run belongs to this command. A generated run id is unique; one that the client chose
+    /// may name another run, which the signature in the note distinguishes.
     fn is_own(&self, run: &RunObserved) -> bool {
         let id = self.command.id.to_string();
         self.run.run.contains(&id) || run.note.as_ref().is_some_and(|note| note.contains(&id))
@@ -138,7 +139,7 @@ impl TriggerAttempt {
     }
 }
 
-/// Whether the provider refused the request in a way that rules out a run.
+/// Returns whether the provider refused the request in a way that rules out a run.
 fn is_definite_refusal(error: &ProviderError) -> bool {
     match error {
         ProviderError::Refused { status, .. } => *status != 409,

@@ -145,7 +145,7 @@ impl PendingTrigger {
     }
 }
 
-/// The note at the provider, with the user, the space and the command that triggered the run.
+/// Returns the note at the provider, with the user, the space and the command that triggered the run.
 fn signed_note(note: Option<&str>, member: &SpaceMember, command: &ClaimedTrigger) -> String {
     let name: String = member.user.name.chars().take(100).collect();
     let signature =

@@ -33,7 +33,7 @@ impl IdempotencyHeader {
     }
 }
 
-/// The response to a request that does not own its command.
+/// Returns the response to a request that does not own its command.
 pub(crate) fn repeated_response(claim: TriggerClaim) -> ApiResult<Response> {
     match claim {
         TriggerClaim::Answered(status, body) => {

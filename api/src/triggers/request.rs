@@ -41,14 +41,14 @@ impl TriggerRequest {
         Ok(request)
     }
 
-    /// The digest by which repeated requests are recognized.
+    /// Returns the digest by which repeated requests are recognized.
     pub(crate) fn digest(&self) -> [u8; 32] {
         let content = json!([self.conf, self.logical_date, self.run_id, self.note]);
         Sha256::digest(content.to_string()).into()
     }
 }
 
-/// A run id that every supported provider accepts.
+/// Reads a run id that every supported provider accepts.
 fn run_id(value: Value) -> Result<String, ValueError> {
     let id = body::text_of(1..=MAX_RUN_ID_LENGTH)(value)?;
     if is_run_id(&id) {

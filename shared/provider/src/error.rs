@@ -53,7 +53,7 @@ pub enum ProviderError {
     Misconfigured(String),
 }
 
-/// In characters, of what a provider says.
+/// Maximum length of a provider's message, in characters.
 const MAX_REASON_LENGTH: usize = 300;
 
 /// Joins a text of a provider to one line and cuts it.

@@ -47,7 +47,7 @@ fn is_too_large(error: &axum::Error) -> bool {
 }
 
 impl Body {
-    /// The fields of a required body.
+    /// Reads the fields of a required body.
     ///
     /// # Errors
     /// When the body is not a JSON object.
@@ -60,7 +60,7 @@ impl Body {
         }
     }
 
-    /// The fields of an optional body. A missing body and `null` have no fields.
+    /// Reads the fields of an optional body. A missing body and `null` have no fields.
     ///
     /// # Errors
     /// When the body is present and not a JSON object.
@@ -97,12 +97,12 @@ impl Fields {
         self.fields.contains_key(name)
     }
 
-    /// Whether a field is present and not null.
+    /// Returns whether a field is present and not null.
     pub fn has_value(&self, name: &str) -> bool {
         self.fields.get(name).is_some_and(|value| !value.is_null())
     }
 
-    /// A field that may be missing but must not be null.
+    /// Reads a field that may be missing but must not be null.
     pub fn if_present<T>(
         &mut self,
         name: &str,
@@ -111,7 +111,7 @@ impl Fields {
         if self.has(name) { self.required(name, read) } else { None }
     }
 
-    /// An optional field; null counts as missing.
+    /// Reads an optional field; null counts as missing.
     pub fn optional<T>(
         &mut self,
         name: &str,
@@ -123,7 +123,7 @@ impl Fields {
         }
     }
 
-    /// A required field; null is a value of its own.
+    /// Reads a required field; null is a value of its own.
     pub fn nullable<T>(
         &mut self,
         name: &str,
@@ -136,7 +136,7 @@ impl Fields {
         }
     }
 
-    /// A required field that must not be null.
+    /// Reads a required field that must not be null.
     pub fn required<T>(
         &mut self,
         name: &str,
@@ -149,7 +149,7 @@ impl Fields {
         }
     }
 
-    /// The fields of a nested object. Its errors count once [`Self::merge`] has taken it back.
+    /// Takes the fields of a nested object. Its errors count once [`Self::merge`] has taken it back.
     pub fn object(&mut self, name: &str) -> Option<Self> {
         let fields = self.required(name, object)?;
         let loc = self.loc.iter().cloned().chain([name.to_owned()]).collect();
@@ -190,7 +190,7 @@ fn object(value: Value) -> Result<Map<String, Value>, ValueError> {
     }
 }
 
-/// An object that PostgreSQL can store: without the character NUL in any key or text.
+/// Reads an object that PostgreSQL can store: without the character NUL in any key or text.
 pub fn storable_object(value: Value) -> Result<Map<String, Value>, ValueError> {
     let fields = object(value)?;
     fields.iter().try_for_each(|(name, value)| storable(name, value))?;
@@ -214,7 +214,7 @@ pub fn text(value: Value) -> Result<String, ValueError> {
     }
 }
 
-/// Text with this number of characters. Surrounding white space is not counted, but kept.
+/// Reads text with this number of characters. Surrounding white space is not counted, but kept.
 pub fn text_of(lengths: RangeInclusive<usize>) -> impl FnOnce(Value) -> Result<String, ValueError> {
     move |value| {
         let text = text(value)?;
@@ -243,7 +243,7 @@ pub fn integer(range: RangeInclusive<i64>) -> impl FnOnce(Value) -> Result<i64, 
     }
 }
 
-/// An integer; `30.0` is one, too. A number outside of `i64` becomes its nearest bound.
+/// Reads an integer; `30.0` is one, too. A number outside of `i64` becomes its nearest bound.
 fn whole_number(value: &Value) -> Option<i64> {
     let is_whole =
         value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0);

@@ -38,7 +38,7 @@ impl Query {
         Self { pairs: pairs.collect(), errors: Vec::new() }
     }
 
-    /// All valid values of a parameter; an invalid one is recorded as an error.
+    /// Reads all valid values of a parameter; an invalid one is kept as an error.
     pub fn all<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, ValueError>) -> Vec<T> {
         let mut values = Vec::new();
         for (_, text) in self.pairs.iter().filter(|(key, _)| key == name) {
@@ -50,7 +50,7 @@ impl Query {
         values
     }
 
-    /// The value of a parameter that may be given once.
+    /// Reads the value of a parameter that may be given once.
     pub fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, ValueError>) -> Option<T> {
         let mut values = self.all(name, read);
         if values.len() > 1 {
@@ -100,7 +100,7 @@ impl Query {
     }
 }
 
-/// Whether a percent-encoded pair of a query has this name.
+/// Returns whether a percent-encoded pair of a query has this name.
 pub fn is_named(pair: &str, name: &str) -> bool {
     decode(pair.split('=').next().unwrap_or_default()).is_ok_and(|decoded| decoded == name)
 }

@@ -20,7 +20,7 @@ impl ValueError {
         Self { message: message.into(), kind }
     }
 
-    /// The error of the field at this location.
+    /// Returns the error of the field at this location.
     pub fn at(self, loc: &[&str]) -> FieldError {
         let loc = loc.iter().map(|&part| part.to_owned()).collect();
         FieldError { loc, msg: self.message, kind: self.kind }
@@ -75,7 +75,7 @@ pub(super) fn uuid(text: &str) -> Result<Uuid, ValueError> {
     }
 }
 
-/// An integer in a range. A number outside of `i64` becomes its nearest bound.
+/// Reads an integer in a range. A number outside of `i64` becomes its nearest bound.
 pub(super) fn integer(text: &str, range: &RangeInclusive<i64>) -> Result<i64, ValueError> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -98,7 +98,7 @@ pub(super) fn in_range(number: i64, range: &RangeInclusive<i64>) -> Result<i64, 
     Ok(number)
 }
 
-/// A number of seconds that is not negative.
+/// Reads a number of seconds that is not negative.
 pub(super) fn seconds(text: &str) -> Result<f64, ValueError> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
@@ -118,7 +118,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, ValueError> {
     }
 }
 
-/// A time in RFC 3339, or a date, which means its midnight in UTC.
+/// Reads a time in RFC 3339, or a date, which means its midnight in UTC.
 pub(super) fn time(text: &str) -> Result<DateTime<Utc>, ValueError> {
     let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let date =
@@ -132,7 +132,7 @@ pub(super) fn time(text: &str) -> Result<DateTime<Utc>, ValueError> {
     })
 }
 
-/// The value with this text.
+/// Reads the value with this text.
 pub fn one_of<T: Copy + Display>(text: &str, values: &[T]) -> Result<T, ValueError> {
     values.iter().copied().find(|value| value.to_string() == text).ok_or_else(|| {
         let permitted: Vec<_> = values.iter().map(|value| format!("'{value}'")).collect();

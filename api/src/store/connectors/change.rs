@@ -21,7 +21,7 @@ pub enum ConfigChange {
 }
 
 impl ConfigChange {
-    /// The configuration to store in place of `before`.
+    /// Returns the configuration to store in place of `before`.
     pub(super) fn apply(&self, before: &Value) -> Value {
         match self {
             Self::Airflow(patch) => patch.apply(before),
@@ -49,7 +49,8 @@ struct ConnectorBefore {
 }
 
 impl ConnectorBefore {
-    /// The names of the changed fields, for the audit log. Their values may be secret and are left out.
+    /// Returns the names of the changed fields, for the audit log. Their values may be secret and are left
+    /// out.
     fn changed_fields(&self, change: &ConnectorChange, config: Option<&Value>) -> Vec<String> {
         let mut changed = Vec::new();
         if change.name.as_ref().is_some_and(|name| *name != self.name) {

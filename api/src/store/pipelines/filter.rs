@@ -57,7 +57,7 @@ pub struct PipelineFilter {
 }
 
 impl PipelineFilter {
-    /// Whether there is no condition.
+    /// Returns whether there is no condition.
     pub fn is_empty(&self) -> bool {
         self.provider.is_none()
             && self.owner.is_empty()

@@ -29,7 +29,7 @@ pub enum PipelineStatus {
 }
 
 impl From<String> for PipelineStatus {
-    /// A state that a later release wrote is `Unknown`, as in [`RunState`].
+    /// Returns a state that a later release wrote is `Unknown`, as in [`RunState`].
     fn from(word: String) -> Self {
         word.parse().unwrap_or(Self::Unknown)
     }

@@ -45,7 +45,7 @@ pub struct RunFilter {
 }
 
 impl RunFilter {
-    /// Whether there is no condition but those on the status and on deleted runs.
+    /// Returns whether there is no condition but those on the status and on deleted runs.
     pub(super) fn is_status_only(&self) -> bool {
         matches!(
             self,
