@@ -42,8 +42,8 @@ pub fn start_metrics(binary: &'static str, gauge_ttl: GaugeTtl) -> Result<Promet
 }
 
 async fn run_upkeep(recorder: PrometheusHandle, binary: &'static str) {
-    let mut runs = Periodic::new(UPKEEP_INTERVAL, CancellationToken::new());
-    while runs.next().await {
+    let mut ticks = Periodic::new(UPKEEP_INTERVAL, CancellationToken::new());
+    while ticks.next().await {
         let version = env!("CARGO_PKG_VERSION");
         metrics::gauge!("orchestration_build_info", "binary" => binary, "version" => version).set(1);
         recorder.run_upkeep();

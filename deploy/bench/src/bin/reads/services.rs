@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::auth::Authenticator;
 use api::auth::access_cache::AccessCache;
 use api::auth::rate_limit::KeyRateLimiter;
 use api::state::{App, AppState};
@@ -33,7 +34,7 @@ impl MeasuredServices {
         let app = app(pool(data)?)?;
         let api = listen(routes::router(app.clone())).await?;
         // The API listens for changes of access as in production; the task ends with the process.
-        tokio::spawn(async move { app.access.listen(&app.db, &app.stopping).await });
+        tokio::spawn(async move { app.authenticator.access.listen(&app.db, &app.stopping).await });
         let bare = listen(bare::router(BareState { db: pool(data)?, space: SpaceId(data.space) })).await?;
         Ok(Self { api, bare, key: data.key.clone() })
     }
@@ -60,13 +61,17 @@ fn app(db: PgPool) -> anyhow::Result<App> {
     let (keyring, stopping) = (testkit::keyring("a"), CancellationToken::new());
     let config = StreamConfig { streams: 0, streams_per_key: 0, stream_history: 100, stream_heartbeat: 15 };
     let stream = StreamHub::new(kafka.clone(), config, db.clone(), keyring.clone(), stopping.clone());
+    let authenticator = Authenticator {
+        db: db.clone(),
+        access: AccessCache::default(),
+        rate_limiter: KeyRateLimiter::new(u32::MAX, u32::MAX),
+    };
     Ok(App::new(AppState {
         db,
         kafka: KafkaProbe::new(&kafka)?,
-        access: AccessCache::default(),
+        authenticator: Arc::new(authenticator),
         keyring,
         network: NetworkPolicy { allow_private_networks: false },
-        rate_limiter: KeyRateLimiter::new(u32::MAX, u32::MAX),
         stream: Arc::new(stream),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         document: server::document(),
