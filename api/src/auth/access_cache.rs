@@ -1,7 +1,7 @@
 //! A cache of the access that keys give, so that not every request needs a query.
 //!
 //! PostgreSQL notifies of every change to keys, members and spaces, and the whole cache is cleared then.
-//! Without a listening connection nothing is cached. Entries expire after [`TTL`], in case the connection
+//! Without a listening connection nothing is cached. Entries expire after `TTL`, in case the connection
 //! broke unnoticed.
 
 use std::collections::HashMap;
