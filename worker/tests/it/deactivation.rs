@@ -17,7 +17,7 @@ fn remove(provider: &FakeProvider, names: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mass_deletion_stops_nothing_but_the_deactivation() {
+async fn a_mass_deletion_stops_only_the_deactivation() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     test.sync(&provider, false).await.unwrap();

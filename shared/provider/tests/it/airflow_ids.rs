@@ -59,7 +59,7 @@ async fn a_run_with_an_odd_id_is_looked_up_in_a_list() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_too_long_says_nothing_about_a_run() {
+async fn a_run_that_a_too_long_list_lacks_is_not_missing() {
     for release in ["2.11", "3.3"] {
         let server = server_with_runs(release, (0..5000).map(|id| format!("r{id}")).collect()).await;
         let error = provider(&server.uri()).run("d", "a/b", observation()).await.unwrap_err();
@@ -67,7 +67,7 @@ async fn a_list_that_is_too_long_says_nothing_about_a_run() {
     }
 }
 
-/// Task runs that cannot be asked for are not missing.
+/// Task runs that cannot be requested are not missing.
 #[tokio::test]
 async fn task_runs_of_a_run_with_an_odd_id_are_named_as_unreadable() {
     for release in ["2.11", "3.3"] {
