@@ -98,7 +98,8 @@ pub(crate) async fn count_graph_failure(
         "insert into pipeline_crawls (connector_id, external_id, graph_failures, graph_tried_at)
          values ($1, $2, 1, now())
          on conflict (connector_id, external_id) do update
-             set graph_failures = pipeline_crawls.graph_failures + 1, graph_tried_at = excluded.graph_tried_at",
+             set graph_failures = pipeline_crawls.graph_failures + 1,
+                 graph_tried_at = excluded.graph_tried_at",
     )
     .bind(connector)
     .bind(pipeline)

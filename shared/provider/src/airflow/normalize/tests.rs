@@ -139,7 +139,8 @@ fn a_new_parse_does_not_change_the_metadata() {
     let dag = |parsed: &str, tags: [&str; 2]| {
         let tags = tags.map(|name| json!({"name": name}));
         json!({
-            "dag_id": "daily_sales", "last_parsed_time": parsed, "next_dagrun_run_after": parsed, "bundle_version": parsed,
+            "dag_id": "daily_sales", "last_parsed_time": parsed,
+            "next_dagrun_run_after": parsed, "bundle_version": parsed,
             "tags": tags,
         })
     };
