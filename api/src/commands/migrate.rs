@@ -7,7 +7,7 @@ use crate::APPLICATION_NAME;
 
 /// Migrates the schema and prints the roles that have rights in it.
 pub(crate) async fn migrate(database: &DatabaseConfig, roles: &Roles) -> anyhow::Result<()> {
-    let pool = db::pool(database, APPLICATION_NAME)?;
+    let pool = db::pool_of_long_statements(database, APPLICATION_NAME)?;
     db::migrate(&pool).await.context("The schema could not be brought up to date")?;
     let granted = db::grant(&pool, roles).await.context("The roles could not be granted their rights")?;
     match granted.as_slice() {

@@ -12,6 +12,7 @@ pub mod events;
 mod fake_airflow;
 mod fake_provider;
 mod keys;
+mod mute_proxy;
 mod program;
 mod seed;
 mod topics;
@@ -20,6 +21,7 @@ pub use fake_airflow::{FakeAirflow, TriggerBehavior};
 pub use fake_provider::FakeProvider;
 pub use keys::{keyring, sealing_keys};
 pub use local::{eventually, eventually_true};
+pub use mute_proxy::MuteProxy;
 pub use program::{ApiProcess, ProgramSettings, WorkerProcess, output_of, stdout_of};
 pub use seed::{
     SeededSync, create_connector, create_connectors, create_space, insert_sync, store_credentials,

@@ -1,8 +1,12 @@
 //! PostgreSQL: the connection pool, the migrations and the privileges of the roles. Queries belong to the
 //! stores.
 
+mod answer_clock;
+mod tunnel;
+
 use std::error::Error;
 use std::iter::successors;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -54,11 +58,38 @@ pub struct Roles {
 /// A connection that was idle for longer is pinged before use.
 const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_secs(1);
 
-/// Opens a pool without waiting for the server, so that a process starts while the database is down.
+/// How much longer than the timeout of a statement an answer may take before its connection is closed.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
+
+impl DatabaseConfig {
+    /// How long PostgreSQL may owe an answer: its own timeout ends a statement before.
+    pub fn answer_timeout(&self) -> Duration {
+        Duration::from_secs(self.statement_timeout.into()) + ANSWER_GRACE
+    }
+}
+
+/// Opens a pool without waiting for the server, so that a process starts while the database is down. A
+/// connection whose answer is overdue is closed, and its call ends with an error.
 ///
 /// # Errors
 /// When the URL is invalid.
 pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::Error> {
+    open_pool(config, application, Some(config.answer_timeout()))
+}
+
+/// The same for commands that raise the timeout of their statements: only a server that is gone ends a call.
+///
+/// # Errors
+/// When the URL is invalid.
+pub fn pool_of_long_statements(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::Error> {
+    open_pool(config, application, None)
+}
+
+fn open_pool(
+    config: &DatabaseConfig,
+    application: &str,
+    answer_timeout: Option<Duration>,
+) -> Result<PgPool, sqlx::Error> {
     let seconds = config.statement_timeout;
     let options: PgConnectOptions = config.database_url.expose_secret().parse()?;
     let options = options.application_name(application).options([
@@ -66,13 +97,17 @@ pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::
         ("idle_in_transaction_session_timeout", format!("{}s", seconds.saturating_mul(2))),
         ("tcp_user_timeout", format!("{}", seconds.saturating_mul(1000))),
     ]);
+    let (options, tunnel) = tunnel::open(options, answer_timeout)?;
+    // The pool's own options hold the tunnel, so that it ends with the pool.
+    let tunnel = Arc::new(tunnel);
     Ok(PgPoolOptions::new()
         .max_connections(config.database_connections)
         .acquire_timeout(Duration::from_secs(5))
         .idle_timeout(Duration::from_secs(300))
         // A ping before every statement would cost as much as most statements.
         .test_before_acquire(false)
-        .before_acquire(|connection, state| {
+        .before_acquire(move |connection, state| {
+            let _held = &tunnel;
             Box::pin(async move {
                 if state.idle_for > MAX_IDLE_WITHOUT_PING {
                     connection.ping().await?;

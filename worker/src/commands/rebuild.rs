@@ -34,7 +34,7 @@ const MAX_SWAP_ATTEMPTS: usize = 100;
 /// lack the latest events, and prints what it did. After an error the read model is as it was.
 pub async fn rebuild(args: &RebuildArgs) -> anyhow::Result<()> {
     let settings = &args.settings;
-    let pool = db::pool(&settings.database, "orchestration-worker-rebuild")?;
+    let pool = db::pool_of_long_statements(&settings.database, "orchestration-worker-rebuild")?;
     let mut db = pool.acquire().await?.detach();
     // Held until this connection ends: a second rebuild would drop the tables of the first one.
     if !rebuild::try_begin(&mut db).await? {

@@ -13,6 +13,7 @@ mod histories;
 mod jobs;
 mod killed;
 mod mirror;
+mod mute;
 mod operating;
 mod outages;
 mod projection;

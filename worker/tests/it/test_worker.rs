@@ -109,6 +109,12 @@ impl TestWorker {
         worker
     }
 
+    /// Another worker on this database URL, with further arguments. Nothing of it runs yet.
+    pub(crate) fn open_worker(&self, database_url: &str, arguments: &[&str]) -> Worker {
+        let settings = ProgramSettings { database_url: database_url.to_owned(), ..self.settings.clone() };
+        Worker::open(&parse_with(&settings, arguments), CancellationToken::new()).unwrap()
+    }
+
     pub(crate) fn producer(&self) -> &Producer {
         &self.worker.runner.producer
     }
@@ -337,8 +343,13 @@ async fn stderr_of_failure(command: std::process::Command) -> String {
 
 /// The settings as the worker's command line parses them.
 fn parse(settings: &ProgramSettings) -> WorkerSettings {
+    parse_with(settings, &[])
+}
+
+fn parse_with(settings: &ProgramSettings, arguments: &[&str]) -> WorkerSettings {
     let kafka = &settings.kafka;
-    let cli = WorkerCli::try_parse_from([
+    let partitions = kafka.kafka_partitions.to_string();
+    let common = [
         "orchestration-worker",
         "run",
         "--database-url",
@@ -348,11 +359,12 @@ fn parse(settings: &ProgramSettings) -> WorkerSettings {
         "--kafka-prefix",
         &kafka.kafka_prefix,
         "--kafka-partitions",
-        &kafka.kafka_partitions.to_string(),
+        &partitions,
         "--sealing-keys",
         &settings.sealing_keys,
         "--allow-private-networks",
-    ]);
+    ];
+    let cli = WorkerCli::try_parse_from(common.iter().chain(arguments));
     let WorkerCommand::Run(args) = cli.unwrap().command else { unreachable!("the command is `run`") };
     args.settings
 }

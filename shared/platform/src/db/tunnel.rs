@@ -1,0 +1,183 @@
+//! The tunnel: every connection of a pool leads through a Unix socket of this process, which passes its bytes
+//! on to PostgreSQL and closes it once an answer is overdue. The driver itself waits without a limit, and a
+//! timeout around a call would leave its connection in the pool.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use sqlx::postgres::PgConnectOptions;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+use super::answer_clock::AnswerClock;
+
+/// Longer than callers wait for a connection, so that theirs is the error.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
+const MIN_CONNECT_BACKOFF: Duration = Duration::from_millis(10);
+const MAX_CONNECT_BACKOFF: Duration = Duration::from_secs(1);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// A peer that acknowledges nothing for this long is gone, whether bytes are under way or not.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
+const USER_TIMEOUT_MILLISECONDS: u32 = 25_000;
+
+/// Where a tunnel ends, and how long PostgreSQL may owe an answer.
+struct Tunnel {
+    server: ServerAddress,
+    answer_timeout: Option<Duration>,
+}
+
+enum ServerAddress {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+/// Opens a tunnel to the server of these options. Returns options that lead through it, and the guard that
+/// ends it; its open connections end when they are closed. Without an answer timeout only a peer that is gone
+/// ends a connection.
+///
+/// # Errors
+/// When no socket can be opened.
+pub(super) fn open(
+    options: PgConnectOptions,
+    answer_timeout: Option<Duration>,
+) -> io::Result<(PgConnectOptions, DropGuard)> {
+    let file = format!(".s.PGSQL.{}", options.get_port());
+    let server = match options.get_socket() {
+        Some(folder) => ServerAddress::Unix(folder.join(&file)),
+        None if options.get_host().starts_with('/') => {
+            ServerAddress::Unix(PathBuf::from(options.get_host()).join(&file))
+        }
+        None => ServerAddress::Tcp(options.get_host().to_owned(), options.get_port()),
+    };
+    // An abstract name: no file that a read-only file system forbids or a killed process leaves behind.
+    let folder = format!("\0orchestration-{}", Uuid::new_v4());
+    let listener = UnixListener::bind(format!("{folder}/{file}"))?;
+    let stop = CancellationToken::new();
+    tokio::spawn(Arc::new(Tunnel { server, answer_timeout }).accept(listener, stop.clone()));
+    Ok((options.socket(folder), stop.drop_guard()))
+}
+
+impl Tunnel {
+    async fn accept(self: Arc<Self>, listener: UnixListener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((client, _)) if is_of_this_process(&client) => {
+                    tokio::spawn(self.clone().carry(client));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "connection to PostgreSQL not accepted");
+                    sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    }
+
+    /// Connects to PostgreSQL and carries the bytes of one connection until it ends.
+    async fn carry(self: Arc<Self>, client: UnixStream) {
+        let carried = match &self.server {
+            ServerAddress::Tcp(host, port) => {
+                let connected = connect(async || {
+                    let server = TcpStream::connect((host.as_str(), *port)).await?;
+                    watch_peer(&server)?;
+                    Ok(server)
+                });
+                match connected.await {
+                    Ok(server) => carry_bytes(client, server, self.answer_timeout).await,
+                    Err(error) => Err(error),
+                }
+            }
+            ServerAddress::Unix(path) => match connect(|| UnixStream::connect(path)).await {
+                Ok(server) => carry_bytes(client, server, self.answer_timeout).await,
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = carried {
+            tracing::warn!(%error, "connection to PostgreSQL ended");
+        }
+    }
+}
+
+/// Whether the other end belongs to this process: others on the machine can see the socket's name.
+fn is_of_this_process(client: &UnixStream) -> bool {
+    let owner = client.peer_cred().ok().and_then(|owner| owner.pid());
+    owner.is_none_or(|pid| u32::try_from(pid).is_ok_and(|pid| pid == std::process::id()))
+}
+
+/// Tries to connect until a timeout: a server that is about to start refuses connections.
+async fn connect<S, F: Future<Output = io::Result<S>>>(try_connect: impl Fn() -> F) -> io::Result<S> {
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let mut backoff = MIN_CONNECT_BACKOFF;
+    loop {
+        let error = match timeout_at(deadline, try_connect()).await {
+            Ok(Ok(server)) => return Ok(server),
+            Ok(Err(error)) => error,
+            Err(elapsed) => return Err(elapsed.into()),
+        };
+        if Instant::now() + backoff >= deadline {
+            return Err(error);
+        }
+        sleep(backoff).await;
+        backoff = (backoff * 2).min(MAX_CONNECT_BACKOFF);
+    }
+}
+
+/// Lets the kernel end a connection whose peer is gone without a word.
+fn watch_peer(server: &TcpStream) -> io::Result<()> {
+    server.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(server, true)?;
+    sockopt::set_tcp_keepidle(server, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(server, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(server, KEEPALIVE_PROBES)?;
+    Ok(sockopt::set_tcp_user_timeout(server, USER_TIMEOUT_MILLISECONDS)?)
+}
+
+/// Carries bytes in both directions until one side closes or an answer is overdue.
+async fn carry_bytes<S: AsyncRead + AsyncWrite + Unpin>(
+    client: UnixStream,
+    server: S,
+    answer_timeout: Option<Duration>,
+) -> io::Result<()> {
+    let clock = AnswerClock::default();
+    let (client_read, client_write) = client.into_split();
+    let (server_read, server_write) = split(server);
+    tokio::select! {
+        sent = copy(client_read, server_write, |_| clock.start()) => sent,
+        received = copy(server_read, client_write, |bytes| clock.read(bytes)) => received,
+        overdue = clock.overdue(answer_timeout) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("PostgreSQL did not answer for {} s", overdue.as_secs()),
+        )),
+    }
+}
+
+/// Copies bytes until the end of the source, and reports them before they are passed on.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    report: impl Fn(&[u8]),
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        report(&buffer[..length]);
+        to.write_all(&buffer[..length]).await?;
+    }
+}

@@ -1,0 +1,104 @@
+//! PostgreSQL goes mute in mid-statement: every call ends on this side's clock, and the work goes on once a
+//! server answers again.
+
+use std::time::Duration;
+
+use contract::state::RunState;
+use platform::db::{self, DatabaseConfig};
+use sqlx::PgPool;
+use testkit::MuteProxy;
+use tokio::time::timeout;
+
+use crate::test_worker::TestWorker;
+
+/// What the promise allows, from the moment at which PostgreSQL answers again.
+const BOUND: Duration = Duration::from_secs(60);
+
+async fn proxied_pool(connections: u32) -> (MuteProxy, PgPool) {
+    let database = local::test_database().await.unwrap();
+    let proxy = MuteProxy::start(&database.url).await;
+    let config = DatabaseConfig {
+        database_url: proxy.url.clone().into(),
+        database_connections: connections,
+        statement_timeout: 2,
+    };
+    (proxy, db::pool(&config, "test").unwrap())
+}
+
+/// Executes a statement that PostgreSQL answers after the proxy has gone mute.
+async fn execute_muted(proxy: &MuteProxy, pool: &PgPool, statement: &'static str) {
+    let mut db = pool.acquire().await.unwrap();
+    let executed = sqlx::raw_sql(statement).execute(&mut *db);
+    let mute = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.mute();
+    };
+    let (executed, ()) = tokio::join!(timeout(BOUND, executed), mute);
+    assert!(executed.expect("the call ends").is_err(), "{statement}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_ends_and_its_connection_is_replaced_when_postgres_goes_mute() {
+    let (proxy, pool) = proxied_pool(2).await;
+    for statement in [
+        "select pg_sleep(1)",
+        "begin; select pg_sleep(1)",
+        // Mute in the middle of an answer.
+        "select repeat('x', 1000) from generate_series(1, 100000000)",
+    ] {
+        tokio::join!(execute_muted(&proxy, &pool, statement), execute_muted(&proxy, &pool, statement));
+        proxy.open();
+        let answer = timeout(BOUND, async {
+            loop {
+                match sqlx::query_scalar::<_, i32>("select 1").fetch_one(&pool).await {
+                    Ok(answer) => break answer,
+                    Err(error) => println!("not yet: {error}"),
+                }
+            }
+        });
+        assert_eq!(answer.await, Ok(1), "{statement}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_waits_for_nothing_stays_open() {
+    let (_proxy, pool) = proxied_pool(1).await;
+    let mut db = pool.acquire().await.unwrap();
+    let backend = async |db: &mut sqlx::PgConnection| {
+        sqlx::query_scalar::<_, i32>("select pg_backend_pid()").fetch_one(db).await.unwrap()
+    };
+    let before = backend(&mut db).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(backend(&mut db).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn projection_and_leases_go_on_after_postgres_has_gone_mute() {
+    let test = TestWorker::idle().await;
+    let proxy = MuteProxy::start(&test.settings.database_url).await;
+    let worker = test.open_worker(&proxy.url, &["--statement-timeout", "5"]);
+    worker.start_projecting();
+    worker.start_relay();
+    let runner = worker.tasks.spawn(worker.runner.clone().run(4));
+    test.send(&[test.run("sales", "before", 1, RunState::Success)]).await;
+    test.wait_for("select count(*) = 1 from runs").await;
+
+    let mut lock = test.pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table runs in access exclusive mode").execute(&mut *lock).await.unwrap();
+    test.send(&[test.run("sales", "during", 2, RunState::Success)]).await;
+    test.wait_for(
+        "select count(*) > 0 from pg_locks l join pg_database d on d.oid = l.database
+         where not granted and datname = current_database()",
+    )
+    .await;
+    proxy.mute();
+    lock.rollback().await.unwrap();
+    let sync = test.enqueue_sync(false, false).await;
+    proxy.open();
+    test.wait_for_within(BOUND, "select count(*) = 2 from runs").await;
+    let finished = format!("select finished_at is not null from syncs where id = '{sync}'");
+    test.wait_for_within(BOUND, &finished).await;
+    test.wait_for_within(BOUND, "select count(*) = 0 from outbox").await;
+    worker.runner.stop.cancel();
+    timeout(BOUND, runner).await.expect("the runner stops").unwrap();
+}
