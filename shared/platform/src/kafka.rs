@@ -80,7 +80,12 @@ impl KafkaConfig {
     #[expect(clippy::disallowed_methods, reason = "every other client configuration is made from this one")]
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", &self.kafka_bootstrap_servers).set("client.id", "orchestration");
+        client
+            .set("bootstrap.servers", &self.kafka_bootstrap_servers)
+            .set("client.id", "orchestration")
+            // A broker that is gone without a word is noticed within half a minute.
+            .set("socket.keepalive.enable", "true")
+            .set("socket.timeout.ms", "30000");
         for (name, value) in &self.kafka_options.0 {
             client.set(name, value.expose_secret());
         }

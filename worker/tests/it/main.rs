@@ -16,6 +16,7 @@ mod mirror;
 mod mute;
 mod operating;
 mod outages;
+mod producer;
 mod projection;
 mod retention;
 mod rotation;

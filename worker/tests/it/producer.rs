@@ -1,0 +1,53 @@
+//! The producer on a Kafka that injects errors.
+
+use std::time::Duration;
+
+use contract::events::{Record, Topic};
+use platform::kafka::Producer;
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+const BOUND: Duration = Duration::from_secs(120);
+
+fn record() -> Record {
+    Record { topic: Topic::Runs, key: "r1".to_owned(), headers: Vec::new(), payload: b"{}".to_vec() }
+}
+
+async fn is_sent(producer: &Producer) -> bool {
+    tokio::time::timeout(BOUND, producer.send(&[record()])).await.expect("the call ends").is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_with_a_fatal_error_is_replaced() {
+    let kafka = MockCluster::new(1).unwrap();
+    let config = testkit::kafka_config(&kafka.bootstrap_servers(), "");
+    kafka.create_topic(&config.topic(Topic::Runs), 1, 1).unwrap();
+    // A producer that may not be idempotent any more fails for good.
+    let fatal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+    kafka.request_errors(RDKafkaApiKey::InitProducerId, &[fatal]);
+    let producer = Producer::new(&config).unwrap();
+    assert!(!is_sent(&producer).await, "the first batch meets the fatal error");
+    assert!(is_sent(&producer).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_is_failing_after_some_failures_in_a_row_until_it_succeeds() {
+    let kafka = MockCluster::new(1).unwrap();
+    let config = testkit::kafka_config(&kafka.bootstrap_servers(), "");
+    kafka.create_topic(&config.topic(Topic::Runs), 1, 1).unwrap();
+    let producer = Producer::new(&config).unwrap();
+    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    kafka.request_errors(RDKafkaApiKey::Produce, &[denied; 3]);
+    for _ in 0..3 {
+        assert!(!producer.is_failing());
+        assert!(!is_sent(&producer).await);
+    }
+    assert!(producer.is_failing());
+    assert!(producer.is_reachable().await);
+    producer.permit_attempt();
+    assert!(!producer.is_failing());
+    assert!(is_sent(&producer).await);
+    kafka.request_errors(RDKafkaApiKey::Produce, &[denied]);
+    assert!(!is_sent(&producer).await);
+    assert!(!producer.is_failing(), "a success begins a new count");
+}
