@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use contract::events::Topic;
+use platform::db::DatabaseConfig;
+use platform::health::Heartbeat;
 use platform::kafka::{KafkaProbe, Producer, TopicError, ensure_topics};
 use platform::periodic::Periodic;
 use platform::secrets::Keyring;
@@ -26,16 +28,21 @@ use crate::http::HealthServer;
 use crate::queue::runner::Runner;
 use crate::queue::{follow_ups, requests, schedule};
 use crate::records::ApplyRecords;
+use crate::retention::RetentionConfig;
+use crate::watched_tasks::WatchedTasks;
 use crate::{metrics, projection, relay, retention};
 
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 const TOPICS_INTERVAL: Duration = Duration::from_millis(500);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How much longer than one answer of PostgreSQL a part may take for one turn of its loop.
+const TURN_GRACE: Duration = Duration::from_secs(25);
 
 /// The connections and background tasks of a worker.
 pub struct Worker {
     pub runner: Runner,
     pub tasks: TaskTracker,
+    watched: WatchedTasks,
     settings: WorkerSettings,
     /// Consumer threads must not outlive the worker, however it ends.
     _stop: DropGuard,
@@ -56,21 +63,27 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
         format!("{} cannot be listened on; choose another with --metrics-listen", args.metrics_listen)
     })?;
     let kafka = KafkaProbe::new(&args.settings.kafka).context("Kafka's settings cannot be used")?;
-    let server = HealthServer { metrics: recorder, pool: pool.clone(), kafka, stop: stop.clone() };
+    let heartbeats = worker.watched.heartbeats().clone();
+    let server =
+        HealthServer { metrics: recorder, pool: pool.clone(), kafka, heartbeats, stop: stop.clone() };
     worker.tasks.spawn(server.serve(listener));
     worker.await_topics().await?;
-    worker.tasks.spawn(metrics::run(pool.clone(), args.settings.kafka.clone(), stop.clone()));
     worker.start_projecting();
     worker.start_requests();
     worker.start_relay();
-    worker.tasks.spawn(refresh_run_metrics(pool.clone(), stop.clone()));
-    worker.tasks.spawn(retention::run(pool, args.retention.clone(), stop.clone()));
+    worker.start_upkeep(&args.retention);
+    worker.tasks.spawn(worker.watched.clone().stop_with_stuck_part());
     let _ticker = worker.start_ticker().await?;
-    worker.tasks.spawn(worker.runner.clone().run(args.syncs_at_once.into()));
+    let (runner, concurrency) = (worker.runner.clone(), args.syncs_at_once.into());
+    worker.watched.spawn("runner", |heartbeat| runner.run(concurrency, heartbeat));
     tracing::info!(metrics = %args.metrics_listen, syncs_at_once = args.syncs_at_once, "worker started");
     stop.cancelled().await;
+    let watched = worker.watched.clone();
     worker.stop().await;
-    Ok(())
+    match watched.find_ended() {
+        Some(part) => bail!("the worker's {part} does not go on; see the log lines before"),
+        None => Ok(()),
+    }
 }
 
 impl Worker {
@@ -82,8 +95,13 @@ impl Worker {
         let keyring = Keyring::new(&settings.sealing)?;
         let pool = db::pool(&settings.database, "orchestration-worker")?;
         let producer = Producer::new(&settings.kafka).context("Kafka's settings cannot be used")?;
+        let control = DatabaseConfig {
+            database_connections: settings.control_connections,
+            ..settings.database.clone()
+        };
         let runner = Runner {
             pool,
+            control: db::pool(&control, "orchestration-worker-control")?,
             producer,
             keyring,
             network: settings.network,
@@ -92,8 +110,10 @@ impl Worker {
             job_ready: Arc::new(Notify::new()),
             stop: stop.clone(),
         };
-        let settings = settings.clone();
-        Ok(Self { runner, tasks: TaskTracker::new(), settings, _stop: stop.drop_guard() })
+        let (settings, tasks) = (settings.clone(), TaskTracker::new());
+        let limit = settings.database.answer_timeout() + TURN_GRACE;
+        let watched = WatchedTasks::new(limit, tasks.clone(), stop.clone());
+        Ok(Self { runner, tasks, watched, settings, _stop: stop.drop_guard() })
     }
 
     /// Creates and checks the topics. It waits for Kafka as long as that is down.
@@ -128,32 +148,39 @@ impl Worker {
     }
 
     fn start_consumer(&self, group: &'static str, topics: &'static [Topic], apply: ApplyRecords) {
-        let config = ConsumerConfig {
-            kafka: self.settings.kafka.clone(),
-            pool: self.runner.pool.clone(),
-            group,
-            topics,
-            apply,
-        };
-        let stop = self.runner.stop.clone();
-        let runtime = Handle::current();
-        self.tasks.spawn_blocking(move || consumer::run(&config, &runtime, &stop));
+        let (kafka, pool) = (self.settings.kafka.clone(), self.runner.control.clone());
+        let (runtime, stop) = (Handle::current(), self.runner.stop.clone());
+        self.watched.spawn_blocking(group, move |heartbeat| {
+            let config = ConsumerConfig { kafka, pool, group, topics, apply, heartbeat };
+            consumer::run(&config, &runtime, &stop);
+        });
     }
 
     /// Starts the relay, which sends the records of the outbox to Kafka.
     pub fn start_relay(&self) {
-        let Runner { pool, producer, stop, .. } = self.runner.clone();
-        self.tasks.spawn(relay::run(pool, producer, stop));
+        let Runner { control, producer, stop, .. } = self.runner.clone();
+        self.watched.spawn("relay", |heartbeat| relay::run(control, producer, heartbeat, stop));
     }
 
-    /// Starts the ticker, which serves all schedules.
+    /// Starts what refreshes metrics and what removes old rows.
+    fn start_upkeep(&self, retention: &RetentionConfig) {
+        let Runner { pool, stop, .. } = self.runner.clone();
+        let kafka = self.settings.kafka.clone();
+        self.watched.spawn("metrics", |heartbeat| metrics::run(pool, kafka, heartbeat, stop));
+        let Runner { pool, stop, .. } = self.runner.clone();
+        self.watched.spawn("pipeline metrics", |heartbeat| refresh_run_metrics(pool, heartbeat, stop));
+        let (Runner { pool, stop, .. }, config) = (self.runner.clone(), retention.clone());
+        self.watched.spawn("retention", |heartbeat| retention::run(pool, config, heartbeat, stop));
+    }
+
+    /// Starts the ticker, which serves all schedules. A second that begins before the last tick has ended has
+    /// no tick of its own.
     async fn start_ticker(&self) -> anyhow::Result<JobScheduler> {
-        let runner = self.runner.clone();
+        let second = Arc::new(Notify::new());
+        let (runner, seconds) = (self.runner.clone(), second.clone());
+        self.watched.spawn("ticker", |heartbeat| run_ticker(runner, seconds, heartbeat));
         let scheduler = JobScheduler::new().await?;
-        let tick = Job::new_async("* * * * * *", move |_, _| {
-            let runner = runner.clone();
-            Box::pin(async move { tick(&runner).await })
-        })?;
+        let tick = Job::new("* * * * * *", move |_, _| second.notify_one())?;
         scheduler.add(tick).await?;
         scheduler.start().await?;
         let stop = self.runner.stop.clone();
@@ -179,12 +206,24 @@ impl Worker {
     }
 }
 
+/// Ticks whenever a second has begun, until stopped.
+async fn run_ticker(runner: Runner, seconds: Arc<Notify>, heartbeat: Heartbeat) {
+    loop {
+        tokio::select! {
+            () = seconds.notified() => {}
+            () = runner.stop.cancelled() => return,
+        }
+        heartbeat.beat();
+        tick(&runner).await;
+    }
+}
+
 /// Enqueues due syncs and follow-ups, and wakes the runner if there are any.
 async fn tick(runner: &Runner) {
     metrics::count_tick();
     let enqueue = async {
-        let due = schedule::enqueue_due(&runner.pool).await?;
-        Ok::<usize, sqlx::Error>(due + follow_ups::enqueue_follow_ups(&runner.pool).await?)
+        let due = schedule::enqueue_due(&runner.control).await?;
+        Ok::<usize, sqlx::Error>(due + follow_ups::enqueue_follow_ups(&runner.control).await?)
     };
     match enqueue.await {
         Ok(0) => {}
@@ -195,8 +234,8 @@ async fn tick(runner: &Runner) {
 
 /// Refreshes the stored metrics of pipelines. Best effort: the API computes outdated ones itself, so a delay
 /// here is harmless.
-async fn refresh_run_metrics(pool: PgPool, stop: CancellationToken) {
-    let mut ticks = Periodic::new(METRICS_INTERVAL, stop);
+async fn refresh_run_metrics(pool: PgPool, heartbeat: Heartbeat, stop: CancellationToken) {
+    let mut ticks = Periodic::new(METRICS_INTERVAL, stop).with_heartbeat(heartbeat);
     while ticks.next().await {
         match pipeline_metrics::refresh(&pool).await {
             Ok(0) => {}

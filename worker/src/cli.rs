@@ -128,6 +128,17 @@ pub struct SyncArgs {
 pub struct WorkerSettings {
     #[command(flatten)]
     pub database: DatabaseConfig,
+
+    /// Maximum number of open connections to PostgreSQL for leases, schedules, projection and outbox, besides
+    /// those of syncs
+    #[arg(
+        long,
+        env = "ORCHESTRATION_CONTROL_CONNECTIONS",
+        default_value_t = 6,
+        value_parser = clap::value_parser!(u32).range(5..=1000)
+    )]
+    pub control_connections: u32,
+
     #[command(flatten)]
     pub kafka: KafkaConfig,
     #[command(flatten)]

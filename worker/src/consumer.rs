@@ -10,6 +10,7 @@ mod trace_log;
 use std::time::{Duration, Instant};
 
 use contract::events::Topic;
+use platform::health::Heartbeat;
 use platform::kafka::KafkaConfig;
 use platform::offsets::Offsets;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -40,6 +41,7 @@ pub struct ConsumerConfig {
     pub group: &'static str,
     pub topics: &'static [Topic],
     pub apply: ApplyRecords,
+    pub heartbeat: Heartbeat,
 }
 
 /// Why a consumer is closed and opened again.
@@ -69,6 +71,7 @@ fn consume(config: &ConsumerConfig, runtime: &Handle, stop: &CancellationToken) 
     let consumer = connect(config, runtime, stop)?;
     let mut trace_log = TraceLog::default();
     while !stop.is_cancelled() {
+        config.heartbeat.beat();
         let records = poll_batch(&consumer, config)?;
         if consumer.context().has_failed() {
             return Err(Interruption::Unassigned);
@@ -87,7 +90,7 @@ fn connect(
     stop: &CancellationToken,
 ) -> Result<BaseConsumer<RebalanceContext>, KafkaError> {
     let kafka = &config.kafka;
-    let context = RebalanceContext::new(config.pool.clone(), runtime.clone(), stop.clone());
+    let context = RebalanceContext::new(config, runtime.clone(), stop.clone());
     let consumer: BaseConsumer<RebalanceContext> = kafka
         .client()
         .set("group.id", kafka.group(config.group))
@@ -143,6 +146,7 @@ fn apply_with_retry(
 ) -> Result<(), Interruption> {
     let mut backoff = MIN_RETRY_BACKOFF;
     loop {
+        config.heartbeat.beat();
         // A rebalance during the back-off may have revoked partitions, or assigned them again with later
         // offsets.
         let mut offsets = consumer.context().offsets();

@@ -1,17 +1,21 @@
 //! The worker's HTTP server: liveness, readiness and metrics.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use platform::health::check_readiness;
+use platform::health::{Heartbeats, check_readiness};
 use platform::kafka::KafkaProbe;
 use platform::telemetry::render_metrics;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::record_heartbeats;
 
 /// Serves `/health`, `/readyz` and `/metrics`.
 #[derive(Clone)]
@@ -19,6 +23,7 @@ pub(crate) struct HealthServer {
     pub(crate) metrics: PrometheusHandle,
     pub(crate) pool: PgPool,
     pub(crate) kafka: KafkaProbe,
+    pub(crate) heartbeats: Heartbeats,
     pub(crate) stop: CancellationToken,
 }
 
@@ -27,7 +32,7 @@ impl HealthServer {
     pub(crate) async fn serve(self, listener: TcpListener) {
         let stop = self.stop.clone();
         let routes = Router::new()
-            .route("/health", get(async || "alive\n"))
+            .route("/health", get(health))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .with_state(self);
@@ -39,8 +44,23 @@ impl HealthServer {
 }
 
 async fn metrics(State(server): State<HealthServer>) -> impl IntoResponse {
+    record_heartbeats(&server.heartbeats);
     let text = render_metrics(&server.metrics, &server.pool);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+async fn health(State(server): State<HealthServer>) -> (StatusCode, String) {
+    answer_health(&server.heartbeats)
+}
+
+/// Fails while a part of the worker stands still, so that the process is replaced.
+fn answer_health(heartbeats: &Heartbeats) -> (StatusCode, String) {
+    let still = heartbeats.find_standing_still();
+    if still.is_empty() {
+        return (StatusCode::OK, "alive\n".to_owned());
+    }
+    let line = |(part, age): &(&str, Duration)| format!("{part}: no heartbeat for {} s\n", age.as_secs());
+    (StatusCode::INTERNAL_SERVER_ERROR, still.iter().map(line).collect())
 }
 
 async fn ready(State(server): State<HealthServer>) -> (StatusCode, String) {
@@ -50,5 +70,21 @@ async fn ready(State(server): State<HealthServer>) -> (StatusCode, String) {
     match check_readiness(&server.pool, &server.kafka).await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_stands_still_fails_the_health_check_by_name() {
+        let heartbeats = Heartbeats::default();
+        heartbeats.register("projector", Duration::from_secs(3600));
+        assert_eq!(answer_health(&heartbeats), (StatusCode::OK, "alive\n".to_owned()));
+        heartbeats.register("relay", Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(1));
+        let (status, text) = answer_health(&heartbeats);
+        assert_eq!((status.as_u16(), text.as_str()), (500, "relay: no heartbeat for 0 s\n"));
     }
 }

@@ -13,3 +13,4 @@ mod relay;
 pub mod retention;
 pub mod store;
 pub mod sync;
+mod watched_tasks;

@@ -1,15 +1,36 @@
 //! The entry point of the worker: parses the command line and runs the command.
 
+use std::process::ExitCode;
+use std::time::Duration;
+
 use clap::Parser;
 use platform::db;
 use platform::telemetry::{LogConfig, start_logging};
+use tokio::runtime::Runtime;
 use worker::app;
 use worker::cli::{DeadLettersCommand, WorkerCli, WorkerCommand};
 use worker::commands::{dead_letters, rebuild, sync};
 
-#[tokio::main]
-async fn main() -> std::process::ExitCode {
-    let outcome = match WorkerCli::parse().command {
+/// How long threads that do not end may keep a process whose command has ended.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let outcome = Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        let outcome = runtime.block_on(run(WorkerCli::parse().command));
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: WorkerCommand) -> anyhow::Result<()> {
+    match command {
         WorkerCommand::Run(args) => start(&args.settings.log, app::run(&args)).await,
         WorkerCommand::Sync(args) => start(&args.settings.log, sync::sync(&args)).await,
         WorkerCommand::Rebuild(args) => start(&args.settings.log, rebuild::rebuild(&args)).await,
@@ -18,13 +39,6 @@ async fn main() -> std::process::ExitCode {
         }
         WorkerCommand::DeadLetters(DeadLettersCommand::Replay(args)) => {
             start(&args.settings.log, dead_letters::replay(&args)).await
-        }
-    };
-    match outcome {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            std::process::ExitCode::FAILURE
         }
     }
 }

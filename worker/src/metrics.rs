@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use contract::events::Topic;
 use contract::state::EntityKind;
 use metrics::{counter, gauge, histogram};
+use platform::health::{Heartbeat, Heartbeats};
 use platform::kafka::KafkaConfig;
 use platform::offsets::find_projected;
 use platform::periodic::Periodic;
@@ -40,10 +41,10 @@ struct Measurements {
 }
 
 /// Refreshes the gauges until stopped. While a server is down they keep what was found last.
-pub async fn run(pool: PgPool, kafka: KafkaConfig, stop: CancellationToken) {
+pub async fn run(pool: PgPool, kafka: KafkaConfig, heartbeat: Heartbeat, stop: CancellationToken) {
     let mut found = Measurements::default();
     let mut lag_reader = None;
-    let mut ticks = Periodic::new(REFRESH_INTERVAL, stop);
+    let mut ticks = Periodic::new(REFRESH_INTERVAL, stop).with_heartbeat(heartbeat);
     while ticks.next().await {
         found.refresh(&pool, &kafka, &mut lag_reader).await;
         found.record();
@@ -120,6 +121,13 @@ fn record_lag(lag: &TopicLag) {
     let label = [("topic", lag.topic.to_string())];
     gauge!("orchestration_projector_lag_records", &label).set(lag.records as f64);
     gauge!("orchestration_projector_lag_seconds", &label).set(lag.seconds);
+}
+
+/// Records how long ago each part of the worker should have shown that it goes on.
+pub(crate) fn record_heartbeats(heartbeats: &Heartbeats) {
+    for (part, age) in heartbeats.ages() {
+        gauge!("orchestration_heartbeat_age_seconds", "part" => part).set(age.as_secs_f64());
+    }
 }
 
 /// Counts a tick of the schedules, one a second.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use platform::health::Heartbeat;
 use platform::kafka::Producer;
 use platform::outbox;
 use platform::periodic::Periodic;
@@ -12,8 +13,8 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const BACKOFF: Duration = Duration::from_secs(1);
 
 /// Relays the outbox until stopped: at once while there are records, otherwise at an interval.
-pub(crate) async fn run(pool: PgPool, producer: Producer, stop: CancellationToken) {
-    let mut ticks = Periodic::new(INTERVAL, stop);
+pub(crate) async fn run(pool: PgPool, producer: Producer, heartbeat: Heartbeat, stop: CancellationToken) {
+    let mut ticks = Periodic::new(INTERVAL, stop).with_heartbeat(heartbeat);
     while ticks.next().await {
         match outbox::relay(&pool, &producer).await {
             Ok(0) => {}

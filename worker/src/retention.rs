@@ -8,6 +8,7 @@ mod policy;
 
 use std::time::Duration;
 
+use platform::health::Heartbeat;
 use platform::periodic::Periodic;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -21,16 +22,16 @@ use kinds::KINDS;
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Stores the policy once, then runs every pass that is due until stopped.
-pub async fn run(pool: PgPool, config: RetentionConfig, stop: CancellationToken) {
+pub async fn run(pool: PgPool, config: RetentionConfig, heartbeat: Heartbeat, stop: CancellationToken) {
     let mut is_stored = false;
-    let mut ticks = Periodic::new(POLL_INTERVAL, stop.clone());
+    let mut ticks = Periodic::new(POLL_INTERVAL, stop.clone()).with_heartbeat(heartbeat.clone());
     while ticks.next().await {
         let pass = async {
             if !is_stored {
                 store_policy(&pool, &config).await?;
                 is_stored = true;
             }
-            run_due_pass(&pool, config.retention_rows_per_second, &stop).await
+            run_due_pass(&pool, config.retention_rows_per_second, &heartbeat, &stop).await
         };
         if let Err(error) = pass.await {
             tracing::warn!(%error, "retention pass failed; retrying");

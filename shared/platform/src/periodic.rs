@@ -4,29 +4,40 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Heartbeat;
+
 /// Paces the loop of a background task: `while ticks.next().await { … }`.
 #[derive(Debug)]
 pub struct Periodic {
     interval: Duration,
     stop: CancellationToken,
     is_due: bool,
+    heartbeat: Heartbeat,
 }
 
 impl Periodic {
     /// The first tick is due at once, and every other one an interval after the end of the work for the
     /// previous one.
     pub fn new(interval: Duration, stop: CancellationToken) -> Self {
-        Self { interval, stop, is_due: true }
+        Self { interval, stop, is_due: true, heartbeat: Heartbeat::default() }
+    }
+
+    /// Beats this heart at every tick. The pauses do not count.
+    #[must_use]
+    pub fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, ..self }
     }
 
     /// Waits until the next tick is due; false once the process stops.
     pub async fn next(&mut self) -> bool {
         if !std::mem::take(&mut self.is_due) {
+            self.heartbeat.beat_before(self.interval);
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}
                 () = self.stop.cancelled() => {}
             }
         }
+        self.heartbeat.beat();
         !self.stop.is_cancelled()
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use platform::health::Heartbeat;
 use platform::offsets::Offsets;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -14,6 +15,7 @@ use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::ConsumerConfig;
 use crate::store::projection_offsets;
 
 const MAX_ATTEMPTS: u32 = 20;
@@ -27,6 +29,7 @@ pub(super) struct RebalanceContext {
     pool: PgPool,
     runtime: Handle,
     stop: CancellationToken,
+    heartbeat: Heartbeat,
     offsets: Mutex<Offsets>,
     failed: AtomicBool,
 }
@@ -40,8 +43,15 @@ enum AssignError {
 }
 
 impl RebalanceContext {
-    pub(super) fn new(pool: PgPool, runtime: Handle, stop: CancellationToken) -> Self {
-        Self { pool, runtime, stop, offsets: Mutex::default(), failed: AtomicBool::new(false) }
+    pub(super) fn new(config: &ConsumerConfig, runtime: Handle, stop: CancellationToken) -> Self {
+        Self {
+            pool: config.pool.clone(),
+            runtime,
+            stop,
+            heartbeat: config.heartbeat.clone(),
+            offsets: Mutex::default(),
+            failed: AtomicBool::new(false),
+        }
     }
 
     /// The next offset of every assigned partition.
@@ -72,6 +82,7 @@ impl RebalanceContext {
     ) -> Result<(), AssignError> {
         let mut assigned = Offsets::new();
         for mut element in partitions.elements() {
+            self.heartbeat.beat();
             let (topic, partition) = (element.topic().to_owned(), element.partition());
             let watermarks = consumer.fetch_watermarks(&topic, partition, WATERMARKS_TIMEOUT)?;
             let next = self.runtime.block_on(start_offset(&self.pool, &topic, partition, watermarks))?;

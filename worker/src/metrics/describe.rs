@@ -20,6 +20,11 @@ pub fn describe() {
         "orchestration_schedule_lateness_seconds",
         "How long after its scheduled time a sync began: ticking, waiting for a permit",
     );
+    describe_gauge!(
+        "orchestration_heartbeat_age_seconds",
+        Unit::Seconds,
+        "How long ago a part of the worker should have shown that it goes on, by part"
+    );
     describe_counter!("orchestration_ticks_total", "Runs of the scheduler, one a second");
     describe_counter!("orchestration_ticks_missed_total", "Scheduled syncs that were due but skipped");
     describe_counter!("orchestration_changes_total", "Pipelines, runs and task runs found changed, by kind");

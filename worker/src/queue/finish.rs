@@ -20,8 +20,8 @@ pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &SyncOutcome) -> Resu
     Ok(tx.commit().await?)
 }
 
-/// Finishes syncs that failed: the cursor stays, and the reason is stored. Syncs that were stopped go back to
-/// the queue. After a lost lease nothing changes, because the new holder of the lease has the syncs.
+/// Finishes syncs that failed: the cursor stays, and the reason is stored. Syncs that were stopped, or whose
+/// lease could not be renewed, go back to the queue. After a lost lease nothing changes, because the new holder of the lease has the syncs.
 pub async fn fail(
     pool: &PgPool,
     lease: Lease,
@@ -30,17 +30,17 @@ pub async fn fail(
     report: &SyncReport,
 ) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
-    let is_stopped = matches!(error, SyncError::Stopped);
+    let is_requeued = matches!(error, SyncError::Stopped | SyncError::DatabaseAway { .. });
     let failure = Failure {
         credentials_refused: matches!(error, SyncError::Provider(ProviderError::CredentialsRefused { .. })),
         // Where a mass deletion waits for people, all else was read.
-        counts: !is_stopped && !matches!(error, SyncError::MassDeletion { .. }),
+        counts: !is_requeued && !matches!(error, SyncError::MassDeletion { .. }),
         retry_after: error.retry_after().as_secs_f64(),
     };
     if !connector_state::update_after_failure(&mut tx, lease, &failure).await? {
         return Ok(());
     }
-    if is_stopped {
+    if is_requeued {
         syncs::requeue(&mut tx, syncs).await?;
     } else {
         syncs::finish(&mut tx, syncs, Some(&error.to_string()), report).await?;

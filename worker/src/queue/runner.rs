@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use backon::{ExponentialBuilder, Retryable};
 use contract::events::SyncReport;
 use contract::ids::ConnectorId;
+use platform::health::Heartbeat;
 use platform::kafka::Producer;
 use platform::secrets::Keyring;
 use platform::trace;
@@ -25,9 +26,12 @@ use crate::store::connector_state::{self, LEASE_SECONDS, Lease};
 use crate::store::syncs;
 use crate::sync::{SyncError, SyncJob, SyncOutcome, SyncProgress, sync_connector};
 
+const LEASE_DURATION: Duration = Duration::from_secs(LEASE_SECONDS as u64);
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const ERROR_BACKOFF: Duration = Duration::from_secs(2);
+/// How long no sync is claimed after Kafka has failed again and again, before it is asked.
+const KAFKA_BACKOFF: Duration = Duration::from_secs(5);
 /// A sync without progress for this long releases its permit: its provider is slow, or does not answer at
 /// all.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,6 +42,8 @@ const MAX_OPEN_PER_PERMIT: usize = 8;
 #[derive(Clone)]
 pub struct Runner {
     pub pool: PgPool,
+    /// Connections for leases and the ends of jobs, which the syncs cannot use up.
+    pub control: PgPool,
     pub producer: Producer,
     pub keyring: Keyring,
     pub network: NetworkPolicy,
@@ -56,14 +62,15 @@ type JobOutcome = Option<Result<SyncOutcome, SyncError>>;
 impl Runner {
     /// Claims and runs jobs until stopped, `concurrency` at a time, and waits for the open ones. Jobs whose
     /// provider does not answer do not count.
-    pub async fn run(self, concurrency: usize) {
+    pub async fn run(self, concurrency: usize, heartbeat: Heartbeat) {
         let permits = Arc::new(Semaphore::new(concurrency));
         let open_permits = Arc::new(Semaphore::new(concurrency * MAX_OPEN_PER_PERMIT));
         let running = TaskTracker::new();
         while let (Some(open_permit), Some(permit)) =
-            (self.acquire(&open_permits).await, self.acquire(&permits).await)
+            (self.acquire(&open_permits, &heartbeat).await, self.acquire(&permits, &heartbeat).await)
         {
-            let pause = match self.lease(None).await {
+            heartbeat.beat();
+            let pause = match self.lease_if_kafka_answers().await {
                 Ok(Some(lease)) => {
                     running.spawn(self.clone().run_with_permit(lease, permit, permits.clone(), open_permit));
                     continue;
@@ -105,11 +112,18 @@ impl Runner {
         }
     }
 
-    async fn acquire(&self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => None,
-            permit = permits.clone().acquire_owned() => permit.ok(),
+    /// Waits for a permit, which may take as long as all open syncs.
+    async fn acquire(&self, permits: &Arc<Semaphore>, heartbeat: &Heartbeat) -> Option<OwnedSemaphorePermit> {
+        let permit = permits.clone().acquire_owned();
+        tokio::pin!(permit);
+        loop {
+            heartbeat.beat();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                permit = &mut permit => return permit.ok(),
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+            }
         }
     }
 
@@ -129,7 +143,24 @@ impl Runner {
     }
 
     async fn lease(&self, only: Option<ConnectorId>) -> sqlx::Result<Option<Lease>> {
-        connector_state::lease(&self.pool, &self.owner, only).await
+        connector_state::lease(&self.control, &self.owner, only).await
+    }
+
+    /// Leases nothing while the last batches to Kafka have all failed: this process would fail the syncs that
+    /// another worker can finish. Once Kafka answers, one more failure has the same effect.
+    async fn lease_if_kafka_answers(&self) -> sqlx::Result<Option<Lease>> {
+        if self.producer.is_failing() {
+            tokio::select! {
+                () = tokio::time::sleep(KAFKA_BACKOFF) => {}
+                () = self.stop.cancelled() => return Ok(None),
+            }
+            if !self.producer.is_reachable().await {
+                tracing::warn!("no sync is claimed: Kafka does not answer");
+                return Ok(None);
+            }
+            self.producer.permit_attempt();
+        }
+        self.lease(None).await
     }
 
     async fn run_leased(
@@ -137,7 +168,7 @@ impl Runner {
         lease: Lease,
         progress: &watch::Sender<SyncProgress>,
     ) -> sqlx::Result<JobOutcome> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.control.begin().await?;
         let claimed = claim::claim(&mut tx, lease, &self.keyring).await?;
         tx.commit().await?;
         match claimed {
@@ -172,7 +203,7 @@ impl Runner {
         let report = progress.borrow().report.clone();
         log_outcome(&outcome, started.elapsed());
         if let Err(error) = &outcome {
-            let fail = || finish::fail(&self.pool, lease, &syncs, error, &report);
+            let fail = || finish::fail(&self.control, lease, &syncs, error, &report);
             if let Err(error) = fail.retry(ExponentialBuilder::default().with_max_times(5)).await {
                 tracing::warn!(%error, "sync failure not stored; the sync is started again later");
             }
@@ -193,7 +224,7 @@ impl Runner {
             lost = self.hold_lease(job, progress) => return Err(lost),
             () = self.stop.cancelled() => return Err(SyncError::Stopped),
         };
-        finish::succeed(&self.pool, job, &synced).await?;
+        finish::succeed(&self.control, job, &synced).await?;
         Ok(synced)
     }
 
@@ -204,28 +235,28 @@ impl Runner {
     }
 
     /// Renews the lease and stores the report until the lease is lost. A database that is down for less than
-    /// the duration of a lease does not end a sync.
+    /// the duration of a lease does not end a sync; after that another worker may have the lease.
     async fn hold_lease(&self, job: &SyncJob, progress: &watch::Sender<SyncProgress>) -> SyncError {
         let mut renewed_at = Instant::now();
         loop {
             tokio::time::sleep(RENEW_INTERVAL).await;
-            let report = progress.borrow().report.clone();
-            match self.renew(job, &report).await {
-                Ok(true) => renewed_at = Instant::now(),
-                Ok(false) => return SyncError::LeaseLost,
-                Err(error) => {
-                    tracing::warn!(%error, "lease renewal failed");
-                    if renewed_at.elapsed().as_secs_f64() > LEASE_SECONDS {
-                        return SyncError::LeaseLost;
-                    }
-                }
+            let (report, asked_at) = (progress.borrow().report.clone(), Instant::now());
+            let remaining = LEASE_DURATION.saturating_sub(renewed_at.elapsed());
+            match tokio::time::timeout(remaining, self.renew(job, &report)).await {
+                Ok(Ok(true)) => renewed_at = asked_at,
+                Ok(Ok(false)) => return SyncError::LeaseLost,
+                Ok(Err(error)) => tracing::warn!(%error, "lease renewal failed"),
+                Err(_) => tracing::warn!("lease renewal failed: PostgreSQL does not answer"),
+            }
+            if renewed_at.elapsed() >= LEASE_DURATION {
+                return SyncError::DatabaseAway { seconds: renewed_at.elapsed().as_secs() };
             }
         }
     }
 
     async fn renew(&self, job: &SyncJob, report: &SyncReport) -> sqlx::Result<bool> {
-        let renewed = connector_state::renew(&self.pool, job.lease).await?;
-        syncs::update_report(&self.pool, &job.syncs, report).await?;
+        let renewed = connector_state::renew(&self.control, job.lease).await?;
+        syncs::update_report(&self.control, &job.syncs, report).await?;
         Ok(renewed)
     }
 }
@@ -260,7 +291,7 @@ fn log_outcome(outcome: &Result<SyncOutcome, SyncError>, duration: Duration) {
             tracing::debug!(seconds, requests = report.requests, "sync succeeded without changes");
             "succeeded"
         }
-        Err(error @ (SyncError::Stopped | SyncError::LeaseLost)) => {
+        Err(error @ (SyncError::Stopped | SyncError::DatabaseAway { .. } | SyncError::LeaseLost)) => {
             tracing::info!(seconds, %error, "sync left to another worker");
             "left"
         }

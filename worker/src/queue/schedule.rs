@@ -14,8 +14,9 @@ use crate::store::connector_state::{self, DueConnector, NextTick};
 
 /// How many connectors are enqueued at once at most.
 const BATCH: i64 = 1_000;
-/// The missed ticks of a connector are counted up to this number.
-const MAX_MISSED: usize = 10_000;
+/// So many missed ticks of a connector are counted one by one; the number of later ones follows from their
+/// mean interval.
+const MAX_COUNTED: usize = 100;
 
 /// Enqueues a sync for every connector that is due and has no open scheduled sync; returns how many.
 pub async fn enqueue_due(pool: &PgPool) -> sqlx::Result<usize> {
@@ -25,7 +26,7 @@ pub async fn enqueue_due(pool: &PgPool) -> sqlx::Result<usize> {
     let mut scheduled = Vec::new();
     for connector in &due {
         let (next_due_at, passed) = next_tick(connector);
-        let missed_ticks = i64::try_from(passed + usize::from(connector.is_busy)).unwrap_or(i64::MAX);
+        let missed_ticks = passed + i64::from(connector.is_busy);
         let DueConnector { connector_id, space_id, next_due_at: tick_at, .. } = *connector;
         next_ticks.push(NextTick { connector_id, next_due_at, missed_ticks });
         if !connector.is_busy {
@@ -47,16 +48,60 @@ pub async fn enqueue_due(pool: &PgPool) -> sqlx::Result<usize> {
 }
 
 /// When a connector is due next, and how many ticks after the due one have passed.
-fn next_tick(due: &DueConnector) -> (Option<DateTime<Utc>>, usize) {
+fn next_tick(due: &DueConnector) -> (Option<DateTime<Utc>>, i64) {
     let Some(cron) = due.schedule.as_deref().and_then(|line| parse_schedule(line).ok()) else {
         return (None, 0);
     };
     // A fraction of a second would be carried into every later tick.
     let following = |tick: &DateTime<Utc>| cron.find_next_occurrence(&tick.trunc_subsecs(0), false).ok();
-    let next = following(&due.now);
-    let passed = std::iter::successors(following(&due.next_due_at), following)
+    let counted: Vec<_> = std::iter::successors(following(&due.next_due_at), following)
         .take_while(|tick| *tick <= due.now)
-        .take(MAX_MISSED)
-        .count();
-    (next, passed)
+        .take(MAX_COUNTED)
+        .collect();
+    let uncounted = match counted.as_slice() {
+        [first, .., last] if counted.len() == MAX_COUNTED => estimate(*first, *last, due.now),
+        _ => 0,
+    };
+    (following(&due.now), counted.len() as i64 + uncounted)
+}
+
+/// How many ticks follow the last counted one until now, at the mean interval of those that were counted. It
+/// is exact for schedules at a fixed interval.
+fn estimate(first: DateTime<Utc>, last: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
+    let intervals = MAX_COUNTED as i64 - 1;
+    (now - last).num_seconds().saturating_mul(intervals) / (last - first).num_seconds().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use contract::ids::{ConnectorId, SpaceId};
+
+    use super::*;
+
+    fn missed(schedule: &str, away: TimeDelta) -> i64 {
+        let next_due_at = DateTime::UNIX_EPOCH;
+        let due = DueConnector {
+            connector_id: ConnectorId(Uuid::nil()),
+            space_id: SpaceId(Uuid::nil()),
+            schedule: Some(schedule.to_owned()),
+            next_due_at,
+            now: next_due_at + away,
+            is_busy: false,
+        };
+        let (next, missed) = next_tick(&due);
+        assert!(next.unwrap() > due.now);
+        missed
+    }
+
+    #[test]
+    fn ticks_of_a_long_outage_are_counted_without_visiting_each() {
+        assert_eq!(missed("* * * * * *", TimeDelta::seconds(9)), 9);
+        assert_eq!(missed("* * * * * *", TimeDelta::days(365)), 365 * 86_400);
+        assert_eq!(missed("*/5 * * * * *", TimeDelta::days(10)), 10 * 86_400 / 5);
+        assert_eq!(missed("0 0 6 * * *", TimeDelta::days(50)), 50);
+        // Working hours: the mean of the counted ticks is near.
+        let working_hours = missed("0 * 8-17 * * *", TimeDelta::days(30));
+        assert!((17_000..45_000).contains(&working_hours), "{working_hours}");
+    }
 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use platform::health::Heartbeat;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -22,12 +23,18 @@ const BEGINNING: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).un
 const BATCH: i64 = 1_000;
 
 /// Runs a pass if one is due. What was removed before an error stays removed.
-pub async fn run_due_pass(pool: &PgPool, rows_per_second: u32, stop: &CancellationToken) -> sqlx::Result<()> {
+pub async fn run_due_pass(
+    pool: &PgPool,
+    rows_per_second: u32,
+    heartbeat: &Heartbeat,
+    stop: &CancellationToken,
+) -> sqlx::Result<()> {
     let Some((mut lease, due)) = PassLease::claim(pool).await? else { return Ok(()) };
     for kind in &KINDS {
         let due = due.iter().find(|due| due.what == kind.what);
         if let Some(DueRetention { days: Some(days), before: Some(before), .. }) = due {
-            let pass = KindPass { pool, kind, days: *days, before: *before, rows_per_second, stop };
+            let (days, before) = (*days, *before);
+            let pass = KindPass { pool, kind, days, before, rows_per_second, heartbeat, stop };
             if !pass.run(&mut lease).await? {
                 return Ok(());
             }
@@ -65,6 +72,7 @@ struct KindPass<'a> {
     days: i32,
     before: DateTime<Utc>,
     rows_per_second: u32,
+    heartbeat: &'a Heartbeat,
     stop: &'a CancellationToken,
 }
 
@@ -90,6 +98,7 @@ impl KindPass<'_> {
                 (removed, position) = (removed + rows, next);
                 count_removed_rows(self.kind.what, rows);
                 let pause = Duration::from_secs_f64(rows as f64 / f64::from(self.rows_per_second));
+                self.heartbeat.beat_before(pause);
                 let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
             }
         }

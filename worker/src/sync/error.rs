@@ -34,6 +34,9 @@ pub enum SyncError {
     MassDeletion { missing: usize, total: usize },
     #[error("Another worker took this connector over.")]
     LeaseLost,
+    /// Another worker may have taken the connector over in the meantime.
+    #[error("PostgreSQL did not answer for {seconds} s; the sync goes back to the queue.")]
+    DatabaseAway { seconds: u64 },
     #[error("The worker was stopped.")]
     Stopped,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use contract::events::Topic;
 use contract::state::RunState;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use platform::health::Heartbeat;
 use tokio_util::sync::CancellationToken;
 use worker::metrics as worker_metrics;
 
@@ -20,8 +21,9 @@ async fn scrape(test: &TestWorker) -> String {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
+    let (heartbeat, stop) = (Heartbeat::default(), CancellationToken::new());
     tokio::select! {
-        () = worker_metrics::run(test.pool.clone(), test.kafka().clone(), CancellationToken::new()) => {}
+        () = worker_metrics::run(test.pool.clone(), test.kafka().clone(), heartbeat, stop) => {}
         () = metrics => {}
         () = tokio::time::sleep(Duration::from_secs(60)) => panic!("no gauges are set"),
     }

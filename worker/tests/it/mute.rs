@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use contract::state::RunState;
 use platform::db::{self, DatabaseConfig};
+use platform::health::Heartbeat;
 use sqlx::PgPool;
-use testkit::MuteProxy;
+use testkit::{FakeAirflow, MuteProxy};
+use tokio::sync::watch;
 use tokio::time::timeout;
+use worker::sync::SyncError;
 
 use crate::test_worker::TestWorker;
 
@@ -79,7 +82,7 @@ async fn projection_and_leases_go_on_after_postgres_has_gone_mute() {
     let worker = test.open_worker(&proxy.url, &["--statement-timeout", "5"]);
     worker.start_projecting();
     worker.start_relay();
-    let runner = worker.tasks.spawn(worker.runner.clone().run(4));
+    let runner = worker.tasks.spawn(worker.runner.clone().run(4, Heartbeat::default()));
     test.send(&[test.run("sales", "before", 1, RunState::Success)]).await;
     test.wait_for("select count(*) = 1 from runs").await;
 
@@ -101,4 +104,30 @@ async fn projection_and_leases_go_on_after_postgres_has_gone_mute() {
     test.wait_for_within(BOUND, "select count(*) = 0 from outbox").await;
     worker.runner.stop.cancel();
     timeout(BOUND, runner).await.expect("the runner stops").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_whose_lease_cannot_be_renewed_goes_back_to_the_queue() {
+    let test = TestWorker::idle().await;
+    let airflow = FakeAirflow::start_slow(1, Duration::from_secs(25)).await;
+    test.set_base_url(&format!("{}/slow", airflow.url)).await;
+    let sync = test.enqueue_sync(false, false).await;
+    let (runner, connector) = (test.worker.runner.clone(), test.connector);
+    let progress = watch::Sender::default();
+    let running = tokio::spawn(async move { runner.run_next(Some(connector), &progress).await });
+    test.wait_for("select count(*) = 1 from syncs where status = 'running'").await;
+    let mut lock = test.pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table connector_state in exclusive mode").execute(&mut *lock).await.unwrap();
+    // Longer than a lease, and shorter than a page of the source takes.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    lock.rollback().await.unwrap();
+    let outcome = timeout(BOUND, running).await.expect("the sync ends").unwrap().unwrap().unwrap();
+    assert!(matches!(outcome, Err(SyncError::DatabaseAway { .. })), "{outcome:?}");
+    let queued: (String, Option<String>, i32) =
+        sqlx::query_as("select status, error, attempts from syncs where id = $1")
+            .bind(sync)
+            .fetch_one(&test.pool)
+            .await
+            .unwrap();
+    assert_eq!(queued, ("queued".to_owned(), None, 0));
 }

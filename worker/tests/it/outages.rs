@@ -9,6 +9,7 @@ use contract::state::RunState;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use local::LocalService;
+use platform::health::Heartbeat;
 use sqlx::PgConnection;
 use testkit::WorkerProcess;
 use tokio::runtime::Handle;
@@ -72,6 +73,7 @@ async fn records_assigned_during_an_outage_of_postgres_are_not_lost() {
         group: "projector",
         topics: &Topic::STATE,
         apply,
+        heartbeat: Heartbeat::default(),
     };
     let consume = |stop: CancellationToken| {
         let (consumption, runtime) = (consumption.clone(), Handle::current());

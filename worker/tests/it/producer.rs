@@ -14,7 +14,8 @@ fn record() -> Record {
 }
 
 async fn is_sent(producer: &Producer) -> bool {
-    tokio::time::timeout(BOUND, producer.send(&[record()])).await.expect("the call ends").is_ok()
+    let sent = tokio::time::timeout(BOUND, producer.send(&[record()])).await.expect("the call ends");
+    sent.inspect_err(|error| println!("{error}")).is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,8 +37,8 @@ async fn a_producer_is_failing_after_some_failures_in_a_row_until_it_succeeds() 
     let config = testkit::kafka_config(&kafka.bootstrap_servers(), "");
     kafka.create_topic(&config.topic(Topic::Runs), 1, 1).unwrap();
     let producer = Producer::new(&config).unwrap();
-    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    kafka.request_errors(RDKafkaApiKey::Produce, &[denied; 3]);
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
+    kafka.request_errors(RDKafkaApiKey::Produce, &[refused; 3]);
     for _ in 0..3 {
         assert!(!producer.is_failing());
         assert!(!is_sent(&producer).await);
@@ -47,7 +48,5 @@ async fn a_producer_is_failing_after_some_failures_in_a_row_until_it_succeeds() 
     producer.permit_attempt();
     assert!(!producer.is_failing());
     assert!(is_sent(&producer).await);
-    kafka.request_errors(RDKafkaApiKey::Produce, &[denied]);
-    assert!(!is_sent(&producer).await);
-    assert!(!producer.is_failing(), "a success begins a new count");
+    assert!(!producer.is_failing());
 }

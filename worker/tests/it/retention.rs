@@ -5,6 +5,7 @@ use chrono::{SubsecRound, TimeDelta, Utc};
 use clap::Parser;
 use contract::events::{RunObserved, TaskRunObserved};
 use contract::state::{RunState, TaskState};
+use platform::health::Heartbeat;
 use sqlx::PgPool;
 use testkit::{FakeProvider, WorkerProcess};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,8 @@ async fn apply_policy(pool: &PgPool, arguments: &[&str]) {
 }
 
 async fn run_due_pass(pool: &PgPool) {
-    retention::run_due_pass(pool, 1_000_000, &CancellationToken::new()).await.unwrap();
+    let (heartbeat, stop) = (Heartbeat::default(), CancellationToken::new());
+    retention::run_due_pass(pool, 1_000_000, &heartbeat, &stop).await.unwrap();
 }
 
 /// A run that was due, started and ended so many days ago.

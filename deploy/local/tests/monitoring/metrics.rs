@@ -12,7 +12,7 @@ use crate::system::{EMAIL, MonitoredSystem, SPACE, get};
 use crate::{alerts, dashboard_queries};
 
 /// All labels. Each has few values, except the ids of connectors.
-const LABELS: [&str; 14] = [
+const LABELS: [&str; 15] = [
     "binary",
     "code",
     "connector_id",
@@ -21,6 +21,7 @@ const LABELS: [&str; 14] = [
     "le",
     "method",
     "outcome",
+    "part",
     "reason",
     "route",
     "status",

@@ -9,6 +9,7 @@ use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
 use clap::Parser;
 use contract::events::{RunObserved, TaskRunObserved};
 use contract::ids::{RunId, SpaceId, UserId};
+use platform::health::Heartbeat;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -213,7 +214,7 @@ async fn measure_retention(history: &LongHistory, runs: i64, report: &mut SizeRe
     retention::store_policy(&history.db, &settings).await?;
     sqlx::query("update retention set next_pass_at = now()").execute(&history.db).await?;
     let started = Instant::now();
-    retention::run_due_pass(&history.db, u32::MAX, &CancellationToken::new()).await?;
+    retention::run_due_pass(&history.db, u32::MAX, &Heartbeat::default(), &CancellationToken::new()).await?;
     let duration = started.elapsed();
     let remaining: i64 = sqlx::query_scalar("select count(*) from runs").fetch_one(&history.db).await?;
     let deleted_rows = (runs - remaining) * (1 + TASKS_OF_A_RUN);
