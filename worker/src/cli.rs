@@ -29,7 +29,7 @@ pub enum WorkerCommand {
     Sync(SyncArgs),
     /// Build a new read model from the topics, and replace the old one with it
     Rebuild(RebuildArgs),
-    /// List or replay records that could not be applied
+    /// List, replay or discard records that could not be applied
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
 }
@@ -40,6 +40,8 @@ pub enum DeadLettersCommand {
     List(ListArgs),
     /// Send dead letters to their topics again, after their cause has been fixed
     Replay(ReplayArgs),
+    /// Close dead letters without sending them again
+    Discard(DiscardArgs),
 }
 
 #[derive(Args, Debug)]
@@ -74,6 +76,16 @@ pub struct ListArgs {
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
     /// Ids of dead letters (default: all that were not replayed)
+    pub ids: Vec<Uuid>,
+
+    #[command(flatten)]
+    pub settings: WorkerSettings,
+}
+
+#[derive(Args, Debug)]
+pub struct DiscardArgs {
+    /// Ids of dead letters
+    #[arg(required = true)]
     pub ids: Vec<Uuid>,
 
     #[command(flatten)]

@@ -4,6 +4,8 @@
 
 mod batch;
 pub(crate) mod bisect;
+mod dead_letters;
+pub(crate) mod log_sample;
 mod rebalance;
 mod trace_log;
 
@@ -128,7 +130,7 @@ fn poll_batch(
                 break;
             }
         };
-        bytes += record.payload.as_ref().map_or(0, Vec::len);
+        bytes += record.size();
         records.push(record);
         timeout =
             if records.len() == 1 { BATCH_TIMEOUT } else { BATCH_TIMEOUT.saturating_sub(started.elapsed()) };

@@ -40,6 +40,9 @@ async fn run(command: WorkerCommand) -> anyhow::Result<()> {
         WorkerCommand::DeadLetters(DeadLettersCommand::Replay(args)) => {
             start(&args.settings.log, dead_letters::replay(&args)).await
         }
+        WorkerCommand::DeadLetters(DeadLettersCommand::Discard(args)) => {
+            start(&args.settings.log, dead_letters::discard(&args)).await
+        }
     }
 }
 

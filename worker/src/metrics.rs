@@ -1,4 +1,4 @@
-//! What the worker measures: gauges of connectors, queues and the read model's lag, which are refreshed at an
+//! What the worker measures: gauges of connectors, queues and the consumers' lag, which are refreshed at an
 //! interval, and the counters and histograms that other modules record.
 
 mod describe;
@@ -119,6 +119,11 @@ fn record_queues(queues: &QueueLengths) {
 
 fn record_lag(lag: &TopicLag) {
     let label = [("topic", lag.topic.to_string())];
+    if lag.topic == Topic::SyncRequests {
+        gauge!("orchestration_requests_lag_records", &label).set(lag.records as f64);
+        gauge!("orchestration_requests_lag_seconds", &label).set(lag.seconds);
+        return;
+    }
     gauge!("orchestration_projector_lag_records", &label).set(lag.records as f64);
     gauge!("orchestration_projector_lag_seconds", &label).set(lag.seconds);
 }
@@ -171,6 +176,11 @@ pub(crate) fn count_unreadable(what: EntityKind, rows: u64) {
 pub(crate) fn count_records(group: &'static str, applied: usize, rejected: usize) {
     counter!("orchestration_records_applied_total", "group" => group).increment(applied as u64);
     counter!("orchestration_dead_letters_total", "group" => group).increment(rejected as u64);
+}
+
+/// Counts rejected records that were not stored, because there are too many open dead letters.
+pub(crate) fn count_left_out_dead_letters(group: &'static str, left_out: usize) {
+    counter!("orchestration_dead_letters_left_out_total", "group" => group).increment(left_out as u64);
 }
 
 /// Counts rows that retention has removed.

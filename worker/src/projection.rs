@@ -61,20 +61,38 @@ async fn project<E: Projected>(
 ) -> sqlx::Result<Vec<Rejected>> {
     let (events, mut rejected) = decode::<E>(records);
     let connector_ids: BTreeSet<ConnectorId> = events.iter().map(|(_, event)| event.connector_id()).collect();
+    if connector_ids.is_empty() {
+        return Ok(rejected);
+    }
     let existing = connectors::find_existing(&mut *db, &Vec::from_iter(connector_ids)).await?;
+    let last_version = entities::find_last_version(&mut *db).await?;
     let mut accepted = Vec::new();
     for (index, event) in events {
-        if existing.contains(&event.connector_id()) {
-            accepted.push((event, records[index].offset));
-        } else {
-            let error = format!("there is no connector {}", event.connector_id());
-            rejected.push(Rejected { index, error });
+        match check(&event, &existing, last_version) {
+            Ok(()) => accepted.push((event, records[index].offset)),
+            Err(error) => rejected.push(Rejected { index, error }),
         }
     }
     if !accepted.is_empty() {
         upsert_newest(db, &accepted).await?;
     }
     Ok(rejected)
+}
+
+/// Refuses an event that no worker has published: one version that is too high would hide all later events
+/// of its entity.
+fn check<E: Projected>(event: &E, existing: &[ConnectorId], last_version: i64) -> Result<(), String> {
+    let (connector_id, version) = (event.connector_id(), event.version());
+    if !existing.contains(&connector_id) {
+        return Err(format!("there is no connector {connector_id}"));
+    }
+    if !event.has_derived_ids() {
+        return Err("the ids do not follow from the connector and the external ids".to_owned());
+    }
+    if version > last_version {
+        return Err(format!("no worker has drawn the version {version}; the last one is {last_version}"));
+    }
+    Ok(())
 }
 
 fn decode<E: Projected>(records: &[ConsumedRecord]) -> (Vec<(usize, E)>, Vec<Rejected>) {

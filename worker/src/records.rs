@@ -1,14 +1,19 @@
 //! A record as a consumer reads it from Kafka, and the functions that apply records to PostgreSQL.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use contract::events::Topic;
 use contract::trace::{TRACEPARENT, TraceContext};
 use futures::future::BoxFuture;
 use platform::kafka::KafkaConfig;
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers};
 use sqlx::PgConnection;
+
+/// No record of ours has more headers, or more bytes of them. What is beyond is left out.
+const MAX_HEADERS: usize = 64;
+const MAX_HEADERS_BYTES: usize = 64 << 10;
 
 /// Applies records within a transaction and returns those that can never be applied. After an error none of
 /// them was applied.
@@ -43,25 +48,52 @@ impl ConsumedRecord {
     pub fn read(message: &BorrowedMessage<'_>, kafka: &KafkaConfig, topics: &[Topic]) -> Self {
         let name = message.topic();
         let known = topics.iter().find(|topic| kafka.topic(**topic) == name);
-        let headers = message.headers().map(|headers| {
-            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-            headers
-                .iter()
-                .map(move |header| (header.key.to_owned(), header.value.map(text).unwrap_or_default()))
-        });
         Self {
             topic: known.copied().unwrap_or(topics[0]),
             topic_name: name.to_owned(),
             partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(<[u8]>::to_vec),
-            headers: headers.into_iter().flatten().collect(),
+            headers: message.headers().map(read_headers).unwrap_or_default(),
             payload: message.payload().map(<[u8]>::to_vec),
         }
+    }
+
+    /// The bytes of key, headers and payload.
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        let [key, payload] = [&self.key, &self.payload].map(|part| part.as_ref().map_or(0, Vec::len));
+        key + headers.sum::<usize>() + payload
     }
 
     /// The trace context that its producer sent with it, if any.
     pub fn trace(&self) -> Option<TraceContext> {
         self.headers.get(TRACEPARENT)?.parse().ok()
+    }
+}
+
+/// Reads the first headers, up to one whose name is not UTF-8: the client library panics on it. The names and
+/// values are text that PostgreSQL can store.
+fn read_headers(headers: &BorrowedHeaders) -> BTreeMap<String, String> {
+    let mut bytes = 0;
+    let mut read = BTreeMap::new();
+    for index in 0..headers.count().min(MAX_HEADERS) {
+        let header = catch_unwind(AssertUnwindSafe(|| headers.try_get(index)));
+        let Ok(Some(Header { key: name, value })) = header else { break };
+        let value = value.unwrap_or_default();
+        bytes += name.len() + value.len();
+        if bytes > MAX_HEADERS_BYTES {
+            break;
+        }
+        read.insert(name.to_owned(), escaped(value));
+    }
+    read
+}
+
+/// The text of these bytes; if they are no text, their ASCII characters and the others as `\xff`.
+fn escaped(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => text.to_owned(),
+        _ => bytes.escape_ascii().to_string(),
     }
 }

@@ -42,6 +42,9 @@ impl TestInstallation {
             sealing_keys: sealing_keys("a"),
         };
         let producer = Producer::new(&kafka).unwrap();
+        // The versions that tests make up are drawn already.
+        let draw = sqlx::query("select setval('observation_version', 1000000)");
+        draw.execute(&api.database.pool).await.unwrap();
         Self { api, kafka, settings, producer, worker: OnceLock::new(), versions: AtomicI64::new(0) }
     }
 

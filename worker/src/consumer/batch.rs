@@ -1,14 +1,14 @@
 //! One batch: its records are applied, its dead letters stored and its offsets advanced in one transaction.
 
-use contract::trace::TraceContext;
 use platform::offsets::Offsets;
 use sqlx::PgConnection;
 
 use super::ConsumerConfig;
 use super::bisect::{Bisection, is_caused_by_data};
-use crate::metrics::count_records;
+use super::dead_letters;
+use crate::metrics::{count_left_out_dead_letters, count_records};
 use crate::records::{ConsumedRecord, Rejected};
-use crate::store::{dead_letters, projection_offsets};
+use crate::store::projection_offsets;
 
 /// Why a batch was not applied.
 #[derive(Debug)]
@@ -68,13 +68,12 @@ async fn apply_slice(
         Some(error) => vec![Rejected { index: 0, error }],
         None => (config.apply)(&mut tx, records).await?,
     };
-    for Rejected { index, error } in &rejected {
-        store_dead_letter(&mut tx, &records[*index], error).await?;
-    }
+    let left_out = dead_letters::store(&mut tx, records, &rejected).await?;
     let advanced = advance(&mut tx, offsets, records).await?;
     tx.commit().await?;
     offsets.extend(advanced);
-    count_records(config.group, records.len() - rejected.len(), rejected.len());
+    count_records(config.group, records.len() - rejected.len(), rejected.len() - left_out);
+    count_left_out_dead_letters(config.group, left_out);
     Ok(())
 }
 
@@ -95,11 +94,4 @@ async fn advance(
         }
     }
     Ok(advanced)
-}
-
-async fn store_dead_letter(db: &mut PgConnection, record: &ConsumedRecord, error: &str) -> sqlx::Result<()> {
-    let ConsumedRecord { topic_name: topic, partition, offset, .. } = record;
-    let trace_id = record.trace().map(TraceContext::trace_id);
-    tracing::error!(topic, partition, offset, error, trace_id, "dead letter stored");
-    dead_letters::insert(db, record, error).await
 }

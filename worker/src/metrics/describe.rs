@@ -88,12 +88,22 @@ fn describe_projection() {
         Unit::Seconds,
         "Age of the oldest record that the read model has not applied yet, by topic"
     );
+    describe_gauge!("orchestration_requests_lag_records", "Sync requests that were not read yet, by topic");
+    describe_gauge!(
+        "orchestration_requests_lag_seconds",
+        Unit::Seconds,
+        "Age of the oldest sync request that was not read yet, by topic"
+    );
     describe_counter!("orchestration_records_applied_total", "Records read from Kafka and applied, by group");
     describe_counter!(
         "orchestration_events_too_large_total",
         "Events left out because they were larger than Kafka accepts, by topic"
     );
     describe_counter!("orchestration_dead_letters_total", "Records stored as dead letters, by group");
+    describe_counter!(
+        "orchestration_dead_letters_left_out_total",
+        "Invalid records that were not stored because there are too many open dead letters, by group"
+    );
     describe_counter!(
         "orchestration_retention_removed_total",
         "Rows past retention that were removed, by kind of row"

@@ -1,4 +1,4 @@
-//! The lag of the read model behind the log, in records and in seconds: the end of each partition compared
+//! The lag of the consumers behind the log, in records and in seconds: the end of each partition compared
 //! with its offset in PostgreSQL, and the time of the first record after that offset.
 
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How far the read model is behind one topic.
+/// How far the consumer of one topic is behind.
 pub(super) struct TopicLag {
     pub(super) topic: Topic,
     pub(super) records: i64,
     pub(super) seconds: f64,
 }
 
-/// Reads the ends of the state topics and their first unapplied records.
+/// Reads the ends of the consumed topics and their first unapplied records.
 pub(super) struct LagReader {
     consumer: Arc<BaseConsumer>,
     kafka: KafkaConfig,
@@ -43,14 +43,15 @@ impl LagReader {
         Ok(Self { consumer: Arc::new(consumer), kafka: kafka.clone() })
     }
 
-    /// Reads the lag of every state topic behind these offsets. Fails when Kafka does not answer within some
+    /// Reads the lag of every consumed topic by these offsets. Fails when Kafka does not answer within some
     /// seconds.
     pub(super) async fn read(&self, projected: Offsets) -> anyhow::Result<Vec<TopicLag>> {
         let (consumer, kafka) = (self.consumer.clone(), self.kafka.clone());
         let read = move || {
             Topic::STATE
-                .iter()
-                .map(|topic| read_topic(&consumer, *topic, &kafka.topic(*topic), &projected))
+                .into_iter()
+                .chain([Topic::SyncRequests])
+                .map(|topic| read_topic(&consumer, topic, &kafka.topic(topic), &projected))
                 .collect()
         };
         tokio::task::spawn_blocking(read).await?

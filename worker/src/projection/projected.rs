@@ -3,6 +3,7 @@
 
 use chrono::DateTime;
 use contract::events::{PipelineObserved, RunObserved, TaskRunObserved};
+use contract::ids::{PipelineId, RunId, TaskRunId};
 
 use crate::store::entities::{ExpiryCandidate, StoredEntity};
 
@@ -11,6 +12,9 @@ pub trait Projected: StoredEntity {
     /// The times by which this entity expires; none when it never does.
     fn expiry_candidate(&self) -> Option<ExpiryCandidate>;
 
+    /// Whether its ids are those of its natural key.
+    fn has_derived_ids(&self) -> bool;
+
     /// This event with the external ids of its parents from another event of the same entity, because the
     /// parents' rows may not exist yet.
     fn with_external_ids_from(self, other: &Self) -> Self;
@@ -18,6 +22,10 @@ pub trait Projected: StoredEntity {
 
 /// A pipeline never expires.
 impl Projected for PipelineObserved {
+    fn has_derived_ids(&self) -> bool {
+        self.id == PipelineId::of(self.connector_id, &self.external_id)
+    }
+
     fn expiry_candidate(&self) -> Option<ExpiryCandidate> {
         None
     }
@@ -29,6 +37,12 @@ impl Projected for PipelineObserved {
 
 /// A run that is finished or deleted expires by the last of its own times.
 impl Projected for RunObserved {
+    fn has_derived_ids(&self) -> bool {
+        let Self { connector_id, pipeline_external_id: pipeline, external_id: run, .. } = self;
+        self.id == RunId::of(*connector_id, pipeline, run)
+            && self.pipeline_id == PipelineId::of(*connector_id, pipeline)
+    }
+
     fn expiry_candidate(&self) -> Option<ExpiryCandidate> {
         let times = [self.run_after, self.logical_date, self.queued_at, self.started_at, self.ended_at];
         (self.status.is_finished() || self.deleted).then(|| ExpiryCandidate {
@@ -47,6 +61,13 @@ impl Projected for RunObserved {
 
 /// A task run expires with its run.
 impl Projected for TaskRunObserved {
+    fn has_derived_ids(&self) -> bool {
+        let Self { connector_id, pipeline_external_id: pipeline, run_external_id: run, .. } = self;
+        self.id == TaskRunId::of(*connector_id, pipeline, run, &self.task_id, self.map_index)
+            && self.run_id == RunId::of(*connector_id, pipeline, run)
+            && self.pipeline_id == PipelineId::of(*connector_id, pipeline)
+    }
+
     fn expiry_candidate(&self) -> Option<ExpiryCandidate> {
         let times = [self.queued_at, self.started_at, self.ended_at];
         Some(ExpiryCandidate {

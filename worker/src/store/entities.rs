@@ -46,6 +46,13 @@ pub async fn find_versions<E: StoredEntity>(
     Ok(rows.into_iter().map(|stored| (stored.id, stored)).collect())
 }
 
+/// Returns the last version that was drawn.
+pub(crate) async fn find_last_version(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select coalesce(pg_sequence_last_value('observation_version'), 0)")
+        .fetch_one(db)
+        .await
+}
+
 /// Finds entities and returns them as the events that they were projected from.
 pub async fn find<E: StoredEntity>(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<E>> {
     if ids.is_empty() {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use contract::events::Topic;
+use contract::events::{SyncRequested, Topic};
+use contract::ids::SyncId;
 use contract::state::RunState;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use platform::health::Heartbeat;
@@ -17,7 +18,7 @@ async fn scrape(test: &TestWorker) -> String {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let metrics = async {
         // These gauges are set last.
-        while !recorder.handle().render().contains("orchestration_projector_lag_seconds") {
+        while !recorder.handle().render().contains("orchestration_requests_lag_seconds") {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -46,6 +47,22 @@ async fn the_lag_of_a_stopped_projection_is_measured_in_records_and_seconds() {
     .execute(&test.pool)
     .await
     .unwrap();
+    sqlx::query(
+        "insert into projection_offsets (topic, partition, next_offset) values ($1, 0, 0), ($1, 1, 0)",
+    )
+    .bind(test.kafka().topic(Topic::SyncRequests))
+    .execute(&test.pool)
+    .await
+    .unwrap();
+    let request = SyncRequested {
+        id: SyncId(uuid::Uuid::now_v7()),
+        connector_id: test.connector,
+        full: false,
+        accept_mass_deletion: false,
+        space: String::new(),
+        observed_at: chrono::Utc::now(),
+    };
+    test.send(&[request]).await;
     let runs: Vec<_> = (0..10).map(|run| test.run("sales", &run.to_string(), 1, RunState::Success)).collect();
     test.send(&runs[..9]).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -58,6 +75,9 @@ async fn the_lag_of_a_stopped_projection_is_measured_in_records_and_seconds() {
     assert!((2.0..120.0).contains(&gauge(seconds, "orchestration.runs.v1")), "{metrics}");
     assert_eq!(gauge(records, "orchestration.pipelines.v1"), 0.0);
     assert_eq!(gauge(seconds, "orchestration.pipelines.v1"), 0.0);
+    let requests = "orchestration.sync-requests.v1";
+    assert_eq!(gauge("orchestration_requests_lag_records", requests), 1.0);
+    assert!((2.0..120.0).contains(&gauge("orchestration_requests_lag_seconds", requests)), "{metrics}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contract::events::RunObserved;
+use contract::ids::{PipelineId, RunId};
 use contract::state::RunState;
 use testkit::{FakeAirflow, WorkerProcess};
 use uuid::Uuid;
@@ -56,8 +57,14 @@ async fn table_definitions(test: &TestWorker) -> Vec<String> {
 async fn dead_letters_are_listed_and_replayed() {
     let test = TestWorker::start().await;
     let late_connector = Uuid::new_v4();
-    let run = test.run("sales", "r1", 1, RunState::Success);
-    test.send(&[RunObserved { connector_id: late_connector.into(), ..run }]).await;
+    let connector_id = late_connector.into();
+    let run = RunObserved {
+        id: RunId::of(connector_id, "sales", "r1"),
+        pipeline_id: PipelineId::of(connector_id, "sales"),
+        connector_id,
+        ..test.run("sales", "r1", 1, RunState::Success)
+    };
+    test.send(&[run]).await;
     test.wait_for("select count(*) = 1 from dead_letters").await;
     let listed = test.run_command(&["dead-letters", "list", "--json"]).await;
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();

@@ -74,6 +74,8 @@ impl TestWorker {
         testkit::create_space(&pool, "test").await;
         let config = serde_json::json!({"base_url": "http://127.0.0.1:1/", "schedule": "* * * * * *"});
         let connector = testkit::create_connector(&pool, "test", "airflow", config).await;
+        // The versions that tests make up are drawn already.
+        sqlx::query("select setval('observation_version', 1000)").execute(&pool).await.unwrap();
         let worker = Worker::open(&parse(&settings), CancellationToken::new()).unwrap();
         worker.await_topics().await.unwrap();
         Self { settings, pool, owner_url, connector, worker }
