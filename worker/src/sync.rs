@@ -201,7 +201,8 @@ impl SyncPass<'_> {
         if !connector_state::update_after_poll(&mut tx, lease, poll.provider_clock, poll.began_at).await? {
             return Err(SyncError::LeaseLost);
         }
-        let completed = syncs::start_polled(&mut tx, lease.connector_id, poll.began_at).await?;
+        let completed =
+            syncs::start_polled(&mut tx, lease.connector_id, poll.began_at, syncs::MAX_STARTED).await?;
         let (ids, lateness): (Vec<_>, Vec<_>) = completed.into_iter().unzip();
         syncs::finish(&mut tx, &ids, None, &self.report()).await?;
         lateness.into_iter().flatten().for_each(record_schedule_lateness);

@@ -30,8 +30,9 @@ pub enum SyncOrigin {
     FollowUp,
     /// An operator. Audited.
     CommandLine,
-    /// A record on the topic of sync requests. Audited, and an event of the sync is published.
-    Kafka { requested_at: DateTime<Utc> },
+    /// A record on the topic of sync requests, requested when it is read: its own time is its sender's claim.
+    /// Audited, and an event of the sync is published.
+    Kafka,
     /// A user of the API. Audited; the request and an event of the sync are published. A worker accepts the
     /// sync when it reads the request.
     User { user: UserId, space: String, trigger: SyncTrigger },
@@ -42,7 +43,7 @@ impl SyncOrigin {
         match self {
             Self::Schedule { .. } => SyncTrigger::Schedule,
             Self::FollowUp => SyncTrigger::Trigger,
-            Self::CommandLine | Self::Kafka { .. } => SyncTrigger::Manual,
+            Self::CommandLine | Self::Kafka => SyncTrigger::Manual,
             Self::User { trigger, .. } => *trigger,
         }
     }
@@ -51,7 +52,7 @@ impl SyncOrigin {
         match self {
             Self::Schedule { .. } | Self::FollowUp => None,
             Self::CommandLine => Some(Actor::CommandLine),
-            Self::Kafka { .. } => Some(Actor::Kafka),
+            Self::Kafka => Some(Actor::Kafka),
             Self::User { user, .. } => Some(Actor::User(*user)),
         }
     }
@@ -62,10 +63,6 @@ impl SyncOrigin {
 
     fn tick_at(&self) -> Option<DateTime<Utc>> {
         if let Self::Schedule { tick_at } = self { Some(*tick_at) } else { None }
-    }
-
-    fn requested_at(&self) -> Option<DateTime<Utc>> {
-        if let Self::Kafka { requested_at } = self { Some(*requested_at) } else { None }
     }
 }
 
@@ -86,15 +83,14 @@ pub async fn enqueue(db: &mut PgConnection, syncs: &[NewSync]) -> sqlx::Result<u
 async fn insert(db: &mut PgConnection, syncs: &[NewSync]) -> sqlx::Result<Vec<(SyncId, DateTime<Utc>)>> {
     sqlx::query_as(
         r#"insert into syncs (id, space_id, connector_id, status, trigger, "full", accept_mass_deletion,
-               requested_by, requested_at, asked_at, accepted_at, tick_at, traceparent)
+               requested_by, requested_at, accepted_at, tick_at, traceparent)
            select id, space_id, connector_id, 'queued', trigger, "full", accept_mass_deletion, requested_by,
-               case when requested_by is null then least(requested_at, now()) else clock_timestamp() end,
-               case when requested_at is not null then now() end,
-               case when requested_by is null then now() end, tick_at, $10
+               case when requested_by is null then now() else clock_timestamp() end,
+               case when requested_by is null then now() end, tick_at, $9
            from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::bool[], $7::uuid[],
-               $8::timestamptz[], $9::timestamptz[])
+               $8::timestamptz[])
                as new(id, space_id, connector_id, trigger, "full", accept_mass_deletion, requested_by,
-                   requested_at, tick_at)
+                   tick_at)
            on conflict do nothing returning id, requested_at"#,
     )
     .bind(column(syncs, |sync| sync.id))
@@ -104,7 +100,6 @@ async fn insert(db: &mut PgConnection, syncs: &[NewSync]) -> sqlx::Result<Vec<(S
     .bind(column(syncs, |sync| sync.full))
     .bind(column(syncs, |sync| sync.accept_mass_deletion))
     .bind(column(syncs, |sync| sync.origin.user()))
-    .bind(column(syncs, |sync| sync.origin.requested_at()))
     .bind(column(syncs, |sync| sync.origin.tick_at()))
     .bind(trace::current().map(|trace| trace.to_string()))
     .fetch_all(db)
@@ -132,7 +127,7 @@ async fn audit_and_publish(
             SyncRequested { id, connector_id, full, accept_mass_deletion, space, observed_at: requested_at };
         outbox::enqueue(db, &request).await?;
     }
-    if matches!(sync.origin, SyncOrigin::Kafka { .. } | SyncOrigin::User { .. }) {
+    if matches!(sync.origin, SyncOrigin::Kafka | SyncOrigin::User { .. }) {
         enqueue_sync_events(db, &[id]).await?;
     }
     Ok(())

@@ -37,13 +37,17 @@ impl ClaimedJob {
     }
 }
 
-/// Starts every open sync of the leased connector; none when all of them have exhausted their attempts.
+/// Starts the open syncs of the leased connector, the oldest ones if there are many: the others wait for the
+/// next claim. None when the lease was lost, or all of them have exhausted their attempts.
 pub async fn claim(
     db: &mut PgConnection,
     lease: Lease,
     keyring: &Keyring,
 ) -> sqlx::Result<Option<ClaimedJob>> {
-    let started = syncs::start_open(&mut *db, lease.connector_id).await?;
+    if !connector_state::renew(&mut *db, lease).await? {
+        return Ok(None);
+    }
+    let started = syncs::start_open(&mut *db, lease.connector_id, syncs::MAX_STARTED).await?;
     let (started, exhausted): (Vec<_>, Vec<_>) =
         started.into_iter().partition(|sync| sync.attempts <= MAX_ATTEMPTS);
     syncs::fail_exhausted(db, &ids(&exhausted)).await?;

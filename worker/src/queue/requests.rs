@@ -44,14 +44,13 @@ async fn accept(
     request: &SyncRequested,
     trace: TraceContext,
 ) -> sqlx::Result<Option<String>> {
-    let SyncRequested { id, connector_id, full, accept_mass_deletion, observed_at, .. } = *request;
+    let SyncRequested { id, connector_id, full, accept_mass_deletion, .. } = *request;
     let connector = connectors::find_requested(&mut *db, connector_id, id).await?;
     let space_id = match check(request, connector) {
         Ok(space_id) => space_id,
         Err(reason) => return Ok(Some(reason)),
     };
-    let origin = SyncOrigin::Kafka { requested_at: observed_at };
-    let sync = NewSync { id, space_id, connector_id, full, accept_mass_deletion, origin };
+    let sync = NewSync { id, space_id, connector_id, full, accept_mass_deletion, origin: SyncOrigin::Kafka };
     if enqueue(&mut *db, &[sync]).await? == 0 {
         // The API has stored and audited its own requests.
         syncs::accept(db, id).await?;

@@ -9,6 +9,9 @@ use platform::sync_queue::enqueue_sync_events;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
 
+/// How many syncs of a connector are started at once.
+pub(crate) const MAX_STARTED: i64 = 500;
+
 /// A sync that was claimed with its connector's lease.
 #[derive(sqlx::FromRow)]
 pub(crate) struct StartedSync {
@@ -26,41 +29,49 @@ pub(crate) struct StartedSync {
     pub lateness_seconds: Option<f64>,
 }
 
-/// Starts every open sync of a connector.
+/// Starts the oldest open syncs of a connector, up to `limit`.
 pub(crate) async fn start_open(
     db: &mut PgConnection,
     connector: ConnectorId,
+    limit: i64,
 ) -> sqlx::Result<Vec<StartedSync>> {
     sqlx::query_as(
         "update syncs set status = 'running', started_at = now(), attempts = attempts + 1,
              accepted_at = coalesce(accepted_at, now()), version = nextval('observation_version')
-         where connector_id = $1 and status in ('queued', 'running')
-           and (accepted_at is not null or requested_at < now() - interval '1 minute')
+         where id in (
+             select id from syncs where connector_id = $1 and status in ('queued', 'running')
+               and (accepted_at is not null or requested_at < now() - interval '1 minute')
+             order by requested_at, id limit $2 for update)
          returning id, trigger = 'manual' as is_manual, \"full\", accept_mass_deletion,
              greatest(requested_at, asked_at) as requested_at, attempts, traceparent,
              case when attempts = 1 then extract(epoch from clock_timestamp() - tick_at)::float8 end
                  as lateness_seconds",
     )
     .bind(connector)
+    .bind(limit)
     .fetch_all(db)
     .await
 }
 
-/// Starts the queued syncs that a poll which began at this time completes: those that ask for no history.
-/// Returns the lateness in seconds of those that a schedule enqueued.
+/// Starts the queued syncs that a poll which began at this time completes, up to `limit`: those that ask for
+/// no history. Returns the lateness in seconds of those that a schedule enqueued.
 pub(crate) async fn start_polled(
     db: &mut PgConnection,
     connector: ConnectorId,
     poll_began_at: DateTime<Utc>,
+    limit: i64,
 ) -> sqlx::Result<Vec<(SyncId, Option<f64>)>> {
     sqlx::query_as(
         "update syncs set status = 'running', started_at = $2, attempts = attempts + 1
-         where connector_id = $1 and status = 'queued' and not \"full\"
-           and accepted_at is not null and greatest(requested_at, asked_at) <= $2
+         where id in (
+             select id from syncs where connector_id = $1 and status = 'queued' and not \"full\"
+               and accepted_at is not null and greatest(requested_at, asked_at) <= $2
+             order by requested_at, id limit $3 for update)
          returning id, extract(epoch from $2 - tick_at)::float8",
     )
     .bind(connector)
     .bind(poll_began_at)
+    .bind(limit)
     .fetch_all(db)
     .await
 }

@@ -1,10 +1,13 @@
 //! Requests and schedules become jobs, each exactly once.
 
-use contract::events::{Record, SyncRequested, Topic};
+use chrono::{DateTime, TimeDelta, Utc};
+use contract::events::{Record, SyncReport, SyncRequested, Topic};
 use contract::ids::{PipelineId, RunId, SyncId};
 use contract::state::{RunState, SyncStatus};
 use uuid::Uuid;
-use worker::queue::{follow_ups, schedule};
+use worker::queue::{claim, finish, follow_ups, schedule};
+use worker::store::connector_state;
+use worker::sync::SyncError;
 
 use crate::test_worker::TestWorker;
 
@@ -63,6 +66,61 @@ async fn an_inactive_connector_accepts_only_requests_from_before() {
         sqlx::query_scalar("select error from dead_letters").fetch_one(&test.pool).await.unwrap();
     assert!(error.contains("is switched off; set is_active first"), "{error}");
     assert_eq!(test.number("select count(*) from syncs").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_was_made_when_it_was_read_whatever_its_sender_says() {
+    let test = TestWorker::idle().await;
+    test.worker.start_requests();
+    let ancient = SyncRequested { observed_at: DateTime::UNIX_EPOCH, ..request(&test, Uuid::now_v7()) };
+    let future =
+        SyncRequested { observed_at: Utc::now() + TimeDelta::days(9_000), ..request(&test, Uuid::now_v7()) };
+    let before = Utc::now();
+    let records = [&ancient, &future, &ancient].map(|request| Record::of(request).unwrap());
+    test.producer().send(&records).await.unwrap();
+    test.wait_for("select count(*) = 2 from syncs where accepted_at is not null").await;
+    let requested: Vec<DateTime<Utc>> =
+        sqlx::query_scalar("select requested_at from syncs").fetch_all(&test.pool).await.unwrap();
+    assert!(requested.iter().all(|at| *at >= before && *at <= Utc::now()), "{requested:?} after {before}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_requests_for_one_connector_are_claimed_in_jobs_of_bounded_size() {
+    let test = TestWorker::idle().await;
+    test.worker.start_requests();
+    let requests: Vec<_> = (0..1_200).map(|_| Record::of(&request(&test, Uuid::now_v7())).unwrap()).collect();
+    test.producer().send(&requests).await.unwrap();
+    test.wait_for("select count(*) = 1200 from syncs where accepted_at is not null").await;
+    let mut sizes = Vec::new();
+    while test.number("select count(*) from syncs where status = 'queued'").await > 0 {
+        let job = test.claim().await;
+        sizes.push(job.syncs.len());
+        finish::fail(
+            &test.worker.runner.pool,
+            job.lease,
+            &job.syncs,
+            &SyncError::Deleted,
+            &SyncReport::default(),
+        )
+        .await
+        .unwrap();
+    }
+    assert_eq!(sizes, [500, 500, 200]);
+    assert_eq!(test.number("select count(*) from syncs where status = 'failed'").await, 1_200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_was_lost_starts_no_sync() {
+    let test = TestWorker::idle().await;
+    test.enqueue_sync(false, false).await;
+    let runner = &test.worker.runner;
+    let lost = connector_state::lease(&runner.pool, "first", None).await.unwrap().unwrap();
+    test.execute("update connector_state set lease_until = now() - interval '1 second'").await;
+    let held = connector_state::lease(&runner.pool, "second", None).await.unwrap().unwrap();
+    let mut db = runner.pool.acquire().await.unwrap();
+    assert!(claim::claim(&mut db, lost, &runner.keyring).await.unwrap().is_none());
+    assert_eq!(test.number("select count(*) from syncs where status = 'queued'").await, 1);
+    assert!(claim::claim(&mut db, held, &runner.keyring).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
