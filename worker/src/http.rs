@@ -53,14 +53,14 @@ async fn health(State(server): State<HealthServer>) -> (StatusCode, String) {
     answer_health(&server.heartbeats)
 }
 
-/// Fails while a part of the worker stands still, so that the process is replaced.
+/// Fails while a part of the worker is stalled, so that the process is replaced.
 fn answer_health(heartbeats: &Heartbeats) -> (StatusCode, String) {
-    let still = heartbeats.find_standing_still();
-    if still.is_empty() {
+    let stalled = heartbeats.find_stalled();
+    if stalled.is_empty() {
         return (StatusCode::OK, "alive\n".to_owned());
     }
     let line = |(part, age): &(&str, Duration)| format!("{part}: no heartbeat for {} s\n", age.as_secs());
-    (StatusCode::INTERNAL_SERVER_ERROR, still.iter().map(line).collect())
+    (StatusCode::INTERNAL_SERVER_ERROR, stalled.iter().map(line).collect())
 }
 
 async fn ready(State(server): State<HealthServer>) -> (StatusCode, String) {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_that_stands_still_fails_the_health_check_by_name() {
+    fn a_stalled_part_fails_the_health_check_by_name() {
         let heartbeats = Heartbeats::default();
         heartbeats.register("projector", Duration::from_secs(3600));
         assert_eq!(answer_health(&heartbeats), (StatusCode::OK, "alive\n".to_owned()));

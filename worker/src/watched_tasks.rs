@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// After so many times its limit a part that stands still is not waited for any longer.
+/// After so many times its limit a stalled part is not waited for any longer.
 const MAX_LIMITS: u32 = 3;
 
 /// Starts parts and watches them. Clones share everything.
@@ -47,14 +47,14 @@ impl WatchedTasks {
         self.tasks.spawn(self.clone().watch(part, task));
     }
 
-    /// Stops the worker when a part has stood still for so long that it will not go on.
+    /// Stops the worker when a part has been stalled for so long that it will not go on.
     pub(crate) async fn stop_with_stuck_part(self) {
         let mut checks = Periodic::new(CHECK_INTERVAL, self.stop.clone());
         while checks.next().await {
-            let still = self.heartbeats.find_standing_still().into_iter();
-            for (part, age) in still.filter(|(_, age)| *age > self.limit * MAX_LIMITS) {
+            let stalled = self.heartbeats.find_stalled().into_iter();
+            for (part, age) in stalled.filter(|(_, age)| *age > self.limit * MAX_LIMITS) {
                 let seconds = age.as_secs();
-                tracing::error!(part, seconds, "part stands still; the worker stops");
+                tracing::error!(part, seconds, "part stalled; the worker stops");
                 let _ = self.ended.set(part);
                 self.stop.cancel();
             }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_that_stands_still_for_long_stops_the_worker() {
+    async fn a_stalled_part_for_long_stops_the_worker() {
         let mut tasks = watched();
         tasks.limit = Duration::ZERO;
         let stop = tasks.stop.clone();

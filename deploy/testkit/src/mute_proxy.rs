@@ -1,5 +1,5 @@
-//! A proxy before PostgreSQL that can go mute, as a host without power or a forgotten flow of a firewall does:
-//! connections stay open, bytes are taken, and nothing comes back.
+//! A proxy before PostgreSQL that can go mute, as a host without power or a firewall that drops a connection
+//! does: connections stay open, bytes are taken, and nothing comes back.
 
 use std::future::pending;
 
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use url::Url;
 
-/// The proxy. A connection that was open or opened while it was mute stays mute for ever.
+/// The proxy. A connection that was open or opened while it was mute stays mute.
 pub struct MuteProxy {
     /// The database's URL through the proxy.
     pub url: String,

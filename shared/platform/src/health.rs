@@ -52,8 +52,8 @@ impl Heartbeats {
         heartbeat
     }
 
-    /// The parts that have stood still for longer than their limits, and for how long.
-    pub fn find_standing_still(&self) -> Vec<(&'static str, Duration)> {
+    /// The parts that have been stalled for longer than their limits, and for how long.
+    pub fn find_stalled(&self) -> Vec<(&'static str, Duration)> {
         let parts = self.lock();
         let ages = parts.iter().map(|part| (part.name, part.limit, part.heartbeat.age()));
         ages.filter(|(_, limit, age)| age > limit).map(|(name, _, age)| (name, age)).collect()
@@ -97,17 +97,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_that_stands_still_is_named_until_it_goes_on() {
+    fn a_stalled_part_is_named_until_it_goes_on() {
         let heartbeats = Heartbeats::default();
         let (limit, pause) = (Duration::ZERO, Duration::from_secs(3600));
         let (relay, pausing) = (heartbeats.register("relay", limit), heartbeats.register("ticker", limit));
         heartbeats.register("projector", pause);
         pausing.beat_before(pause);
         std::thread::sleep(Duration::from_millis(1));
-        let named = heartbeats.find_standing_still();
+        let named = heartbeats.find_stalled();
         assert_eq!(named.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["relay"]);
         relay.beat_before(pause);
-        assert_eq!(heartbeats.find_standing_still(), []);
+        assert_eq!(heartbeats.find_stalled(), []);
         assert_eq!(heartbeats.ages().len(), 3);
     }
 }

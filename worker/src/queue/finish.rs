@@ -21,7 +21,8 @@ pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &SyncOutcome) -> Resu
 }
 
 /// Finishes syncs that failed: the cursor stays, and the reason is stored. Syncs that were stopped, or whose
-/// lease could not be renewed, go back to the queue. After a lost lease nothing changes, because the new holder of the lease has the syncs.
+/// lease could not be renewed, go back to the queue. After a lost lease nothing changes, because the new
+/// holder of the lease has the syncs.
 pub async fn fail(
     pool: &PgPool,
     lease: Lease,

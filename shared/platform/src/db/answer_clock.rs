@@ -38,7 +38,8 @@ impl AnswerClock {
         answer.due_since = (!answer.frames.is_answer_complete()).then(Instant::now);
     }
 
-    /// Waits until an answer was due for longer than the timeout, and returns for how long; never without one.
+    /// Waits until an answer was due for longer than the timeout, and returns for how long. Without a timeout
+    /// it never returns.
     pub(super) async fn overdue(&self, timeout: Option<Duration>) -> Duration {
         let Some(timeout) = timeout else { return std::future::pending().await };
         loop {

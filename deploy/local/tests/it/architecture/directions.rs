@@ -34,7 +34,7 @@ const API: [ModuleRule; 11] = [
 
 /// `records` is the type of a Kafka record for all modules below the consumer; all modules above `metrics`
 /// record metrics.
-const WORKER: [ModuleRule; 13] = [
+const WORKER: [ModuleRule; 14] = [
     module("records", &[]),
     module("store", &["records"]),
     module("metrics", &["store"]),
@@ -45,7 +45,8 @@ const WORKER: [ModuleRule; 13] = [
     module("retention", &["metrics", "store"]),
     module("relay", &[]),
     module("cli", &["retention"]),
-    module("http", &[]),
+    module("http", &["metrics"]),
+    module("watched_tasks", &[]),
     module(
         "app",
         &[
@@ -59,6 +60,7 @@ const WORKER: [ModuleRule; 13] = [
             "relay",
             "retention",
             "store",
+            "watched_tasks",
         ],
     ),
     module("commands", &["app", "cli", "consumer", "projection", "queue", "records", "store", "sync"]),
