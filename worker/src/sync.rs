@@ -12,15 +12,17 @@ mod pipelines;
 mod progress;
 mod publish;
 mod task_graphs;
+mod unread_lists;
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contract::events::{Observation, SyncReport};
 use contract::ids::PipelineId;
 use platform::kafka::Producer;
-use provider::{Decoded, Provider};
+use provider::{Decoded, Provider, ProviderError};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -36,6 +38,7 @@ use changes::ActivePipelines;
 use deletions::MassDeletion;
 use pipelines::ListedPipelines;
 use publish::Publisher;
+use unread_lists::UnreadLists;
 
 /// While histories are read, polls go on: at this interval, or at ten times the duration of a poll.
 const MIN_POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -54,6 +57,8 @@ struct SyncPass<'a> {
     requests_before: u64,
     /// Held while pipelines are compared with the read model and published: one comparison at a time.
     pipelines_lock: Mutex<()>,
+    /// Why no list of task runs is requested any more.
+    task_runs_error: OnceLock<ProviderError>,
 }
 
 /// The outcome of a complete sync.
@@ -75,6 +80,8 @@ pub struct CompletedPoll {
     recently_active: BTreeSet<PipelineId>,
     /// The deactivation that this poll left to people.
     mass_deletion: Option<MassDeletion>,
+    /// The lists that it could not read: the cursor stays behind them.
+    unread: UnreadLists,
 }
 
 /// Syncs a connector: lists its pipelines, reads what changed since the cursor, reads the histories that are
@@ -92,7 +99,17 @@ pub async fn sync_connector(
     let publisher = Publisher::new(pool.clone(), producer.clone());
     let requests_before = provider.requests();
     let pipelines_lock = Mutex::default();
-    let pass = SyncPass { pool, job, provider, publisher, progress, requests_before, pipelines_lock };
+    let task_runs_error = OnceLock::new();
+    let pass = SyncPass {
+        pool,
+        job,
+        provider,
+        publisher,
+        progress,
+        requests_before,
+        pipelines_lock,
+        task_runs_error,
+    };
     let outcome = pass.run().await;
     pass.update_progress(|_| {});
     outcome
@@ -106,6 +123,9 @@ impl SyncPass<'_> {
         let last_poll = if due.is_empty() { poll } else { self.read_due_histories(due, poll).await? };
         self.enter_phase(SyncPhase::Projecting);
         self.await_read_model().await?;
+        if let Some(error) = last_poll.unread.first() {
+            return Err(error);
+        }
         match last_poll.mass_deletion {
             Some(MassDeletion { missing, total }) => {
                 self.store_poll(&last_poll).await?;
@@ -128,12 +148,13 @@ impl SyncPass<'_> {
         let listing = self.list_pipelines().await?;
         let listed = listing.names.clone();
         self.enter_phase(SyncPhase::Changes);
-        let ActivePipelines { running, recently_active } = match cursor {
+        let ActivePipelines { running, recently_active, unread } = match cursor {
             Some(cursor) => self.read_changes(cursor, &listed).await?,
             None => self.read_newest(provider_clock).await?,
         };
         let mass_deletion = self.deactivate_missing(listing, &running).await?;
-        Ok(CompletedPoll { provider_clock, began_at, listed, recently_active, mass_deletion })
+        let provider_clock = cursor.filter(|_| !unread.is_empty()).unwrap_or(provider_clock);
+        Ok(CompletedPoll { provider_clock, began_at, listed, recently_active, mass_deletion, unread })
     }
 
     /// Reads the histories that are due while polls go on, and returns the last poll.
@@ -193,6 +214,9 @@ impl SyncPass<'_> {
     /// Stores a complete poll in the middle of a sync that reads histories, and finishes the queued syncs
     /// that ask for no more than a poll, so that they do not wait for the histories.
     async fn complete_waiting(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
+        if !poll.unread.is_empty() {
+            return Ok(());
+        }
         if poll.mass_deletion.is_some() {
             return self.store_poll(poll).await;
         }

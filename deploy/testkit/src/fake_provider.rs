@@ -31,6 +31,12 @@ pub struct FakeProvider {
     pub hides_tasks: Mutex<bool>,
     /// The tasks of every pipeline.
     pub tasks: Mutex<Vec<&'static str>>,
+    /// The error of every list of runs.
+    pub failing_runs: Mutex<Option<ProviderError>>,
+    /// The error of every list of task runs.
+    pub failing_task_runs: Mutex<Option<ProviderError>>,
+    /// Runs that fail with an error when they are requested by their ids.
+    pub failing_single_runs: Mutex<BTreeSet<String>>,
     /// Whether every task graph fails with an error.
     pub hides_graphs: Mutex<bool>,
     /// Pipelines that the connector's user has no permission to see any more.
@@ -163,6 +169,9 @@ impl Provider for FakeProvider {
         _: Option<&PageToken>,
     ) -> Result<Page<RunObserved>, ProviderError> {
         self.count_request()?;
+        if let Some(error) = self.failing_runs.lock().unwrap().clone() {
+            return Err(error);
+        }
         if let RunScope::Pipeline { pipeline, since } = scope {
             self.requested_since.lock().unwrap().push(*since);
             self.begin_history(pipeline).await?;
@@ -190,6 +199,9 @@ impl Provider for FakeProvider {
     ) -> Result<Option<Decoded<RunObserved>>, ProviderError> {
         self.count_request()?;
         self.single_run_requests.fetch_add(1, Ordering::SeqCst);
+        if self.failing_single_runs.lock().unwrap().contains(run) {
+            return Err(internal_error());
+        }
         let runs = self.runs.lock().unwrap();
         let found =
             runs.iter().find(|known| known.pipeline_external_id == pipeline && known.external_id == run);
@@ -208,6 +220,9 @@ impl Provider for FakeProvider {
         _: Option<&PageToken>,
     ) -> Result<Page<TaskRunObserved>, ProviderError> {
         self.count_request()?;
+        if let Some(error) = self.failing_task_runs.lock().unwrap().clone() {
+            return Err(error);
+        }
         let changed = *self.changed.lock().unwrap();
         if let TaskRunScope::Pipeline { since, .. } = scope {
             self.requested_since.lock().unwrap().push(*since);

@@ -34,8 +34,8 @@ pub async fn fail(
     let is_requeued = matches!(error, SyncError::Stopped | SyncError::DatabaseAway { .. });
     let failure = Failure {
         credentials_refused: matches!(error, SyncError::Provider(ProviderError::CredentialsRefused { .. })),
-        // Where a mass deletion waits for people, all else was read.
-        counts: !is_requeued && !matches!(error, SyncError::MassDeletion { .. }),
+        // Where a mass deletion or a right waits for people, all else was read.
+        counts: !is_requeued && !error.waits_for_people(),
         retry_after: error.retry_after().as_secs_f64(),
     };
     if !connector_state::update_after_failure(&mut tx, lease, &failure).await? {

@@ -14,9 +14,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use provider::{ProviderError, RunScope, TaskRunScope};
 use uuid::Uuid;
 
+use super::error::is_request_specific;
 use super::pages::ObservedItems;
 use super::pipelines::ListedPipelines;
 use super::task_graphs::ExecutedTasks;
+use super::unread_lists::{CHANGED_RUNS, CHANGED_TASK_RUNS, UNFINISHED_RUNS, UnreadLists};
 use super::{SyncError, SyncPass};
 use crate::store::runs::RunExternalIds;
 use crate::store::{entities, histories, runs};
@@ -55,6 +57,12 @@ pub(super) struct ActivePipelines {
     pub(super) running: BTreeSet<PipelineId>,
     /// Those with unfinished or changed runs.
     pub(super) recently_active: BTreeSet<PipelineId>,
+    pub(super) unread: UnreadLists,
+}
+
+/// Whether an error is about one run, so that others may be read.
+fn is_about_run(error: &ProviderError) -> bool {
+    is_request_specific(error) || matches!(error, ProviderError::Unaddressable { .. })
 }
 
 impl SyncPass<'_> {
@@ -65,14 +73,23 @@ impl SyncPass<'_> {
         listed: &ListedPipelines,
     ) -> Result<ActivePipelines, SyncError> {
         let since = cursor - OVERLAP;
-        let RunsRead { mut runs, mut older_than_history } =
-            self.read_runs(&RunScope::ChangedSince(since)).await?;
-        let (mut changed, executed) = self.read_changed_task_runs(since).await?;
-        let unfinished = self.read_runs(&RunScope::Unfinished).await?.runs;
+        let mut unread = UnreadLists::default();
+        let runs = self.read_runs(&RunScope::ChangedSince(since)).await;
+        let RunsRead { mut runs, mut older_than_history } = unread.or_default(CHANGED_RUNS, runs)?;
+        let task_runs = self.read_changed_task_runs(since).await;
+        let (mut changed, executed) = unread.or_default(CHANGED_TASK_RUNS, task_runs)?;
+        if let Some(error) = unread.error_of(CHANGED_TASK_RUNS) {
+            self.task_runs_error.get_or_init(|| error.clone());
+        }
+        let unfinished = self.read_runs(&RunScope::Unfinished).await;
+        let unfinished = unread.or_default(UNFINISHED_RUNS, unfinished)?.runs;
         let running = unfinished.values().copied().collect();
         runs.extend(unfinished);
         changed.retain(|run, _| !runs.contains_key(run));
         let mut stale = self.unread_unfinished_runs(&runs).await?;
+        if unread.are_runs_refused() {
+            stale.clear();
+        }
         stale.extend(self.few_or_histories(changed).await?);
         // The provider deletes a pipeline with its runs; the read model keeps them as last seen.
         stale.retain(|_, external_ids| listed.contains(&external_ids.pipeline));
@@ -80,7 +97,7 @@ impl SyncPass<'_> {
         older_than_history.retain(|_, external_ids| listed.contains(&external_ids.pipeline));
         self.read_all_task_runs(older_than_history).await?;
         self.refresh_stale_graphs(&executed).await?;
-        Ok(ActivePipelines { running, recently_active: runs.into_values().collect() })
+        Ok(ActivePipelines { running, recently_active: runs.into_values().collect(), unread })
     }
 
     /// Returns the runs if they are few. Reading many one by one would take too long: the histories of their
@@ -100,8 +117,24 @@ impl SyncPass<'_> {
     async fn read_all_task_runs(&self, runs: RunsById) -> Result<(), SyncError> {
         let scopes = runs.into_values().take(MAX_REREADS);
         let scopes = scopes.map(|RunExternalIds { pipeline, run }| TaskRunScope::Run { pipeline, run });
-        let reads = scopes.map(|scope| self.read_task_runs(scope));
-        stream::iter(reads).buffer_unordered(self.concurrency()).try_for_each(|_| ready(Ok(()))).await
+        let reads = scopes.map(|scope| self.read_or_name_task_runs(scope));
+        stream::iter(reads).buffer_unordered(self.concurrency()).try_for_each(|()| ready(Ok(()))).await
+    }
+
+    /// Publishes the task runs of a scope, or names the run whose task runs cannot be read.
+    async fn read_or_name_task_runs(&self, scope: TaskRunScope) -> Result<(), SyncError> {
+        let run = match &scope {
+            TaskRunScope::Run { pipeline, run } => format!("{pipeline}/{run}"),
+            _ => String::new(),
+        };
+        match self.read_task_runs(scope).await {
+            Err(SyncError::Provider(error)) if is_about_run(&error) => {
+                let reason = format!("its task runs cannot be read: {error}");
+                self.publisher.name_unreadable(EntityKind::Run, &run, &reason);
+                Ok(())
+            }
+            read => read.map(drop),
+        }
     }
 
     /// Publishes unfinished and just finished runs, so that a first sync shows the newest within seconds.
@@ -109,10 +142,13 @@ impl SyncPass<'_> {
         &self,
         provider_clock: DateTime<Utc>,
     ) -> Result<ActivePipelines, SyncError> {
-        let mut runs = self.read_runs(&RunScope::Unfinished).await?.runs;
+        let mut unread = UnreadLists::default();
+        let unfinished = self.read_runs(&RunScope::Unfinished).await;
+        let mut runs = unread.or_default(UNFINISHED_RUNS, unfinished)?.runs;
         let running = runs.values().copied().collect();
-        runs.extend(self.read_runs(&RunScope::ChangedSince(provider_clock - NEWEST)).await?.runs);
-        Ok(ActivePipelines { running, recently_active: runs.into_values().collect() })
+        let changed = self.read_runs(&RunScope::ChangedSince(provider_clock - NEWEST)).await;
+        runs.extend(unread.or_default(CHANGED_RUNS, changed)?.runs);
+        Ok(ActivePipelines { running, recently_active: runs.into_values().collect(), unread })
     }
 
     /// Publishes the runs of a scope and returns which there are.
@@ -239,7 +275,7 @@ impl SyncPass<'_> {
         match self.provider.run(&external_ids.pipeline, &external_ids.run, observation).await {
             Ok(Some(observed)) => self.publish_runs(vec![self.note(observed)]).await,
             Ok(None) => self.delete_run(id, observation).await,
-            Err(error @ ProviderError::Unaddressable { .. }) => {
+            Err(error) if is_about_run(&error) => {
                 let run = format!("{}/{}", external_ids.pipeline, external_ids.run);
                 let entry = UnreadableEntry::new(EntityKind::Run, &run, &error.to_string());
                 self.publisher.note_unreadable(entry.into());

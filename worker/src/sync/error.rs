@@ -27,6 +27,11 @@ pub enum SyncError {
     ReadModelBehind { behind: i64 },
     #[error("{count} of {of} histories could not be read, the first of them that of {first}: {error}")]
     Unreadable { count: usize, of: usize, first: String, error: ProviderError },
+    #[error("The {list} could not be read; all else was. {error}")]
+    UnreadList { list: &'static str, error: ProviderError },
+    /// The runs of a history were read, but not their task runs.
+    #[error("its task runs cannot be read: {0}")]
+    UnreadTaskRuns(ProviderError),
     #[error(
         "{missing} of {total} pipelines are gone at once, so none was deactivated; if that is right, run a \
          full sync with accept_mass_deletion."
@@ -42,10 +47,22 @@ pub enum SyncError {
 }
 
 impl SyncError {
+    /// Whether all else was read, and only people can mend the rest.
+    pub(crate) fn waits_for_people(&self) -> bool {
+        let is_forbidden = |error: &_| matches!(error, ProviderError::Forbidden { .. });
+        match self {
+            Self::MassDeletion { .. } => true,
+            Self::UnreadList { error, .. } => is_forbidden(error),
+            _ => false,
+        }
+    }
+
     /// The back-off that the provider demands.
     pub fn retry_after(&self) -> Duration {
         match self {
-            Self::Provider(error) | Self::Unreadable { error, .. } => error.retry_after(),
+            Self::Provider(error) | Self::Unreadable { error, .. } | Self::UnreadList { error, .. } => {
+                error.retry_after()
+            }
             _ => Duration::ZERO,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use contract::events::UnreadableEntry;
-use contract::ids::PipelineId;
+use contract::ids::{PipelineId, TaskRunId};
 use contract::state::EntityKind;
 use futures::{StreamExt, stream};
 use provider::{ProviderError, RunScope, TaskRunScope};
@@ -152,6 +152,12 @@ impl SyncPass<'_> {
                 Ok(()) | Err(SyncError::Provider(ProviderError::Refused { status: 404, .. })) => {
                     self.update_progress(|progress| progress.histories_read += 1);
                 }
+                // Runs without their task runs: the histories of others have runs too.
+                Err(error @ SyncError::UnreadTaskRuns(_)) => {
+                    let connector = self.job.lease.connector_id;
+                    histories::count_failure(self.pool, connector, &name).await?;
+                    self.publisher.name_unreadable(EntityKind::Pipeline, &name, &error.to_string());
+                }
                 Err(SyncError::Provider(error)) if is_request_specific(&error) => {
                     let connector = self.job.lease.connector_id;
                     histories::count_failure(self.pool, connector, &name).await?;
@@ -192,13 +198,31 @@ impl SyncPass<'_> {
             missing_runs.remove(run);
         }
         let scope = TaskRunScope::Pipeline { pipeline: pipeline.to_owned(), since: task_runs_since };
-        for task_run in self.read_task_runs(scope).await?.ids {
+        for task_run in self.read_history_task_runs(scope).await? {
             missing_task_runs.remove(&task_run);
         }
         self.delete_missing(missing_runs, missing_task_runs).await?;
         let (lease, days) = (self.job.lease, self.history_days());
         let marked = histories::mark_read(self.pool, lease, pipeline, started_at, days).await?;
         if marked { Ok(()) } else { Err(SyncError::LeaseLost) }
+    }
+
+    /// Reads the task runs of a history. Once their list was not answered, it is not requested again.
+    async fn read_history_task_runs(&self, scope: TaskRunScope) -> Result<BTreeSet<TaskRunId>, SyncError> {
+        if let Some(error) = self.task_runs_error.get() {
+            return Err(SyncError::UnreadTaskRuns(error.clone()));
+        }
+        match self.read_task_runs(scope).await {
+            Ok(read) => Ok(read.ids),
+            Err(SyncError::Provider(error @ ProviderError::Unreachable { .. })) => {
+                self.task_runs_error.get_or_init(|| error.clone());
+                Err(SyncError::UnreadTaskRuns(error))
+            }
+            Err(SyncError::Provider(error @ ProviderError::Forbidden { .. })) => {
+                Err(SyncError::UnreadTaskRuns(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The begin of a history: what retention would remove at once is not read.

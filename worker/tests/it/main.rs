@@ -12,6 +12,7 @@ mod graphs;
 mod histories;
 mod jobs;
 mod killed;
+mod lists;
 mod mirror;
 mod mute;
 mod open_topics;

@@ -54,7 +54,7 @@ async fn the_next_sync_repairs_a_failure_at_any_request() {
     loop {
         provider.fail_from(Some(failing_request));
         match test.sync(&provider, false).await {
-            Err(SyncError::Provider(_) | SyncError::Unreadable { .. }) => {}
+            Err(SyncError::Provider(_) | SyncError::Unreadable { .. } | SyncError::UnreadList { .. }) => {}
             Err(other) => panic!("{other}"),
             Ok(synced) if synced.report.unreadable_count == 0 => break,
             Ok(_) => {}

@@ -1,0 +1,112 @@
+//! Lists that are refused or do not answer, and runs that fail: what does not depend on them is read.
+
+use contract::state::{EntityKind, RunState, TaskState};
+use provider::ProviderError;
+use testkit::FakeProvider;
+use worker::sync::SyncError;
+
+use crate::syncing::small_provider;
+use crate::test_worker::TestWorker;
+
+fn forbidden() -> ProviderError {
+    ProviderError::Forbidden { status: 403, message: "Forbidden".to_owned() }
+}
+
+fn unreachable() -> ProviderError {
+    let (host, reason) = ("test".to_owned(), "no response in time".to_owned());
+    ProviderError::Unreachable { host, reason, sent: true }
+}
+
+/// A new pipeline, run and task run, and a list of changes that has them.
+fn add_changes(test: &TestWorker, provider: &FakeProvider) {
+    provider.pipelines.lock().unwrap().push(test.pipeline("new", 0));
+    provider.runs.lock().unwrap().push(test.run("a", "new", 0, RunState::Success));
+    provider.task_runs.lock().unwrap().push(test.task_run("a", "r1", "new", -1, TaskState::Success));
+    *provider.changed.lock().unwrap() = true;
+}
+
+const NEW_PIPELINES: &str = "select count(*) from pipelines where external_id = 'new'";
+const NEW_RUNS: &str = "select count(*) from runs where external_id = 'new'";
+const NEW_TASK_RUNS: &str = "select count(*) from task_runs where task_id = 'new'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_task_runs_that_fails_stops_neither_pipelines_nor_runs() {
+    for error in [forbidden(), unreachable()] {
+        let test = TestWorker::start().await;
+        let provider = small_provider(&test);
+        test.sync(&provider, false).await.unwrap();
+        add_changes(&test, &provider);
+        *provider.failing_task_runs.lock().unwrap() = Some(error.clone());
+        let text = test.sync(&provider, false).await.unwrap_err().to_string();
+        assert_eq!(text, format!("The changed task runs could not be read; all else was. {error}"));
+        assert_eq!((test.number(NEW_PIPELINES).await, test.number(NEW_RUNS).await), (1, 1));
+        *provider.failing_task_runs.lock().unwrap() = None;
+        test.sync(&provider, false).await.unwrap();
+        assert_eq!(test.number(NEW_TASK_RUNS).await, 1, "the cursor did not pass what was not read");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_list_of_runs_stops_neither_pipelines_nor_task_runs() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    add_changes(&test, &provider);
+    *provider.failing_runs.lock().unwrap() = Some(forbidden());
+    let error = test.sync(&provider, false).await.unwrap_err().to_string();
+    assert!(error.starts_with("The changed runs could not be read; all else was. "), "{error}");
+    assert_eq!((test.number(NEW_PIPELINES).await, test.number(NEW_TASK_RUNS).await), (1, 1));
+    *provider.failing_runs.lock().unwrap() = None;
+    test.sync(&provider, false).await.unwrap();
+    assert_eq!(test.number(NEW_RUNS).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_sync_without_task_runs_reads_all_runs() {
+    for error in [forbidden(), unreachable()] {
+        let test = TestWorker::start().await;
+        let provider = small_provider(&test);
+        for name in ["f", "g", "h", "i", "j", "k"] {
+            provider.pipelines.lock().unwrap().push(test.pipeline(name, 0));
+            provider.runs.lock().unwrap().push(test.run(name, "r1", 0, RunState::Success));
+        }
+        *provider.failing_task_runs.lock().unwrap() = Some(error);
+        let report = test.sync(&provider, false).await.unwrap().report;
+        assert_eq!(report.unreadable_count, 11);
+        assert_eq!(test.number("select count(*) from runs").await, 21);
+        *provider.failing_task_runs.lock().unwrap() = None;
+        test.sync(&provider, true).await.unwrap();
+        assert_eq!(test.number("select count(*) from task_runs").await, 30);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_fails_is_named_and_delays_no_other() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    for name in ["odd", "even"] {
+        provider.runs.lock().unwrap().push(test.run("a", name, 0, RunState::Running));
+    }
+    test.sync(&provider, false).await.unwrap();
+    provider.runs.lock().unwrap().iter_mut().for_each(|run| run.status = RunState::Success);
+    provider.failing_single_runs.lock().unwrap().insert("odd".to_owned());
+    let report = test.sync(&provider, false).await.unwrap().report;
+    let [entry] = &report.unreadable[..] else { panic!("{report:?}") };
+    assert_eq!((entry.what, entry.id.as_str()), (EntityKind::Run, "a/odd"));
+    let running = "select count(*) from runs where status = 'running'";
+    assert_eq!(test.number(running).await, 1);
+    provider.failing_single_runs.lock().unwrap().clear();
+    test.sync(&provider, false).await.unwrap();
+    assert_eq!(test.number(running).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_answers_no_list_fails_the_sync() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    *provider.failing_runs.lock().unwrap() = Some(unreachable());
+    *provider.failing_task_runs.lock().unwrap() = Some(unreachable());
+    let error = test.sync(&provider, false).await.unwrap_err();
+    assert!(matches!(error, SyncError::Provider(ProviderError::Unreachable { .. })), "{error}");
+}
