@@ -54,10 +54,14 @@ pub enum RunsOf<'a> {
     Space(&'a PipelineFilter),
 }
 
+/// In bytes of compact JSON: a larger `conf` is not part of a list.
+const MAX_LISTED_CONF: usize = 16 * 1024;
+
 const COLUMNS: &str =
     "select r.id, r.pipeline_id, coalesce(p.name, '') as pipeline_name, r.external_id, r.status,
     r.provider_status, r.run_type, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after,
-    r.queued_at, r.started_at, r.ended_at, r.duration_seconds, r.conf, r.note,
+    r.queued_at, r.started_at, r.ended_at, r.duration_seconds, r.conf,
+    coalesce(r.conf_bytes, 0) as conf_bytes, r.note,
     case when r.triggered_by_id is not null then jsonb_build_object('id', r.triggered_by_id,
         'name', coalesce(r.triggered_by_name, '')) end as triggered_by, r.external_url, r.deleted_at,
     r.observed_at as updated_at,
@@ -100,7 +104,8 @@ pub async fn list(
     match rows.first() {
         Some(row) => {
             let total = row.try_get("total")?;
-            Ok(Some(Rows { rows: rows.iter().map(Run::from_row).collect::<sqlx::Result<_>>()?, total }))
+            let runs = rows.iter().map(|row| Ok(Run::from_row(row)?.with_conf_of_at_most(MAX_LISTED_CONF)));
+            Ok(Some(Rows { rows: runs.collect::<sqlx::Result<_>>()?, total }))
         }
         None => empty_page(db, space, user, of, &query.filter).await,
     }
@@ -140,7 +145,7 @@ pub async fn find(
         return Ok(None);
     };
     let tasks = task_runs::list(db, space, run.id, include_deleted).await?;
-    Ok(Some(RunDetail { run, tasks }))
+    Ok(Some(RunDetail { run: run.with_conf_of_at_most(usize::MAX), tasks }))
 }
 
 /// Returns whether the space has this run. A run that the provider no longer has counts, too.

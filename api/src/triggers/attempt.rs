@@ -134,7 +134,11 @@ impl TriggerAttempt {
         self.run.run.contains(&id) || run.note.as_ref().is_some_and(|note| note.contains(&id))
     }
 
-    fn created(&self, run: RunObserved) -> TriggerOutcome {
+    fn created(&self, mut run: RunObserved) -> TriggerOutcome {
+        if run.truncated {
+            // The provider's answer cannot be read in this; it is what was sent.
+            (run.conf, run.conf_bytes, run.truncated) = (self.run.conf.clone(), None, false);
+        }
         TriggerOutcome::Created(Box::new(RunObserved { triggered_by: Some(self.user.clone()), ..run }))
     }
 }

@@ -182,3 +182,24 @@ async fn states_that_a_later_release_wrote_are_read_as_unknown() {
     let found = test.read(&format!("/pipelines/{pipeline}")).await;
     assert_eq!(found["last_run"]["status"], "unknown");
 }
+
+#[tokio::test]
+async fn a_large_conf_is_null_in_lists_and_whole_by_id() {
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    for (name, hours) in [("small", 3), ("large", 2), ("left_out", 1)] {
+        test.run(pipeline, name, "success", hours_ago(hours)).await;
+    }
+    test.sql(r#"update runs set conf = '{"a": [1, "b c"]}' where external_id = 'small'"#).await;
+    let large =
+        "update runs set conf = jsonb_build_object('x', repeat('é', 9000)) where external_id = 'large'";
+    test.sql(large).await;
+    test.sql("update runs set conf = 'null', conf_bytes = 9000000 where external_id = 'left_out'").await;
+    let list = test.read("/runs").await;
+    let runs = list.as_array().unwrap();
+    let shown: Vec<_> = runs.iter().map(|run| json!([run["conf"], run["conf_bytes"]])).collect();
+    assert_eq!(json!(shown), json!([[null, 9_000_000], [null, 18_008], [{"a": [1, "b c"]}, 15]]));
+    let large = test.read(&format!("/runs/{}", runs[1]["id"].as_str().unwrap())).await;
+    assert_eq!(large["conf"]["x"].as_str().unwrap().chars().count(), 9000);
+    assert_eq!(large["conf_bytes"], 18_008);
+}

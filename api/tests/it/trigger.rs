@@ -52,6 +52,18 @@ pub(crate) async fn trigger(
     test.raw(request(pipeline, EDITOR, key, &body)).await
 }
 
+/// What the next sync could not read is not sent.
+#[tokio::test]
+async fn a_conf_that_is_nested_too_deep_is_rejected() {
+    let (test, fake, pipeline) = start_test(ApiSetup::default()).await;
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    trigger(&test, pipeline, None, json!({"conf": nested(101)})).await.expect(422);
+    trigger(&test, pipeline, None, json!({"conf": {"a": vec![nested(99)]}})).await.expect(422);
+    assert_eq!(fake.trigger_requests(), 0);
+    let created = trigger(&test, pipeline, None, json!({"conf": nested(100)})).await.expect(201);
+    assert_eq!(created["conf"], nested(100));
+}
+
 #[tokio::test]
 async fn a_triggered_run_is_readable_at_once() {
     let (test, fake, pipeline) = start_test(ApiSetup::default()).await;

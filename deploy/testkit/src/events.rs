@@ -61,6 +61,8 @@ pub fn run(
         ended_at: None,
         duration_seconds: None,
         conf: serde_json::json!({}),
+        conf_bytes: None,
+        truncated: false,
         note: None,
         triggered_by: None,
         external_url: None,

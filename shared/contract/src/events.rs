@@ -66,7 +66,7 @@ use crate::ids::{ConnectorId, UserId};
 pub use crate::topics::Topic;
 use crate::trace::{TRACEPARENT, TraceContext};
 pub use pipeline::{PipelineObserved, TaskNode};
-pub use run::RunObserved;
+pub use run::{MAX_CONF_NESTING, MAX_CONF_SIZE, RunObserved};
 pub use sync::{MAX_NAMED_UNREADABLE, SyncChanged, SyncReport, SyncRequested, UnreadableEntry};
 pub use task_run::TaskRunObserved;
 

@@ -18,13 +18,14 @@ impl StoredEntity for RunObserved {
             id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset,
             observed_at, deleted_at, pipeline_id, status, provider_status, run_type, logical_date,
             data_interval_start, data_interval_end, run_after, queued_at, started_at, ended_at,
-            duration_seconds, conf, note, triggered_by_id, triggered_by_name, external_url)
+            duration_seconds, conf, conf_bytes, note, triggered_by_id, triggered_by_name, external_url)
         select
             e.id, c.space_id, e.connector_id, e.provider, e.external_id, e.version,
             decode(e.fingerprint, 'hex'), e.log_offset, e.observed_at,
             case when e.deleted then e.observed_at end, e.pipeline_id, e.status, e.provider_status,
             e.run_type, e.logical_date, e.data_interval_start, e.data_interval_end, e.run_after,
-            e.queued_at, e.started_at, e.ended_at, e.duration_seconds, e.conf, e.note,
+            e.queued_at, e.started_at, e.ended_at, e.duration_seconds,
+            coalesce(e.conf, 'null'), e.conf_bytes, e.note,
             (e.triggered_by->>'id')::uuid, e.triggered_by->>'name', e.external_url
         from json_to_recordset($1::json) as e(
             id uuid, connector_id uuid, provider text, external_id text, version bigint,
@@ -32,26 +33,27 @@ impl StoredEntity for RunObserved {
             pipeline_id uuid, status text, provider_status text, run_type text,
             logical_date timestamptz, data_interval_start timestamptz, data_interval_end timestamptz,
             run_after timestamptz, queued_at timestamptz, started_at timestamptz, ended_at timestamptz,
-            duration_seconds double precision, conf jsonb, note text, triggered_by jsonb,
-            external_url text)
+            duration_seconds double precision, conf jsonb, conf_bytes bigint, note text,
+            triggered_by jsonb, external_url text)
         join connectors c on c.id = e.connector_id
         order by e.id
         on conflict (id) do update set (
             version, fingerprint, log_offset, observed_at, deleted_at, status, provider_status,
             run_type, logical_date, data_interval_start, data_interval_end, run_after, queued_at,
-            started_at, ended_at, duration_seconds, conf, note, triggered_by_id, triggered_by_name,
-            external_url) = (
+            started_at, ended_at, duration_seconds, conf, conf_bytes, note, triggered_by_id,
+            triggered_by_name, external_url) = (
             excluded.version, excluded.fingerprint, excluded.log_offset, excluded.observed_at,
             excluded.deleted_at, excluded.status, excluded.provider_status, excluded.run_type,
             excluded.logical_date, excluded.data_interval_start, excluded.data_interval_end,
             excluded.run_after, excluded.queued_at, excluded.started_at, excluded.ended_at,
-            excluded.duration_seconds, excluded.conf, excluded.note, excluded.triggered_by_id,
-            excluded.triggered_by_name, excluded.external_url)
+            excluded.duration_seconds, excluded.conf, excluded.conf_bytes, excluded.note,
+            excluded.triggered_by_id, excluded.triggered_by_name, excluded.external_url)
         where runs.version < excluded.version";
 
     const FIND: &'static str = "
         select to_jsonb(r) || jsonb_build_object(
             'space', s.slug, 'deleted', r.deleted_at is not null,
+            'truncated', r.conf_bytes is not null,
             'pipeline_external_id', coalesce(p.external_id, ''),
             'triggered_by', case when r.triggered_by_id is not null
                 then jsonb_build_object('id', r.triggered_by_id, 'name', r.triggered_by_name) end)

@@ -247,6 +247,25 @@ async fn a_run_larger_than_a_kafka_message_does_not_fail_the_sync() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conf_that_was_left_out_stays_marked() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    let mut run = test.run("a", "r1", 0, RunState::Success);
+    (run.conf, run.conf_bytes, run.truncated) = (serde_json::Value::Null, Some(9_000_000), true);
+    provider.runs.lock().unwrap()[0] = run;
+    test.sync(&provider, false).await.unwrap();
+    let marked = "select count(*) from runs where conf = 'null' and conf_bytes = 9000000";
+    assert_eq!(test.number(marked).await, 1);
+    let idle = test.sync(&provider, true).await.unwrap();
+    assert_eq!(idle.report.events_published, 0);
+    // It is deleted as it was seen.
+    provider.runs.lock().unwrap().remove(0);
+    test.sync(&provider, true).await.unwrap();
+    assert_eq!(test.number(marked).await, 1);
+    assert_eq!(test.number("select count(*) from runs where deleted_at is not null").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_returns_without_its_runs_has_them_deleted() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);

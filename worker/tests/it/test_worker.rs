@@ -301,6 +301,8 @@ impl TestWorker {
             run_after: Some((chrono::Utc::now() - chrono::TimeDelta::minutes(5)).trunc_subsecs(6)),
             duration_seconds: status.is_finished().then_some(12.5),
             conf: serde_json::json!({"k": "v"}),
+            conf_bytes: None,
+            truncated: false,
             ..testkit::events::run(&self.source(), pipeline, name, status, observation(version))
         }
     }

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::header::CONTENT_LENGTH;
 use chrono::{DateTime, Utc};
+use contract::events::MAX_CONF_NESTING;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -190,19 +191,24 @@ fn object(value: Value) -> Result<Map<String, Value>, ValueError> {
     }
 }
 
-/// Reads an object that PostgreSQL can store: without the character NUL in any key or text.
+/// Reads an object that PostgreSQL can store and an event can carry: without the character NUL in any key or
+/// text, and not nested too deep.
 pub fn storable_object(value: Value) -> Result<Map<String, Value>, ValueError> {
     let fields = object(value)?;
-    fields.iter().try_for_each(|(name, value)| storable(name, value))?;
+    fields.iter().try_for_each(|(name, value)| storable(name, value, 2))?;
     Ok(fields)
 }
 
-fn storable(name: &str, value: &Value) -> Result<(), ValueError> {
+fn storable(name: &str, value: &Value, depth: usize) -> Result<(), ValueError> {
     value::text(name)?;
+    if depth > MAX_CONF_NESTING && matches!(value, Value::Array(_) | Value::Object(_)) {
+        let message = format!("ensure this value is nested at most {MAX_CONF_NESTING} levels deep");
+        return Err(ValueError::new("value_error.nesting", message));
+    }
     match value {
         Value::String(text) => value::text(text).map(drop),
-        Value::Array(items) => items.iter().try_for_each(|item| storable("", item)),
-        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| storable(name, value)),
+        Value::Array(items) => items.iter().try_for_each(|item| storable("", item, depth + 1)),
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| storable(name, value, depth + 1)),
         _ => Ok(()),
     }
 }

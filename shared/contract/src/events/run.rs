@@ -1,12 +1,18 @@
 //! The state of a run at its provider.
 
 use chrono::{DateTime, Utc};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::UserRef;
 use crate::ids::{ConnectorId, PipelineId, RunId};
 use crate::state::{RunState, RunType};
+
+/// The largest `conf` that an event carries, in bytes of JSON.
+pub const MAX_CONF_SIZE: usize = 4 * 1024 * 1024;
+/// How deep arrays and objects may be nested in a `conf`, itself included. Common decoders of JSON stop at
+/// 127, of which an event and a response of the API need some.
+pub const MAX_CONF_NESTING: usize = 100;
 
 /// The state of a run: everything but its task runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,9 +61,15 @@ pub struct RunObserved {
     pub ended_at: Option<DateTime<Utc>>,
     /// `ended_at` less `started_at`, in seconds.
     pub duration_seconds: Option<f64>,
-    /// The parameters that it was given, an object.
-    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    /// The parameters that it was given, an object; null if they are too large or cannot be read.
+    #[schemars(schema_with = "object_or_null")]
     pub conf: serde_json::Value,
+    /// The size of a `conf` that was left out, in bytes of JSON as the provider returned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conf_bytes: Option<u64>,
+    /// Whether `conf` was left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
     /// What somebody noted on it at the provider.
     pub note: Option<String>,
     /// Who triggered it through this service; null for every other run.
@@ -65,6 +77,10 @@ pub struct RunObserved {
     pub triggered_by: Option<UserRef>,
     /// Its page at the provider.
     pub external_url: Option<String>,
+}
+
+fn object_or_null(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["object", "null"], "additionalProperties": true })
 }
 
 impl RunObserved {

@@ -86,6 +86,8 @@ pub(crate) fn run() -> RunObserved {
         ended_at: Some(at("05:09:12.75")),
         duration_seconds: Some(550.5),
         conf: json!({ "region": "north", "days": 1 }),
+        conf_bytes: None,
+        truncated: false,
         note: Some(text("The warehouse was away.")),
         triggered_by: Some(ada()),
         external_url: Some(format!("{PAGE}/runs/{RUN}")),

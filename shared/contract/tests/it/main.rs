@@ -217,7 +217,8 @@ fn schemas_reject_invalid_events_and_accept_unknown_statuses() {
     assert!(!is_valid_with("run", "status", json!(1)));
     assert!(!is_valid_with("run", "id", json!("r1")));
     assert!(!is_valid_with("run", "started_at", json!("yesterday")));
-    assert!(!is_valid_with("run", "conf", Value::Null));
+    assert!(is_valid_with("run", "conf", Value::Null));
+    assert!(!is_valid_with("run", "conf", json!([])));
     assert!(!is_valid_with("sync", "status", json!("paused")));
     assert!(!is_valid_with("pipeline", "tasks", json!([{ "task_id": "extract" }])));
     assert!(

@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json_text::{nesting, storable};
+use super::model::Conf;
+use contract::events::{MAX_CONF_NESTING, MAX_CONF_SIZE};
 
 /// Further fields of an object are ignored.
 const MAX_FIELDS: usize = 500;
@@ -22,9 +24,6 @@ const MAX_TEXT_LENGTH: usize = 64 * 1024;
 const MAX_ITEMS: usize = 1000;
 /// In bytes of JSON, of any other value.
 const MAX_VALUE_SIZE: usize = 256 * 1024;
-/// Of arrays and objects within each other. The libraries of our own consumers read 127, of which an event
-/// and a response of the API need some.
-pub(super) const MAX_NESTING: usize = 100;
 /// Further unreadable fields of one object are not named.
 const MAX_NAMED_FIELDS: usize = 20;
 
@@ -170,13 +169,20 @@ impl<'a> RowFields<'a> {
         self.value_of_at_most(MAX_VALUE_SIZE, name)
     }
 
+    /// The parameters of a run.
+    pub(super) fn conf(&mut self, name: &str) -> Conf {
+        let Some(raw) = self.raw(name) else { return Conf::Read(Value::Null) };
+        let conf = self.value_of_at_most(MAX_CONF_SIZE, name);
+        conf.map_or(Conf::LeftOut(raw.get().len() as u64), Conf::Read)
+    }
+
     /// Any value of at most so many bytes.
-    pub(super) fn value_of_at_most(&mut self, size: usize, name: &str) -> Option<Value> {
+    fn value_of_at_most(&mut self, size: usize, name: &str) -> Option<Value> {
         let raw = self.raw(name)?.get();
         if raw.len() > size {
             return self.fail(name, "is too large");
         }
-        if nesting(raw) > MAX_NESTING {
+        if nesting(raw) > MAX_CONF_NESTING {
             return self.fail(name, "is nested too deep");
         }
         let clean = storable(raw);

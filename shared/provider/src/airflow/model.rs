@@ -45,10 +45,18 @@ pub(super) struct DagRun {
     pub queued_at: Option<DateTime<Utc>>,
     pub start_date: Option<DateTime<Utc>>,
     pub end_date: Option<DateTime<Utc>>,
-    pub conf: Value,
+    pub conf: Conf,
     pub note: Option<String>,
     /// The page in Airflow's UI.
     pub url: String,
+}
+
+/// The `conf` of a DAG run.
+#[derive(Clone, Debug)]
+pub(super) enum Conf {
+    Read(Value),
+    /// It is too large or cannot be read; its size in bytes.
+    LeftOut(u64),
 }
 
 /// A task instance.

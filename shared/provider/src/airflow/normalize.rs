@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::model::{Dag, DagRun, Task, TaskInstance};
+use super::model::{Conf, Dag, DagRun, Task, TaskInstance};
 use crate::connector::AIRFLOW;
 use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
 use contract::ids::{PipelineId, RunId, TaskRunId};
@@ -83,6 +83,10 @@ pub(super) fn tasks(tasks: Vec<Task>) -> Vec<TaskNode> {
 
 /// Maps a DAG run.
 pub(super) fn run(source: &Source, observation: Observation, run: DagRun) -> RunObserved {
+    let (conf, conf_bytes) = match run.conf {
+        Conf::Read(value) => (conf(value), None),
+        Conf::LeftOut(bytes) => (Value::Null, Some(bytes)),
+    };
     RunObserved {
         id: RunId::of(source.connector_id, &run.dag_id, &run.run_id),
         space: source.space.clone(),
@@ -105,7 +109,9 @@ pub(super) fn run(source: &Source, observation: Observation, run: DagRun) -> Run
         started_at: run.start_date,
         ended_at: run.end_date,
         duration_seconds: seconds(run.start_date, run.end_date),
-        conf: conf(run.conf),
+        conf,
+        conf_bytes,
+        truncated: conf_bytes.is_some(),
         note: text(run.note),
         triggered_by: None,
         external_url: Some(run.url),

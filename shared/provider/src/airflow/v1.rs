@@ -205,7 +205,7 @@ impl V1 {
             queued_at: None,
             start_date: fields.time("start_date"),
             end_date: fields.time("end_date"),
-            conf: fields.value("conf").unwrap_or_default(),
+            conf: fields.conf("conf"),
             note: fields.text("note"),
         })
     }

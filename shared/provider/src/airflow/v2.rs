@@ -194,7 +194,7 @@ impl V2 {
             queued_at: fields.time("queued_at"),
             start_date: fields.time("start_date"),
             end_date: fields.time("end_date"),
-            conf: fields.value("conf").unwrap_or_default(),
+            conf: fields.conf("conf"),
             note: fields.text("note"),
         })
     }

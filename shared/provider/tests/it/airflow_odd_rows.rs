@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use contract::events::{Event, MAX_NAMED_UNREADABLE};
+use contract::events::{Event, MAX_CONF_SIZE, MAX_NAMED_UNREADABLE};
+use contract::state::RunState;
 use provider::{Provider, RunScope, TaskRunScope, UnreadableRows};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -264,4 +265,28 @@ async fn a_list_longer_than_requested_is_rejected() {
     Mock::given(path("/api/v2/dags")).respond_with(response(200, body)).mount(&server).await;
     let error = provider(&server.uri()).pipelines(observation(), None).await.unwrap_err();
     assert!(error.to_string().contains("a list of more than 200 rows"), "{error}");
+}
+
+/// The status of a run is never stale for its `conf`.
+#[tokio::test]
+async fn a_conf_that_cannot_be_carried_is_left_out() {
+    let deep = "[".repeat(124) + &"]".repeat(124);
+    let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(MAX_CONF_SIZE));
+    for conf in [format!("{{\"x\":{deep}}}"), r#"{"x":1e400}"#.to_owned(), huge] {
+        let server = start_airflow("3.3").await;
+        let run = format!(r#"{{"dag_id":"d","dag_run_id":"r","state":"success","conf":{conf}}}"#);
+        let list = format!(r#"{{"dag_runs":[{run}],"total_entries":1}}"#);
+        for (at, body) in [("~/dagRuns", list), ("d/dagRuns/r", run)] {
+            let at = format!("/api/v2/dags/{at}");
+            Mock::given(path(at)).respond_with(response(200, body)).mount(&server).await;
+        }
+        let airflow = provider(&server.uri());
+        let page = airflow.runs(&RunScope::Unfinished, observation(), None).await.unwrap();
+        let single = airflow.run("d", "r", observation()).await.unwrap().unwrap();
+        for (run, unreadable) in [(&page.items[0], &page.unreadable), (&single.value, &single.unreadable)] {
+            assert_eq!((run.status, &run.conf), (RunState::Success, &Value::Null));
+            assert_eq!((run.conf_bytes, run.truncated), (Some(conf.len() as u64), true));
+            assert!(unreadable.entries[0].reason.starts_with("conf "), "{unreadable:?}");
+        }
+    }
 }
