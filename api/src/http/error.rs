@@ -212,7 +212,7 @@ impl From<ProviderError> for ApiError {
     fn from(error: ProviderError) -> Self {
         match error {
             ProviderError::Refused { status, message }
-            | ProviderError::Forbidden { status, message }
+            | ProviderError::Forbidden { status, message, .. }
             | ProviderError::CredentialsRefused { status, message } => Self::Refused { status, message },
             other => Self::NotSent(other.to_string()),
         }

@@ -1,9 +1,10 @@
 //! One attempt to send a command, and the resolution of its outcome. A command makes at most one run, because
 //! its run id is stored before anything is sent; an outcome that cannot be resolved stays unknown.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use contract::events::{RunObserved, UserRef};
+use contract::events::{Observation, RunObserved, UserRef};
 use contract::ids::SpaceId;
 use platform::db;
 use provider::{Provider, ProviderError, TriggerCommand};
@@ -40,6 +41,8 @@ pub(super) struct TriggerAttempt {
     pub run: TriggerCommand,
     /// Nothing is sent after this time, because the client would not get the outcome any more.
     pub send_before: Instant,
+    /// Without an answer to the command by this time its run is looked up, before the client's response is due.
+    pub answer_before: Instant,
 }
 
 impl TriggerAttempt {
@@ -66,7 +69,7 @@ impl TriggerAttempt {
         }
         triggers::mark_sent(&self.db, self.command.id).await?;
         let observation = db::observe(&self.db).await?;
-        match self.provider.trigger(&self.pipeline, &self.run, observation).await {
+        match self.trigger(observation).await? {
             Ok(run) => Ok(self.created(run)),
             Err(
                 error @ (ProviderError::Denied { .. }
@@ -74,6 +77,24 @@ impl TriggerAttempt {
                 | ProviderError::Unreachable { sent: false, .. }),
             ) => Ok(self.unless_sent(TriggerOutcome::NotSent(error.to_string()))),
             Err(error) => self.resolve_outcome(error).await,
+        }
+    }
+
+    /// Sends the command, and returns the provider's answer or, if that takes too long, the run of the command
+    /// as soon as it is there. The answer is waited for all the same: it may come after the client has left.
+    async fn trigger(&self, observation: Observation) -> sqlx::Result<Result<RunObserved, ProviderError>> {
+        let mut answer = pin!(self.provider.trigger(&self.pipeline, &self.run, observation));
+        if let Ok(answer) = timeout_at(self.answer_before, &mut answer).await {
+            return Ok(answer);
+        }
+        tracing::info!(command = %self.command.id, "trigger not answered in time, resolving its outcome");
+        let found = tokio::select! {
+            answer = &mut answer => return Ok(answer),
+            found = self.find_own_run() => found?,
+        };
+        match found {
+            Ok(Some(run)) => Ok(Ok(run)),
+            Ok(None) | Err(_) => Ok(answer.await),
         }
     }
 
@@ -147,7 +168,9 @@ impl TriggerAttempt {
 fn is_definite_refusal(error: &ProviderError) -> bool {
     match error {
         ProviderError::Refused { status, .. } => *status != 409,
-        ProviderError::CredentialsRefused { .. } | ProviderError::Forbidden { .. } => true,
+        ProviderError::CredentialsRefused { .. }
+        | ProviderError::LoginFailed { .. }
+        | ProviderError::Forbidden { .. } => true,
         _ => false,
     }
 }
@@ -157,9 +180,9 @@ fn refused(error: ProviderError) -> TriggerOutcome {
     match error {
         ProviderError::Refused { status, message }
         | ProviderError::CredentialsRefused { status, message }
-        | ProviderError::Forbidden { status, message } => TriggerOutcome::Refused { status, message },
+        | ProviderError::Forbidden { status, message, .. } => TriggerOutcome::Refused { status, message },
         ProviderError::Failing { status, .. } => TriggerOutcome::Refused { status, message: text },
-        ProviderError::Throttled { .. } => TriggerOutcome::Refused { status: 429, message: text },
+        ProviderError::Throttled { message, .. } => TriggerOutcome::Refused { status: 429, message },
         _ => TriggerOutcome::NotSent(text),
     }
 }

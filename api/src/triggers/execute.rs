@@ -97,7 +97,9 @@ impl PendingTrigger {
         let connector = target.connector_id;
         let stored = connectors::find_stored(&app.db, member.space, connector).await?;
         let stored = stored.ok_or(ApiError::Conflict("The pipeline is no longer active"))?;
-        let (config, credentials) = stored.open(connector, &app.keyring)?;
+        let (mut config, credentials) = stored.open(connector, &app.keyring)?;
+        // The run can be looked up while the command has no answer.
+        config.max_requests_in_flight = config.max_requests_in_flight.max(2);
         let source = Source { space: member.slug.clone(), connector_id: connector };
         let provider = provider::open(&config, &credentials, source, app.network)?;
         let run = TriggerCommand {
@@ -114,7 +116,8 @@ impl PendingTrigger {
             pipeline: target.external_id.clone(),
             command,
             run,
-            send_before: deadline - app.request_timeout.mul_f64(0.1),
+            send_before: deadline - app.request_timeout.mul_f64(0.4),
+            answer_before: deadline - app.request_timeout.mul_f64(0.2),
         })
     }
 

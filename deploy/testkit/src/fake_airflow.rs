@@ -27,6 +27,8 @@ pub enum TriggerBehavior {
     CreateAndDisconnect,
     /// Creates the run, and responds with 500.
     CreateAndFail,
+    /// Creates the run, and never responds.
+    CreateAndHang,
     /// Breaks the connection without creating a run.
     Disconnect,
     /// Breaks the connection without creating a run, and also for reads of single runs.
@@ -39,7 +41,14 @@ pub enum TriggerBehavior {
 
 impl TriggerBehavior {
     fn creates_run(self) -> bool {
-        matches!(self, Self::Create | Self::CreateSlowly | Self::CreateAndDisconnect | Self::CreateAndFail)
+        matches!(
+            self,
+            Self::Create
+                | Self::CreateSlowly
+                | Self::CreateAndDisconnect
+                | Self::CreateAndFail
+                | Self::CreateAndHang
+        )
     }
 }
 
@@ -52,8 +61,27 @@ pub struct FakeAirflow {
     state: Arc<Mutex<FakeAirflowState>>,
 }
 
+/// A list that can be refused, or left without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FakeList {
+    Dags,
+    Tasks,
+    Runs,
+    TaskInstances,
+}
+
+/// How the server reacts to requests of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListBehavior {
+    Answer,
+    /// Responds with this status and a usual error body.
+    Reject(u16),
+    Hang,
+}
+
 struct FakeAirflowState {
     behavior: TriggerBehavior,
+    lists: BTreeMap<FakeList, ListBehavior>,
     triggered_runs: BTreeMap<String, Value>,
     trigger_requests: usize,
     polls: BTreeMap<String, usize>,
@@ -71,6 +99,7 @@ impl FakeAirflow {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = FakeAirflowState {
             behavior: TriggerBehavior::Create,
+            lists: BTreeMap::new(),
             triggered_runs: BTreeMap::new(),
             trigger_requests: 0,
             polls: BTreeMap::new(),
@@ -79,7 +108,7 @@ impl FakeAirflow {
         let api = Router::new()
             .route("/version", get(async || Json(json!({"version": "3.1.8"}))))
             .route("/dags", get(list_dags))
-            .route("/dags/{dag}/tasks", get(async || Json(json!({"tasks": []}))))
+            .route("/dags/{dag}/tasks", get(list_tasks))
             .route("/dags/{dag}/dagRuns", get(list_runs).post(trigger))
             .route("/dags/{dag}/dagRuns/~/taskInstances", get(list_task_instances))
             .route("/dags/{dag}/dagRuns/{run}", get(get_run));
@@ -94,6 +123,22 @@ impl FakeAirflow {
 
     pub fn set_behavior(&self, behavior: TriggerBehavior) {
         self.state.lock().unwrap().behavior = behavior;
+    }
+
+    pub fn set_list_behavior(&self, list: FakeList, behavior: ListBehavior) {
+        self.state.lock().unwrap().lists.insert(list, behavior);
+    }
+
+    /// The list, unless it is to be refused or to hang.
+    async fn answer(&self, list: FakeList, body: Value) -> Response {
+        let behavior = self.state.lock().unwrap().lists.get(&list).copied();
+        match behavior.unwrap_or(ListBehavior::Answer) {
+            ListBehavior::Answer => Json(body).into_response(),
+            ListBehavior::Reject(code) => {
+                (StatusCode::from_u16(code).unwrap(), Json(json!({"detail": "Forbidden"}))).into_response()
+            }
+            ListBehavior::Hang => std::future::pending().await,
+        }
     }
 
     pub fn triggered_runs(&self) -> Vec<Value> {
@@ -127,7 +172,7 @@ async fn list_dags(
     State(fake): State<FakeAirflow>,
     Path(path): Path<Parameters>,
     Query(query): Query<Parameters>,
-) -> Json<Value> {
+) -> Response {
     let number = |name: &str, default| query.get(name).map_or(default, |value| value.parse().unwrap());
     let (limit, offset): (usize, usize) = (number("limit", 100), number("offset", 0));
     tokio::time::sleep(fake.page_delay).await;
@@ -139,23 +184,28 @@ async fn list_dags(
     let dags: Vec<Value> = (offset..fake.dags.min(offset + limit))
         .map(|number| json!({"dag_id": format!("dag_{number:04}"), "owners": ["ada"], "tags": []}))
         .collect();
-    Json(json!({"dags": dags, "total_entries": fake.dags}))
+    fake.answer(FakeList::Dags, json!({"dags": dags, "total_entries": fake.dags})).await
 }
 
-async fn list_runs(Path(path): Path<Parameters>) -> Json<Value> {
+async fn list_tasks(State(fake): State<FakeAirflow>) -> Response {
+    fake.answer(FakeList::Tasks, json!({"tasks": []})).await
+}
+
+async fn list_runs(State(fake): State<FakeAirflow>, Path(path): Path<Parameters>) -> Response {
     let yesterday = chrono::Utc::now() - chrono::TimeDelta::days(1);
     let run = json!({
         "dag_id": path["dag"], "dag_run_id": "r", "state": "success", "run_type": "manual", "conf": {},
         "run_after": yesterday.format("%Y-%m-%dT00:00:00Z").to_string(),
     });
     let runs = if path["dag"] == "~" { Vec::new() } else { vec![run] };
-    Json(json!({"dag_runs": runs, "total_entries": runs.len()}))
+    fake.answer(FakeList::Runs, json!({"dag_runs": runs, "total_entries": runs.len()})).await
 }
 
-async fn list_task_instances(Path(path): Path<Parameters>) -> Json<Value> {
+async fn list_task_instances(State(fake): State<FakeAirflow>, Path(path): Path<Parameters>) -> Response {
     let task = json!({"dag_id": path["dag"], "dag_run_id": "r", "task_id": "t", "state": "success"});
     let tasks = if path["dag"] == "~" { Vec::new() } else { vec![task] };
-    Json(json!({"task_instances": tasks, "total_entries": tasks.len()}))
+    let body = json!({"task_instances": tasks, "total_entries": tasks.len()});
+    fake.answer(FakeList::TaskInstances, body).await
 }
 
 /// Returns the run that the request describes.
@@ -190,6 +240,7 @@ async fn trigger(
             (StatusCode::from_u16(code).unwrap(), body).into_response()
         }
         TriggerBehavior::CreateAndFail => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        TriggerBehavior::CreateAndHang => std::future::pending().await,
         TriggerBehavior::CreateAndDisconnect
         | TriggerBehavior::Disconnect
         | TriggerBehavior::DisconnectAlways => panic!("the connection breaks"),

@@ -47,6 +47,8 @@ pub struct FakeProvider {
     pub unreadable_tasks: Mutex<BTreeSet<String>>,
     /// The `since` of every history that was requested, in order.
     pub requested_since: Mutex<Vec<DateTime<Utc>>>,
+    /// The `since` of every list of changes that was requested, in order.
+    pub changes_since: Mutex<Vec<DateTime<Utc>>>,
     /// How many histories may be read before the next one blocks; 0 is no limit.
     allowed_histories: watch::Sender<usize>,
     histories_read: AtomicU64,
@@ -108,7 +110,7 @@ impl FakeProvider {
 }
 
 fn internal_error() -> ProviderError {
-    ProviderError::Failing { host: "test".to_owned(), status: 500, retry_after: None }
+    ProviderError::Failing { host: "test".to_owned(), status: 500, retry_after: None, subject: None }
 }
 
 #[async_trait]
@@ -141,7 +143,8 @@ impl Provider for FakeProvider {
         self.count_request()?;
         self.presence_requests.fetch_add(1, Ordering::SeqCst);
         if self.forbidden.lock().unwrap().contains(pipeline) {
-            return Err(ProviderError::Forbidden { status: 403, message: "Forbidden".to_owned() });
+            let message = "Forbidden".to_owned();
+            return Err(ProviderError::Forbidden { status: 403, message, subject: None });
         }
         Ok(self.pipelines.lock().unwrap().iter().any(|known| known.external_id == pipeline))
     }
@@ -172,9 +175,13 @@ impl Provider for FakeProvider {
         if let Some(error) = self.failing_runs.lock().unwrap().clone() {
             return Err(error);
         }
-        if let RunScope::Pipeline { pipeline, since } = scope {
-            self.requested_since.lock().unwrap().push(*since);
-            self.begin_history(pipeline).await?;
+        match scope {
+            RunScope::Pipeline { pipeline, since } => {
+                self.requested_since.lock().unwrap().push(*since);
+                self.begin_history(pipeline).await?;
+            }
+            RunScope::ChangedSince(since) => self.changes_since.lock().unwrap().push(*since),
+            RunScope::Unfinished => {}
         }
         let changed = *self.changed.lock().unwrap() && !*self.hides_runs.lock().unwrap();
         let mut items = self.runs.lock().unwrap().clone();
@@ -224,8 +231,10 @@ impl Provider for FakeProvider {
             return Err(error);
         }
         let changed = *self.changed.lock().unwrap();
-        if let TaskRunScope::Pipeline { since, .. } = scope {
-            self.requested_since.lock().unwrap().push(*since);
+        match scope {
+            TaskRunScope::Pipeline { since, .. } => self.requested_since.lock().unwrap().push(*since),
+            TaskRunScope::ChangedSince(since) => self.changes_since.lock().unwrap().push(*since),
+            TaskRunScope::Run { .. } => {}
         }
         let mut items = self.task_runs.lock().unwrap().clone();
         let hides_tasks = *self.hides_tasks.lock().unwrap();

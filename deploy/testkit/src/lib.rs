@@ -17,7 +17,7 @@ mod program;
 mod seed;
 mod topics;
 
-pub use fake_airflow::{FakeAirflow, TriggerBehavior};
+pub use fake_airflow::{FakeAirflow, FakeList, ListBehavior, TriggerBehavior};
 pub use fake_provider::FakeProvider;
 pub use keys::{keyring, sealing_keys};
 pub use local::{eventually, eventually_true};

@@ -15,9 +15,10 @@ const ALLOW_PRIVATE: &str = "start the service with --allow-private-networks \
 const NEVER: &str = "link-local, metadata, multicast, broadcast and unspecified addresses are never asked; \
     enter another base URL";
 
-/// Metadata services outside the link-local range: AWS over IPv6, Alibaba Cloud and Azure.
-const METADATA: [IpAddr; 3] = [
+/// Metadata services outside the link-local range: AWS and Google Cloud over IPv6, Alibaba Cloud and Azure.
+const METADATA: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
@@ -176,6 +177,7 @@ mod tests {
             "febf::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd20:ce::254",
             "::ffff:169.254.169.254",
             "::169.254.169.254",
             "::ffff:0:169.254.169.254",

@@ -13,6 +13,7 @@ mod pages;
 mod rate_limit;
 #[cfg(test)]
 mod rebinding;
+mod redaction;
 mod rows;
 #[cfg(test)]
 mod scripted_resolver;
@@ -26,17 +27,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use reqwest::dns::Resolve;
 use tokio::sync::OnceCell;
 
-use self::client::{Client, is_addressable};
+pub(super) use self::client::Client;
+use self::client::is_addressable;
+use self::redaction::Redaction;
 use self::session::Session;
 use self::v1::V1;
 use self::v2::V2;
 use self::wire::Version;
 use crate::connector::{ApiVersion, ConnectorConfig, Credentials, Secrets};
 use crate::{
-    Decoded, NetworkPolicy, Page, PageToken, Provider, ProviderError, ProviderInfo, RunScope, TaskRunScope,
+    Decoded, Page, PageToken, Provider, ProviderError, ProviderInfo, RunScope, Subject, TaskRunScope,
     TriggerCommand, is_run_id,
 };
 use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
@@ -44,6 +46,7 @@ use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskN
 /// The Airflow server of one connector.
 pub(super) struct Airflow {
     client: Arc<Client>,
+    redaction: Arc<Redaction>,
     credentials: Credentials,
     api_version: ApiVersion,
     source: Source,
@@ -75,21 +78,26 @@ trait RestApi: Send + Sync {
 }
 
 impl Airflow {
-    /// Sends no request. `resolver` resolves the host name.
-    pub(crate) fn new(
-        config: &ConnectorConfig,
-        secrets: &Secrets,
-        source: Source,
-        network: NetworkPolicy,
-        resolver: Arc<dyn Resolve>,
-    ) -> Result<Self, ProviderError> {
-        Ok(Self {
-            client: Arc::new(Client::new(config, &secrets.headers, network, resolver)?),
+    /// Sends no request.
+    pub(crate) fn new(client: Client, config: &ConnectorConfig, secrets: &Secrets, source: Source) -> Self {
+        Self {
+            client: Arc::new(client),
+            redaction: Arc::new(Redaction::new(secrets)),
             credentials: secrets.credentials.clone(),
             api_version: config.api_version,
             source,
             api: OnceCell::new(),
-        })
+        }
+    }
+
+    /// Makes a call about a subject. Its error names the subject, and holds the provider's words as they may
+    /// be shown.
+    async fn ask<T>(
+        &self,
+        subject: Subject,
+        call: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        call.await.map_err(|error| self.redaction.clean_error(error.about(subject)))
     }
 
     /// The configured version of the REST API, or the newest that the server has.
@@ -114,15 +122,20 @@ impl Airflow {
     }
 
     fn v2(&self) -> Result<Box<dyn RestApi>, ProviderError> {
-        let session = Session::with_login(Arc::clone(&self.client), &self.credentials)?;
+        let (client, redaction) = (Arc::clone(&self.client), Arc::clone(&self.redaction));
+        let session = Session::with_login(client, &self.credentials, redaction)?;
         Ok(Box::new(V2 { session }))
     }
 
     async fn has_api(&self, version: &str) -> Result<bool, ProviderError> {
-        let response = self.client.get(&self.client.url(&["api", version, "version"]), None).await?;
+        let response = self.client.get(&self.client.url(&["api", version, "version"]), None).await;
+        let response = response.map_err(|error| error.about(Subject::Version))?;
         match response.status {
             404 => Ok(false),
-            _ => error_body::expect(&response).map(|_: Version| true),
+            _ => {
+                let version: Result<Version, _> = error_body::expect(&response);
+                version.map(|_| true).map_err(|error| error.about(Subject::Version))
+            }
         }
     }
 }
@@ -130,13 +143,13 @@ impl Airflow {
 #[async_trait]
 impl Provider for Airflow {
     async fn probe(&self) -> Result<ProviderInfo, ProviderError> {
-        let api = self.api().await?;
-        let version = api.version().await?;
-        Ok(ProviderInfo { version, clock: api.clock().await? })
+        let version = async { self.api().await?.version().await };
+        let version = self.ask(Subject::Version, version).await?;
+        Ok(ProviderInfo { version: self.redaction.clean(&version), clock: self.clock().await? })
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
-        self.api().await?.clock().await
+        self.ask(Subject::Pipelines, async { self.api().await?.clock().await }).await
     }
 
     async fn pipelines(
@@ -144,16 +157,17 @@ impl Provider for Airflow {
         observation: Observation,
         page: Option<&PageToken>,
     ) -> Result<Page<PipelineObserved>, ProviderError> {
-        let page = self.api().await?.dags(page).await?;
+        let page = self.ask(Subject::Pipelines, async { self.api().await?.dags(page).await }).await?;
         Ok(page.map(|dag| normalize::pipeline(&self.source, observation, dag)))
     }
 
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
-        self.api().await?.has_dag(pipeline).await
+        self.ask(Subject::Pipeline, async { self.api().await?.has_dag(pipeline).await }).await
     }
 
     async fn tasks(&self, pipeline: &str) -> Result<Decoded<Vec<TaskNode>>, ProviderError> {
-        Ok(self.api().await?.tasks(pipeline).await?.map(normalize::tasks))
+        let tasks = self.ask(Subject::Tasks, async { self.api().await?.tasks(pipeline).await }).await?;
+        Ok(tasks.map(normalize::tasks))
     }
 
     async fn runs(
@@ -162,7 +176,7 @@ impl Provider for Airflow {
         observation: Observation,
         page: Option<&PageToken>,
     ) -> Result<Page<RunObserved>, ProviderError> {
-        let page = self.api().await?.dag_runs(scope, page).await?;
+        let page = self.ask(Subject::Runs, async { self.api().await?.dag_runs(scope, page).await }).await?;
         Ok(page.map(|run| normalize::run(&self.source, observation, run)))
     }
 
@@ -172,7 +186,7 @@ impl Provider for Airflow {
         run: &str,
         observation: Observation,
     ) -> Result<Option<Decoded<RunObserved>>, ProviderError> {
-        let run = self.api().await?.dag_run(pipeline, run).await?;
+        let run = self.ask(Subject::Run, async { self.api().await?.dag_run(pipeline, run).await }).await?;
         Ok(run.map(|run| run.map(|run| normalize::run(&self.source, observation, run))))
     }
 
@@ -187,7 +201,8 @@ impl Provider for Airflow {
         {
             return Ok(look_up::unaddressable_page(&format!("{pipeline}/{run}")));
         }
-        let page = self.api().await?.task_instances(scope, page).await?;
+        let page = async { self.api().await?.task_instances(scope, page).await };
+        let page = self.ask(Subject::TaskRuns, page).await?;
         Ok(page.map(|task| normalize::task_run(&self.source, observation, task)))
     }
 
@@ -197,9 +212,12 @@ impl Provider for Airflow {
         command: &TriggerCommand,
         observation: Observation,
     ) -> Result<RunObserved, ProviderError> {
-        let api = self.api().await?;
-        check_run_id(&command.run)?;
-        let run = api.trigger(pipeline, command).await.map_err(unknown_if_gateway_timeout)?;
+        let sent = async {
+            let api = self.api().await?;
+            check_run_id(&command.run)?;
+            api.trigger(pipeline, command).await.map_err(unknown_if_gateway_timeout)
+        };
+        let run = self.ask(Subject::Trigger, sent).await?;
         Ok(normalize::run(&self.source, observation, run))
     }
 

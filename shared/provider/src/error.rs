@@ -1,29 +1,73 @@
 //! Errors of providers, with texts that an operator can act on.
 
+use std::fmt;
 use std::time::Duration;
+
+/// What a call asks for, in the words of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Version,
+    Login,
+    Pipelines,
+    Pipeline,
+    Tasks,
+    Runs,
+    Run,
+    TaskRuns,
+    Trigger,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Version => "its version",
+            Self::Login => "the login",
+            Self::Pipelines => "the list of pipelines",
+            Self::Pipeline => "a pipeline",
+            Self::Tasks => "the tasks of a pipeline",
+            Self::Runs => "the list of runs",
+            Self::Run => "a run",
+            Self::TaskRuns => "the list of task runs",
+            Self::Trigger => "the trigger of a run",
+        })
+    }
+}
 
 /// A failed call. The text is shown to users: it contains no credential and no internal detail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
     /// No connection, or no complete response in time. `sent` is true if the request may have been processed.
-    #[error("The provider at {host} cannot be reached ({reason}); check the base URL and that it is up.")]
-    Unreachable { host: String, reason: String, sent: bool },
+    #[error("{}", unreachable(host, reason, *sent, *subject))]
+    Unreachable { host: String, reason: String, sent: bool, subject: Option<Subject> },
 
-    /// 429, with the `Retry-After` of the response.
-    #[error("The provider asks for fewer requests; the next poll waits.")]
-    Throttled { retry_after: Option<Duration> },
+    /// 429, with the `Retry-After` of the response and the provider's own message.
+    #[error("The provider asks for fewer requests ({message}); the next poll waits.")]
+    Throttled { retry_after: Option<Duration>, message: String },
 
     /// 5xx, with the `Retry-After` of the response.
-    #[error("The provider at {host} answered {status}; look at its own log, the next poll tries again.")]
-    Failing { host: String, status: u16, retry_after: Option<Duration> },
+    #[error(
+        "The provider at {host} answered {status}{}; look at its own log, the next poll tries again.",
+        to(*subject)
+    )]
+    Failing { host: String, status: u16, retry_after: Option<Duration>, subject: Option<Subject> },
+
+    /// The login failed for another reason than the credentials, such as a proxy that is being deployed.
+    #[error(
+        "The login at the provider failed ({status}: {message}), which says nothing of the credentials; the \
+         next poll tries again."
+    )]
+    LoginFailed { status: u16, message: String },
 
     /// The credentials are wrong or expired.
     #[error("The provider refused the credentials ({status}: {message}); update them in the connector.")]
     CredentialsRefused { status: u16, message: String },
 
     /// The credentials are valid, but lack permission.
-    #[error("The provider denied access ({status}: {message}); give the connector's user the right to it.")]
-    Forbidden { status: u16, message: String },
+    #[error(
+        "The provider denied access{} ({status}: {message}); give the connector's user the right to it.",
+        to(*subject)
+    )]
+    Forbidden { status: u16, message: String, subject: Option<Subject> },
 
     /// Any other answer that says no; the status and the message are the provider's own.
     #[error("The provider refused ({status}): {message}")]
@@ -55,12 +99,17 @@ pub enum ProviderError {
 
 /// Maximum length of a provider's message, in characters.
 const MAX_REASON_LENGTH: usize = 300;
+/// In characters, of a text that is still to be searched for secrets, even if the provider sent megabytes.
+const MAX_SEARCHED_LENGTH: usize = 64 * 1024;
 
-/// Joins a text of a provider to one line and cuts it.
-pub(crate) fn shortened(text: &str) -> String {
-    // No more is looked at than is kept, even of a text of megabytes.
-    let text: String = text.chars().take(10 * MAX_REASON_LENGTH).collect();
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+/// Joins a text of a provider to one line. It is cut where secrets are removed from it.
+pub(crate) fn one_line(text: &str) -> String {
+    let text: String = text.chars().take(MAX_SEARCHED_LENGTH).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Cuts what a provider says to the length that is kept and shown.
+pub(crate) fn shortened(line: String) -> String {
     match line.char_indices().nth(MAX_REASON_LENGTH) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -68,33 +117,85 @@ pub(crate) fn shortened(text: &str) -> String {
 }
 
 impl ProviderError {
-    /// An answer that is not what its API promises; the reason is cut.
+    /// An answer that is not what its API promises.
     pub(crate) fn malformed(reason: &str) -> Self {
-        Self::Malformed { reason: shortened(reason) }
+        Self::Malformed { reason: one_line(reason) }
     }
 
-    /// No connection, or no complete response in time; the reason is cut.
+    /// No connection, or no complete response in time.
     pub(crate) fn unreachable(host: String, reason: &str, sent: bool) -> Self {
-        Self::Unreachable { host, reason: shortened(reason), sent }
+        Self::Unreachable { host, reason: one_line(reason), sent, subject: None }
     }
 
-    /// A row that the provider has no path to; its id is cut.
+    /// A row that the provider has no path to.
     pub(crate) fn unaddressable(id: &str) -> Self {
-        Self::Unaddressable { id: shortened(id) }
+        Self::Unaddressable { id: one_line(id) }
     }
 
     /// Whether a retry may succeed without a change of the configuration or the provider.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Throttled { .. } | Self::Failing { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Throttled { .. }
+                | Self::Failing { .. }
+                | Self::LoginFailed { .. }
+        )
     }
 
     /// The wait that the provider asked for; zero if it asked for none.
     pub fn retry_after(&self) -> Duration {
         match self {
-            Self::Throttled { retry_after } | Self::Failing { retry_after, .. } => {
+            Self::Throttled { retry_after, .. } | Self::Failing { retry_after, .. } => {
                 retry_after.unwrap_or_default()
             }
             _ => Duration::ZERO,
         }
+    }
+
+    /// The same error, which names what was asked for unless it does so already.
+    #[must_use]
+    pub fn about(mut self, asked: Subject) -> Self {
+        if let Self::Unreachable { subject, .. }
+        | Self::Failing { subject, .. }
+        | Self::Forbidden { subject, .. } = &mut self
+        {
+            subject.get_or_insert(asked);
+        }
+        self
+    }
+
+    /// The same error, with what the provider says in it replaced.
+    #[must_use]
+    pub(crate) fn map_words(mut self, replace: impl Fn(&str) -> String) -> Self {
+        match &mut self {
+            Self::Unreachable { reason: words, .. }
+            | Self::Malformed { reason: words }
+            | Self::Unaddressable { id: words }
+            | Self::Throttled { message: words, .. }
+            | Self::LoginFailed { message: words, .. }
+            | Self::CredentialsRefused { message: words, .. }
+            | Self::Forbidden { message: words, .. }
+            | Self::Refused { message: words, .. } => *words = replace(words),
+            // These hold only words of this service.
+            Self::Failing { .. } | Self::Oversized { .. } | Self::Denied { .. } | Self::Misconfigured(_) => {}
+        }
+        self
+    }
+}
+
+fn to(subject: Option<Subject>) -> String {
+    subject.map(|subject| format!(" to {subject}")).unwrap_or_default()
+}
+
+fn unreachable(host: &str, reason: &str, sent: bool, subject: Option<Subject>) -> String {
+    match subject {
+        Some(subject) if sent => format!(
+            "The provider at {host} did not answer the request for {subject} ({reason}); look at its own log, \
+             the next poll tries again."
+        ),
+        _ => format!(
+            "The provider at {host} cannot be reached ({reason}); check the base URL and that it is up."
+        ),
     }
 }

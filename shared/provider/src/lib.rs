@@ -2,16 +2,19 @@
 
 mod address;
 mod airflow;
+mod check;
 pub mod connector;
 mod error;
 mod unreadable;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use address::check_base_url;
 use async_trait::async_trait;
+pub use check::{CheckFailure, check};
 use chrono::{DateTime, Utc};
-pub use error::ProviderError;
+pub use error::{ProviderError, Subject};
 pub use unreadable::{Decoded, UnreadableRows};
 
 use crate::connector::{ConnectorConfig, Secrets};
@@ -179,6 +182,9 @@ pub struct NetworkPolicy {
     pub allow_private_networks: bool,
 }
 
+/// How long a request may take, and how long after its first attempt it is retried.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Opens the provider of a connector. No request is sent.
 ///
 /// # Errors
@@ -189,6 +195,21 @@ pub fn open(
     source: Source,
     network: NetworkPolicy,
 ) -> Result<Box<dyn Provider>, ProviderError> {
+    open_with_timeout(config, secrets, source, network, REQUEST_TIMEOUT)
+}
+
+/// Opens a provider whose requests take no longer than this.
+///
+/// # Errors
+/// When the configuration or the secrets are invalid.
+pub fn open_with_timeout(
+    config: &ConnectorConfig,
+    secrets: &Secrets,
+    source: Source,
+    network: NetworkPolicy,
+    timeout: Duration,
+) -> Result<Box<dyn Provider>, ProviderError> {
     let resolver = Arc::new(address::SystemResolver);
-    Ok(Box::new(airflow::Airflow::new(config, secrets, source, network, resolver)?))
+    let client = airflow::Client::new(config, &secrets.headers, network, resolver, timeout)?;
+    Ok(Box::new(airflow::Airflow::new(client, config, secrets, source)))
 }

@@ -24,18 +24,19 @@ use crate::connector::ConnectorConfig;
 use crate::{NetworkPolicy, ProviderError, check_base_url};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum size of a decoded response body, in bytes.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 /// Maximum size of the body of an error response, in bytes; the rest is not read.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
-/// No retry starts later than this after the first attempt.
-const RETRY_WINDOW: Duration = Duration::from_secs(30);
+/// No longer wait that the provider asks for holds other requests back.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// The HTTP client of one server.
-pub(super) struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
+    /// No request takes longer, and no retry starts later than this after the first attempt.
+    timeout: Duration,
     permits: Semaphore,
     rate_limiter: RateLimiter,
     sent: AtomicU64,
@@ -60,18 +61,19 @@ impl Response {
 
 impl Client {
     /// Sends no request. These headers are sent with every request; `resolver` resolves the host name.
-    pub(super) fn new(
+    pub(crate) fn new(
         config: &ConnectorConfig,
         headers: &BTreeMap<String, SecretString>,
         network: NetworkPolicy,
         resolver: Arc<dyn Resolve>,
+        timeout: Duration,
     ) -> Result<Self, ProviderError> {
         check_base_url(&config.base_url, network)?;
         let http = reqwest::Client::builder()
             .default_headers(default_headers(headers)?)
             .user_agent(concat!("orchestration/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
+            .timeout(timeout)
             .pool_idle_timeout(Duration::from_secs(30))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -87,6 +89,7 @@ impl Client {
         Ok(Self {
             http,
             base: config.base_url.clone(),
+            timeout,
             permits: Semaphore::new(config.max_requests_in_flight.into()),
             rate_limiter: RateLimiter::new(config.max_requests_per_second),
             sent: AtomicU64::new(0),
@@ -148,7 +151,7 @@ impl Client {
             .when(ProviderError::is_transient)
             .adjust(|error, wait| {
                 let wait = wait?.max(error.retry_after());
-                (started.elapsed() + wait <= RETRY_WINDOW).then_some(wait)
+                (started.elapsed() + wait <= self.timeout).then_some(wait)
             })
             .await
     }
@@ -175,14 +178,15 @@ impl Client {
     async fn read(&self, response: reqwest::Response) -> Result<Response, ProviderError> {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
-        if let Some(wait) = retry_after.filter(|wait| *wait <= RETRY_WINDOW) {
+        if let Some(wait) = retry_after.filter(|wait| *wait <= MAX_PAUSE) {
             self.rate_limiter.pause(wait);
         }
         if status == 429 {
-            return Err(ProviderError::Throttled { retry_after });
+            let body = self.body(response).await.unwrap_or_default();
+            return Err(ProviderError::Throttled { retry_after, message: error_body::message(&body) });
         }
         if response.status().is_server_error() {
-            return Err(ProviderError::Failing { host: self.host(), status, retry_after });
+            return Err(ProviderError::Failing { host: self.host(), status, retry_after, subject: None });
         }
         if response.status().is_redirection() {
             return Err(error_body::redirect(status, response.headers().get(LOCATION)));
@@ -215,7 +219,7 @@ impl Client {
         }
         let reason = match (error.is_timeout(), error.is_connect()) {
             (true, true) => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
-            (true, false) => format!("no complete answer within {} s", REQUEST_TIMEOUT.as_secs()),
+            (true, false) => format!("no complete answer within {:.0} s", self.timeout.as_secs_f64()),
             (false, true) => innermost(error),
             (false, false) => format!("the connection broke off: {}", innermost(error)),
         };
@@ -289,7 +293,8 @@ mod tests {
         let config = serde_json::from_value(serde_json::json!({"base_url": url})).unwrap();
         let network = NetworkPolicy { allow_private_networks: true };
         let resolver = Arc::new(ScriptedResolver::new(addresses));
-        let client = Client::new(&config, &BTreeMap::new(), network, resolver).unwrap();
+        let client =
+            Client::new(&config, &BTreeMap::new(), network, resolver, Duration::from_secs(30)).unwrap();
         (server, client)
     }
 

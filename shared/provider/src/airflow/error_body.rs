@@ -11,7 +11,7 @@ use url::Url;
 use super::client::Response;
 use super::json_text::json_text;
 use crate::ProviderError;
-use crate::error::shortened;
+use crate::error::one_line;
 
 /// Returns the body of a successful response as JSON, as `json_text` does.
 ///
@@ -68,7 +68,7 @@ pub(super) fn error(response: &Response) -> ProviderError {
     match status {
         401 => ProviderError::CredentialsRefused { status, message },
         403 if is_token_error(&message) => ProviderError::CredentialsRefused { status, message },
-        403 => ProviderError::Forbidden { status, message },
+        403 => ProviderError::Forbidden { status, message, subject: None },
         404 if own_words(&response.body).is_none() => foreign_404(),
         _ => ProviderError::Refused { status, message },
     }
@@ -113,7 +113,7 @@ pub(super) fn message(body: &[u8]) -> String {
         Some(detail) => detail_text(&detail),
         None => Some(String::from_utf8_lossy(body).into_owned()),
     };
-    let text = text.map(|text| shortened(&text)).filter(|text| !text.is_empty());
+    let text = text.map(|text| one_line(&text)).filter(|text| !text.is_empty());
     text.unwrap_or_else(|| "no reason given".to_owned())
 }
 
@@ -130,6 +130,12 @@ fn names(text: &str, id: &str) -> bool {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     text.match_indices(id)
         .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + id.len()..].starts_with(is_part))
+}
+
+/// Whether the body is an error of Airflow's API rather than of a proxy before it.
+pub(super) fn is_problem(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body)
+        .is_ok_and(|body| ["detail", "title"].iter().any(|field| body.get(field).is_some()))
 }
 
 /// The `detail` of an error. Airflow 2 may have only a `title`, and unknown routes an `error`.
@@ -183,5 +189,5 @@ fn html_title(body: &[u8]) -> Option<String> {
     let page = String::from_utf8_lossy(body);
     let (_, title) = page.split_once("<title>")?;
     let (title, _) = title.split_once("</title>")?;
-    Some(format!("a page titled \"{}\"", shortened(title)))
+    Some(format!("a page titled \"{}\"", one_line(title)))
 }

@@ -1,5 +1,8 @@
 //! DNS rebinding is detected before every request of a connector test, a sync and a trigger.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wiremock::matchers::{any, method, path};
@@ -7,6 +10,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::scripted_resolver::ScriptedResolver;
 use super::*;
+use crate::NetworkPolicy;
 use contract::ids::ConnectorId;
 
 /// A server that closes every connection, so that the next request resolves the name again.
@@ -43,7 +47,9 @@ fn provider(server: &MockServer, lookups: usize) -> Airflow {
     let mut addresses: Vec<&[&str]> = vec![&["127.0.0.1"]; lookups];
     addresses.push(&["169.254.169.254"]);
     let resolver = Arc::new(ScriptedResolver::new(&addresses));
-    Airflow::new(&config, &credentials.into(), source, network, resolver).unwrap()
+    let timeout = Duration::from_secs(30);
+    let client = Client::new(&config, &BTreeMap::new(), network, resolver, timeout).unwrap();
+    Airflow::new(client, &config, &credentials.into(), source)
 }
 
 /// Rebinds the name before each request in turn; returns how many requests the call sends.

@@ -2,6 +2,7 @@
 //! `client` sends the requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -16,11 +17,15 @@ use url::Url;
 
 use super::client::{Client, Response, is_addressable};
 use super::error_body;
-use crate::ProviderError;
+use super::redaction::Redaction;
 use crate::connector::Credentials;
+use crate::{ProviderError, Subject};
 
 /// A token is renewed this long before it expires, or after nine tenths of its lifetime if that is later.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
+
+/// After this many failing requests in a row, of whatever kind, the token is suspected.
+const MAX_FAILURES_IN_A_ROW: u32 = 8;
 
 /// An authenticated client.
 pub(super) struct Session {
@@ -37,7 +42,42 @@ enum Authentication {
         username: String,
         password: SecretString,
         token: Mutex<Option<Token>>,
+        health: TokenHealth,
+        redaction: Arc<Redaction>,
     },
+}
+
+/// How requests with the present token went. Some login services wrap a token of their own, after whose end
+/// the server answers every request with 500 or 403, although our token has not expired.
+#[derive(Default)]
+struct TokenHealth {
+    /// Whether a request has succeeded. A token that never worked is not renewed for its failures.
+    has_worked: AtomicBool,
+    failures_in_a_row: AtomicU32,
+}
+
+impl TokenHealth {
+    fn reset(&self) {
+        self.has_worked.store(false, Ordering::Relaxed);
+        self.failures_in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts the outcome of a request, and returns whether the token has worked and is suspected now: after
+    /// `tolerated` failures in a row.
+    fn is_suspected_after(&self, outcome: &Result<Response, ProviderError>, tolerated: u32) -> bool {
+        match outcome {
+            Ok(Response { status: 403, .. }) | Err(ProviderError::Failing { .. }) => {
+                let failures = self.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+                failures > tolerated && self.has_worked.load(Ordering::Relaxed)
+            }
+            Ok(Response { status: 401, .. }) | Err(_) => false,
+            Ok(_) => {
+                self.has_worked.store(true, Ordering::Relaxed);
+                self.failures_in_a_row.store(0, Ordering::Relaxed);
+                false
+            }
+        }
+    }
 }
 
 struct Token {
@@ -63,12 +103,18 @@ impl Session {
     }
 
     /// Authenticates as Airflow 3 expects: with a token that is requested with the password.
-    pub(super) fn with_login(client: Arc<Client>, credentials: &Credentials) -> Result<Self, ProviderError> {
+    pub(super) fn with_login(
+        client: Arc<Client>,
+        credentials: &Credentials,
+        redaction: Arc<Redaction>,
+    ) -> Result<Self, ProviderError> {
         let auth = match credentials {
             Credentials::Basic { username, password } => Authentication::Login {
                 username: username.clone(),
                 password: password.clone(),
                 token: Mutex::new(None),
+                health: TokenHealth::default(),
+                redaction,
             },
             other => Self::without_password(other)?,
         };
@@ -109,23 +155,47 @@ impl Session {
         })
     }
 
-    /// Sends a GET request, again with a new token if the token was rejected.
+    /// Sends a GET request, again with a new token if the token was rejected or is suspected after many
+    /// failures.
     pub(super) async fn send_get(
         &self,
         path: &[&str],
         query: QueryParameters<'_>,
+    ) -> Result<Response, ProviderError> {
+        self.get_with_tolerance(path, query, MAX_FAILURES_IN_A_ROW).await
+    }
+
+    /// The same for the request that every sync and every trigger begins with: its first failure is a reason
+    /// to log in again.
+    pub(super) async fn send_first_get(
+        &self,
+        path: &[&str],
+        query: QueryParameters<'_>,
+    ) -> Result<Response, ProviderError> {
+        self.get_with_tolerance(path, query, 0).await
+    }
+
+    async fn get_with_tolerance(
+        &self,
+        path: &[&str],
+        query: QueryParameters<'_>,
+        tolerated_failures: u32,
     ) -> Result<Response, ProviderError> {
         let mut url = self.client.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         let header = self.header(None).await?;
-        let response = self.client.get(&url, header.as_ref()).await?;
-        if !self.is_token_rejected(&response) {
-            return Ok(response);
+        let outcome = self.client.get(&url, header.as_ref()).await;
+        let Authentication::Login { health, .. } = &self.auth else { return outcome };
+        let is_suspected = health.is_suspected_after(&outcome, tolerated_failures);
+        if !is_suspected && !outcome.as_ref().is_ok_and(|response| self.is_token_rejected(response)) {
+            return outcome;
         }
         let header = self.header(header).await?;
-        self.client.get(&url, header.as_ref()).await
+        let outcome = self.client.get(&url, header.as_ref()).await;
+        health.is_suspected_after(&outcome, tolerated_failures);
+        outcome
     }
 
     /// Sends a POST request once. It is repeated only after a rejected token, since then it had no effect.
@@ -152,10 +222,12 @@ impl Session {
 
     /// The header to send, which is not the rejected one.
     async fn header(&self, rejected: Option<HeaderValue>) -> Result<Option<HeaderValue>, ProviderError> {
-        let (username, password, token) = match &self.auth {
+        let (username, password, token, health, redaction) = match &self.auth {
             Authentication::None => return Ok(None),
             Authentication::Fixed(header) => return Ok(Some(header.clone())),
-            Authentication::Login { username, password, token } => (username, password, token),
+            Authentication::Login { username, password, token, health, redaction } => {
+                (username, password, token, health, redaction)
+            }
         };
         // The lock is held during the login, so that concurrent requests cause one login.
         let mut token = token.lock().await;
@@ -165,14 +237,21 @@ impl Session {
         {
             return Ok(Some(held.header.clone()));
         }
-        let new = log_in(&self.client, username, password).await?;
+        let logged_in = log_in(&self.client, username, password, redaction).await;
+        let new = logged_in.map_err(|error| error.about(Subject::Login))?;
+        health.reset();
         let header = new.header.clone();
         *token = Some(new);
         Ok(Some(header))
     }
 }
 
-async fn log_in(client: &Client, username: &str, password: &SecretString) -> Result<Token, ProviderError> {
+async fn log_in(
+    client: &Client,
+    username: &str,
+    password: &SecretString,
+    redaction: &Redaction,
+) -> Result<Token, ProviderError> {
     #[derive(Deserialize)]
     struct Login {
         access_token: SecretString,
@@ -185,6 +264,7 @@ async fn log_in(client: &Client, username: &str, password: &SecretString) -> Res
     match status {
         200..300 => {
             let login: Login = error_body::expect(&response)?;
+            redaction.add_token(&login.access_token);
             let token = login.access_token.expose_secret();
             Ok(Token { header: header("Bearer", token)?, renew_at: lifetime(token).and_then(renewal) })
         }
@@ -193,7 +273,9 @@ async fn log_in(client: &Client, username: &str, password: &SecretString) -> Res
              instead."
                 .to_owned(),
         )),
-        _ => Err(ProviderError::CredentialsRefused { status, message }),
+        // What Airflow answers to a wrong password, or to one that cannot be right.
+        400 | 401 | 422 => Err(ProviderError::CredentialsRefused { status, message }),
+        _ => Err(ProviderError::LoginFailed { status, message }),
     }
 }
 

@@ -32,13 +32,15 @@ impl RestApi for V1 {
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
-        let response = self.session.send_get(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
+        let response = self.session.send_first_get(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
         expect_list(&response).map_err(|error| match error {
-            ProviderError::Forbidden { status, .. } => ProviderError::CredentialsRefused {
-                status,
-                message: "Airflow 2 says so of a wrong password and of a user who may not list DAGs"
-                    .to_owned(),
-            },
+            ProviderError::Forbidden { status, .. } if error_body::is_problem(&response.body) => {
+                ProviderError::CredentialsRefused {
+                    status,
+                    message: "Airflow 2 says so of a wrong password and of a user who may not list DAGs"
+                        .to_owned(),
+                }
+            }
             error => error,
         })?;
         response.clock()

@@ -32,7 +32,7 @@ impl RestApi for V2 {
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
-        let response = self.session.send_get(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
+        let response = self.session.send_first_get(&path(&["dags"]), vec![("limit", "1".to_owned())]).await?;
         expect_list(&response)?;
         response.clock()
     }

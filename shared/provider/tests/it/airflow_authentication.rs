@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use provider::connector::{Credentials, Secrets};
 use provider::{Provider, ProviderError};
 use serde_json::json;
-use wiremock::matchers::{header, method, path};
-use wiremock::{Mock, MockServer};
+use wiremock::matchers::{header, method, path, path_regex};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::airflow_server::{
     ANY_NETWORK, DAGS, TOKEN, basic, list_pipelines_error, mock_dags, mock_get, observation, open_with,
@@ -58,6 +58,83 @@ async fn a_rejected_token_is_renewed_once() {
 async fn a_token_rejected_twice_is_an_error() {
     let error = list_pipelines_error(response(401, recorded("3.3", "not_authenticated.json")), 2).await;
     assert!(matches!(error, ProviderError::CredentialsRefused { status: 401, .. }), "{error}");
+}
+
+const FORBIDDEN: &str = r#"{"detail":"Forbidden"}"#;
+
+/// With some login services, a server answers everything with 500 or a plain 403 once the token behind ours
+/// has expired.
+#[tokio::test]
+async fn a_token_that_no_call_accepts_any_more_is_renewed_once() {
+    let refusals = [(500, String::new(), 3), (403, FORBIDDEN.to_owned(), 1)];
+    for (status, body, attempts) in refusals {
+        let server = start_airflow("3.3").await;
+        mock_times(&server, response(200, recorded("3.3", "dags.json")), 1).await;
+        mock_times(&server, response(status, body), attempts).await;
+        mock_get(&server, DAGS, 200, "3.3", "dags.json").await;
+        let airflow = provider(&server.uri());
+        airflow.clock().await.unwrap();
+        airflow.clock().await.unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert_eq!(logins(&server).await, 2, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_fails_with_a_new_token_too_is_not_logged_in_to_again() {
+    let server = start_airflow("3.3").await;
+    mock_times(&server, response(200, recorded("3.3", "dags.json")), 1).await;
+    Mock::given(path(DAGS)).respond_with(response(403, FORBIDDEN)).mount(&server).await;
+    let airflow = provider(&server.uri());
+    airflow.clock().await.unwrap();
+    for _ in 0..3 {
+        let error = airflow.clock().await.unwrap_err();
+        assert!(matches!(error, ProviderError::Forbidden { .. }), "{error}");
+    }
+    assert_eq!(logins(&server).await, 2);
+}
+
+#[tokio::test]
+async fn a_run_of_failures_in_the_middle_of_a_sync_renews_the_token() {
+    let server = start_airflow("3.3").await;
+    mock_get(&server, DAGS, 200, "3.3", "dags.json").await;
+    let airflow = provider(&server.uri());
+    airflow.clock().await.unwrap();
+    Mock::given(path_regex("/tasks")).respond_with(response(403, FORBIDDEN)).mount(&server).await;
+    for _ in 0..20 {
+        airflow.tasks("d").await.unwrap_err();
+    }
+    assert_eq!(logins(&server).await, 2, "once, since the new token has not worked yet");
+}
+
+/// Only Airflow's own answers to a wrong password mark the credentials as refused.
+#[tokio::test]
+async fn a_login_that_fails_for_another_reason_is_tried_again() {
+    for status in [400, 401, 422, 403, 408, 413, 421, 425, 451] {
+        let server = MockServer::start().await;
+        mock_get(&server, "/api/v2/version", 200, "3.3", "version.json").await;
+        Mock::given(path("/auth/token")).respond_with(response(status, "{}")).mount(&server).await;
+        let error = provider(&server.uri()).clock().await.unwrap_err();
+        let is_refusal = matches!(error, ProviderError::CredentialsRefused { .. });
+        assert_eq!(is_refusal, [400, 401, 422].contains(&status), "{status}: {error}");
+        assert_eq!(error.is_transient(), !is_refusal, "{status}: {error}");
+        assert!(error.to_string().contains(&status.to_string()), "{error}");
+    }
+    for page in ["<html><title>Web firewall</title></html>", "blocked"] {
+        let server = start_airflow("2.11").await;
+        Mock::given(path("/api/v1/dags")).respond_with(response(403, page)).mount(&server).await;
+        let error = provider(&server.uri()).clock().await.unwrap_err();
+        assert!(matches!(error, ProviderError::Forbidden { .. }), "{error}");
+    }
+}
+
+/// Answers this many requests for DAGs.
+async fn mock_times(server: &MockServer, with: ResponseTemplate, times: u64) {
+    Mock::given(path(DAGS)).respond_with(with).up_to_n_times(times).mount(server).await;
+}
+
+async fn logins(server: &MockServer) -> usize {
+    let requests = server.received_requests().await.unwrap();
+    requests.iter().filter(|request| request.url.path() == "/auth/token").count()
 }
 
 #[tokio::test]
@@ -179,4 +256,34 @@ async fn no_secret_is_logged() {
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("probed"), "the log is not empty");
     assert!(!text.contains("canary") && !text.contains("YWRtaW46"), "{text}");
+}
+
+/// A proxy for debugging sends back what it got, headers and all.
+#[tokio::test]
+async fn no_secret_is_in_an_error_whatever_the_provider_echoes() {
+    let header = "canary \"header\" %";
+    let echoed = format!(
+        "{} password canary-password, header {header}, quoted {}, encoded {}, basic YWRtaW46Y2FuYXJ5LXBhc3N3b3Jk, \
+         token {TOKEN}",
+        "x".repeat(200),
+        json!(header),
+        "canary%20%22header%22%20%25",
+    );
+    for status in [200, 302, 400, 401, 403, 404, 409, 429] {
+        for body in [echoed.clone(), json!({ "detail": echoed }).to_string(), json!(echoed).to_string()] {
+            for release in ["3.3", "2.11"] {
+                let server = start_airflow(release).await;
+                // Airflow 2 has given out no token.
+                let body = if release == "2.11" { body.replace(TOKEN, "") } else { body.clone() };
+                let answer = response(status, body).insert_header("location", "/canary-password/");
+                Mock::given(path_regex("/dags")).respond_with(answer).mount(&server).await;
+                let mut secrets = Secrets::from(basic());
+                secrets.headers.insert("x-gate".to_owned(), header.into());
+                let airflow = open_with(json!({"base_url": server.uri()}), &secrets, ANY_NETWORK).unwrap();
+                let error = airflow.pipelines(observation(), None).await.unwrap_err();
+                let text = format!("{error} {error:?}");
+                assert!(!text.contains("canary") && !text.contains("YWRtaW46"), "{status} {release}: {text}");
+            }
+        }
+    }
 }

@@ -13,7 +13,8 @@ use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::airflow_server::{
-    basic, list_pipelines_error, observation, open_url, provider, recorded, response, start_airflow,
+    basic, list_pipelines_error, mock_dags, mock_login, observation, open_url, provider, recorded, response,
+    start_airflow,
 };
 
 #[tokio::test]
@@ -194,4 +195,40 @@ async fn a_silent_server_times_out_after_thirty_seconds() {
     assert!(error.to_string().contains("no complete answer within 30 s"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(45));
     assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+/// What the provider says is cut wherever it comes from.
+#[tokio::test]
+async fn no_error_is_longer_than_what_a_person_reads() {
+    let long = "long ".repeat(100_000);
+    for (status, body) in [
+        (200, json!({ "dags": long })),
+        (200, json!({"dags": [{"dag_id": {"a": long}}], "total_entries": 1})),
+        (200, json!({"dags": [], "total_entries": long})),
+        (400, json!({ "detail": long })),
+        (403, json!({ "detail": [{"msg": long, "loc": [long]}] })),
+        (409, json!({ "detail": {"reason": long} })),
+        (302, json!(null)),
+        (404, json!(long)),
+        (429, json!({ "detail": long })),
+    ] {
+        let server = start_airflow("3.3").await;
+        let answer =
+            response(status, body.to_string()).insert_header("location", format!("/{}", "l".repeat(5_000)));
+        mock_dags(&server, answer, 1..).await;
+        if let Err(error) = provider(&server.uri()).pipelines(observation(), None).await {
+            assert!(
+                error.to_string().chars().count() < 500,
+                "{status}: {} characters",
+                error.to_string().len()
+            );
+        }
+    }
+    let server = MockServer::start().await;
+    let version = json!({ "version": long }).to_string();
+    Mock::given(path("/api/v2/version")).respond_with(response(200, version)).mount(&server).await;
+    mock_login(&server).await;
+    mock_dags(&server, response(200, recorded("3.3", "dags.json")), 1..).await;
+    let info = provider(&server.uri()).probe().await.unwrap();
+    assert!(info.version.chars().count() <= 301);
 }

@@ -10,7 +10,7 @@ use provider::{NetworkPolicy, Page, PageToken, Provider, ProviderError, open};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wiremock::matchers::{method, path};
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::{Mock, MockServer, ResponseTemplate, Times};
 
 pub(crate) const PASSWORD: &str = "canary-password";
 pub(crate) const TOKEN: &str = "canary-token";
@@ -121,7 +121,7 @@ where
 }
 
 /// Mocks the list of DAGs, and expects this many requests.
-pub(crate) async fn mock_dags(server: &MockServer, with: ResponseTemplate, times: u64) {
+pub(crate) async fn mock_dags(server: &MockServer, with: ResponseTemplate, times: impl Into<Times>) {
     Mock::given(path(DAGS)).respond_with(with).expect(times).mount(server).await;
 }
 
