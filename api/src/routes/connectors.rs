@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::anyhow;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -14,7 +13,7 @@ use provider::connector::{
     ApiVersion, ConnectorConfig, ConnectorConfigPatch, ConnectorType, Credentials, Secrets, check_header,
     parse_schedule,
 };
-use provider::{self, NetworkPolicy, check_base_url};
+use provider::{self, CheckFailure, NetworkPolicy, ProviderError, check_base_url};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
@@ -180,14 +179,14 @@ pub(super) async fn delete(
 #[schema(as = Tested)]
 pub(super) struct ConnectorTest {
     pub success: bool,
-    /// What to do about it, when it failed.
+    /// Which of the lists failed and what to do about it, when the test failed.
     pub message: String,
     pub provider_version: Option<String>,
-    /// How long the provider took, in milliseconds; null when nothing came back.
+    /// How long the whole test took, in milliseconds; null when nothing came back.
     pub latency_ms: Option<u64>,
 }
 
-/// Ask the provider behind a connector who it is, with the connector's credentials.
+/// Ask the provider behind a connector once for all that a sync reads, with the connector's credentials.
 #[utoipa::path(
     post, path = "/{connector_id}/test", operation_id = "post_connectors_by_connector_id_test",
     tag = "Connectors",
@@ -209,30 +208,67 @@ pub(super) async fn test(
         return Err(ApiError::BadRequest("Only Airflow connectors are supported"));
     }
     let source = Source { space: space.slug.clone(), connector_id: connector };
-    let probe_start = Instant::now();
+    let check_start = Instant::now();
     // Shorter than the request time-out, so that the response can report it.
     let limit = app.request_timeout.mul_f64(0.9);
-    let probed = timeout_at(started_at + limit, probe(&app, stored, source)).await;
-    let probed = probed.unwrap_or_else(|_| Err(anyhow!("The provider gave no answer within {limit:.0?}")));
-    Ok(Json(match probed {
+    let checked = timeout_at(started_at + limit, check_provider(&app, stored, source)).await;
+    let checked = checked.unwrap_or_else(|_| {
+        Err(FailedCheck::before_any_answer(format!("The provider gave no answer within {limit:.0?}")))
+    });
+    let latency_ms = u64::try_from(check_start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Json(match checked {
         Ok(version) => ConnectorTest {
             success: true,
-            message: format!("Airflow {version} answers and accepts the credentials."),
+            message: format!("Airflow {version} answers, and all that a sync reads can be read."),
             provider_version: Some(version),
-            latency_ms: Some(u64::try_from(probe_start.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            latency_ms: Some(latency_ms),
         },
-        Err(error) => {
-            let message = error.to_string();
-            ConnectorTest { success: false, message, provider_version: None, latency_ms: None }
-        }
+        Err(FailedCheck { message, version }) => ConnectorTest {
+            success: false,
+            message,
+            latency_ms: version.is_some().then_some(latency_ms),
+            provider_version: version,
+        },
     }))
 }
 
-/// Requests the version of the provider.
-async fn probe(app: &App, stored: StoredConnectorRow, source: Source) -> anyhow::Result<String> {
-    let (config, credentials) = stored.open(source.connector_id, &app.keyring)?;
-    let opened = provider::open(&config, &credentials, source, app.network)?;
-    Ok(opened.probe().await?.version)
+struct FailedCheck {
+    message: String,
+    /// The version of the provider, if it gave one.
+    version: Option<String>,
+}
+
+impl FailedCheck {
+    fn before_any_answer(message: impl ToString) -> Self {
+        Self { message: message.to_string(), version: None }
+    }
+}
+
+/// Requests all that a sync needs; returns the version of the provider.
+async fn check_provider(
+    app: &App,
+    stored: StoredConnectorRow,
+    source: Source,
+) -> Result<String, FailedCheck> {
+    let opened = stored.open(source.connector_id, &app.keyring);
+    let (config, credentials) = opened.map_err(FailedCheck::before_any_answer)?;
+    // A request that hangs is named, and the others have their time, too.
+    let timeout = app.request_timeout.mul_f64(0.4);
+    let opened = provider::open_with_timeout(&config, &credentials, source, app.network, timeout);
+    let opened = opened.map_err(FailedCheck::before_any_answer)?;
+    let checked = provider::check(opened.as_ref()).await;
+    let info = checked.map_err(|CheckFailure { info, errors }| FailedCheck {
+        message: one_sentence(&errors),
+        version: info.map(|info| info.version),
+    })?;
+    Ok(info.version)
+}
+
+/// Joins errors, each of which is a sentence.
+fn one_sentence(errors: &[ProviderError]) -> String {
+    let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let clauses: Vec<&str> = sentences.iter().map(|sentence| sentence.trim_end_matches('.')).collect();
+    format!("{}.", clauses.join("; besides: "))
 }
 
 fn read_change(fields: &mut Fields, before: &StoredConnectorRow, network: NetworkPolicy) -> ConnectorChange {

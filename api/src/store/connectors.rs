@@ -76,7 +76,9 @@ pub struct ConnectorRow {
     /// How many syncs in a row have failed. After some, schedules rest until `retry_at`.
     pub failures: i64,
     pub retry_at: Option<DateTime<Utc>>,
-    /// Since when the provider refuses the credentials: schedules pass over the connector until they change.
+    #[doc = "Since when the provider refuses the credentials: schedules try them again at `retry_at`, ever \
+             later. Null again"]
+    #[doc = "after a sync that succeeds, or with new credentials."]
     pub credentials_refused_at: Option<DateTime<Utc>>,
     /// When the schedule asks for a sync next.
     pub next_due_at: Option<DateTime<Utc>>,

@@ -12,6 +12,7 @@ mod client_disconnects;
 mod command_line;
 mod comments;
 mod conformance;
+mod connector_test;
 mod connectors;
 mod conventions;
 mod event_stream;

@@ -113,6 +113,7 @@ impl ChangeEffect {
             "update connector_state set
                  next_due_at = case when $2 then now() when $3 then next_due_at end,
                  credentials_refused_at = case when $4 then null else credentials_refused_at end,
+                 retry_at = case when $4 then null else retry_at end,
                  cursor_at = case when $5 then null else cursor_at end,
                  lease_epoch = case when $4 then lease_epoch + 1 else lease_epoch end,
                  lease_until = case when $5 then null else lease_until end
