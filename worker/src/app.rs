@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use chrono::TimeDelta;
 use contract::events::Topic;
 use platform::db::DatabaseConfig;
 use platform::health::Heartbeat;
@@ -105,6 +106,7 @@ impl Worker {
             producer,
             keyring,
             network: settings.network,
+            overlap: TimeDelta::seconds(settings.poll_overlap.into()),
             owner: Arc::from(Uuid::now_v7().to_string()),
             providers: Arc::default(),
             job_ready: Arc::new(Notify::new()),

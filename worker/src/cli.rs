@@ -159,4 +159,14 @@ pub struct WorkerSettings {
     pub network: NetworkPolicy,
     #[command(flatten)]
     pub log: LogConfig,
+
+    /// How far before the previous poll's beginning a poll looks for changes, in seconds: more than the clocks
+    /// of Airflow's hosts differ, and more than its longest transactions take
+    #[arg(
+        long,
+        env = "ORCHESTRATION_POLL_OVERLAP",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u16).range(1..=3600)
+    )]
+    pub poll_overlap: u16,
 }

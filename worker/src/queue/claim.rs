@@ -1,5 +1,6 @@
 //! Claiming: once a runner has leased a connector, its open syncs are started and become one job.
 
+use chrono::TimeDelta;
 use contract::ids::SyncId;
 use platform::secrets::Keyring;
 use platform::stored_connector::open_stored_connector;
@@ -43,6 +44,7 @@ pub async fn claim(
     db: &mut PgConnection,
     lease: Lease,
     keyring: &Keyring,
+    overlap: TimeDelta,
 ) -> sqlx::Result<Option<ClaimedJob>> {
     if !connector_state::renew(&mut *db, lease).await? {
         return Ok(None);
@@ -58,7 +60,7 @@ pub async fn claim(
     }
     started.iter().filter_map(|sync| sync.lateness_seconds).for_each(record_schedule_lateness);
     let settings = connectors::find_sync_settings(db, lease.connector_id).await?.ok_or(SyncError::Deleted);
-    let job = settings.and_then(|settings| build_job(lease, &started, settings, keyring));
+    let job = settings.and_then(|settings| build_job(lease, &started, settings, keyring, overlap));
     Ok(Some(ClaimedJob { lease, syncs: ids(&started), job }))
 }
 
@@ -67,6 +69,7 @@ fn build_job(
     started: &[StartedSync],
     settings: SyncSettings,
     keyring: &Keyring,
+    overlap: TimeDelta,
 ) -> Result<SyncJob, SyncError> {
     let (config, secrets) = open_settings(lease, &settings, keyring)?;
     let full_syncs = || started.iter().filter(|sync| sync.full);
@@ -76,6 +79,7 @@ fn build_job(
         config,
         secrets,
         cursor_at: settings.cursor_at,
+        overlap,
         confirmed_at: settings.confirmed_at,
         syncs: ids(started),
         full_since: full_syncs().map(|sync| sync.requested_at).max(),

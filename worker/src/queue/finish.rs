@@ -9,6 +9,9 @@ use crate::store::connector_state::{self, Failure, Lease};
 use crate::store::syncs;
 use crate::sync::{SyncError, SyncJob, SyncOutcome};
 
+/// Of the reason of a failed sync, in characters. What the provider says in it is cut already.
+const MAX_ERROR_LENGTH: usize = 1_000;
+
 /// Finishes the syncs of a job that read everything, and moves the cursor.
 pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &SyncOutcome) -> Result<(), SyncError> {
     let mut tx = pool.begin().await?;
@@ -44,7 +47,8 @@ pub async fn fail(
     if is_requeued {
         syncs::requeue(&mut tx, syncs).await?;
     } else {
-        syncs::finish(&mut tx, syncs, Some(&error.to_string()), report).await?;
+        let error: String = error.to_string().chars().take(MAX_ERROR_LENGTH).collect();
+        syncs::finish(&mut tx, syncs, Some(&error), report).await?;
     }
     tx.commit().await
 }

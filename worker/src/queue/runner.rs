@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
+use chrono::TimeDelta;
 use contract::events::SyncReport;
 use contract::ids::ConnectorId;
 use platform::health::Heartbeat;
@@ -47,6 +48,8 @@ pub struct Runner {
     pub producer: Producer,
     pub keyring: Keyring,
     pub network: NetworkPolicy,
+    /// How far before its cursor a poll looks for changes.
+    pub overlap: TimeDelta,
     /// Names this process in leases.
     pub owner: Arc<str>,
     pub(crate) providers: Arc<OpenProviders>,
@@ -169,7 +172,7 @@ impl Runner {
         progress: &watch::Sender<SyncProgress>,
     ) -> sqlx::Result<JobOutcome> {
         let mut tx = self.control.begin().await?;
-        let claimed = claim::claim(&mut tx, lease, &self.keyring).await?;
+        let claimed = claim::claim(&mut tx, lease, &self.keyring, self.overlap).await?;
         tx.commit().await?;
         match claimed {
             Some(claimed) => Ok(Some(self.run_claimed(claimed, progress).await)),

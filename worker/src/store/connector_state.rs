@@ -9,6 +9,10 @@ pub const LEASE_SECONDS: f64 = 15.0;
 /// Failures in a row before schedules back off: by a second, then twice as long each time, up to the maximum.
 const TOLERATED_FAILURES: i32 = 3;
 const MAX_BACKOFF_SECONDS: f64 = 60.0;
+/// After refused credentials schedules wait for a minute, then twice as long each time, up to the maximum:
+/// few enough attempts for login services that lock users out.
+const MIN_REFUSED_BACKOFF_SECONDS: f64 = 60.0;
+const MAX_REFUSED_BACKOFF_SECONDS: f64 = 6.0 * 3600.0;
 
 /// The exclusive right to sync a connector. Every lease has a higher epoch than the one before it, and
 /// statements that carry an older epoch change nothing.
@@ -142,18 +146,31 @@ pub(crate) struct Failure {
 }
 
 /// Updates the state after a failed sync and ends the lease; false when the lease was lost before.
+///
+/// After refused credentials the wait is as long as they have been refused, and a minute: so it doubles. The
+/// next tick comes then even if the schedule is rarer.
 pub(crate) async fn update_after_failure(
     db: &mut PgConnection,
     lease: Lease,
     failure: &Failure,
 ) -> sqlx::Result<bool> {
     let updated = sqlx::query(
-        "update connector_state set lease_until = null,
-             credentials_refused_at = case when $3 then clock_timestamp() else credentials_refused_at end,
+        "with back_off as (
+             select connector_id, clock_timestamp() as now,
+                 greatest($5, least($6, 2 ^ least(failures - $7, 16)),
+                     case when $3 then least($9, $8 + coalesce(
+                         extract(epoch from clock_timestamp() - credentials_refused_at)::float8, 0)) end)
+                     as seconds
+             from connector_state where connector_id = $1 and lease_epoch = $2
+             for update)
+         update connector_state state set lease_until = null,
+             credentials_refused_at =
+                 case when $3 then coalesce(credentials_refused_at, now) else credentials_refused_at end,
              failures = failures + $4,
-             retry_at = clock_timestamp()
-                 + make_interval(secs => greatest($5, least($6, 2 ^ least(failures - $7, 16))))
-         where connector_id = $1 and lease_epoch = $2",
+             retry_at = now + make_interval(secs => seconds),
+             next_due_at = case when $3 and next_due_at is not null
+                 then least(next_due_at, now + make_interval(secs => seconds)) else next_due_at end
+         from back_off where state.connector_id = back_off.connector_id",
     )
     .bind(lease.connector_id)
     .bind(lease.epoch)
@@ -162,6 +179,8 @@ pub(crate) async fn update_after_failure(
     .bind(failure.retry_after)
     .bind(MAX_BACKOFF_SECONDS)
     .bind(TOLERATED_FAILURES)
+    .bind(MIN_REFUSED_BACKOFF_SECONDS)
+    .bind(MAX_REFUSED_BACKOFF_SECONDS)
     .execute(db)
     .await?;
     Ok(updated.rows_affected() == 1)
@@ -188,7 +207,7 @@ pub(crate) async fn lock_due(db: &mut PgConnection, limit: i64) -> sqlx::Result<
              exists (select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running')
                      and s.trigger = 'schedule') as is_busy
          from connector_state state join connectors c on c.id = state.connector_id
-         where state.next_due_at <= now() and state.credentials_refused_at is null
+         where state.next_due_at <= now()
            and (state.retry_at is null or state.retry_at <= now())
            and c.is_active and c.deleted_at is null
          order by state.next_due_at limit $1

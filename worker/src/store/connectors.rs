@@ -115,7 +115,7 @@ pub(crate) async fn find_followed(
     sqlx::query_as(
         "select c.space_id, c.id
          from connectors c join connector_state state on state.connector_id = c.id
-         where c.is_active and c.deleted_at is null and state.credentials_refused_at is null
+         where c.is_active and c.deleted_at is null
            and (state.retry_at is null or state.retry_at <= now())
            and not exists (
                select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running'))

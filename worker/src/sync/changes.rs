@@ -23,8 +23,6 @@ use super::{SyncError, SyncPass};
 use crate::store::runs::RunExternalIds;
 use crate::store::{entities, histories, runs};
 
-/// The provider stamps changes by several clocks, and commits them later than it stamps them.
-const OVERLAP: TimeDelta = TimeDelta::seconds(30);
 /// How far back a first sync looks before it reads histories.
 const NEWEST: TimeDelta = TimeDelta::minutes(15);
 /// How many runs a poll requests one by one at most, for each reason to do so.
@@ -72,7 +70,7 @@ impl SyncPass<'_> {
         cursor: DateTime<Utc>,
         listed: &ListedPipelines,
     ) -> Result<ActivePipelines, SyncError> {
-        let since = cursor - OVERLAP;
+        let since = cursor - self.job.overlap;
         let mut unread = UnreadLists::default();
         let runs = self.read_runs(&RunScope::ChangedSince(since)).await;
         let RunsRead { mut runs, mut older_than_history } = unread.or_default(CHANGED_RUNS, runs)?;

@@ -1,6 +1,6 @@
 //! The job of one pass: a leased connector and the syncs that the pass completes.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use contract::events::Source;
 use contract::ids::SyncId;
 use contract::trace::TraceContext;
@@ -18,6 +18,9 @@ pub struct SyncJob {
     pub secrets: Secrets,
     /// The provider's time from which changes are read; none before the first sync.
     pub cursor_at: Option<DateTime<Utc>>,
+    /// How far before the cursor changes are read again: the provider stamps them by several clocks, and
+    /// commits them later than it stamps them.
+    pub overlap: TimeDelta,
     /// When the last complete poll began, by PostgreSQL's clock.
     pub confirmed_at: Option<DateTime<Utc>>,
     pub syncs: Vec<SyncId>,

@@ -143,8 +143,31 @@ async fn an_idle_poll_of_a_real_airflow_publishes_nothing_and_hardly_writes() {
     assert!(least <= 8 << 10, "an idle poll wrote {least} bytes of WAL");
 }
 
+/// Seconds until the schedule tries again. Both times are written by the same transaction.
+const BACK_OFF: &str =
+    "select round(extract(epoch from retry_at - (select max(finished_at) from syncs)))::bigint
+    from connector_state";
+
+/// Lets the schedule try credentials that have been refused for so many seconds; returns the new back-off.
+async fn refuse_again(test: &TestWorker, refused_for: i32) -> i64 {
+    sqlx::query(
+        "update connector_state set retry_at = now(), next_due_at = now(),
+             credentials_refused_at = now() - make_interval(secs => $1)",
+    )
+    .bind(f64::from(refused_for))
+    .execute(&test.pool)
+    .await
+    .unwrap();
+    let since = "select extract(epoch from credentials_refused_at)::bigint from connector_state";
+    let before = test.number(since).await;
+    assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 1, "after {refused_for} s");
+    test.run_next().await.unwrap_err();
+    assert_eq!(test.number(since).await, before, "the mark says since when");
+    test.number(BACK_OFF).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_credentials_stop_the_schedule_until_they_change_and_a_request_tries_once() {
+async fn refused_credentials_are_tried_again_by_the_schedule_ever_later() {
     let test = TestWorker::start().await;
     let fake = FakeAirflow::start(1).await;
     let refusing = b"{\"detail\":\"Not authenticated\",\"version\":\"3.3.2\"}".to_vec();
@@ -153,27 +176,36 @@ async fn refused_credentials_stop_the_schedule_until_they_change_and_a_request_t
             .await,
     )
     .await;
+    // A schedule that comes once a day is tried again as early as any other.
+    test.execute(
+        "update connectors set config = config || '{\"schedule\": \"0 0 0 * * *\"}';
+         update connector_state set next_due_at = now() + interval '20 hours'",
+    )
+    .await;
     let error = test.run_sync(false).await.unwrap_err().to_string();
     assert!(error.contains("update them in the connector"), "{error}");
-    let due = "update connector_state set next_due_at = now() - interval '1 second', retry_at = null";
-    test.execute(due).await;
-    assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 0);
-    assert_eq!(test.number("select count(*) from connector_state where next_due_at < now()").await, 1);
-    // Manual syncs are still accepted.
+    assert_eq!(test.number(BACK_OFF).await, 60);
+    let is_due_then = "select count(*) from connector_state where next_due_at = retry_at";
+    assert_eq!(test.number(is_due_then).await, 1);
+    assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 0, "not before");
+    // Each time the mark is as old as the sum of the waits before it.
+    for (refused_for, next) in [(60, 120), (180, 240), (7_000, 7_060), (100_000, 21_600)] {
+        let back_off = refuse_again(&test, refused_for).await;
+        assert!((next..next + 60).contains(&back_off) && back_off <= 21_600, "{refused_for}: {back_off}");
+    }
+    // Manual syncs are tried at once.
     test.run_sync(false).await.unwrap_err();
-    assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 0);
     test.set_base_url(&format!("{}/healed", fake.url)).await;
     test.run_sync(false).await.unwrap();
-    assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 1, "the schedule continues");
+    let open =
+        "select count(*) from connector_state where credentials_refused_at is null and retry_at is null";
+    assert_eq!(test.number(open).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schedule_backs_off_after_three_failures_and_respects_retry_after() {
     let test = TestWorker::start().await;
     test.set_base_url(&start_faulty_server("HTTP/1.1 500 Oops\r\n", Vec::new()).await).await;
-    // Both times are written by the same transaction.
-    let back_off = "select round(extract(epoch from retry_at - (select max(finished_at) from syncs)))::bigint
-                    from connector_state";
     let mut back_offs = Vec::new();
     for failures in [0, 5, 8, 40] {
         sqlx::query("update connector_state set failures = $1")
@@ -182,13 +214,13 @@ async fn the_schedule_backs_off_after_three_failures_and_respects_retry_after() 
             .await
             .unwrap();
         test.run_sync(false).await.unwrap_err();
-        back_offs.push(test.number(back_off).await);
+        back_offs.push(test.number(BACK_OFF).await);
     }
     assert_eq!(back_offs, [0, 4, 32, 60]);
     test.set_base_url(&start_faulty_server("HTTP/1.1 503 Busy\r\nretry-after: 900\r\n", Vec::new()).await)
         .await;
     test.run_sync(false).await.unwrap_err();
-    assert_eq!(test.number(back_off).await, 900, "the server sent retry-after");
+    assert_eq!(test.number(BACK_OFF).await, 900, "the server sent retry-after");
     test.execute("update connector_state set next_due_at = now()").await;
     assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 0, "no sync is scheduled before retry_at");
 }

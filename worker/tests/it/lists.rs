@@ -9,12 +9,12 @@ use crate::syncing::small_provider;
 use crate::test_worker::TestWorker;
 
 fn forbidden() -> ProviderError {
-    ProviderError::Forbidden { status: 403, message: "Forbidden".to_owned() }
+    ProviderError::Forbidden { status: 403, message: "Forbidden".to_owned(), subject: None }
 }
 
 fn unreachable() -> ProviderError {
     let (host, reason) = ("test".to_owned(), "no response in time".to_owned());
-    ProviderError::Unreachable { host, reason, sent: true }
+    ProviderError::Unreachable { host, reason, sent: true, subject: None }
 }
 
 /// A new pipeline, run and task run, and a list of changes that has them.

@@ -1,6 +1,7 @@
 //! Syncs with a fake provider: no change is missed, no event is published twice, and nothing is deleted by
 //! mistake.
 
+use chrono::TimeDelta;
 use contract::events::SyncReport;
 use contract::state::{EntityKind, RunState, TaskState};
 use rand::distr::Alphanumeric;
@@ -69,6 +70,21 @@ async fn the_next_sync_repairs_a_failure_at_any_request() {
     assert_eq!(test.number("select count(*) from task_runs where deleted_at is null").await, 30);
     provider.fail_from(None);
     assert_eq!(test.sync(&provider, true).await.unwrap().report.events_published, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_looks_for_changes_as_far_before_its_cursor_as_is_set() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    for (set, overlap) in [(None, 30), (Some(600), 600)] {
+        let mut job = test.enqueue_and_claim(false).await;
+        job.overlap = set.map_or(job.overlap, TimeDelta::seconds);
+        let since = job.cursor_at.unwrap() - TimeDelta::seconds(overlap);
+        provider.changes_since.lock().unwrap().clear();
+        test.sync_job(&provider, &job).await.unwrap();
+        assert_eq!(*provider.changes_since.lock().unwrap(), [since, since], "runs and task runs");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,7 +142,7 @@ impl TestWorker {
         let lease =
             connector_state::lease(&runner.pool, "test", Some(self.connector)).await.unwrap().unwrap();
         let mut db = runner.pool.acquire().await.unwrap();
-        claim::claim(&mut db, lease, &runner.keyring).await.unwrap().unwrap().job.unwrap()
+        claim::claim(&mut db, lease, &runner.keyring, runner.overlap).await.unwrap().unwrap().job.unwrap()
     }
 
     pub(crate) async fn enqueue_and_claim(&self, full: bool) -> SyncJob {
@@ -153,6 +153,11 @@ impl TestWorker {
     /// Enqueues a sync and lets the runner execute it, with the connector's own provider.
     pub(crate) async fn run_sync(&self, full: bool) -> Result<SyncOutcome, SyncError> {
         self.enqueue_sync(full, false).await;
+        self.run_next().await
+    }
+
+    /// Lets the runner execute what is queued, with the connector's own provider.
+    pub(crate) async fn run_next(&self) -> Result<SyncOutcome, SyncError> {
         let progress = watch::Sender::default();
         self.worker.runner.run_next(Some(self.connector), &progress).await.unwrap().unwrap()
     }
