@@ -118,9 +118,9 @@ async fn a_lease_that_was_lost_starts_no_sync() {
     test.execute("update connector_state set lease_until = now() - interval '1 second'").await;
     let held = connector_state::lease(&runner.pool, "second", None).await.unwrap().unwrap();
     let mut db = runner.pool.acquire().await.unwrap();
-    assert!(claim::claim(&mut db, lost, &runner.keyring).await.unwrap().is_none());
+    assert!(claim::claim(&mut db, lost, &runner.keyring, runner.overlap).await.unwrap().is_none());
     assert_eq!(test.number("select count(*) from syncs where status = 'queued'").await, 1);
-    assert!(claim::claim(&mut db, held, &runner.keyring).await.unwrap().is_some());
+    assert!(claim::claim(&mut db, held, &runner.keyring, runner.overlap).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
