@@ -36,8 +36,8 @@ use crate::{metrics, projection, relay, retention};
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 const TOPICS_INTERVAL: Duration = Duration::from_millis(500);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-/// How much longer than one answer of PostgreSQL a part may take for one turn of its loop.
-const TURN_GRACE: Duration = Duration::from_secs(25);
+/// How much longer than the timeout of a PostgreSQL response one iteration of a task may take.
+const ITERATION_GRACE: Duration = Duration::from_secs(25);
 
 /// The connections and background tasks of a worker.
 pub struct Worker {
@@ -72,8 +72,8 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     worker.start_projecting();
     worker.start_requests();
     worker.start_relay();
-    worker.start_upkeep(&args.retention);
-    worker.tasks.spawn(worker.watched.clone().stop_with_stuck_part());
+    worker.start_maintenance(&args.retention);
+    worker.tasks.spawn(worker.watched.clone().stop_on_stalled_task());
     let _ticker = worker.start_ticker().await?;
     let (runner, concurrency) = (worker.runner.clone(), args.syncs_at_once.into());
     worker.watched.spawn("runner", |heartbeat| runner.run(concurrency, heartbeat));
@@ -81,8 +81,8 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     stop.cancelled().await;
     let watched = worker.watched.clone();
     worker.stop().await;
-    match watched.find_ended() {
-        Some(part) => bail!("the worker's {part} does not go on; see the log lines before"),
+    match watched.find_failed() {
+        Some(task) => bail!("the worker's {task} does not go on; see the log lines before"),
         None => Ok(()),
     }
 }
@@ -113,12 +113,12 @@ impl Worker {
             stop: stop.clone(),
         };
         let (settings, tasks) = (settings.clone(), TaskTracker::new());
-        let limit = settings.database.answer_timeout() + TURN_GRACE;
+        let limit = settings.database.response_timeout() + ITERATION_GRACE;
         let watched = WatchedTasks::new(limit, tasks.clone(), stop.clone());
         Ok(Self { runner, tasks, watched, settings, _stop: stop.drop_guard() })
     }
 
-    /// Creates and checks the topics. It waits for Kafka as long as that is down.
+    /// Creates and checks the topics. It waits until Kafka is available.
     ///
     /// # Errors
     /// When an existing topic contradicts the event contract.
@@ -164,8 +164,8 @@ impl Worker {
         self.watched.spawn("relay", |heartbeat| relay::run(control, producer, heartbeat, stop));
     }
 
-    /// Starts what refreshes metrics and what removes old rows.
-    fn start_upkeep(&self, retention: &RetentionConfig) {
+    /// Starts the tasks that refresh metrics and remove old rows.
+    fn start_maintenance(&self, retention: &RetentionConfig) {
         let Runner { pool, stop, .. } = self.runner.clone();
         let kafka = self.settings.kafka.clone();
         self.watched.spawn("metrics", |heartbeat| metrics::run(pool, kafka, heartbeat, stop));
@@ -175,8 +175,8 @@ impl Worker {
         self.watched.spawn("retention", |heartbeat| retention::run(pool, config, heartbeat, stop));
     }
 
-    /// Starts the ticker, which serves all schedules. A second that begins before the last tick has ended has
-    /// no tick of its own.
+    /// Starts the ticker, which evaluates all schedules every second. The seconds that begin during one tick
+    /// share the next tick.
     async fn start_ticker(&self) -> anyhow::Result<JobScheduler> {
         let second = Arc::new(Notify::new());
         let (runner, seconds) = (self.runner.clone(), second.clone());
@@ -215,7 +215,7 @@ async fn run_ticker(runner: Runner, seconds: Arc<Notify>, heartbeat: Heartbeat) 
             () = seconds.notified() => {}
             () = runner.stop.cancelled() => return,
         }
-        heartbeat.beat();
+        heartbeat.record();
         tick(&runner).await;
     }
 }

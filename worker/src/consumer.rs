@@ -73,7 +73,7 @@ fn consume(config: &ConsumerConfig, runtime: &Handle, stop: &CancellationToken) 
     let consumer = connect(config, runtime, stop)?;
     let mut trace_log = TraceLog::default();
     while !stop.is_cancelled() {
-        config.heartbeat.beat();
+        config.heartbeat.record();
         let records = poll_batch(&consumer, config)?;
         if consumer.context().has_failed() {
             return Err(Interruption::Unassigned);
@@ -148,7 +148,7 @@ fn apply_with_retry(
 ) -> Result<(), Interruption> {
     let mut backoff = MIN_RETRY_BACKOFF;
     loop {
-        config.heartbeat.beat();
+        config.heartbeat.record();
         // A rebalance during the back-off may have revoked partitions, or assigned them again with later
         // offsets.
         let mut offsets = consumer.context().offsets();

@@ -50,16 +50,16 @@ async fn metrics(State(server): State<HealthServer>) -> impl IntoResponse {
 }
 
 async fn health(State(server): State<HealthServer>) -> (StatusCode, String) {
-    answer_health(&server.heartbeats)
+    respond_health(&server.heartbeats)
 }
 
-/// Fails while a part of the worker is stalled, so that the process is replaced.
-fn answer_health(heartbeats: &Heartbeats) -> (StatusCode, String) {
+/// Fails while a task of the worker is stalled, so that a liveness probe restarts the process.
+fn respond_health(heartbeats: &Heartbeats) -> (StatusCode, String) {
     let stalled = heartbeats.find_stalled();
     if stalled.is_empty() {
         return (StatusCode::OK, "alive\n".to_owned());
     }
-    let line = |(part, age): &(&str, Duration)| format!("{part}: no heartbeat for {} s\n", age.as_secs());
+    let line = |(task, age): &(&str, Duration)| format!("{task}: no heartbeat for {} s\n", age.as_secs());
     (StatusCode::INTERNAL_SERVER_ERROR, stalled.iter().map(line).collect())
 }
 
@@ -78,13 +78,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stalled_part_fails_the_health_check_by_name() {
+    fn the_health_check_fails_with_the_name_of_a_stalled_task() {
         let heartbeats = Heartbeats::default();
         heartbeats.register("projector", Duration::from_secs(3600));
-        assert_eq!(answer_health(&heartbeats), (StatusCode::OK, "alive\n".to_owned()));
+        assert_eq!(respond_health(&heartbeats), (StatusCode::OK, "alive\n".to_owned()));
         heartbeats.register("relay", Duration::ZERO);
         std::thread::sleep(Duration::from_millis(1));
-        let (status, text) = answer_health(&heartbeats);
+        let (status, text) = respond_health(&heartbeats);
         assert_eq!((status.as_u16(), text.as_str()), (500, "relay: no heartbeat for 0 s\n"));
     }
 }

@@ -128,10 +128,10 @@ fn record_lag(lag: &TopicLag) {
     gauge!("orchestration_projector_lag_seconds", &label).set(lag.seconds);
 }
 
-/// Records how long ago each part of the worker should have shown that it goes on.
+/// Records the age of the last heartbeat of each task of the worker.
 pub(crate) fn record_heartbeats(heartbeats: &Heartbeats) {
-    for (part, age) in heartbeats.ages() {
-        gauge!("orchestration_heartbeat_age_seconds", "part" => part).set(age.as_secs_f64());
+    for (task, age) in heartbeats.ages() {
+        gauge!("orchestration_heartbeat_age_seconds", "part" => task).set(age.as_secs_f64());
     }
 }
 

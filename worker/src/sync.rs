@@ -1,6 +1,6 @@
-//! One pass over a connector: it lists the pipelines, reads what changed and the histories that are due, and
-//! publishes the differences. Which connector is next is for `queue`, SQL for `store`, and projecting events
-//! for `projection`.
+//! One pass over a connector: it lists the pipelines, reads the changes and the histories that are due, and
+//! publishes the differences. The choice of the connector is left to `queue`, SQL to `store`, and the
+//! projection of events to `projection`.
 
 mod changes;
 mod deletions;
@@ -40,24 +40,24 @@ use pipelines::ListedPipelines;
 use publish::Publisher;
 use unread_lists::UnreadLists;
 
-/// While histories are read, polls go on: at this interval, or at ten times the duration of a poll.
+/// The interval of polls while histories are read, unless ten times the duration of a poll is longer.
 const MIN_POLL_INTERVAL: Duration = Duration::from_secs(5);
 const POLL_INTERVAL_FACTOR: u32 = 10;
 /// How long the read model may make no progress before a sync stops waiting for it.
 const READ_MODEL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What one pass works with.
+/// The connections and state of one pass.
 struct SyncPass<'a> {
     pool: &'a PgPool,
     job: &'a SyncJob,
     provider: &'a dyn Provider,
     publisher: Publisher,
     progress: &'a watch::Sender<SyncProgress>,
-    /// How many requests the provider had sent before this pass.
+    /// The number of requests that the provider had sent before this pass.
     requests_before: u64,
     /// Held while pipelines are compared with the read model and published: one comparison at a time.
     pipelines_lock: Mutex<()>,
-    /// Why no list of task runs is requested any more.
+    /// The error because of which lists of task runs are not requested again in this pass.
     task_runs_error: OnceLock<ProviderError>,
 }
 
@@ -78,17 +78,18 @@ pub struct CompletedPoll {
     listed: ListedPipelines,
     /// The pipelines with unfinished or changed runs.
     recently_active: BTreeSet<PipelineId>,
-    /// The deactivation that this poll left to people.
+    /// The mass deletion that an operator must accept.
     mass_deletion: Option<MassDeletion>,
-    /// The lists that it could not read: the cursor stays behind them.
+    /// The lists that could not be read. While there are any, the cursor is not moved.
     unread: UnreadLists,
 }
 
-/// Syncs a connector: lists its pipelines, reads what changed since the cursor, reads the histories that are
-/// due while polls go on, and returns once the read model has all of it.
+/// Syncs a connector: lists its pipelines, reads the changes since the cursor, reads the histories that are
+/// due while polls continue, and returns once the read model contains everything.
 ///
 /// # Errors
-/// When any part failed. What was published stays published, and the cursor stays behind what was not.
+/// When any step failed. Published events stay published, and the cursor is not moved past unpublished
+/// changes.
 pub async fn sync_connector(
     pool: &PgPool,
     producer: &Producer,
@@ -135,13 +136,13 @@ impl SyncPass<'_> {
         }
     }
 
-    /// Lists all pipelines and reads what changed since the cursor; without a cursor, the newest runs.
+    /// Lists all pipelines and reads the changes since the cursor; without a cursor, the newest runs.
     async fn poll(&self, cursor: Option<DateTime<Utc>>) -> Result<CompletedPoll, SyncError> {
         let began_at = self.observe().await?.at;
         let provider_clock = self.provider.clock().await?;
         if cursor.is_none() {
-            // Moved before anything is read: the next poll then finds what changes while histories are read,
-            // even if this sync never finishes.
+            // Moved before anything is read: the next poll then finds the changes during the read of the
+            // histories, even if this sync never finishes.
             self.move_cursor(provider_clock).await?;
         }
         self.enter_phase(SyncPhase::Listing);
@@ -149,15 +150,15 @@ impl SyncPass<'_> {
         let listed = listing.names.clone();
         self.enter_phase(SyncPhase::Changes);
         let ActivePipelines { running, recently_active, unread } = match cursor {
-            Some(cursor) => self.read_changes(cursor, &listed).await?,
-            None => self.read_newest(provider_clock).await?,
+            Some(cursor) => self.publish_changes(cursor, &listed).await?,
+            None => self.publish_newest(provider_clock).await?,
         };
         let mass_deletion = self.deactivate_missing(listing, &running).await?;
         let provider_clock = cursor.filter(|_| !unread.is_empty()).unwrap_or(provider_clock);
         Ok(CompletedPoll { provider_clock, began_at, listed, recently_active, mass_deletion, unread })
     }
 
-    /// Reads the histories that are due while polls go on, and returns the last poll.
+    /// Reads the histories that are due while polls continue, and returns the last poll.
     async fn read_due_histories(
         &self,
         due: Vec<String>,
@@ -233,18 +234,18 @@ impl SyncPass<'_> {
         Ok(tx.commit().await?)
     }
 
-    /// How many items of one kind are processed at a time: twice as many as the provider's concurrent
-    /// requests, because half of them are being published while the others are read.
+    /// The number of items of one kind that are processed concurrently: twice the provider's concurrent
+    /// requests, because half of the items are being published while the others are read.
     fn concurrency(&self) -> usize {
         2 * usize::from(self.job.config.max_requests_in_flight)
     }
 
-    /// Marks the moment before a page is requested.
+    /// Draws the version and time of an observation, before its page is requested.
     async fn observe(&self) -> Result<Observation, SyncError> {
         Ok(platform::db::observe(self.pool).await?)
     }
 
-    /// Waits until the read model has what was published so far.
+    /// Waits until the read model contains all records published so far.
     async fn await_read_model(&self) -> Result<(), SyncError> {
         let published = self.publisher.offsets();
         if published.is_empty() {
@@ -266,7 +267,7 @@ impl SyncPass<'_> {
         }
     }
 
-    /// The value; what of it could not be read is noted in the report.
+    /// Returns the value, and adds its unreadable rows to the report.
     fn note<T>(&self, Decoded { value, unreadable }: Decoded<T>) -> T {
         self.publisher.note_unreadable(unreadable);
         value

@@ -1,5 +1,5 @@
-//! The long-lived parts of the worker as watched tasks: one that panics, or ends before the worker does, ends
-//! the process, which the system starts again.
+//! Supervision of the worker's long-lived tasks: a task that panics, ends early or stalls stops the process,
+//! which its supervisor then restarts.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,69 +11,69 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// After so many times its limit a stalled part is not waited for any longer.
-const MAX_LIMITS: u32 = 3;
+/// The worker stops when a task has been stalled for this many times its limit.
+const MAX_STALLED_LIMITS: u32 = 3;
 
-/// Starts parts and watches them. Clones share everything.
+/// Spawns tasks and watches them. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct WatchedTasks {
     heartbeats: Heartbeats,
-    /// How long a part may take for one turn of its loop.
+    /// The maximum duration of one iteration of a task.
     limit: Duration,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// The first part that ended too early.
-    ended: Arc<OnceLock<&'static str>>,
+    /// The first task that stopped the worker.
+    failed: Arc<OnceLock<&'static str>>,
 }
 
 impl WatchedTasks {
     pub(crate) fn new(limit: Duration, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { heartbeats: Heartbeats::default(), limit, tasks, stop, ended: Arc::default() }
+        Self { heartbeats: Heartbeats::default(), limit, tasks, stop, failed: Arc::default() }
     }
 
-    /// Starts a part that beats its heart at every turn of its loop.
-    pub(crate) fn spawn<F>(&self, part: &'static str, run: impl FnOnce(Heartbeat) -> F)
+    /// Spawns a task that records a heartbeat in every iteration.
+    pub(crate) fn spawn<F>(&self, name: &'static str, run: impl FnOnce(Heartbeat) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let task = tokio::spawn(run(self.heartbeats.register(part, self.limit)));
-        self.tasks.spawn(self.clone().watch(part, task));
+        let task = tokio::spawn(run(self.heartbeats.register(name, self.limit)));
+        self.tasks.spawn(self.clone().watch(name, task));
     }
 
-    /// The same for a part that has a thread of its own.
-    pub(crate) fn spawn_blocking(&self, part: &'static str, run: impl FnOnce(Heartbeat) + Send + 'static) {
-        let heartbeat = self.heartbeats.register(part, self.limit);
+    /// Spawns such a task on a thread of its own.
+    pub(crate) fn spawn_blocking(&self, name: &'static str, run: impl FnOnce(Heartbeat) + Send + 'static) {
+        let heartbeat = self.heartbeats.register(name, self.limit);
         let task = tokio::task::spawn_blocking(move || run(heartbeat));
-        self.tasks.spawn(self.clone().watch(part, task));
+        self.tasks.spawn(self.clone().watch(name, task));
     }
 
-    /// Stops the worker when a part has been stalled for so long that it will not go on.
-    pub(crate) async fn stop_with_stuck_part(self) {
+    /// Stops the worker when a task has been stalled for [`MAX_STALLED_LIMITS`] times its limit.
+    pub(crate) async fn stop_on_stalled_task(self) {
         let mut checks = Periodic::new(CHECK_INTERVAL, self.stop.clone());
         while checks.next().await {
             let stalled = self.heartbeats.find_stalled().into_iter();
-            for (part, age) in stalled.filter(|(_, age)| *age > self.limit * MAX_LIMITS) {
+            for (task, age) in stalled.filter(|(_, age)| *age > self.limit * MAX_STALLED_LIMITS) {
                 let seconds = age.as_secs();
-                tracing::error!(part, seconds, "part stalled; the worker stops");
-                let _ = self.ended.set(part);
+                tracing::error!(task, seconds, "task stalled; the worker stops");
+                let _ = self.failed.set(task);
                 self.stop.cancel();
             }
         }
     }
 
-    /// Stops the worker when a part ends before it was stopped.
-    async fn watch(self, part: &'static str, task: JoinHandle<()>) {
-        let ended = task.await;
+    /// Stops the worker when a task ends before the worker stops.
+    async fn watch(self, task: &'static str, handle: JoinHandle<()>) {
+        let ended = handle.await;
         if let Err(error) = &ended
             && error.is_panic()
         {
-            tracing::error!(part, %error, "part panicked; the worker stops");
+            tracing::error!(task, %error, "task panicked; the worker stops");
         } else if !self.stop.is_cancelled() {
-            tracing::error!(part, "part ended too early; the worker stops");
+            tracing::error!(task, "task ended too early; the worker stops");
         } else {
             return;
         }
-        let _ = self.ended.set(part);
+        let _ = self.failed.set(task);
         self.stop.cancel();
     }
 
@@ -81,9 +81,9 @@ impl WatchedTasks {
         &self.heartbeats
     }
 
-    /// The part whose end has stopped the worker.
-    pub(crate) fn find_ended(&self) -> Option<&'static str> {
-        self.ended.get().copied()
+    /// The name of the task that stopped the worker.
+    pub(crate) fn find_failed(&self) -> Option<&'static str> {
+        self.failed.get().copied()
     }
 }
 
@@ -96,39 +96,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_that_panics_stops_the_worker() {
+    async fn a_task_that_panics_stops_the_worker() {
         let tasks = watched();
         tasks.spawn_blocking("projector", |_| panic!("a record that cannot be read"));
         tasks.stop.cancelled().await;
-        assert_eq!(tasks.find_ended(), Some("projector"));
+        assert_eq!(tasks.find_failed(), Some("projector"));
     }
 
     #[tokio::test]
-    async fn a_stalled_part_for_long_stops_the_worker() {
+    async fn a_task_that_is_stalled_for_long_stops_the_worker() {
         let mut tasks = watched();
         tasks.limit = Duration::ZERO;
         let stop = tasks.stop.clone();
         tasks.spawn("relay", async move |_| stop.cancelled().await);
-        tokio::time::timeout(Duration::from_secs(60), tasks.clone().stop_with_stuck_part()).await.unwrap();
-        assert_eq!(tasks.find_ended(), Some("relay"));
+        tokio::time::timeout(Duration::from_secs(60), tasks.clone().stop_on_stalled_task()).await.unwrap();
+        assert_eq!(tasks.find_failed(), Some("relay"));
     }
 
     #[tokio::test]
-    async fn a_part_that_ends_by_itself_stops_the_worker() {
+    async fn a_task_that_ends_early_stops_the_worker() {
         let tasks = watched();
         tasks.spawn("relay", async |_| {});
         tasks.stop.cancelled().await;
-        assert_eq!(tasks.find_ended(), Some("relay"));
+        assert_eq!(tasks.find_failed(), Some("relay"));
     }
 
     #[tokio::test]
-    async fn a_part_that_ends_after_the_stop_is_no_failure() {
+    async fn a_task_that_ends_after_the_stop_is_no_failure() {
         let tasks = watched();
         let stop = tasks.stop.clone();
         tasks.spawn("relay", async move |_| stop.cancelled().await);
         tasks.stop.cancel();
         tasks.tasks.close();
         tasks.tasks.wait().await;
-        assert_eq!(tasks.find_ended(), None);
+        assert_eq!(tasks.find_failed(), None);
     }
 }

@@ -1,6 +1,5 @@
-//! One open stream as a response body of Server-Sent Events: changes, heartbeats, and the reason why it ends.
-//! It holds nothing but a cursor and produces the next chunk only on demand, so that a slow client costs no
-//! memory.
+//! One open stream as a response body of Server-Sent Events: changes, heartbeats, and the reason of its end.
+//! It stores only a cursor and produces the next chunk on demand, so that a slow client costs no memory.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -46,7 +45,7 @@ struct SseStream<F> {
     _permit: StreamPermit,
 }
 
-/// Why the service ends a stream.
+/// The reason for which the service ends a stream.
 #[derive(Clone, Copy, Debug)]
 enum EndReason {
     AccessLost,
@@ -149,7 +148,7 @@ where
         let is_readable = *self.updates.borrow_and_update();
         let hub = self.hub.clone();
         let buffer = hub.buffer();
-        // While the tail restarts, the buffer holds only the past.
+        // Until the tail has caught up after a restart, the buffer is incomplete.
         let read = if is_readable {
             buffer.read(&mut self.cursor, (self.space, &self.filter), &hub.keyring)
         } else {
@@ -157,7 +156,7 @@ where
         };
         match read {
             Ok(None) if self.next_heartbeat <= Instant::now() => {
-                // An id without data is no event, but the client remembers it.
+                // An id without data is no event, but the client stores it.
                 let id = buffer.id_line(&self.cursor, self.space, &hub.keyring).unwrap_or_default();
                 Some(format!(": nothing new\n{id}\n").into())
             }
@@ -173,7 +172,7 @@ where
 
     fn end(&mut self, reason: EndReason) -> Bytes {
         self.has_ended = true;
-        let (reason, detail) = reason.words();
+        let (reason, detail) = reason.reason_and_detail();
         metrics::counter!("orchestration_live_streams_ended_total", "reason" => reason).increment(1);
         tracing::debug!(reason, "event stream ended");
         format!("event: end\ndata: {}\n\n", json!({"reason": reason, "detail": detail})).into()
@@ -181,8 +180,8 @@ where
 }
 
 impl EndReason {
-    /// Returns the reason for programs, and the detail for people.
-    fn words(self) -> (&'static str, &'static str) {
+    /// Returns the reason code, and its description for people.
+    fn reason_and_detail(self) -> (&'static str, &'static str) {
         match self {
             Self::AccessLost => {
                 ("access_lost", "The key was revoked, or its user is no longer a member of the space")

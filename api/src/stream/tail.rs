@@ -2,8 +2,8 @@
 //! is streamed once the read model contains it, so that a client which reads on an event sees at least that
 //! change.
 //!
-//! The tail stores no offsets; each client keeps its own position. It starts somewhat before the end of the
-//! log, so that clients of another replica, or of this one before its restart, can resume.
+//! The tail stores no offsets; each client keeps its own position. It starts before the end of the log, so
+//! that clients of another replica, or of this one before its restart, can resume.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -33,14 +33,15 @@ const BATCH: usize = 500;
 /// the last.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the tail waits for the rest of the past: compaction may have removed the last record of it.
-const PAST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The maximum time without a record before the tail counts as caught up: compaction may have removed the
+/// last record before the end of the catch-up.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
 const RESTART_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the tail keeps reading without any stream.
+/// The maximum time for which the tail keeps reading without any stream.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const PARTITION_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Why the tail must restart.
+/// The reason for a restart of the tail.
 #[derive(Debug, thiserror::Error)]
 enum TailError {
     #[error(transparent)]
@@ -73,8 +74,8 @@ struct Tail {
     partitions: BTreeSet<TopicPartition>,
     pending: VecDeque<PendingRecord>,
     pending_bytes: usize,
-    /// The end of the past; none once it is read.
-    past: Option<Positions>,
+    /// The positions at which the tail has caught up with the read model; none once it has.
+    catch_up_end: Option<Positions>,
     last_arrival: Instant,
     /// The time of the next query of the read model's offsets, and the interval after it.
     next_poll: Instant,
@@ -115,8 +116,8 @@ impl Tail {
         let log = LogReader::open(&hub.kafka)?;
         let fetched = spawn_blocking(move || Ok::<_, LogReaderError>((log.watermarks()?, log)));
         let (watermarks, log) = fetched.await??;
-        let past = watermarks.projected(&projected_offsets(&hub, &log).await?);
-        let start = watermarks.before(&past, hub.past_records());
+        let catch_up_end = watermarks.projected(&projected_offsets(&hub, &log).await?);
+        let start = watermarks.before(&catch_up_end, hub.past_records());
         log.assign(&start)?;
         let partitions = start.iter().map(|(partition, _)| partition).collect();
         hub.buffer_mut().restart(start);
@@ -127,7 +128,7 @@ impl Tail {
             partitions,
             pending: VecDeque::new(),
             pending_bytes: 0,
-            past: Some(past),
+            catch_up_end: Some(catch_up_end),
             last_arrival: now,
             next_poll: now,
             poll_interval: MIN_POLL_INTERVAL,
@@ -143,7 +144,7 @@ impl Tail {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.finish_past();
+            self.finish_catch_up();
             tokio::select! {
                 message = log.next(), if self.has_capacity() => {
                     self.receive(message)?;
@@ -175,12 +176,12 @@ impl Tail {
         self.last_open.elapsed() > IDLE_TIMEOUT
     }
 
-    /// Lets the streams read once the past is in the buffer.
-    fn finish_past(&mut self) {
-        let Some(past) = &self.past else { return };
-        let is_late = self.last_arrival.elapsed() > PAST_TIMEOUT;
-        if is_late || self.hub.buffer().end_positions().covers(past) {
-            self.past = None;
+    /// Lets the streams read once the buffer has caught up with the read model.
+    fn finish_catch_up(&mut self) {
+        let Some(catch_up_end) = &self.catch_up_end else { return };
+        let is_late = self.last_arrival.elapsed() > CATCH_UP_TIMEOUT;
+        if is_late || self.hub.buffer().end_positions().covers(catch_up_end) {
+            self.catch_up_end = None;
             self.hub.updates.send_replace(true);
         }
     }
@@ -267,8 +268,8 @@ impl Tail {
     }
 }
 
-/// Splits off the records that the read model contains: at most a batch, and of each partition only the first
-/// ones.
+/// Splits off the records that the read model contains: at most a batch, and no record of a partition before
+/// its earlier ones.
 fn split_ready(
     records: VecDeque<PendingRecord>,
     projected: &Positions,

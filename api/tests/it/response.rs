@@ -8,12 +8,12 @@ use serde_json::Value;
 pub(crate) struct TestResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// A text that is no JSON is a string, and no body is null.
+    /// The body as JSON: a string if it is not JSON, null if it is empty.
     pub body: Value,
 }
 
 impl TestResponse {
-    /// Asserts the status; the body.
+    /// Asserts the status and returns the body.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
@@ -25,7 +25,7 @@ impl TestResponse {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The field errors of a 422: where each is, and its type.
+    /// The location and type of each field error of a 422.
     pub(crate) fn field_errors(&self) -> Vec<(String, String)> {
         let location = |error: &Value| {
             let parts: Vec<_> =

@@ -8,20 +8,20 @@
     reason = "a fixture panics where it fails, as a test does"
 )]
 
+mod blackhole_proxy;
 pub mod events;
 mod fake_airflow;
 mod fake_provider;
 mod keys;
-mod mute_proxy;
 mod program;
 mod seed;
 mod topics;
 
+pub use blackhole_proxy::BlackholeProxy;
 pub use fake_airflow::{FakeAirflow, FakeList, ListBehavior, TriggerBehavior};
 pub use fake_provider::FakeProvider;
 pub use keys::{keyring, sealing_keys};
 pub use local::{eventually, eventually_true};
-pub use mute_proxy::MuteProxy;
 pub use program::{ApiProcess, ProgramSettings, WorkerProcess, output_of, stdout_of};
 pub use seed::{
     SeededSync, create_connector, create_connectors, create_space, insert_sync, store_credentials,

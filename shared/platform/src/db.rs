@@ -1,7 +1,7 @@
 //! PostgreSQL: the connection pool, the migrations and the privileges of the roles. Queries belong to the
 //! stores.
 
-mod answer_clock;
+mod response_timer;
 mod tunnel;
 
 use std::error::Error;
@@ -58,26 +58,27 @@ pub struct Roles {
 /// A connection that was idle for longer is pinged before use.
 const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_secs(1);
 
-/// How much longer than the timeout of a statement an answer may take before its connection is closed.
-const ANSWER_GRACE: Duration = Duration::from_secs(5);
+/// How much longer than the timeout of its statement a response may take before its connection is closed.
+const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 
 impl DatabaseConfig {
-    /// How long PostgreSQL may owe an answer: its own timeout ends a statement before.
-    pub fn answer_timeout(&self) -> Duration {
-        Duration::from_secs(self.statement_timeout.into()) + ANSWER_GRACE
+    /// The maximum time until a response of PostgreSQL. PostgreSQL's own timeout ends a statement earlier.
+    pub fn response_timeout(&self) -> Duration {
+        Duration::from_secs(self.statement_timeout.into()) + RESPONSE_GRACE
     }
 }
 
 /// Opens a pool without waiting for the server, so that a process starts while the database is down. A
-/// connection whose answer is overdue is closed, and its call ends with an error.
+/// connection whose response is overdue is closed, and its call ends with an error.
 ///
 /// # Errors
 /// When the URL is invalid.
 pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::Error> {
-    open_pool(config, application, Some(config.answer_timeout()))
+    open_pool(config, application, Some(config.response_timeout()))
 }
 
-/// The same for commands that raise the timeout of their statements: only a server that is gone ends a call.
+/// Opens a pool for commands that raise the timeout of their statements: only an unreachable server ends a
+/// call.
 ///
 /// # Errors
 /// When the URL is invalid.
@@ -88,7 +89,7 @@ pub fn pool_of_long_statements(config: &DatabaseConfig, application: &str) -> Re
 fn open_pool(
     config: &DatabaseConfig,
     application: &str,
-    answer_timeout: Option<Duration>,
+    response_timeout: Option<Duration>,
 ) -> Result<PgPool, sqlx::Error> {
     let seconds = config.statement_timeout;
     let options: PgConnectOptions = config.database_url.expose_secret().parse()?;
@@ -97,7 +98,7 @@ fn open_pool(
         ("idle_in_transaction_session_timeout", format!("{}s", seconds.saturating_mul(2))),
         ("tcp_user_timeout", format!("{}", seconds.saturating_mul(1000))),
     ]);
-    let (options, tunnel) = tunnel::open(options, answer_timeout)?;
+    let (options, tunnel) = tunnel::open(options, response_timeout)?;
     // The pool's own options hold the tunnel, so that it ends with the pool.
     let tunnel = Arc::new(tunnel);
     Ok(PgPoolOptions::new()

@@ -1,5 +1,5 @@
-//! Readiness: whether PostgreSQL and Kafka respond. Liveness: whether every long-lived part of a process goes
-//! on.
+//! Readiness: whether PostgreSQL and Kafka respond. Liveness: whether every long-lived task of a process
+//! still records heartbeats.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ const POSTGRES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Checks both servers, each within two seconds.
 ///
 /// # Errors
-/// One sentence that says which of them does not respond.
+/// A sentence that names the server that does not respond.
 pub async fn check_readiness(pool: &PgPool, kafka: &KafkaProbe) -> Result<(), &'static str> {
     match tokio::join!(is_postgres_reachable(pool), kafka.is_reachable()) {
         (true, true) => Ok(()),
@@ -28,62 +28,62 @@ async fn is_postgres_reachable(pool: &PgPool) -> bool {
     matches!(tokio::time::timeout(POSTGRES_TIMEOUT, query).await, Ok(Ok(_)))
 }
 
-/// The heartbeats of the long-lived parts of a process. Clones share them.
+/// The heartbeats of the long-lived tasks of a process. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Heartbeats(Arc<Mutex<Vec<Part>>>);
+pub struct Heartbeats(Arc<Mutex<Vec<RegisteredTask>>>);
 
 #[derive(Debug)]
-struct Part {
+struct RegisteredTask {
     name: &'static str,
-    /// How long the part may take for one turn of its loop.
+    /// The maximum duration of one iteration of the task.
     limit: Duration,
     heartbeat: Heartbeat,
 }
 
-/// The heartbeat of one part, which beats at every turn of its loop.
+/// The heartbeat of one task, recorded in every iteration of its loop.
 #[derive(Clone, Debug)]
 pub struct Heartbeat(Arc<Mutex<Instant>>);
 
 impl Heartbeats {
-    /// Watches a part from now on.
+    /// Registers a task, whose heartbeat counts from now on.
     pub fn register(&self, name: &'static str, limit: Duration) -> Heartbeat {
         let heartbeat = Heartbeat::default();
-        self.lock().push(Part { name, limit, heartbeat: heartbeat.clone() });
+        self.lock().push(RegisteredTask { name, limit, heartbeat: heartbeat.clone() });
         heartbeat
     }
 
-    /// The parts that have been stalled for longer than their limits, and for how long.
+    /// Returns the tasks that have been stalled for longer than their limits, and for how long.
     pub fn find_stalled(&self) -> Vec<(&'static str, Duration)> {
-        let parts = self.lock();
-        let ages = parts.iter().map(|part| (part.name, part.limit, part.heartbeat.age()));
+        let tasks = self.lock();
+        let ages = tasks.iter().map(|task| (task.name, task.limit, task.heartbeat.age()));
         ages.filter(|(_, limit, age)| age > limit).map(|(name, _, age)| (name, age)).collect()
     }
 
-    /// Every part, and how long ago it should have beaten last.
+    /// Returns the time since the last heartbeat of every task, without its pauses.
     pub fn ages(&self) -> Vec<(&'static str, Duration)> {
-        self.lock().iter().map(|part| (part.name, part.heartbeat.age())).collect()
+        self.lock().iter().map(|task| (task.name, task.heartbeat.age())).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Part>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<RegisteredTask>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Default for Heartbeat {
-    /// The heartbeat of a part that is not watched.
+    /// The heartbeat of a task that is not registered.
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 }
 
 impl Heartbeat {
-    /// Says that the part goes on.
-    pub fn beat(&self) {
-        self.beat_before(Duration::ZERO);
+    /// Records that the task is making progress.
+    pub fn record(&self) {
+        self.record_before_pause(Duration::ZERO);
     }
 
-    /// The same before a pause, which does not count.
-    pub fn beat_before(&self, pause: Duration) {
+    /// Records a heartbeat before a pause, which does not count as a stall.
+    pub fn record_before_pause(&self, pause: Duration) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + pause;
     }
 
@@ -97,16 +97,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stalled_part_is_named_until_it_goes_on() {
+    fn a_stalled_task_is_found_until_its_next_heartbeat() {
         let heartbeats = Heartbeats::default();
         let (limit, pause) = (Duration::ZERO, Duration::from_secs(3600));
         let (relay, pausing) = (heartbeats.register("relay", limit), heartbeats.register("ticker", limit));
         heartbeats.register("projector", pause);
-        pausing.beat_before(pause);
+        pausing.record_before_pause(pause);
         std::thread::sleep(Duration::from_millis(1));
-        let named = heartbeats.find_stalled();
-        assert_eq!(named.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["relay"]);
-        relay.beat_before(pause);
+        let stalled = heartbeats.find_stalled();
+        assert_eq!(stalled.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["relay"]);
+        relay.record_before_pause(pause);
         assert_eq!(heartbeats.find_stalled(), []);
         assert_eq!(heartbeats.ages().len(), 3);
     }

@@ -16,13 +16,13 @@ pub struct Periodic {
 }
 
 impl Periodic {
-    /// The first tick is due at once, and every other one an interval after the end of the work for the
-    /// previous one.
+    /// The first tick is due at once, and every further one an interval after the work of the previous one
+    /// has ended.
     pub fn new(interval: Duration, stop: CancellationToken) -> Self {
         Self { interval, stop, is_due: true, heartbeat: Heartbeat::default() }
     }
 
-    /// Beats this heart at every tick. The pauses do not count.
+    /// Records a heartbeat at every tick. The pauses between ticks do not count as a stall.
     #[must_use]
     pub fn with_heartbeat(self, heartbeat: Heartbeat) -> Self {
         Self { heartbeat, ..self }
@@ -31,13 +31,13 @@ impl Periodic {
     /// Waits until the next tick is due; false once the process stops.
     pub async fn next(&mut self) -> bool {
         if !std::mem::take(&mut self.is_due) {
-            self.heartbeat.beat_before(self.interval);
+            self.heartbeat.record_before_pause(self.interval);
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}
                 () = self.stop.cancelled() => {}
             }
         }
-        self.heartbeat.beat();
+        self.heartbeat.record();
         !self.stop.is_cancelled()
     }
 

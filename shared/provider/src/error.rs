@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// What a call asks for, in the words of the contract.
+/// The subject of a request, as error messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     Version,
@@ -69,15 +69,15 @@ pub enum ProviderError {
     )]
     Forbidden { status: u16, message: String, subject: Option<Subject> },
 
-    /// Any other answer that says no; the status and the message are the provider's own.
+    /// Any other refusal; the status and the message are the provider's own.
     #[error("The provider refused ({status}): {message}")]
     Refused { status: u16, message: String },
 
-    /// An answer that is not what its API promises.
+    /// A response that contradicts the API's documentation.
     #[error("The provider's answer makes no sense ({reason}); check that the base URL is Airflow's own.")]
     Malformed { reason: String },
 
-    /// The provider cannot be asked for a row by its path, and its lists do not say whether it is there.
+    /// A row cannot be requested by its path, and the provider's lists do not show whether it exists.
     #[error("The provider does not say whether it has {id}; what was last seen of it is kept.")]
     Unaddressable { id: String },
 
@@ -99,16 +99,16 @@ pub enum ProviderError {
 
 /// Maximum length of a provider's message, in characters.
 const MAX_REASON_LENGTH: usize = 300;
-/// In characters, of a text that is still to be searched for secrets, even if the provider sent megabytes.
+/// The maximum length of a text that is searched for secrets, in characters. A longer text is cut first.
 const MAX_SEARCHED_LENGTH: usize = 64 * 1024;
 
-/// Joins a text of a provider to one line. It is cut where secrets are removed from it.
+/// Joins a text of a provider to one line. Its secrets are not removed yet.
 pub(crate) fn one_line(text: &str) -> String {
     let text: String = text.chars().take(MAX_SEARCHED_LENGTH).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Cuts what a provider says to the length that is kept and shown.
+/// Cuts a provider's message to the length that is stored and shown.
 pub(crate) fn shortened(line: String) -> String {
     match line.char_indices().nth(MAX_REASON_LENGTH) {
         Some((end, _)) => format!("{}…", &line[..end]),
@@ -117,7 +117,7 @@ pub(crate) fn shortened(line: String) -> String {
 }
 
 impl ProviderError {
-    /// An answer that is not what its API promises.
+    /// A response that contradicts the API's documentation.
     pub(crate) fn malformed(reason: &str) -> Self {
         Self::Malformed { reason: one_line(reason) }
     }
@@ -143,7 +143,7 @@ impl ProviderError {
         )
     }
 
-    /// The wait that the provider asked for; zero if it asked for none.
+    /// The delay that the provider asked for, or zero.
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::Throttled { retry_after, .. } | Self::Failing { retry_after, .. } => {
@@ -153,31 +153,31 @@ impl ProviderError {
         }
     }
 
-    /// The same error, which names what was asked for unless it does so already.
+    /// Adds the subject of the request to the error, unless it has one.
     #[must_use]
-    pub fn about(mut self, asked: Subject) -> Self {
+    pub fn about(mut self, requested: Subject) -> Self {
         if let Self::Unreachable { subject, .. }
         | Self::Failing { subject, .. }
         | Self::Forbidden { subject, .. } = &mut self
         {
-            subject.get_or_insert(asked);
+            subject.get_or_insert(requested);
         }
         self
     }
 
-    /// The same error, with what the provider says in it replaced.
+    /// Replaces the provider's texts in the error.
     #[must_use]
-    pub(crate) fn map_words(mut self, replace: impl Fn(&str) -> String) -> Self {
+    pub(crate) fn map_texts(mut self, replace: impl Fn(&str) -> String) -> Self {
         match &mut self {
-            Self::Unreachable { reason: words, .. }
-            | Self::Malformed { reason: words }
-            | Self::Unaddressable { id: words }
-            | Self::Throttled { message: words, .. }
-            | Self::LoginFailed { message: words, .. }
-            | Self::CredentialsRefused { message: words, .. }
-            | Self::Forbidden { message: words, .. }
-            | Self::Refused { message: words, .. } => *words = replace(words),
-            // These hold only words of this service.
+            Self::Unreachable { reason: text, .. }
+            | Self::Malformed { reason: text }
+            | Self::Unaddressable { id: text }
+            | Self::Throttled { message: text, .. }
+            | Self::LoginFailed { message: text, .. }
+            | Self::CredentialsRefused { message: text, .. }
+            | Self::Forbidden { message: text, .. }
+            | Self::Refused { message: text, .. } => *text = replace(text),
+            // These have no text of the provider.
             Self::Failing { .. } | Self::Oversized { .. } | Self::Denied { .. } | Self::Misconfigured(_) => {}
         }
         self

@@ -43,7 +43,7 @@ pub(super) async fn apply_batch(
 ) -> Result<(), ApplyError> {
     let mut bisection = Bisection::new(records);
     while let Some(slice) = bisection.next_slice() {
-        config.heartbeat.beat();
+        config.heartbeat.record();
         match apply_slice(config, offsets, slice, None).await {
             Err(ApplyError::Database(error)) if is_caused_by_data(&error) => {
                 if bisection.halve(slice).is_some() {

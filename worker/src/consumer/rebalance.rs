@@ -82,7 +82,7 @@ impl RebalanceContext {
     ) -> Result<(), AssignError> {
         let mut assigned = Offsets::new();
         for mut element in partitions.elements() {
-            self.heartbeat.beat();
+            self.heartbeat.record();
             let (topic, partition) = (element.topic().to_owned(), element.partition());
             let watermarks = consumer.fetch_watermarks(&topic, partition, WATERMARKS_TIMEOUT)?;
             let next = self.runtime.block_on(start_offset(&self.pool, &topic, partition, watermarks))?;

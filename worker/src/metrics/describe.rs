@@ -23,7 +23,7 @@ pub fn describe() {
     describe_gauge!(
         "orchestration_heartbeat_age_seconds",
         Unit::Seconds,
-        "How long ago a part of the worker should have shown that it goes on, by part"
+        "Time since the last heartbeat of a task of the worker, without its pauses, by part"
     );
     describe_counter!("orchestration_ticks_total", "Runs of the scheduler, one a second");
     describe_counter!("orchestration_ticks_missed_total", "Scheduled syncs that were due but skipped");

@@ -9,10 +9,11 @@ use crate::store::connector_state::{self, Failure, Lease};
 use crate::store::syncs;
 use crate::sync::{SyncError, SyncJob, SyncOutcome};
 
-/// Of the reason of a failed sync, in characters. What the provider says in it is cut already.
+/// The maximum length of the reason of a failed sync, in characters. The provider's message in it has a limit
+/// of its own.
 const MAX_ERROR_LENGTH: usize = 1_000;
 
-/// Finishes the syncs of a job that read everything, and moves the cursor.
+/// Finishes the syncs of a successful job, and moves the cursor.
 pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &SyncOutcome) -> Result<(), SyncError> {
     let mut tx = pool.begin().await?;
     let poll = &synced.last_poll;
@@ -23,9 +24,9 @@ pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &SyncOutcome) -> Resu
     Ok(tx.commit().await?)
 }
 
-/// Finishes syncs that failed: the cursor stays, and the reason is stored. Syncs that were stopped, or whose
-/// lease could not be renewed, go back to the queue. After a lost lease nothing changes, because the new
-/// holder of the lease has the syncs.
+/// Finishes failed syncs: the cursor stays, and the reason is stored. Syncs that were stopped, or whose lease
+/// could not be renewed, are requeued. After a lost lease nothing changes, because the syncs belong to the
+/// new holder of the lease.
 pub async fn fail(
     pool: &PgPool,
     lease: Lease,
@@ -34,11 +35,11 @@ pub async fn fail(
     report: &SyncReport,
 ) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
-    let is_requeued = matches!(error, SyncError::Stopped | SyncError::DatabaseAway { .. });
+    let is_requeued = matches!(error, SyncError::Stopped | SyncError::DatabaseUnresponsive { .. });
     let failure = Failure {
         credentials_refused: matches!(error, SyncError::Provider(ProviderError::CredentialsRefused { .. })),
-        // Where a mass deletion or a right waits for people, all else was read.
-        counts: !is_requeued && !error.waits_for_people(),
+        // A sync that needs an operator has read everything else.
+        counts: !is_requeued && !error.needs_operator(),
         retry_after: error.retry_after().as_secs_f64(),
     };
     if !connector_state::update_after_failure(&mut tx, lease, &failure).await? {

@@ -72,7 +72,7 @@ impl Runner {
         while let (Some(open_permit), Some(permit)) =
             (self.acquire(&open_permits, &heartbeat).await, self.acquire(&permits, &heartbeat).await)
         {
-            heartbeat.beat();
+            heartbeat.record();
             let pause = match self.lease_if_kafka_answers().await {
                 Ok(Some(lease)) => {
                     running.spawn(self.clone().run_with_permit(lease, permit, permits.clone(), open_permit));
@@ -120,7 +120,7 @@ impl Runner {
         let permit = permits.clone().acquire_owned();
         tokio::pin!(permit);
         loop {
-            heartbeat.beat();
+            heartbeat.record();
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
@@ -252,7 +252,7 @@ impl Runner {
                 Err(_) => tracing::warn!("lease renewal failed: PostgreSQL does not answer"),
             }
             if renewed_at.elapsed() >= LEASE_DURATION {
-                return SyncError::DatabaseAway { seconds: renewed_at.elapsed().as_secs() };
+                return SyncError::DatabaseUnresponsive { seconds: renewed_at.elapsed().as_secs() };
             }
         }
     }
@@ -294,7 +294,7 @@ fn log_outcome(outcome: &Result<SyncOutcome, SyncError>, duration: Duration) {
             tracing::debug!(seconds, requests = report.requests, "sync succeeded without changes");
             "succeeded"
         }
-        Err(error @ (SyncError::Stopped | SyncError::DatabaseAway { .. } | SyncError::LeaseLost)) => {
+        Err(error @ (SyncError::Stopped | SyncError::DatabaseUnresponsive { .. } | SyncError::LeaseLost)) => {
             tracing::info!(seconds, %error, "sync left to another worker");
             "left"
         }

@@ -98,7 +98,7 @@ impl KindPass<'_> {
                 (removed, position) = (removed + rows, next);
                 count_removed_rows(self.kind.what, rows);
                 let pause = Duration::from_secs_f64(rows as f64 / f64::from(self.rows_per_second));
-                self.heartbeat.beat_before(pause);
+                self.heartbeat.record_before_pause(pause);
                 let _ = tokio::time::timeout(pause, self.stop.cancelled()).await;
             }
         }

@@ -1,5 +1,5 @@
-//! `pipeline_crawls`: when the history of each pipeline was read, how often in a row that failed, and in how
-//! many listings a pipeline was missing.
+//! `pipeline_crawls`: the time at which the history of each pipeline was read, its consecutive failures, and
+//! the number of listings in which the pipeline was missing.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use sqlx::{PgConnection, PgExecutor};
 
 use super::connector_state::Lease;
 
-/// How long to wait after this many failures in a row, in SQL.
-macro_rules! pause {
+/// The back-off after this many consecutive failures, in SQL.
+macro_rules! backoff {
     ($failures:literal) => {
         concat!("least(interval '6 hours', interval '1 minute' * 2 ^ least(", $failures, " - 1, 10))")
     };
 }
 
-/// Returns when each history was last read, by the pipeline's external id: those that reach back at least
-/// this many days.
+/// Returns the time at which each history of at least this many days was last read, by the pipeline's
+/// external id.
 pub(crate) async fn find_read(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
@@ -34,26 +34,27 @@ pub(crate) async fn find_read(
     Ok(read.into_iter().collect())
 }
 
-/// Returns when the histories were last tried that could not be read and are not to be tried again yet, by
-/// the pipeline's external id. The pause grows with each failure in a row.
-pub(crate) async fn find_resting(
+/// Pipelines in back-off: returns the time of the last attempt to read each history that could not be read
+/// and is not to be tried again yet, by the pipeline's external id. The back-off grows with each consecutive
+/// failure.
+pub(crate) async fn find_in_backoff(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
 ) -> sqlx::Result<BTreeMap<String, DateTime<Utc>>> {
-    let resting: Vec<(String, DateTime<Utc>)> = sqlx::query_as(concat!(
+    let in_backoff: Vec<(String, DateTime<Utc>)> = sqlx::query_as(concat!(
         "select external_id, tried_at from pipeline_crawls
              where connector_id = $1 and failures > 0 and tried_at + ",
-        pause!("failures"),
+        backoff!("failures"),
         " > now()"
     ))
     .bind(connector)
     .fetch_all(db)
     .await?;
-    Ok(resting.into_iter().collect())
+    Ok(in_backoff.into_iter().collect())
 }
 
-/// Counts that a pipeline could not be read, neither its history nor whether it exists; returns how often in
-/// a row.
+/// Counts a failure to read a pipeline's history, or to find out whether the pipeline exists; returns the
+/// number of consecutive failures.
 pub(crate) async fn count_failure(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
@@ -71,24 +72,25 @@ pub(crate) async fn count_failure(
     .await
 }
 
-/// Returns when the task graphs were last tried that could not be read and are not to be tried again yet.
-pub(crate) async fn find_resting_graphs(
+/// Pipelines in back-off: returns the time of the last attempt to read each task graph that could not be read
+/// and is not to be tried again yet.
+pub(crate) async fn find_graphs_in_backoff(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
 ) -> sqlx::Result<BTreeMap<String, DateTime<Utc>>> {
-    let resting: Vec<(String, DateTime<Utc>)> = sqlx::query_as(concat!(
+    let in_backoff: Vec<(String, DateTime<Utc>)> = sqlx::query_as(concat!(
         "select external_id, graph_tried_at from pipeline_crawls
          where connector_id = $1 and graph_failures > 0 and graph_tried_at + ",
-        pause!("graph_failures"),
+        backoff!("graph_failures"),
         " > now()"
     ))
     .bind(connector)
     .fetch_all(db)
     .await?;
-    Ok(resting.into_iter().collect())
+    Ok(in_backoff.into_iter().collect())
 }
 
-/// Counts that the task graph of a pipeline could not be read.
+/// Counts a failure to read the task graph of a pipeline.
 pub(crate) async fn count_graph_failure(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
@@ -178,7 +180,7 @@ pub(crate) async fn mark_pipeline_unread(db: impl PgExecutor<'_>, pipeline: Pipe
     Ok(())
 }
 
-/// Makes histories due that reach back more than these days, because a longer retention allows more.
+/// Makes the histories of more than this many days due, because a longer retention allows more.
 pub(crate) async fn mark_longer_than_unread(db: &mut PgConnection, days: i32) -> sqlx::Result<()> {
     sqlx::query("update pipeline_crawls set history_days = 0 where history_days > $1")
         .bind(days)
@@ -204,8 +206,8 @@ pub(crate) async fn reset_missed_listings(
     Ok(())
 }
 
-/// Counts a missed listing of each of these pipelines and returns those that have missed at least `limit` in
-/// a row, those without failures first.
+/// Counts a missed listing of each of these pipelines and returns the pipelines with at least `limit`
+/// consecutive missed listings, the ones without failures first.
 pub(crate) async fn count_missed_listing(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,

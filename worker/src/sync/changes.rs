@@ -1,6 +1,6 @@
-//! What changed since the last sync, and what the provider's list of changes leaves out: runs that are
-//! unfinished in the read model, runs whose task runs changed, and placeholders of mapped tasks that have
-//! been expanded.
+//! Publishes the changes since the last sync, including changes that the provider's lists of changes leave
+//! out: runs that are unfinished in the read model, runs whose task runs changed, and placeholders of mapped
+//! tasks that have been expanded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -23,9 +23,9 @@ use super::{SyncError, SyncPass};
 use crate::store::runs::RunExternalIds;
 use crate::store::{entities, histories, runs};
 
-/// How far back a first sync looks before it reads histories.
+/// The age of the oldest changes that a first sync reads before it reads histories.
 const NEWEST: TimeDelta = TimeDelta::minutes(15);
-/// How many runs a poll requests one by one at most, for each reason to do so.
+/// The maximum number of runs that a poll requests one by one, for each reason to do so.
 const MAX_REREADS: usize = 200;
 /// The map index of the placeholder of a mapped task before it is expanded.
 const UNMAPPED: i32 = -1;
@@ -33,7 +33,7 @@ const UNMAPPED: i32 = -1;
 /// Runs by id, with the external ids of pipeline and run.
 pub(super) type RunsById = BTreeMap<RunId, RunExternalIds>;
 
-/// The runs that were read: their pipelines, and those that are older than any history.
+/// The runs that were read, with their pipelines; and the runs among them that are older than any history.
 #[derive(Default)]
 pub(super) struct RunsRead {
     pub(super) runs: BTreeMap<RunId, PipelineId>,
@@ -44,16 +44,16 @@ pub(super) struct RunsRead {
 #[derive(Default)]
 pub(super) struct TaskRunsRead {
     pub(super) ids: BTreeSet<TaskRunId>,
-    /// How many more could not be read: any that is missing may be one of them.
+    /// The number of task runs that could not be read: a missing task run may be one of them.
     pub(super) lost: u64,
 }
 
 /// The pipelines of the runs that a poll has read.
 #[derive(Default)]
 pub(super) struct ActivePipelines {
-    /// Those with unfinished runs.
+    /// The pipelines with unfinished runs.
     pub(super) running: BTreeSet<PipelineId>,
-    /// Those with unfinished or changed runs.
+    /// The pipelines with unfinished or changed runs.
     pub(super) recently_active: BTreeSet<PipelineId>,
     pub(super) unread: UnreadLists,
 }
@@ -65,21 +65,21 @@ fn is_about_run(error: &ProviderError) -> bool {
 
 impl SyncPass<'_> {
     /// Publishes everything that changed at or after the cursor.
-    pub(super) async fn read_changes(
+    pub(super) async fn publish_changes(
         &self,
         cursor: DateTime<Utc>,
         listed: &ListedPipelines,
     ) -> Result<ActivePipelines, SyncError> {
         let since = cursor - self.job.overlap;
         let mut unread = UnreadLists::default();
-        let runs = self.read_runs(&RunScope::ChangedSince(since)).await;
+        let runs = self.publish_runs_of(&RunScope::ChangedSince(since)).await;
         let RunsRead { mut runs, mut older_than_history } = unread.or_default(CHANGED_RUNS, runs)?;
-        let task_runs = self.read_changed_task_runs(since).await;
+        let task_runs = self.publish_changed_task_runs(since).await;
         let (mut changed, executed) = unread.or_default(CHANGED_TASK_RUNS, task_runs)?;
         if let Some(error) = unread.error_of(CHANGED_TASK_RUNS) {
             self.task_runs_error.get_or_init(|| error.clone());
         }
-        let unfinished = self.read_runs(&RunScope::Unfinished).await;
+        let unfinished = self.publish_runs_of(&RunScope::Unfinished).await;
         let unfinished = unread.or_default(UNFINISHED_RUNS, unfinished)?.runs;
         let running = unfinished.values().copied().collect();
         runs.extend(unfinished);
@@ -88,19 +88,19 @@ impl SyncPass<'_> {
         if unread.are_runs_refused() {
             stale.clear();
         }
-        stale.extend(self.few_or_histories(changed).await?);
+        stale.extend(self.limit_rereads(changed).await?);
         // The provider deletes a pipeline with its runs; the read model keeps them as last seen.
         stale.retain(|_, external_ids| listed.contains(&external_ids.pipeline));
         self.reread(stale).await?;
         older_than_history.retain(|_, external_ids| listed.contains(&external_ids.pipeline));
-        self.read_all_task_runs(older_than_history).await?;
+        self.publish_all_task_runs(older_than_history).await?;
         self.refresh_stale_graphs(&executed).await?;
         Ok(ActivePipelines { running, recently_active: runs.into_values().collect(), unread })
     }
 
-    /// Returns the runs if they are few. Reading many one by one would take too long: the histories of their
-    /// pipelines become due instead.
-    async fn few_or_histories(&self, runs: RunsById) -> Result<RunsById, SyncError> {
+    /// Returns the runs if there are at most [`MAX_REREADS`]. Requesting more runs one by one would take too
+    /// long: the histories of their pipelines become due instead, and no run is returned.
+    async fn limit_rereads(&self, runs: RunsById) -> Result<RunsById, SyncError> {
         if runs.len() <= MAX_REREADS {
             return Ok(runs);
         }
@@ -110,47 +110,48 @@ impl SyncPass<'_> {
         Ok(RunsById::new())
     }
 
-    /// Reads all task runs of runs that are too old for any history: otherwise only the changed ones would be
-    /// stored.
-    async fn read_all_task_runs(&self, runs: RunsById) -> Result<(), SyncError> {
+    /// Publishes all task runs of runs that are too old for any history: otherwise only the changed task runs
+    /// would be stored.
+    async fn publish_all_task_runs(&self, runs: RunsById) -> Result<(), SyncError> {
         let scopes = runs.into_values().take(MAX_REREADS);
         let scopes = scopes.map(|RunExternalIds { pipeline, run }| TaskRunScope::Run { pipeline, run });
-        let reads = scopes.map(|scope| self.read_or_name_task_runs(scope));
+        let reads = scopes.map(|scope| self.publish_or_report_task_runs(scope));
         stream::iter(reads).buffer_unordered(self.concurrency()).try_for_each(|()| ready(Ok(()))).await
     }
 
-    /// Publishes the task runs of a scope, or names the run whose task runs cannot be read.
-    async fn read_or_name_task_runs(&self, scope: TaskRunScope) -> Result<(), SyncError> {
+    /// Publishes the task runs of a scope, or reports the run whose task runs cannot be read.
+    async fn publish_or_report_task_runs(&self, scope: TaskRunScope) -> Result<(), SyncError> {
         let run = match &scope {
             TaskRunScope::Run { pipeline, run } => format!("{pipeline}/{run}"),
             _ => String::new(),
         };
-        match self.read_task_runs(scope).await {
+        match self.publish_task_runs_of(scope).await {
             Err(SyncError::Provider(error)) if is_about_run(&error) => {
                 let reason = format!("its task runs cannot be read: {error}");
-                self.publisher.name_unreadable(EntityKind::Run, &run, &reason);
+                self.publisher.report_unreadable(EntityKind::Run, &run, &reason);
                 Ok(())
             }
             read => read.map(drop),
         }
     }
 
-    /// Publishes unfinished and just finished runs, so that a first sync shows the newest within seconds.
-    pub(super) async fn read_newest(
+    /// Publishes unfinished and just finished runs, so that a first sync shows the newest runs within
+    /// seconds.
+    pub(super) async fn publish_newest(
         &self,
         provider_clock: DateTime<Utc>,
     ) -> Result<ActivePipelines, SyncError> {
         let mut unread = UnreadLists::default();
-        let unfinished = self.read_runs(&RunScope::Unfinished).await;
+        let unfinished = self.publish_runs_of(&RunScope::Unfinished).await;
         let mut runs = unread.or_default(UNFINISHED_RUNS, unfinished)?.runs;
         let running = runs.values().copied().collect();
-        let changed = self.read_runs(&RunScope::ChangedSince(provider_clock - NEWEST)).await;
+        let changed = self.publish_runs_of(&RunScope::ChangedSince(provider_clock - NEWEST)).await;
         runs.extend(unread.or_default(CHANGED_RUNS, changed)?.runs);
         Ok(ActivePipelines { running, recently_active: runs.into_values().collect(), unread })
     }
 
-    /// Publishes the runs of a scope and returns which there are.
-    pub(super) async fn read_runs(&self, scope: &RunScope) -> Result<RunsRead, SyncError> {
+    /// Publishes the runs of a scope and returns their ids and pipelines.
+    pub(super) async fn publish_runs_of(&self, scope: &RunScope) -> Result<RunsRead, SyncError> {
         let mut read = RunsRead::default();
         let mut pages = pin!(self.run_pages(scope));
         while let Some(ObservedItems { observation, items: runs, .. }) = pages.try_next().await? {
@@ -168,7 +169,7 @@ impl SyncPass<'_> {
     }
 
     /// Publishes the task runs that changed; returns their runs, and the tasks that were executed.
-    async fn read_changed_task_runs(
+    async fn publish_changed_task_runs(
         &self,
         since: DateTime<Utc>,
     ) -> Result<(RunsById, ExecutedTasks), SyncError> {
@@ -187,8 +188,8 @@ impl SyncPass<'_> {
         Ok((changed, executed))
     }
 
-    /// Publishes the task runs of a scope and returns which there are.
-    pub(super) async fn read_task_runs(&self, scope: TaskRunScope) -> Result<TaskRunsRead, SyncError> {
+    /// Publishes the task runs of a scope and returns their ids.
+    pub(super) async fn publish_task_runs_of(&self, scope: TaskRunScope) -> Result<TaskRunsRead, SyncError> {
         let mut read = TaskRunsRead::default();
         let mut pages = pin!(self.task_run_pages(&scope));
         while let Some(ObservedItems { items: task_runs, lost, .. }) = pages.try_next().await? {
@@ -199,7 +200,7 @@ impl SyncPass<'_> {
         Ok(read)
     }
 
-    /// Publishes runs with the user who triggered them, whom only this service has stored.
+    /// Publishes runs with the user who triggered them, which only this service has stored.
     async fn publish_runs(&self, mut observed: Vec<RunObserved>) -> Result<(), SyncError> {
         let ids: Vec<RunId> = observed.iter().map(|run| run.id).collect();
         let triggered_by: BTreeMap<RunId, UserRef> = runs::find_triggered_by(self.pool, &ids).await?;
@@ -251,8 +252,7 @@ impl SyncPass<'_> {
         Ok(deleted.collect())
     }
 
-    /// Finds runs that are unfinished in the read model and were not read just now: the provider has not
-    /// listed them.
+    /// Finds runs that are unfinished in the read model, although the provider has not listed them.
     async fn unread_unfinished_runs(
         &self,
         read: &BTreeMap<RunId, PipelineId>,

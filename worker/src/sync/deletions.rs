@@ -1,6 +1,6 @@
-//! What the provider no longer has. One sign alone deletes nothing: a pipeline must be missing from two
-//! complete listings and be unknown when requested, a run must be unknown when requested, a task run must be
-//! missing twice.
+//! Deletion of entities that the provider no longer has. A pipeline must be missing from two complete
+//! listings and be unknown when requested, a run must be unknown when requested, a task run must be missing
+//! twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,14 +17,13 @@ use super::{SyncError, SyncPass};
 use crate::store::runs::RunExternalIds;
 use crate::store::{entities, histories, pipelines, runs, task_runs};
 
-/// More than one in this many of a connector's pipelines may not go at once: their deactivation must be
-/// accepted.
+/// A deactivation of more than one in this many of a connector's pipelines at once must be accepted.
 const MASS_DELETION_RATIO: usize = 5;
-/// Fewer pipelines than this are no mass deletion, however few the connector has.
+/// Fewer pipelines than this are no mass deletion, even if the connector has few pipelines.
 const MIN_MASS_DELETION: usize = 3;
-/// How many complete listings in a row a pipeline must miss before it is deleted.
+/// The number of consecutive complete listings that a pipeline must miss before it is deleted.
 const MISSED_LISTINGS_BEFORE_DELETE: i32 = 2;
-/// How many unlisted pipelines one poll requests by their ids.
+/// The maximum number of unlisted pipelines that one poll requests by their ids.
 const MAX_PRESENCE_REQUESTS: usize = 200;
 
 /// A deactivation of so many pipelines at once that it must be accepted.
@@ -35,8 +34,9 @@ pub(super) struct MassDeletion {
 }
 
 impl SyncPass<'_> {
-    /// Deactivates the pipelines that turned stale, and those that are missing from a complete listing and
-    /// are gone at the provider. When these are too many at once, they stay active, and that is returned.
+    /// Deactivates stale pipelines, and pipelines that are missing from a complete listing and that the
+    /// provider no longer has. A mass deletion that was not accepted deactivates none of them, and is
+    /// returned.
     pub(super) async fn deactivate_missing(
         &self,
         listing: Listing,
@@ -68,7 +68,7 @@ impl SyncPass<'_> {
         Ok(None)
     }
 
-    /// Publishes the pipelines that turned stale, as active ones if their deactivation is stopped.
+    /// Publishes stale pipelines, as active ones if their deactivation is stopped.
     async fn publish_stale(
         &self,
         mut stale: Vec<PipelineObserved>,
@@ -86,7 +86,7 @@ impl SyncPass<'_> {
     }
 
     /// Counts a missed listing of these pipelines, resets the count of all others, and returns the pipelines
-    /// that have missed enough and are to be requested now.
+    /// to request now, because they have missed enough listings.
     async fn count_missed_listing(
         &self,
         missing: &BTreeMap<String, PipelineId>,
@@ -100,14 +100,14 @@ impl SyncPass<'_> {
         let limit = MISSED_LISTINGS_BEFORE_DELETE;
         let mut gone = histories::count_missed_listing(self.pool, connector, &names, limit).await?;
         if !self.job.accept_mass_deletion {
-            let resting = histories::find_resting(self.pool, connector).await?;
-            gone.retain(|name| !resting.contains_key(name));
+            let in_backoff = histories::find_in_backoff(self.pool, connector).await?;
+            gone.retain(|name| !in_backoff.contains_key(name));
             gone.truncate(MAX_PRESENCE_REQUESTS);
         }
         Ok(gone)
     }
 
-    /// Deactivates a pipeline that the provider does not have. Where the provider does not say, for example
+    /// Deactivates a pipeline that the provider does not have. If that cannot be determined, for example
     /// because the connector's user may no longer read it, the pipeline stays, unless a mass deletion is
     /// accepted.
     async fn deactivate_if_gone(&self, name: String, pipeline: PipelineId) -> Result<(), SyncError> {
@@ -175,8 +175,8 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    /// Requests the runs and task runs again that are missing from a history, and deletes those that are
-    /// gone.
+    /// Requests the runs and task runs again that are missing from a history, and deletes the ones that the
+    /// provider no longer has.
     pub(super) async fn delete_missing(
         &self,
         missing_runs: BTreeSet<RunId>,
@@ -199,7 +199,7 @@ impl SyncPass<'_> {
         suspects: &[Uuid],
     ) -> Result<(), SyncError> {
         let observation = self.observe().await?;
-        let read = self.read_task_runs(TaskRunScope::Run { pipeline, run: name }).await?;
+        let read = self.publish_task_runs_of(TaskRunScope::Run { pipeline, run: name }).await?;
         if read.lost > 0 {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Why a sync failed, in words an operator can act on.
+//! The reasons why a sync failed, with texts that an operator can act on.
 
 use std::time::Duration;
 
@@ -41,14 +41,14 @@ pub enum SyncError {
     LeaseLost,
     /// Another worker may have taken the connector over in the meantime.
     #[error("PostgreSQL did not answer for {seconds} s; the sync goes back to the queue.")]
-    DatabaseAway { seconds: u64 },
+    DatabaseUnresponsive { seconds: u64 },
     #[error("The worker was stopped.")]
     Stopped,
 }
 
 impl SyncError {
-    /// Whether all else was read, and only people can mend the rest.
-    pub(crate) fn waits_for_people(&self) -> bool {
+    /// Whether everything else was read, and an operator must act: accept a mass deletion, or grant access.
+    pub(crate) fn needs_operator(&self) -> bool {
         let is_forbidden = |error: &_| matches!(error, ProviderError::Forbidden { .. });
         match self {
             Self::MassDeletion { .. } => true,
@@ -57,7 +57,7 @@ impl SyncError {
         }
     }
 
-    /// The back-off that the provider demands.
+    /// The delay before the next request that the provider asked for.
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::Provider(error) | Self::Unreadable { error, .. } | Self::UnreadList { error, .. } => {

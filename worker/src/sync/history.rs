@@ -1,5 +1,5 @@
 //! Histories: the runs and task runs of a pipeline within the connector's window of days. A first sync, a
-//! full one and one that resumes after a crash all read the histories that were not read since.
+//! full sync and a sync after a crash all read the histories that are not marked as read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +15,13 @@ use super::{CompletedPoll, SyncError, SyncPass};
 use crate::store::retention::StoredRetention;
 use crate::store::{histories, runs, task_runs};
 
-/// How often every history is read again, to find what no list of changes contains: deletions and notes.
+/// The interval at which every history is read again, because no list of changes contains deletions and
+/// notes.
 const RECONCILE_INTERVAL: TimeDelta = TimeDelta::hours(6);
 /// Number of pipelines whose task graphs are read at once, before their histories.
 const CHUNK: usize = 100;
-/// A sync ends after more histories that cannot be read for one cause, or after more than one in
-/// `UNREADABLE_RATIO` of all if these are more: the cause is then hardly a single pipeline.
+/// A sync fails when more histories than this cannot be read for one cause, or more than one in
+/// `UNREADABLE_RATIO` of all if that is more: the cause is then hardly a single pipeline.
 const MIN_UNREADABLE: usize = 5;
 const UNREADABLE_RATIO: usize = 5;
 
@@ -39,7 +40,7 @@ impl UnreadableHistories {
         self.first.get_or_insert((pipeline, error));
     }
 
-    /// How many there are of the most frequent cause.
+    /// The number of histories that could not be read for the most frequent cause.
     fn of_one_cause(&self) -> usize {
         self.by_cause.values().copied().max().unwrap_or_default()
     }
@@ -59,18 +60,18 @@ fn cause(error: &ProviderError) -> (&'static str, u16) {
 
 impl SyncPass<'_> {
     /// Returns the pipelines whose history was never read within the window, or not since the latest full
-    /// sync was requested; and a few of those that were read long ago, so that reconciliation is spread over
-    /// all polls. Recently active pipelines come first.
+    /// sync was requested; and a few pipelines whose history was read before the reconcile interval, so that
+    /// reconciliation is spread over all polls. Recently active pipelines come first.
     pub(super) async fn due_histories(&self, poll: &CompletedPoll) -> Result<Vec<String>, SyncError> {
         let connector = self.job.lease.connector_id;
         let read_at = histories::find_read(self.pool, connector, self.history_days()).await?;
-        let resting = self.resting(histories::find_resting(self.pool, connector).await?);
+        let in_backoff = self.keep_in_backoff(histories::find_in_backoff(self.pool, connector).await?);
         let is_read = |name: &String| {
             read_at.get(name).is_some_and(|at| self.job.full_since.is_none_or(|full| *at >= full))
         };
-        let ready = poll.listed.iter().filter(|name| !resting.contains(*name)).cloned();
+        let ready = poll.listed.iter().filter(|name| !in_backoff.contains(*name)).cloned();
         let (read, mut due): (Vec<_>, Vec<_>) = ready.partition(is_read);
-        self.name_resting(resting.iter().filter(|name| poll.listed.contains(*name)));
+        self.report_in_backoff(in_backoff.iter().filter(|name| poll.listed.contains(*name)));
         // Each lease starts with another one, so that unreadable histories do not block the others.
         let offset = self.job.lease.epoch.unsigned_abs() as usize % due.len().max(1);
         due.rotate_left(offset);
@@ -83,25 +84,26 @@ impl SyncPass<'_> {
         Ok(due)
     }
 
-    fn name_resting<'n>(&self, pipelines: impl Iterator<Item = &'n String>) {
+    /// Reports pipelines in back-off as unreadable.
+    fn report_in_backoff<'n>(&self, pipelines: impl Iterator<Item = &'n String>) {
         let reason = "its history could not be read; it is tried again with growing pauses";
         let entry = |name: &String| UnreadableEntry::new(EntityKind::Pipeline, name, reason);
         let entries: Vec<_> = pipelines.map(entry).collect();
         self.publisher.count(|report| report.add_unreadable(entries.iter().cloned(), entries.len() as u64));
     }
 
-    /// Those that rest: that were last tried at these times, and are not to be tried again yet. A full sync
-    /// tries each once more.
-    pub(super) fn resting(&self, tried_at: BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
-        let is_resting = |at: DateTime<Utc>| self.job.full_since.is_none_or(|full| at >= full);
-        tried_at.into_iter().filter(|(_, at)| is_resting(*at)).map(|(name, _)| name).collect()
+    /// Pipelines in back-off: keeps the pipelines whose last attempt was after the latest full sync was
+    /// requested, because a full sync tries each pipeline once more.
+    pub(super) fn keep_in_backoff(&self, tried_at: BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
+        let is_in_backoff = |at: DateTime<Utc>| self.job.full_since.is_none_or(|full| at >= full);
+        tried_at.into_iter().filter(|(_, at)| is_in_backoff(*at)).map(|(name, _)| name).collect()
     }
 
     fn history_days(&self) -> i32 {
         self.job.config.history_days.into()
     }
 
-    /// How many histories one poll reads again, so that all of them are read within the interval.
+    /// The number of histories that one poll reads again, so that all of them are read within the interval.
     fn reconcile_budget(&self, poll: &CompletedPoll) -> usize {
         let since_last = self.job.confirmed_at.map_or(RECONCILE_INTERVAL, |at| poll.began_at - at);
         let share = since_last.as_seconds_f64() / RECONCILE_INTERVAL.as_seconds_f64();
@@ -109,11 +111,11 @@ impl SyncPass<'_> {
         (poll.listed.len() as f64 * share * 1.5).ceil() as usize
     }
 
-    /// Reads histories, a few at a time, and records each that is complete. An unreadable one is named and
-    /// rests; it does not block the others.
+    /// Reads histories, a few at a time, and records each that is complete. An unreadable one is reported and
+    /// backs off; it does not block the others.
     ///
     /// # Errors
-    /// When too many cannot be read for one cause, or none of a connector's.
+    /// When too many histories cannot be read for one cause, or not a single one of the connector.
     pub(super) async fn read_histories(&self, due: &[String], listed: usize) -> Result<(), SyncError> {
         self.update_progress(|progress| progress.histories_due = due.len());
         let retention = StoredRetention::find(self.pool).await?;
@@ -152,17 +154,17 @@ impl SyncPass<'_> {
                 Ok(()) | Err(SyncError::Provider(ProviderError::Refused { status: 404, .. })) => {
                     self.update_progress(|progress| progress.histories_read += 1);
                 }
-                // Runs without their task runs: the histories of others have runs too.
+                // Only the task runs are missing, so this does not count as an unreadable history.
                 Err(error @ SyncError::UnreadTaskRuns(_)) => {
                     let connector = self.job.lease.connector_id;
                     histories::count_failure(self.pool, connector, &name).await?;
-                    self.publisher.name_unreadable(EntityKind::Pipeline, &name, &error.to_string());
+                    self.publisher.report_unreadable(EntityKind::Pipeline, &name, &error.to_string());
                 }
                 Err(SyncError::Provider(error)) if is_request_specific(&error) => {
                     let connector = self.job.lease.connector_id;
                     histories::count_failure(self.pool, connector, &name).await?;
                     let reason = format!("its history cannot be read: {error}");
-                    self.publisher.name_unreadable(EntityKind::Pipeline, &name, &reason);
+                    self.publisher.report_unreadable(EntityKind::Pipeline, &name, &reason);
                     unreadable.add(name, error);
                 }
                 Err(error) => return Err(error),
@@ -194,11 +196,11 @@ impl SyncPass<'_> {
         let mut missing_task_runs: BTreeSet<_> =
             task_runs::find_ids_since(self.pool, id, task_runs_since).await?;
         let scope = RunScope::Pipeline { pipeline: pipeline.to_owned(), since };
-        for run in self.read_runs(&scope).await?.runs.keys() {
+        for run in self.publish_runs_of(&scope).await?.runs.keys() {
             missing_runs.remove(run);
         }
         let scope = TaskRunScope::Pipeline { pipeline: pipeline.to_owned(), since: task_runs_since };
-        for task_run in self.read_history_task_runs(scope).await? {
+        for task_run in self.publish_history_task_runs(scope).await? {
             missing_task_runs.remove(&task_run);
         }
         self.delete_missing(missing_runs, missing_task_runs).await?;
@@ -207,12 +209,13 @@ impl SyncPass<'_> {
         if marked { Ok(()) } else { Err(SyncError::LeaseLost) }
     }
 
-    /// Reads the task runs of a history. Once their list was not answered, it is not requested again.
-    async fn read_history_task_runs(&self, scope: TaskRunScope) -> Result<BTreeSet<TaskRunId>, SyncError> {
+    /// Publishes the task runs of a history. After one request without a response the list is not requested
+    /// again.
+    async fn publish_history_task_runs(&self, scope: TaskRunScope) -> Result<BTreeSet<TaskRunId>, SyncError> {
         if let Some(error) = self.task_runs_error.get() {
             return Err(SyncError::UnreadTaskRuns(error.clone()));
         }
-        match self.read_task_runs(scope).await {
+        match self.publish_task_runs_of(scope).await {
             Ok(read) => Ok(read.ids),
             Err(SyncError::Provider(error @ ProviderError::Unreachable { .. })) => {
                 self.task_runs_error.get_or_init(|| error.clone());
@@ -225,7 +228,7 @@ impl SyncPass<'_> {
         }
     }
 
-    /// The begin of a history: what retention would remove at once is not read.
+    /// The begin of a history: rows that retention would remove immediately are not read.
     fn history_begin(&self, now: DateTime<Utc>, retention_days: Option<i32>) -> DateTime<Utc> {
         let days = retention_days.map_or(self.history_days(), |days| days.min(self.history_days()));
         now - TimeDelta::days(days.into())

@@ -101,7 +101,7 @@ impl SyncPass<'_> {
         let tasks = if !pipeline.is_active || is_same_definition(&before, &pipeline) {
             before.tasks
         } else {
-            self.tasks_or_failure(&pipeline.external_id, &before.tasks).await?.unwrap_or(before.tasks)
+            self.request_graph(&pipeline.external_id, &before.tasks).await?.unwrap_or(before.tasks)
         };
         Ok(PipelineObserved { tasks, ..pipeline })
     }

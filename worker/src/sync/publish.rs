@@ -98,8 +98,8 @@ impl Publisher {
         }
     }
 
-    /// Adds one thing that could not be read to the report and counts it.
-    pub(super) fn name_unreadable(&self, what: EntityKind, id: &str, reason: &str) {
+    /// Adds one unreadable entity to the report and counts it.
+    pub(super) fn report_unreadable(&self, what: EntityKind, id: &str, reason: &str) {
         let mut rows = UnreadableRows::default();
         rows.push(UnreadableEntry::new(what, id, reason), false);
         self.note_unreadable(rows);

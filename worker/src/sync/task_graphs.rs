@@ -1,5 +1,5 @@
-//! Task graphs. They may change without a change in any list: they are read with every history, and again
-//! when a task was executed that the stored graph does not contain.
+//! Task graphs. They may change without a change in any list, so they are read with every history, and again
+//! when an executed task is not in the stored graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::store::{entities, histories, pipelines};
 pub(super) type ExecutedTasks = BTreeMap<PipelineId, BTreeSet<String>>;
 
 impl SyncPass<'_> {
-    /// Reads the graphs again that lack an executed task. A graph that cannot be read now rests.
+    /// Reads the graphs again that lack an executed task. An unreadable graph backs off.
     pub(super) async fn refresh_stale_graphs(&self, executed: &ExecutedTasks) -> Result<(), SyncError> {
         let executed =
             executed.iter().flat_map(|(pipeline, tasks)| tasks.iter().map(|task| (*pipeline, task.as_str())));
@@ -33,14 +33,14 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    /// Reads the graphs of pipelines, by their external ids. A graph that cannot be read is named, rests, and
-    /// stays as it was.
+    /// Reads the graphs of pipelines, by their external ids. An unreadable graph is reported, backs off, and
+    /// stays unchanged.
     pub(super) async fn read_graphs(&self, names: &[String]) -> Result<(), SyncError> {
         let _guard = self.pipelines_lock.lock().await;
         self.await_read_model().await?;
         let connector = self.job.lease.connector_id;
-        let resting = self.resting_graphs().await?;
-        let names = names.iter().filter(|name| !resting.contains(*name));
+        let in_backoff = self.find_graphs_in_backoff().await?;
+        let names = names.iter().filter(|name| !in_backoff.contains(*name));
         let ids: Vec<Uuid> = names.map(|name| PipelineId::of(connector, name).0).collect();
         let observation = self.observe().await?;
         let stored = entities::find::<PipelineObserved>(self.pool, &ids).await?;
@@ -59,29 +59,29 @@ impl SyncPass<'_> {
         self.publisher.publish(read).await
     }
 
-    /// The pipelines whose graphs are not to be tried yet.
-    pub(super) async fn resting_graphs(&self) -> Result<BTreeSet<String>, SyncError> {
+    /// Pipelines in back-off: their graphs could not be read, and are not tried again yet.
+    pub(super) async fn find_graphs_in_backoff(&self) -> Result<BTreeSet<String>, SyncError> {
         let connector = self.job.lease.connector_id;
-        Ok(self.resting(histories::find_resting_graphs(self.pool, connector).await?))
+        Ok(self.keep_in_backoff(histories::find_graphs_in_backoff(self.pool, connector).await?))
     }
 
     async fn read_graph(
         &self,
         pipeline: PipelineObserved,
     ) -> Result<(PipelineObserved, Option<Vec<TaskNode>>), SyncError> {
-        let tasks = self.tasks_or_failure(&pipeline.external_id, &pipeline.tasks).await?;
+        let tasks = self.request_graph(&pipeline.external_id, &pipeline.tasks).await?;
         Ok((pipeline, tasks))
     }
 
-    /// Requests the graph of a pipeline whose graph was this before; none when it cannot be read, or the
-    /// provider does not have the pipeline. An empty answer does not replace a known graph.
-    pub(super) async fn tasks_or_failure(
+    /// Requests the graph of a pipeline with this stored graph; none when it cannot be read, or the provider
+    /// does not have the pipeline. An empty graph does not replace a stored one.
+    pub(super) async fn request_graph(
         &self,
         pipeline: &str,
-        before: &[TaskNode],
+        stored: &[TaskNode],
     ) -> Result<Option<Vec<TaskNode>>, SyncError> {
         let reason = match self.provider.tasks(pipeline).await {
-            Ok(tasks) if tasks.value.is_empty() && !before.is_empty() => {
+            Ok(tasks) if tasks.value.is_empty() && !stored.is_empty() => {
                 self.note(tasks);
                 "its task graph is empty now; the last one stays".to_owned()
             }
@@ -90,7 +90,7 @@ impl SyncPass<'_> {
             Err(error) if is_request_specific(&error) => format!("its task graph cannot be read: {error}"),
             Err(error) => return Err(error.into()),
         };
-        self.publisher.name_unreadable(EntityKind::Pipeline, pipeline, &reason);
+        self.publisher.report_unreadable(EntityKind::Pipeline, pipeline, &reason);
         histories::count_graph_failure(self.pool, self.job.lease.connector_id, pipeline).await?;
         Ok(None)
     }

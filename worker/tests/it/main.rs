@@ -4,6 +4,7 @@
 
 mod airflow;
 mod audit;
+mod blackhole;
 mod consumer;
 mod deactivation;
 mod faults;
@@ -14,7 +15,6 @@ mod jobs;
 mod killed;
 mod lists;
 mod mirror;
-mod mute;
 mod open_topics;
 mod operating;
 mod outages;

@@ -30,7 +30,7 @@ use worker::sync::{SyncError, SyncJob, SyncOutcome, sync_connector};
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(crate) struct TestWorker {
-    /// What a worker's process is started with; the database URL has the worker's role.
+    /// The settings of a worker's process; the database URL has the worker's role.
     pub settings: ProgramSettings,
     /// Connections with the owner's role, to set up and to look at rows.
     pub pool: PgPool,
@@ -40,14 +40,14 @@ pub(crate) struct TestWorker {
 }
 
 impl TestWorker {
-    /// A worker whose topics exist, and which consumes nothing yet.
+    /// A worker whose topics exist, without a started task.
     pub(crate) async fn idle() -> Self {
         let database = local::test_database().await.unwrap();
         let kafka = local::kafka().await.unwrap();
         Self::on(database.url, &database.worker_url, database.pool, &kafka).await
     }
 
-    /// A worker that projects events and relays the outbox.
+    /// A worker with a started projection and relay.
     pub(crate) async fn start() -> Self {
         let test = Self::idle().await;
         test.worker.start_projecting();
@@ -74,7 +74,7 @@ impl TestWorker {
         testkit::create_space(&pool, "test").await;
         let config = serde_json::json!({"base_url": "http://127.0.0.1:1/", "schedule": "* * * * * *"});
         let connector = testkit::create_connector(&pool, "test", "airflow", config).await;
-        // The versions that tests make up are drawn already.
+        // Lower versions are reserved for the events that tests build.
         sqlx::query("select setval('observation_version', 1000)").execute(&pool).await.unwrap();
         let worker = Worker::open(&parse(&settings), CancellationToken::new()).unwrap();
         worker.await_topics().await.unwrap();
@@ -111,7 +111,7 @@ impl TestWorker {
         worker
     }
 
-    /// Another worker on this database URL, with further arguments. Nothing of it runs yet.
+    /// Another worker on this database URL, with further arguments. None of its tasks is started.
     pub(crate) fn open_worker(&self, database_url: &str, arguments: &[&str]) -> Worker {
         let settings = ProgramSettings { database_url: database_url.to_owned(), ..self.settings.clone() };
         Worker::open(&parse_with(&settings, arguments), CancellationToken::new()).unwrap()
@@ -156,7 +156,7 @@ impl TestWorker {
         self.run_next().await
     }
 
-    /// Lets the runner execute what is queued, with the connector's own provider.
+    /// Lets the runner execute the queued sync, with the connector's own provider.
     pub(crate) async fn run_next(&self) -> Result<SyncOutcome, SyncError> {
         let progress = watch::Sender::default();
         self.worker.runner.run_next(Some(self.connector), &progress).await.unwrap().unwrap()
@@ -186,22 +186,22 @@ impl TestWorker {
         outcome
     }
 
-    /// Runs one of the worker's commands to its end; what it printed.
+    /// Runs one of the worker's commands and returns its standard output.
     pub(crate) async fn run_command(&self, arguments: &[&str]) -> String {
         testkit::stdout_of(self.settings.worker(arguments).await).await
     }
 
-    /// The same as the owner of the schema.
+    /// Runs a command with the owner's role and returns its standard output.
     pub(crate) async fn run_command_as_owner(&self, arguments: &[&str]) -> String {
         testkit::stdout_of(self.owner_settings().worker(arguments).await).await
     }
 
-    /// Runs a command that must fail, with the worker's role: what it printed to stderr.
+    /// Runs a command that must fail, with the worker's role, and returns its standard error.
     pub(crate) async fn run_failing_command(&self, arguments: &[&str]) -> String {
         stderr_of_failure(self.settings.worker(arguments).await).await
     }
 
-    /// The same as the owner of the schema.
+    /// Runs a command that must fail, with the owner's role, and returns its standard error.
     pub(crate) async fn run_failing_command_as_owner(&self, arguments: &[&str]) -> String {
         stderr_of_failure(self.owner_settings().worker(arguments).await).await
     }
@@ -332,7 +332,7 @@ impl TestWorker {
     }
 }
 
-/// An observation so many seconds after the epoch as its version says.
+/// An observation whose time is `version` seconds after the epoch.
 fn observation(version: i64) -> Observation {
     Observation { version, at: chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(version) }
 }

@@ -29,9 +29,9 @@ pub enum PipelineStatus {
 }
 
 impl From<String> for PipelineStatus {
-    /// Returns a state that a later release wrote is `Unknown`, as in [`RunState`].
-    fn from(word: String) -> Self {
-        word.parse().unwrap_or(Self::Unknown)
+    /// Parses a state; one that a later release wrote becomes `Unknown`, as in [`RunState`].
+    fn from(text: String) -> Self {
+        text.parse().unwrap_or(Self::Unknown)
     }
 }
 

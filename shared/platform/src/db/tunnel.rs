@@ -1,5 +1,5 @@
-//! The tunnel: every connection of a pool leads through a Unix socket of this process, which passes its bytes
-//! on to PostgreSQL and closes it once an answer is overdue. The driver itself waits without a limit, and a
+//! The tunnel: a proxy in this process. Every connection of a pool goes through its Unix socket to
+//! PostgreSQL, and is closed once a response is overdue. The driver itself waits without a limit, and a
 //! timeout around a call would leave its connection in the pool.
 
 use std::io;
@@ -15,25 +15,26 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use super::answer_clock::AnswerClock;
+use super::response_timer::ResponseTimer;
 
-/// Longer than callers wait for a connection, so that theirs is the error.
+/// Longer than the pool's own timeout for a connection, so that callers get the pool's error.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
 const MIN_CONNECT_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_CONNECT_BACKOFF: Duration = Duration::from_secs(1);
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// A peer that acknowledges nothing for this long is gone, whether bytes are under way or not.
+/// A peer is unreachable when it acknowledges neither probes nor data for this long: on an idle connection
+/// after the idle time and all probes, on a busy one after the user timeout.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 const USER_TIMEOUT_MILLISECONDS: u32 = 25_000;
 
-/// Where a tunnel ends, and how long PostgreSQL may owe an answer.
+/// The server of a tunnel, and the maximum time until a response.
 struct Tunnel {
     server: ServerAddress,
-    answer_timeout: Option<Duration>,
+    response_timeout: Option<Duration>,
 }
 
 enum ServerAddress {
@@ -41,15 +42,15 @@ enum ServerAddress {
     Unix(PathBuf),
 }
 
-/// Opens a tunnel to the server of these options. Returns options that lead through it, and the guard that
-/// ends it; its open connections end when they are closed. Without an answer timeout only a peer that is gone
-/// ends a connection.
+/// Opens a tunnel to the server of these options. Returns options that connect through it, and the guard that
+/// closes its socket when dropped; open connections stay until they are closed. Without a response timeout a
+/// connection is ended only if the server is unreachable.
 ///
 /// # Errors
 /// When no socket can be opened.
 pub(super) fn open(
     options: PgConnectOptions,
-    answer_timeout: Option<Duration>,
+    response_timeout: Option<Duration>,
 ) -> io::Result<(PgConnectOptions, DropGuard)> {
     let file = format!(".s.PGSQL.{}", options.get_port());
     let server = match options.get_socket() {
@@ -59,11 +60,12 @@ pub(super) fn open(
         }
         None => ServerAddress::Tcp(options.get_host().to_owned(), options.get_port()),
     };
-    // An abstract name: no file that a read-only file system forbids or a killed process leaves behind.
+    // An abstract name needs no file: none to be refused by a read-only file system or left by a killed
+    // process.
     let folder = format!("\0orchestration-{}", Uuid::new_v4());
     let listener = UnixListener::bind(format!("{folder}/{file}"))?;
     let stop = CancellationToken::new();
-    tokio::spawn(Arc::new(Tunnel { server, answer_timeout }).accept(listener, stop.clone()));
+    tokio::spawn(Arc::new(Tunnel { server, response_timeout }).accept(listener, stop.clone()));
     Ok((options.socket(folder), stop.drop_guard()))
 }
 
@@ -76,7 +78,7 @@ impl Tunnel {
             };
             match accepted {
                 Ok((client, _)) if is_of_this_process(&client) => {
-                    tokio::spawn(self.clone().carry(client));
+                    tokio::spawn(self.clone().proxy(client));
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -87,9 +89,9 @@ impl Tunnel {
         }
     }
 
-    /// Connects to PostgreSQL and carries the bytes of one connection until it ends.
-    async fn carry(self: Arc<Self>, client: UnixStream) {
-        let carried = match &self.server {
+    /// Connects to PostgreSQL and proxies one connection until it ends.
+    async fn proxy(self: Arc<Self>, client: UnixStream) {
+        let ended = match &self.server {
             ServerAddress::Tcp(host, port) => {
                 let connected = connect(async || {
                     let server = TcpStream::connect((host.as_str(), *port)).await?;
@@ -97,22 +99,22 @@ impl Tunnel {
                     Ok(server)
                 });
                 match connected.await {
-                    Ok(server) => carry_bytes(client, server, self.answer_timeout).await,
+                    Ok(server) => copy_both_ways(client, server, self.response_timeout).await,
                     Err(error) => Err(error),
                 }
             }
             ServerAddress::Unix(path) => match connect(|| UnixStream::connect(path)).await {
-                Ok(server) => carry_bytes(client, server, self.answer_timeout).await,
+                Ok(server) => copy_both_ways(client, server, self.response_timeout).await,
                 Err(error) => Err(error),
             },
         };
-        if let Err(error) = carried {
+        if let Err(error) = ended {
             tracing::warn!(%error, "connection to PostgreSQL ended");
         }
     }
 }
 
-/// Whether the other end belongs to this process: others on the machine can see the socket's name.
+/// Whether the client belongs to this process: every process of the machine can see the socket's name.
 fn is_of_this_process(client: &UnixStream) -> bool {
     let owner = client.peer_cred().ok().and_then(|owner| owner.pid());
     owner.is_none_or(|pid| u32::try_from(pid).is_ok_and(|pid| pid == std::process::id()))
@@ -136,7 +138,7 @@ async fn connect<S, F: Future<Output = io::Result<S>>>(try_connect: impl Fn() ->
     }
 }
 
-/// Lets the kernel end a connection whose peer is gone without a word.
+/// Lets the kernel end a connection whose peer is unreachable.
 fn watch_peer(server: &TcpStream) -> io::Result<()> {
     server.set_nodelay(true)?;
     sockopt::set_socket_keepalive(server, true)?;
@@ -146,26 +148,26 @@ fn watch_peer(server: &TcpStream) -> io::Result<()> {
     Ok(sockopt::set_tcp_user_timeout(server, USER_TIMEOUT_MILLISECONDS)?)
 }
 
-/// Carries bytes in both directions until one side closes or an answer is overdue.
-async fn carry_bytes<S: AsyncRead + AsyncWrite + Unpin>(
+/// Copies bytes in both directions until one side closes or a response is overdue.
+async fn copy_both_ways<S: AsyncRead + AsyncWrite + Unpin>(
     client: UnixStream,
     server: S,
-    answer_timeout: Option<Duration>,
+    response_timeout: Option<Duration>,
 ) -> io::Result<()> {
-    let clock = AnswerClock::default();
+    let timer = ResponseTimer::default();
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = split(server);
     tokio::select! {
-        sent = copy(client_read, server_write, |_| clock.start()) => sent,
-        received = copy(server_read, client_write, |bytes| clock.read(bytes)) => received,
-        overdue = clock.overdue(answer_timeout) => Err(io::Error::new(
+        sent = copy(client_read, server_write, |_| timer.start()) => sent,
+        received = copy(server_read, client_write, |bytes| timer.read(bytes)) => received,
+        overdue = timer.wait_until_overdue(response_timeout) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
             format!("PostgreSQL did not answer for {} s", overdue.as_secs()),
         )),
     }
 }
 
-/// Copies bytes until the end of the source, and reports them before they are passed on.
+/// Copies bytes until the end of the source, and reports them before they are written.
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

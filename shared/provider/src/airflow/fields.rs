@@ -1,5 +1,5 @@
-//! Decodes a JSON object field by field, so that a field that cannot be read costs that field alone. What
-//! could not be read is named without its value.
+//! Decodes a JSON object field by field, so that an unreadable field does not affect the others. Unreadable
+//! fields are reported by their names, without their values.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,21 +14,21 @@ use super::json_text::{nesting, storable};
 use super::model::Conf;
 use contract::events::{MAX_CONF_NESTING, MAX_CONF_SIZE};
 
-/// Further fields of an object are ignored.
+/// The maximum number of fields of an object; further fields are ignored.
 const MAX_FIELDS: usize = 500;
-/// In bytes. Ids are indexed, and PostgreSQL limits the size of an index entry.
+/// The maximum length of an id, in bytes. Ids are indexed, and PostgreSQL limits the size of an index entry.
 const MAX_ID_LENGTH: usize = 1000;
-/// In bytes; the rest of a text is cut off.
+/// The maximum length of a text, in bytes; the rest is cut off.
 const MAX_TEXT_LENGTH: usize = 64 * 1024;
-/// Of a list in a row.
+/// The maximum number of items of a list in a row.
 const MAX_ITEMS: usize = 1000;
-/// In bytes of JSON, of any other value.
+/// The maximum size of any other value, in bytes of JSON.
 const MAX_VALUE_SIZE: usize = 256 * 1024;
-/// Further unreadable fields of one object are not named.
-const MAX_NAMED_FIELDS: usize = 20;
+/// The maximum number of unreadable fields of an object that are reported.
+const MAX_REPORTED_FIELDS: usize = 20;
 
-/// The fields of a JSON object, each decoded when it is asked for, and the names of those that cannot be
-/// read.
+/// The fields of a JSON object, each decoded on access, and the names of the unreadable fields with the
+/// reasons.
 #[derive(Default)]
 pub(super) struct RowFields<'a> {
     fields: Vec<(String, &'a RawValue)>,
@@ -36,7 +36,7 @@ pub(super) struct RowFields<'a> {
 }
 
 impl<'a> RowFields<'a> {
-    /// None if the value is not an object.
+    /// Splits an object into its fields; none if the value is not an object.
     pub(super) fn of(raw: &'a RawValue) -> Option<Self> {
         serde_json::from_str(raw.get()).ok()
     }
@@ -52,14 +52,14 @@ impl<'a> RowFields<'a> {
         self.fields.iter().any(|(field, _)| field == name)
     }
 
-    /// Which fields could not be read, and why; none if all of them were read.
+    /// The unreadable fields with the reasons, as one text; none if all fields were read.
     pub(super) fn problems(&self) -> Option<String> {
         let problems: Vec<_> =
             self.unreadable.iter().map(|(name, reason)| format!("{name} {reason}")).collect();
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 
-    /// An id, as far as it can be shown.
+    /// An id for messages, shortened and with unstorable characters replaced.
     pub(super) fn shown_id(&self, name: &str) -> Option<String> {
         let raw = self.raw(name)?.get();
         let is_number =
@@ -68,7 +68,7 @@ impl<'a> RowFields<'a> {
         Some(id.chars().take(MAX_ID_LENGTH / 4).collect())
     }
 
-    /// A text that identifies the row. None, and unreadable, without a usable one.
+    /// A text that identifies the row. If it cannot be used, the field is marked as unreadable.
     pub(super) fn id(&mut self, name: &str) -> Option<String> {
         let Some(raw) = self.raw(name) else { return self.fail(name, "is missing") };
         let clean = storable(raw.get());
@@ -83,11 +83,11 @@ impl<'a> RowFields<'a> {
         }
     }
 
-    /// A text. What cannot be stored is replaced, and a long text is cut.
+    /// A text. Characters that cannot be stored are replaced, and a long text is cut.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         let raw = self.raw(name)?;
-        let Some((mut text, is_whole)) = storable_text(raw) else { return self.fail(name, "is no text") };
-        if !is_whole {
+        let Some((mut text, is_complete)) = storable_text(raw) else { return self.fail(name, "is no text") };
+        if !is_complete {
             self.mark(name, "has characters that cannot be stored");
         }
         if text.len() > MAX_TEXT_LENGTH {
@@ -97,7 +97,7 @@ impl<'a> RowFields<'a> {
         Some(text)
     }
 
-    /// A state. One that cannot be read is empty: it is there, and unknown.
+    /// A state. An unreadable state is empty, which distinguishes it from a missing one.
     pub(super) fn state(&mut self, name: &str) -> Option<String> {
         self.raw(name)?;
         Some(self.text(name).unwrap_or_default())
@@ -108,12 +108,12 @@ impl<'a> RowFields<'a> {
         self.items(name, storable_text)
     }
 
-    /// The names of a list of objects, as far as they can be read.
+    /// The readable names of a list of objects.
     pub(super) fn names(&mut self, name: &str) -> Vec<String> {
         self.items(name, |item| storable_text(RowFields::of(item)?.raw("name")?))
     }
 
-    /// The texts of the items, and whether each is whole.
+    /// The texts of the items. `read` also returns whether the text is complete.
     fn items(&mut self, name: &str, read: impl Fn(&RawValue) -> Option<(String, bool)>) -> Vec<String> {
         let Some(raw) = self.raw(name) else { return Vec::new() };
         let Some(items) = items(raw, MAX_ITEMS) else {
@@ -123,8 +123,8 @@ impl<'a> RowFields<'a> {
         let mut texts = Vec::new();
         for item in items {
             match read(item).filter(|(text, _)| text.len() <= MAX_TEXT_LENGTH) {
-                Some((text, is_whole)) => {
-                    if !is_whole {
+                Some((text, is_complete)) => {
+                    if !is_complete {
                         self.mark(name, "has characters that cannot be stored");
                     }
                     texts.push(text);
@@ -158,13 +158,13 @@ impl<'a> RowFields<'a> {
             .or_else(|| self.fail(name, "is no number of 64 bits"))
     }
 
-    /// Yes or no.
+    /// A Boolean.
     pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
         let raw = self.raw(name)?;
         parse(raw).or_else(|| self.fail(name, "is neither true nor false"))
     }
 
-    /// Any value. What cannot be stored in its texts is replaced.
+    /// Any value. Characters that cannot be stored are replaced in its texts.
     pub(super) fn value(&mut self, name: &str) -> Option<Value> {
         self.value_of_at_most(MAX_VALUE_SIZE, name)
     }
@@ -176,7 +176,7 @@ impl<'a> RowFields<'a> {
         conf.map_or(Conf::LeftOut(raw.get().len() as u64), Conf::Read)
     }
 
-    /// Any value of at most so many bytes.
+    /// Any value of at most `size` bytes.
     fn value_of_at_most(&mut self, size: usize, name: &str) -> Option<Value> {
         let raw = self.raw(name)?.get();
         if raw.len() > size {
@@ -192,7 +192,7 @@ impl<'a> RowFields<'a> {
         serde_json::from_str(&clean).ok().or_else(|| self.fail(name, "has a number that is out of range"))
     }
 
-    /// All fields that can be read.
+    /// All readable fields.
     pub(super) fn all(&mut self) -> Value {
         let names: Vec<_> = self.fields.iter().map(|(name, _)| name.clone()).collect();
         let fields = names.into_iter().map(|name| {
@@ -209,14 +209,14 @@ impl<'a> RowFields<'a> {
 
     /// Marks a field as unreadable, once.
     fn mark(&mut self, name: &str, reason: &'static str) {
-        let is_named = self.unreadable.iter().any(|(field, _)| field == name);
-        if !is_named && self.unreadable.len() < MAX_NAMED_FIELDS {
+        let is_marked = self.unreadable.iter().any(|(field, _)| field == name);
+        if !is_marked && self.unreadable.len() < MAX_REPORTED_FIELDS {
             self.unreadable.push((name.to_owned(), reason));
         }
     }
 }
 
-/// RowFields with names longer than ids are ignored.
+/// Fields whose names are longer than an id are ignored.
 impl<'a> Deserialize<'a> for RowFields<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         struct FieldsVisitor;
@@ -245,8 +245,8 @@ impl<'a> Deserialize<'a> for RowFields<'a> {
     }
 }
 
-/// The items of a list, each undecoded. None if the value is not a list, or has more than `max` items: they
-/// are not even collected.
+/// The items of a list, not decoded. None if the value is not a list, or has more than `max` items, which are
+/// then not collected.
 pub(super) fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
     struct ItemsVisitor(usize);
 
@@ -272,12 +272,12 @@ pub(super) fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
     serde_json::Deserializer::from_str(raw.get()).deserialize_seq(ItemsVisitor(max)).ok()
 }
 
-/// The text that a JSON text encodes; none if it encodes anything else.
+/// Decodes a JSON string; none for any other JSON value.
 fn text_of(json: &str) -> Option<String> {
     serde_json::from_str(json).ok()
 }
 
-/// The text of a field with what cannot be stored replaced, and whether it was whole.
+/// The text of a field with unstorable characters replaced, and whether it is complete.
 fn storable_text(raw: &RawValue) -> Option<(String, bool)> {
     let clean = storable(raw.get());
     Some((text_of(&clean)?, matches!(clean, Cow::Borrowed(_))))

@@ -11,23 +11,23 @@ use super::windows::TimeWindow;
 use crate::{Page, PageToken, ProviderError};
 
 /// The page sizes to request. A server may return fewer rows, so the offset advances by the rows received.
-/// The smaller sizes are for rows so large that a full page exceeds the body limit.
+/// The smaller sizes are used if a larger page exceeds the body limit.
 const PAGE_SIZES: [usize; 4] = [100, 20, 4, 1];
 
 /// The position of a page in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum PagePosition {
-    /// After this many rows.
+    /// The number of rows before the page.
     Offset(u64),
-    /// At the server's cursor; empty at the start.
+    /// The server's cursor; empty at the start.
     Cursor(String),
-    /// The time windows that remain to be read, the last one first.
+    /// The unread time windows, of which the last one is read next.
     Windows(Vec<TimeWindow>),
 }
 
 impl PagePosition {
-    /// Decodes the token; without one the position is the start.
+    /// Decodes the token; without a token the position is the start.
     pub(super) fn at(page: Option<&PageToken>, start: Self) -> Result<Self, ProviderError> {
         let Some(PageToken(text)) = page else { return Ok(start) };
         serde_json::from_str(text).map_err(|_| {
@@ -45,7 +45,7 @@ impl PagePosition {
 /// Reads one page of a list that is ordered by a unique key.
 ///
 /// # Errors
-/// Also when the server reports more rows than it returns: a truncated list must not look complete.
+/// A server that reports more rows than it returns is an error, too: a truncated list must not look complete.
 pub(super) async fn read<T>(
     session: &Session,
     path: &[&str],
@@ -55,7 +55,7 @@ pub(super) async fn read<T>(
 ) -> Result<Page<T>, ProviderError> {
     let mut list = request(session, path, query, &position, decoder).await?;
     if is_truncated(&list, &position) {
-        // Rows may have left the list between the count and the read, but hardly twice.
+        // Rows may be removed between the count and the read, but hardly twice.
         list = request(session, path, query, &position, decoder).await?;
     }
     if is_truncated(&list, &position) {
@@ -67,7 +67,7 @@ pub(super) async fn read<T>(
     Ok(Page { items: list.rows.items, next, unreadable: list.rows.unreadable })
 }
 
-/// Requests one page, in one request unless its rows are huge.
+/// Requests one page, in several attempts with smaller sizes if its rows are large.
 pub(super) async fn request<T>(
     session: &Session,
     path: &[&str],
@@ -101,7 +101,7 @@ async fn request_with_limit<T>(
         PagePosition::Windows(_) => {}
     }
     let response = session.send_get(path, query).await?;
-    // A server may change the limit a little; a longer list is not what was asked for.
+    // A server may round the limit; a list of more than twice the limit is invalid.
     decoder.list(&response, 2 * limit)
 }
 

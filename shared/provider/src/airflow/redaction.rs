@@ -53,7 +53,7 @@ impl Redaction {
 
     /// The error with the provider's words as they may be shown.
     pub(super) fn clean_error(&self, error: ProviderError) -> ProviderError {
-        error.map_words(|words| self.clean(words))
+        error.map_texts(|text| self.clean(text))
     }
 
     /// What the provider says, as it may be shown. Secrets are replaced first: a part of one must not stay at

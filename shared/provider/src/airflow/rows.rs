@@ -1,4 +1,5 @@
-//! Lists of rows and single rows, each decoded on its own, so that one that cannot be read costs that one.
+//! Decodes lists of rows and single rows. Each row is decoded on its own, so that an unreadable row does not
+//! affect the others.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,7 +15,7 @@ use crate::{Decoded, ProviderError, UnreadableRows};
 use contract::events::UnreadableEntry;
 use contract::state::EntityKind;
 
-/// The names that a list has in a body.
+/// The names of the field that contains the list in a body.
 const LISTS: [&str; 3] = ["dags", "dag_runs", "task_instances"];
 
 /// Decodes one kind of rows.
@@ -22,21 +23,21 @@ pub(super) struct RowDecoder<F> {
     pub what: EntityKind,
     /// The fields that identify a row.
     pub ids: &'static [&'static str],
-    /// Returns none if the row cannot be identified.
+    /// Decodes a row; none if the row cannot be identified.
     pub decode: F,
 }
 
 /// The rows of a response.
 pub(super) struct DecodedRows<T> {
     pub items: Vec<T>,
-    /// Of all rows, also of those that could not be read.
+    /// The number of rows in the response, including unreadable ones.
     pub count: usize,
     pub unreadable: UnreadableRows,
-    /// Distinguishes the rows that were lost, by a hash of their text.
+    /// A hash of the text of each row that could not be decoded.
     pub lost: HashSet<u64>,
 }
 
-/// Any list.
+/// A decoded list: its rows and the fields for pagination.
 pub(super) struct List<T> {
     pub rows: DecodedRows<T>,
     pub total_entries: Option<u64>,
@@ -50,7 +51,7 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
     /// Decodes the body of a list.
     ///
     /// # Errors
-    /// Also for a list of more than `max` rows.
+    /// A list of more than `max` rows is an error, too.
     pub(super) fn list(&self, response: &Response, max: usize) -> Result<List<T>, ProviderError> {
         let text = error_body::json(response)?;
         let body = body_fields(&text)?;
@@ -97,10 +98,10 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
         Ok(rows)
     }
 
-    /// Decodes a body that is one row.
+    /// Decodes a body that is a single row.
     ///
     /// # Errors
-    /// Also for a row that is identified by other ids than these.
+    /// A row with other ids than the requested ones is an error, too.
     pub(super) fn single(&self, response: &Response, ids: &[&str]) -> Result<Decoded<T>, ProviderError> {
         let text = error_body::json(response)?;
         let body = body_fields(&text)?;
@@ -113,7 +114,7 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
         }
     }
 
-    /// Decodes one row. What cannot be read of it is added to `unreadable`.
+    /// Decodes one row, and adds its unreadable fields to `unreadable`.
     fn row(&self, raw: &RawValue, unreadable: &mut UnreadableRows) -> Option<T> {
         let Some(fields) = RowFields::of(raw) else {
             unreadable.push(UnreadableEntry::new(self.what, "?", "the row is no object"), true);

@@ -52,10 +52,10 @@ fn faults(sql: &str) -> Vec<String> {
     faults
 }
 
+/// Returns the rule that a statement breaks, if any.
 fn fault(found: &Statement, created: &[&str]) -> Option<&'static str> {
     let text = found.text.as_str();
     let words: Vec<&str> = text.split([' ', '(', ',']).filter(|word| !word.is_empty()).collect();
-    let contains = |phrase: &str| format!(" {text} ").contains(&format!(" {phrase} "));
     let starts_with = |phrase: &str| text.starts_with(phrase);
     let after = |word: &str| {
         let index = words.iter().position(|other| *other == word)?;
@@ -65,20 +65,11 @@ fn fault(found: &Statement, created: &[&str]) -> Option<&'static str> {
         let name = table.map(|table| table.trim_start_matches("public."));
         name.is_some_and(|name| LARGE.contains(&name) && !created.contains(&name))
     };
-    let of_large_index = || {
-        LARGE.iter().any(|table| after("index").is_some_and(|name| name.starts_with(&format!("{table}_"))))
-    };
-    if (starts_with("create index") || starts_with("create unique index"))
-        && !contains("concurrently")
-        && is_large(after("on"))
-    {
-        return Some("an index of a large table is created `concurrently`");
-    }
-    if starts_with("drop index") && !contains("concurrently") && of_large_index() {
-        return Some("an index of a large table is dropped `concurrently`");
-    }
-    if starts_with("reindex") && !contains("concurrently") {
-        return Some("an index is rebuilt `concurrently`");
+    if !format!(" {text} ").contains(" concurrently ") {
+        let fault = blocking_index_fault(text, is_large(after("on")), after("index").copied());
+        if fault.is_some() {
+            return fault;
+        }
     }
     if starts_with("drop ") && !starts_with("drop index") && !starts_with("drop trigger if exists") {
         return Some("the previous version may still use it");
@@ -94,6 +85,21 @@ fn fault(found: &Statement, created: &[&str]) -> Option<&'static str> {
     starts_with("alter table ").then(|| alter_table_fault(text, is_large(after("table")))).flatten()
 }
 
+/// Returns the rule that a statement without `concurrently` breaks, if it concerns an index.
+fn blocking_index_fault(text: &str, is_of_large_table: bool, index: Option<&str>) -> Option<&'static str> {
+    let starts_with = |phrase: &str| text.starts_with(phrase);
+    let is_large_index =
+        || LARGE.iter().any(|table| index.is_some_and(|name| name.starts_with(&format!("{table}_"))));
+    if (starts_with("create index") || starts_with("create unique index")) && is_of_large_table {
+        return Some("an index of a large table is created `concurrently`");
+    }
+    if starts_with("drop index") && is_large_index() {
+        return Some("an index of a large table is dropped `concurrently`");
+    }
+    starts_with("reindex").then_some("an index is rebuilt `concurrently`")
+}
+
+/// Returns the rule that an `alter table` statement breaks, if any.
 fn alter_table_fault(text: &str, large: bool) -> Option<&'static str> {
     let contains = |phrase: &str| text.contains(phrase);
     // Each action is checked by itself: the default of one column does not apply to another.

@@ -1,5 +1,5 @@
-//! PostgreSQL goes mute in mid-statement: every call ends on this side's clock, and the work goes on once a
-//! server answers again.
+//! PostgreSQL stops responding during a statement: every call ends by the client's timeout, and the worker
+//! continues once a server responds again.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use contract::state::RunState;
 use platform::db::{self, DatabaseConfig};
 use platform::health::Heartbeat;
 use sqlx::PgPool;
-use testkit::{FakeAirflow, MuteProxy};
+use testkit::{BlackholeProxy, FakeAirflow};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use worker::sync::SyncError;
 
 use crate::test_worker::TestWorker;
 
-/// What the promise allows, from the moment at which PostgreSQL answers again.
+/// The documented maximum time until the worker continues after PostgreSQL responds again.
 const BOUND: Duration = Duration::from_secs(60);
 
-async fn proxied_pool(connections: u32) -> (MuteProxy, PgPool) {
+async fn proxied_pool(connections: u32) -> (BlackholeProxy, PgPool) {
     let database = local::test_database().await.unwrap();
-    let proxy = MuteProxy::start(&database.url).await;
+    let proxy = BlackholeProxy::start(&database.url).await;
     let config = DatabaseConfig {
         database_url: proxy.url.clone().into(),
         database_connections: connections,
@@ -28,43 +28,46 @@ async fn proxied_pool(connections: u32) -> (MuteProxy, PgPool) {
     (proxy, db::pool(&config, "test").unwrap())
 }
 
-/// Executes a statement that PostgreSQL answers after the proxy has gone mute.
-async fn execute_muted(proxy: &MuteProxy, pool: &PgPool, statement: &'static str) {
+/// Executes a statement whose response the proxy drops.
+async fn execute_without_response(proxy: &BlackholeProxy, pool: &PgPool, statement: &'static str) {
     let mut db = pool.acquire().await.unwrap();
     let executed = sqlx::raw_sql(statement).execute(&mut *db);
-    let mute = async {
+    let block = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        proxy.mute();
+        proxy.block();
     };
-    let (executed, ()) = tokio::join!(timeout(BOUND, executed), mute);
+    let (executed, ()) = tokio::join!(timeout(BOUND, executed), block);
     assert!(executed.expect("the call ends").is_err(), "{statement}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_ends_and_its_connection_is_replaced_when_postgres_goes_mute() {
+async fn a_call_ends_and_its_connection_is_replaced_when_postgres_stops_responding() {
     let (proxy, pool) = proxied_pool(2).await;
     for statement in [
         "select pg_sleep(1)",
         "begin; select pg_sleep(1)",
-        // Mute in the middle of an answer.
+        // Blocked in the middle of a response.
         "select repeat('x', 1000) from generate_series(1, 100000000)",
     ] {
-        tokio::join!(execute_muted(&proxy, &pool, statement), execute_muted(&proxy, &pool, statement));
+        tokio::join!(
+            execute_without_response(&proxy, &pool, statement),
+            execute_without_response(&proxy, &pool, statement)
+        );
         proxy.open();
-        let answer = timeout(BOUND, async {
+        let response = timeout(BOUND, async {
             loop {
                 match sqlx::query_scalar::<_, i32>("select 1").fetch_one(&pool).await {
-                    Ok(answer) => break answer,
+                    Ok(number) => break number,
                     Err(error) => println!("not yet: {error}"),
                 }
             }
         });
-        assert_eq!(answer.await, Ok(1), "{statement}");
+        assert_eq!(response.await, Ok(1), "{statement}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_waits_for_nothing_stays_open() {
+async fn a_connection_without_an_outstanding_response_stays_open() {
     let (_proxy, pool) = proxied_pool(1).await;
     let mut db = pool.acquire().await.unwrap();
     let backend = async |db: &mut sqlx::PgConnection| {
@@ -76,9 +79,9 @@ async fn a_connection_that_waits_for_nothing_stays_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn projection_and_leases_go_on_after_postgres_has_gone_mute() {
+async fn projection_and_leases_continue_after_postgres_stopped_responding() {
     let test = TestWorker::idle().await;
-    let proxy = MuteProxy::start(&test.settings.database_url).await;
+    let proxy = BlackholeProxy::start(&test.settings.database_url).await;
     let worker = test.open_worker(&proxy.url, &["--statement-timeout", "5"]);
     worker.start_projecting();
     worker.start_relay();
@@ -94,7 +97,7 @@ async fn projection_and_leases_go_on_after_postgres_has_gone_mute() {
          where not granted and datname = current_database()",
     )
     .await;
-    proxy.mute();
+    proxy.block();
     lock.rollback().await.unwrap();
     let sync = test.enqueue_sync(false, false).await;
     proxy.open();
@@ -122,7 +125,7 @@ async fn a_sync_whose_lease_cannot_be_renewed_goes_back_to_the_queue() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     lock.rollback().await.unwrap();
     let outcome = timeout(BOUND, running).await.expect("the sync ends").unwrap().unwrap().unwrap();
-    assert!(matches!(outcome, Err(SyncError::DatabaseAway { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(SyncError::DatabaseUnresponsive { .. })), "{outcome:?}");
     let queued: (String, Option<String>, i32) =
         sqlx::query_as("select status, error, attempts from syncs where id = $1")
             .bind(sync)
