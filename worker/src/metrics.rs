@@ -1,4 +1,4 @@
-//! What the worker measures: gauges of connectors, queues and the consumers' lag, which are refreshed at an
+//! The worker's metrics: gauges of connectors, queues and the consumers' lag, which are refreshed at an
 //! interval, and the counters and histograms that other modules record.
 
 mod describe;
@@ -32,7 +32,7 @@ const MAX_CONNECTORS: i64 = 2_000;
 /// Queues are counted up to this length.
 const MAX_COUNT: i64 = 10_000;
 
-/// What one refresh has found.
+/// The values of the gauges after a refresh.
 #[derive(Default)]
 struct Measurements {
     connectors: Vec<ConnectorHealth>,
@@ -40,7 +40,7 @@ struct Measurements {
     lag: Vec<TopicLag>,
 }
 
-/// Refreshes the gauges until stopped. While a server is down they keep what was found last.
+/// Refreshes the gauges until stopped. While a server is down they keep their last values.
 pub async fn run(pool: PgPool, kafka: KafkaConfig, heartbeat: Heartbeat, stop: CancellationToken) {
     let mut found = Measurements::default();
     let mut lag_reader = None;
@@ -155,7 +155,7 @@ pub(crate) fn record_sync_duration(outcome: &'static str, seconds: f64) {
     histogram!("orchestration_sync_duration_seconds", "outcome" => outcome).record(seconds);
 }
 
-/// Counts changes that were found, by what changed.
+/// Counts changes that a sync has found, by kind of entity.
 pub(crate) fn count_changes(topic: Topic, changes: u64) {
     let kind = match topic {
         Topic::Pipelines => "pipeline",
@@ -166,7 +166,7 @@ pub(crate) fn count_changes(topic: Topic, changes: u64) {
     counter!("orchestration_changes_total", "kind" => kind).increment(changes);
 }
 
-/// Counts rows of a provider that could not be read, or only in part, by what they describe.
+/// Counts rows of a provider that were completely or partly unreadable, by kind of entity.
 pub(crate) fn count_unreadable(what: EntityKind, rows: u64) {
     let what: &'static str = what.into();
     counter!("orchestration_source_unreadable_total", "what" => what).increment(rows);

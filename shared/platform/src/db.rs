@@ -119,8 +119,8 @@ fn open_pool(
         .connect_lazy_with(options))
 }
 
-/// How long a migration waits for a table lock. Statements queued behind it wait as long; then the migration
-/// gives up its place in the queue and retries.
+/// The maximum time for which a migration waits for a table lock. Statements queued behind it wait as long;
+/// then the migration gives up its place in the queue and retries.
 const LOCK_TIMEOUT: &str = "2s";
 const MAX_LOCK_RETRIES: usize = 60;
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -133,7 +133,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     apply_migrations(&sqlx::migrate!("../../migrations"), pool).await
 }
 
-/// Applies the pending ones of these migrations.
+/// Applies the pending migrations of this migrator.
 pub async fn apply_migrations(migrations: &Migrator, pool: &PgPool) -> Result<(), MigrateError> {
     // The settings and the advisory lock end with this connection.
     let mut db = pool.acquire().await?.detach();

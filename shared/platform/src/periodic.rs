@@ -16,8 +16,8 @@ pub struct Periodic {
 }
 
 impl Periodic {
-    /// The first tick is due at once, and every further one an interval after the work of the previous one
-    /// has ended.
+    /// The first tick is due immediately, and every further one an interval after the work of the previous
+    /// one has ended.
     pub fn new(interval: Duration, stop: CancellationToken) -> Self {
         Self { interval, stop, is_due: true, heartbeat: Heartbeat::default() }
     }
@@ -41,7 +41,7 @@ impl Periodic {
         !self.stop.is_cancelled()
     }
 
-    /// Makes the next tick due at once, because there is more work.
+    /// Makes the next tick due immediately, because there is more work.
     pub fn skip_pause(&mut self) {
         self.is_due = true;
     }

@@ -59,7 +59,7 @@ impl RebalanceContext {
         self.lock_offsets().clone()
     }
 
-    /// Advances the offsets of those partitions that are still assigned.
+    /// Advances the offsets of the partitions that are still assigned.
     pub(super) fn advance(&self, to: &Offsets) {
         for (partition, next) in self.lock_offsets().iter_mut() {
             *next = to.get(partition).copied().unwrap_or(*next);
@@ -109,7 +109,7 @@ impl RebalanceContext {
             std::thread::sleep(Duration::from_secs(1));
         }
         self.failed.store(true, Ordering::Relaxed);
-        // A client whose assignment is not answered never closes.
+        // The client never closes unless every rebalance is followed by an assignment.
         if let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
             tracing::warn!(%error, "assignment of no partitions failed");
         }

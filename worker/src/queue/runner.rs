@@ -31,12 +31,11 @@ const LEASE_DURATION: Duration = Duration::from_secs(LEASE_SECONDS as u64);
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const ERROR_BACKOFF: Duration = Duration::from_secs(2);
-/// How long no sync is claimed after Kafka has failed again and again, before it is asked.
+/// The pause before Kafka is probed again after repeated failures; no sync is claimed during it.
 const KAFKA_BACKOFF: Duration = Duration::from_secs(5);
-/// A sync without progress for this long releases its permit: its provider is slow, or does not answer at
-/// all.
+/// A sync without progress for this long releases its permit: its provider is slow, or does not respond.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many syncs may be open for each permit, idle ones included.
+/// The maximum number of open syncs for each permit, including idle ones.
 const MAX_OPEN_PER_PERMIT: usize = 8;
 
 /// Claims jobs and runs them. Clones share the connections and the open providers.
@@ -64,7 +63,7 @@ type JobOutcome = Option<Result<SyncOutcome, SyncError>>;
 
 impl Runner {
     /// Claims and runs jobs until stopped, `concurrency` at a time, and waits for the open ones. Jobs whose
-    /// provider does not answer do not count.
+    /// provider does not respond do not count.
     pub async fn run(self, concurrency: usize, heartbeat: Heartbeat) {
         let permits = Arc::new(Semaphore::new(concurrency));
         let open_permits = Arc::new(Semaphore::new(concurrency * MAX_OPEN_PER_PERMIT));
@@ -73,7 +72,7 @@ impl Runner {
             (self.acquire(&open_permits, &heartbeat).await, self.acquire(&permits, &heartbeat).await)
         {
             heartbeat.record();
-            let pause = match self.lease_if_kafka_answers().await {
+            let pause = match self.lease_if_kafka_responds().await {
                 Ok(Some(lease)) => {
                     running.spawn(self.clone().run_with_permit(lease, permit, permits.clone(), open_permit));
                     continue;
@@ -133,7 +132,7 @@ impl Runner {
     /// Runs the oldest open job, of one connector or of any; none when the queue is empty.
     ///
     /// # Errors
-    /// Only those of PostgreSQL. The outcome of the sync is in the value.
+    /// Only errors of PostgreSQL. An error of the sync is in the returned outcome.
     pub async fn run_next(
         &self,
         only: Option<ConnectorId>,
@@ -150,8 +149,8 @@ impl Runner {
     }
 
     /// Leases nothing while the last batches to Kafka have all failed: this process would fail the syncs that
-    /// another worker can finish. Once Kafka answers, one more failure has the same effect.
-    async fn lease_if_kafka_answers(&self) -> sqlx::Result<Option<Lease>> {
+    /// another worker can finish. Once Kafka responds, a single further failure has the same effect.
+    async fn lease_if_kafka_responds(&self) -> sqlx::Result<Option<Lease>> {
         if self.producer.is_failing() {
             tokio::select! {
                 () = tokio::time::sleep(KAFKA_BACKOFF) => {}
@@ -243,10 +242,10 @@ impl Runner {
         let mut renewed_at = Instant::now();
         loop {
             tokio::time::sleep(RENEW_INTERVAL).await;
-            let (report, asked_at) = (progress.borrow().report.clone(), Instant::now());
+            let (report, requested_at) = (progress.borrow().report.clone(), Instant::now());
             let remaining = LEASE_DURATION.saturating_sub(renewed_at.elapsed());
             match tokio::time::timeout(remaining, self.renew(job, &report)).await {
-                Ok(Ok(true)) => renewed_at = asked_at,
+                Ok(Ok(true)) => renewed_at = requested_at,
                 Ok(Ok(false)) => return SyncError::LeaseLost,
                 Ok(Err(error)) => tracing::warn!(%error, "lease renewal failed"),
                 Err(_) => tracing::warn!("lease renewal failed: PostgreSQL does not answer"),
@@ -264,8 +263,8 @@ impl Runner {
     }
 }
 
-/// Releases the permit of a job while it makes no progress, and acquires one again, if there is one, when it
-/// goes on.
+/// Releases the permit of a job while it makes no progress, and acquires one again, if one is free, when it
+/// makes progress.
 async fn release_while_idle(
     permit: OwnedSemaphorePermit,
     permits: Arc<Semaphore>,

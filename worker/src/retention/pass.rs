@@ -13,16 +13,16 @@ use super::kinds::{KINDS, RetainedKind};
 use crate::metrics::count_removed_rows;
 use crate::store::retention::{self, DueRetention};
 
-/// How often a pass runs, as a PostgreSQL interval.
+/// The interval between two passes, as a PostgreSQL interval.
 const PASS_INTERVAL: &str = "6 hours";
-/// How long a pass may make no progress before another worker may start one, as a PostgreSQL interval.
+/// The maximum time without progress before another worker may start a pass, as a PostgreSQL interval.
 const LEASE: &str = "5 minutes";
 /// The year 1, which is before every row.
 const BEGINNING: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).unwrap();
 /// Few enough rows that a statement takes milliseconds.
 const BATCH: i64 = 1_000;
 
-/// Runs a pass if one is due. What was removed before an error stays removed.
+/// Runs a pass if one is due. Rows that were removed before an error stay removed.
 pub async fn run_due_pass(
     pool: &PgPool,
     rows_per_second: u32,
@@ -65,7 +65,7 @@ impl<'a> PassLease<'a> {
     }
 }
 
-/// The part of a pass that removes one kind of row.
+/// The removal of one kind of row within a pass.
 struct KindPass<'a> {
     pool: &'a PgPool,
     kind: &'a RetainedKind,
@@ -76,7 +76,7 @@ struct KindPass<'a> {
     stop: &'a CancellationToken,
 }
 
-/// The time and id of the row that was looked at last in a partition.
+/// The time and id of the last row that was checked in a partition.
 type ScanPosition = (DateTime<Utc>, Uuid);
 
 impl KindPass<'_> {
@@ -107,7 +107,7 @@ impl KindPass<'_> {
         Ok(true)
     }
 
-    /// Removes those of the next rows that may be removed; returns how many were, and where to continue.
+    /// Checks the next rows and removes the removable ones; returns their number, and the next position.
     async fn remove_batch(
         &self,
         partition: Uuid,

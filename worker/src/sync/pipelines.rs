@@ -18,14 +18,15 @@ pub(super) type ListedPipelines = BTreeSet<String>;
 #[derive(Default)]
 pub(super) struct Listing {
     pub(super) names: ListedPipelines,
-    /// How many more there are whose ids could not be read.
+    /// The number of further pipelines, whose ids could not be read.
     pub(super) lost: u64,
-    /// Those that are active in the read model and no longer at the provider; they are not published yet.
+    /// The pipelines that are active in the read model and inactive at the provider; they are not published
+    /// yet.
     pub(super) stale: Vec<PipelineObserved>,
 }
 
 impl SyncPass<'_> {
-    /// Lists all pipelines and publishes those that changed, but for those that are active no longer.
+    /// Lists all pipelines and publishes the changed ones, except for the stale ones.
     pub(super) async fn list_pipelines(&self) -> Result<Listing, SyncError> {
         let _guard = self.pipelines_lock.lock().await;
         self.await_read_model().await?;
@@ -40,21 +41,21 @@ impl SyncPass<'_> {
         Ok(listing)
     }
 
-    /// Publishes all but those that turned stale, which are returned.
+    /// Publishes all pipelines except the stale ones, which are returned.
     async fn publish_pipelines(
         &self,
         observed: Vec<PipelineObserved>,
     ) -> Result<Vec<PipelineObserved>, SyncError> {
         let stored = self.find_stored(&observed).await?;
-        let turned_stale = |pipeline: &PipelineObserved| {
+        let is_stale = |pipeline: &PipelineObserved| {
             !pipeline.is_active && stored.get(&pipeline.id.0).is_some_and(|before| before.is_active)
         };
-        let (stale, observed): (Vec<_>, Vec<_>) = observed.into_iter().partition(turned_stale);
+        let (stale, observed): (Vec<_>, Vec<_>) = observed.into_iter().partition(is_stale);
         self.publish_compared(observed, stored).await?;
         Ok(stale)
     }
 
-    /// Publishes pipelines with what the list leaves out.
+    /// Publishes pipelines with the fields that the list does not contain.
     pub(super) async fn publish_completed(&self, observed: Vec<PipelineObserved>) -> Result<(), SyncError> {
         let stored = self.find_stored(&observed).await?;
         self.publish_compared(observed, stored).await
@@ -85,9 +86,9 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    /// Adds what the list leaves out. The task graph is requested when the rest of the definition has
-    /// changed. That of a new pipeline is read with its history, so that the list appears within seconds, and
-    /// so is one that cannot be read now.
+    /// Adds the fields that the list does not contain. The task graph is requested when the other fields of
+    /// the definition have changed. The graph of a new pipeline is read with its history, so that the list
+    /// appears within seconds, and so is a graph that cannot be read now.
     async fn complete(
         &self,
         pipeline: PipelineObserved,
@@ -107,7 +108,7 @@ impl SyncPass<'_> {
     }
 }
 
-/// Whether two observations differ in nothing but the time of the next run.
+/// Whether two observations differ only in the time of the next run.
 fn is_same_definition(before: &PipelineObserved, now: &PipelineObserved) -> bool {
     let definition = |pipeline: &PipelineObserved| PipelineObserved {
         version: 0,

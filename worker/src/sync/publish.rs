@@ -17,7 +17,8 @@ use crate::metrics::{count_changes, count_unreadable};
 use crate::projection::{self, Projected};
 use crate::store::entities;
 
-/// Further unreadable rows of a sync are counted each time that they are read.
+/// The maximum number of unreadable rows that a sync remembers, to count each once; further ones are counted
+/// each time they are read.
 const MAX_NOTED_UNREADABLE: usize = 1000;
 
 /// Publishes the events of a sync and counts them.
@@ -30,7 +31,7 @@ pub(super) struct Publisher {
 #[derive(Default)]
 struct Published {
     report: SyncReport,
-    /// The unreadable rows that were noted, of which a sync may see each several times.
+    /// The unreadable rows that were counted; a sync may read each several times.
     noted: HashSet<(EntityKind, String, String)>,
     offsets: Offsets,
 }
@@ -40,8 +41,8 @@ impl Publisher {
         Self { pool, producer, published: Mutex::default() }
     }
 
-    /// Publishes those observations that differ from the read model and are not past retention, and returns
-    /// once Kafka has them. The last observation of an entity counts.
+    /// Publishes the observations that differ from the read model and are not past retention, and returns
+    /// once Kafka has acknowledged them. Of several observations of an entity the last one is published.
     pub(super) async fn publish<E: Projected>(&self, observed: Vec<E>) -> Result<(), SyncError> {
         let newest: BTreeMap<Uuid, E> = observed.into_iter().map(|event| (event.subject(), event)).collect();
         let ids: Vec<Uuid> = newest.keys().copied().collect();

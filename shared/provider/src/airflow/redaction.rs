@@ -1,5 +1,5 @@
-//! What the provider says, as it may be kept and shown: on one line, short, and without the connector's own
-//! secrets, which a proxy may send back.
+//! Redaction of the provider's texts before they are stored and shown: each is one short line, without the
+//! connector's own secrets, which a proxy may send back.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,9 +11,9 @@ use url::form_urlencoded;
 use crate::connector::{Credentials, Secrets};
 use crate::error::{ProviderError, one_line, shortened};
 
-/// How many tokens of logins are remembered: those that may be in flight.
+/// The maximum number of tokens of logins that are kept, because requests with them may be in flight.
 const MAX_TOKENS: usize = 4;
-/// A shorter secret is replaced only where it is a word, since it may be part of any other word.
+/// A shorter secret is replaced only as a whole word, because other words may contain it.
 const MIN_LENGTH_IN_WORDS: usize = 6;
 const REPLACEMENT: &str = "…";
 
@@ -51,13 +51,12 @@ impl Redaction {
         tokens.push(token.clone());
     }
 
-    /// The error with the provider's words as they may be shown.
+    /// Redacts the provider's texts in the error.
     pub(super) fn clean_error(&self, error: ProviderError) -> ProviderError {
         error.map_texts(|text| self.clean(text))
     }
 
-    /// What the provider says, as it may be shown. Secrets are replaced first: a part of one must not stay at
-    /// the cut.
+    /// Redacts and shortens a text. Secrets are replaced first, because the cut may split a secret.
     pub(super) fn clean(&self, text: &str) -> String {
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let text = one_line(text);
@@ -66,7 +65,7 @@ impl Redaction {
     }
 }
 
-/// A secret as it may appear in a text, but for backslashes: as it is, and as URLs write it.
+/// The forms of a secret in a text, except for backslashes: unchanged, and encoded for URLs.
 fn forms(secret: &str) -> Vec<SecretString> {
     let secret = one_line(secret);
     let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_of_a_secret_stays_at_the_cut() {
+    fn secrets_are_replaced_before_the_text_is_cut() {
         let text = format!("{} hunter2-secret", "x".repeat(295));
         assert_eq!(cleaned("hunter2-secret", &text), format!("{} …", "x".repeat(295)));
         assert_eq!(cleaned("p", &"ä ".repeat(1_000)).chars().count(), 301);

@@ -1,5 +1,6 @@
-//! Statements that a migration must not contain, as `migrations/README.md` documents them: those that rewrite
-//! or lock a large table, or remove what the previous version uses. A comment with a reason allows one.
+//! Statements that a migration must not contain, as `migrations/README.md` documents them: statements that
+//! rewrite or lock a large table, or remove objects that the previous version uses. A comment with a reason
+//! allows one.
 
 use super::statements::{Statement, statements};
 use super::{MIGRATIONS, released};
