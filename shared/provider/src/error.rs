@@ -191,8 +191,8 @@ fn to(subject: Option<Subject>) -> String {
 fn unreachable(host: &str, reason: &str, sent: bool, subject: Option<Subject>) -> String {
     match subject {
         Some(subject) if sent => format!(
-            "The provider at {host} did not answer the request for {subject} ({reason}); look at its own log, \
-             the next poll tries again."
+            "The provider at {host} did not answer the request for {subject} ({reason}); look at its own \
+             log, the next poll tries again."
         ),
         _ => format!(
             "The provider at {host} cannot be reached ({reason}); check the base URL and that it is up."
