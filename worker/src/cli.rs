@@ -160,8 +160,8 @@ pub struct WorkerSettings {
     #[command(flatten)]
     pub log: LogConfig,
 
-    /// How far before the previous poll's beginning a poll looks for changes, in seconds: more than the clocks
-    /// of Airflow's hosts differ, and more than its longest transactions take
+    /// How far before the previous poll's beginning a poll looks for changes, in seconds: more than the
+    /// clocks of Airflow's hosts differ, and more than its longest transactions take
     #[arg(
         long,
         env = "ORCHESTRATION_POLL_OVERLAP",

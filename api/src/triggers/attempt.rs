@@ -41,7 +41,7 @@ pub(super) struct TriggerAttempt {
     pub run: TriggerCommand,
     /// Nothing is sent after this time, because the client would not get the outcome any more.
     pub send_before: Instant,
-    /// Without an answer to the command by this time its run is looked up, before the client's response is due.
+    /// If the command has no answer by this time, its run is looked up, before the client's response is due.
     pub answer_before: Instant,
 }
 
@@ -81,7 +81,7 @@ impl TriggerAttempt {
     }
 
     /// Sends the command, and returns the provider's answer or, if that takes too long, the run of the command
-    /// as soon as it is there. The answer is waited for all the same: it may come after the client has left.
+    /// as soon as it exists. The answer is awaited all the same: it may come after the client has left.
     async fn trigger(&self, observation: Observation) -> sqlx::Result<Result<RunObserved, ProviderError>> {
         let mut answer = pin!(self.provider.trigger(&self.pipeline, &self.run, observation));
         if let Ok(answer) = timeout_at(self.answer_before, &mut answer).await {

@@ -66,3 +66,15 @@ async fn failed_test(test: &TestApi) -> String {
     assert_eq!(tested["success"], false, "{tested}");
     tested["message"].as_str().unwrap().to_owned()
 }
+
+#[tokio::test]
+async fn credentials_that_no_key_opens_fail_the_test() {
+    let test = TestApi::with(ApiSetup::default()).await;
+    let _fake = connect_fake(&test).await;
+    let success = test_connector(&test).await;
+    assert!(success["latency_ms"].is_u64(), "{success}");
+    test.sql("update connectors set credentials_sealed = 'broken'").await;
+    let failure = test_connector(&test).await;
+    assert_eq!((&failure["success"], &failure["provider_version"]), (&json!(false), &Value::Null));
+    assert!(failure["message"].as_str().unwrap().contains("enter them again"), "{failure}");
+}

@@ -191,7 +191,8 @@ async fn a_change_keeps_other_fields_and_resets_the_dependent_sync_state() {
     let path = format!("/{id}");
     let reset = "
         update connector_state set next_due_at = '2099-01-01Z', credentials_refused_at = now(),
-            retry_at = '2099-01-01Z', cursor_at = now(), lease_owner = 'w', lease_until = now() + interval '1 hour', lease_epoch = 7;
+            retry_at = '2099-01-01Z', cursor_at = now(), lease_owner = 'w',
+            lease_until = now() + interval '1 hour', lease_epoch = 7;
         delete from pipeline_crawls;
         insert into pipeline_crawls (connector_id, external_id, crawled_at)
         select connector_id, 'p', now() from connector_state";

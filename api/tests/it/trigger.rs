@@ -389,17 +389,3 @@ async fn credentials_that_no_key_opens_get_a_502_and_nothing_is_sent() {
     assert!(detail["detail"].as_str().unwrap().contains("enter them again"), "{detail}");
     assert_eq!(fake.trigger_requests(), 0);
 }
-
-#[tokio::test]
-async fn the_test_of_a_connector_returns_the_version() {
-    let (test, fake, _) = start_test(ApiSetup::default()).await;
-    let path = format!("/catalog/spaces/{SPACE}/connectors/{}/test", test.connector);
-    let success = test.send(Method::POST, EDITOR, &path, None).await.expect(200);
-    assert_eq!((&success["success"], &success["provider_version"]), (&json!(true), &json!("3.1.8")));
-    assert!(success["latency_ms"].is_u64());
-    drop(fake);
-    test.sql("update connectors set credentials_sealed = 'broken'").await;
-    let failure = test.send(Method::POST, EDITOR, &path, None).await.expect(200);
-    assert_eq!((&failure["success"], &failure["provider_version"]), (&json!(false), &Value::Null));
-    assert!(failure["message"].as_str().unwrap().contains("enter them again"), "{failure}");
-}

@@ -263,8 +263,8 @@ async fn no_secret_is_logged() {
 async fn no_secret_is_in_an_error_whatever_the_provider_echoes() {
     let header = "canary \"header\" %";
     let echoed = format!(
-        "{} password canary-password, header {header}, quoted {}, encoded {}, basic YWRtaW46Y2FuYXJ5LXBhc3N3b3Jk, \
-         token {TOKEN}",
+        "{} password canary-password, header {header}, quoted {}, encoded {}, \
+         basic YWRtaW46Y2FuYXJ5LXBhc3N3b3Jk, token {TOKEN}",
         "x".repeat(200),
         json!(header),
         "canary%20%22header%22%20%25",

@@ -201,7 +201,12 @@ proptest! {
         conf in json_value(),
     ) {
         let dag_run = DagRun {
-            run_type: state.clone(), state: state.clone(), start_date: start, end_date: end, conf: Conf::Read(conf), ..dag_run()
+            run_type: state.clone(),
+            state: state.clone(),
+            start_date: start,
+            end_date: end,
+            conf: Conf::Read(conf),
+            ..dag_run()
         };
         let run = run(&source(), observation(), dag_run);
         prop_assert_eq!(run.provider_status, state);
