@@ -8,8 +8,9 @@ const HEADER_BYTES: usize = 5;
 /// The number of checks for an overdue response within the timeout.
 const CHECKS_PER_TIMEOUT: u32 = 8;
 
-/// The types of the messages that end a response: ready for a query, and the two that begin a copy.
-const ENDS_OF_RESPONSES: &[u8] = b"ZGW";
+/// The types of the messages that end a response: ready for a query, the two that begin a copy, and the byte
+/// that refuses TLS. As the type of a message that byte is a notice, which ends nothing.
+const ENDS_OF_RESPONSES: &[u8] = b"ZGWN";
 /// The types of the messages that PostgreSQL sends at any time: notices, notifications, changed settings.
 const ASYNCHRONOUS: &[u8] = b"NAS";
 
@@ -35,7 +36,8 @@ impl ResponseTimer {
     pub(super) fn read(&self, bytes: &[u8]) {
         let mut state = self.lock();
         state.frames.read(bytes);
-        state.outstanding_since = (!state.frames.is_response_complete()).then(Instant::now);
+        let now = (!state.frames.is_response_complete()).then(Instant::now);
+        state.outstanding_since = state.outstanding_since.and(now);
     }
 
     /// Waits until a response has been outstanding for the timeout, and returns for how long. Without a
@@ -85,7 +87,10 @@ impl Frames {
             let (framing, skipped) = match bytes.first() {
                 None => return,
                 Some(b'S') => (Framing::Tls, 1),
-                Some(b'N') => (Framing::Plain, 1),
+                Some(b'N') => {
+                    self.last_type = Some(b'N');
+                    (Framing::Plain, 1)
+                }
                 Some(_) => (Framing::Plain, 0),
             };
             (self.framing, bytes) = (framing, &bytes[skipped..]);
@@ -124,7 +129,7 @@ impl Frames {
         let is_last = match self.framing {
             Framing::Unknown | Framing::Tls => true,
             Framing::Plain => {
-                self.last_type.is_none_or(|message_type| ENDS_OF_RESPONSES.contains(&message_type))
+                self.last_type.is_some_and(|message_type| ENDS_OF_RESPONSES.contains(&message_type))
             }
         };
         is_between_messages && is_last
