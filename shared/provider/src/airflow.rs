@@ -31,6 +31,7 @@ use tokio::sync::OnceCell;
 
 pub(super) use self::client::Client;
 use self::client::is_addressable;
+pub use self::normalize::is_same_definition;
 use self::redaction::Redaction;
 use self::session::Session;
 use self::v1::V1;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use address::check_base_url;
+pub use airflow::is_same_definition;
 use async_trait::async_trait;
 pub use check::{CheckFailure, check};
 use chrono::{DateTime, Utc};

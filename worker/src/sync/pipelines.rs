@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use contract::events::PipelineObserved;
 use futures::{StreamExt, TryStreamExt, stream};
+use provider::is_same_definition;
 use uuid::Uuid;
 
 use super::pages::ObservedItems;
@@ -106,16 +107,4 @@ impl SyncPass<'_> {
         };
         Ok(PipelineObserved { tasks, ..pipeline })
     }
-}
-
-/// Whether two observations differ only in the time of the next run.
-fn is_same_definition(before: &PipelineObserved, now: &PipelineObserved) -> bool {
-    let definition = |pipeline: &PipelineObserved| PipelineObserved {
-        version: 0,
-        observed_at: now.observed_at,
-        next_run_at: None,
-        tasks: Vec::new(),
-        ..pipeline.clone()
-    };
-    definition(before) == definition(now)
 }

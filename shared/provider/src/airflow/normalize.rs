@@ -12,17 +12,11 @@ use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskN
 use contract::ids::{PipelineId, RunId, TaskRunId};
 use contract::state::{RunState, RunType, TaskState};
 
-/// Fields of a DAG that change with every parse, run or commit without a change of the DAG, and a signed
-/// token.
-const VOLATILE_FIELDS: [&str; 7] = [
-    "last_parsed",
-    "last_parsed_time",
-    "last_parse_duration",
-    "last_expired",
-    "last_pickled",
-    "file_token",
-    "bundle_version",
-];
+/// Fields of a DAG that change with every parse or run without a change of the DAG, and a signed token.
+const VOLATILE_FIELDS: [&str; 6] =
+    ["last_parsed", "last_parsed_time", "last_parse_duration", "last_expired", "last_pickled", "file_token"];
+/// The commit of the DAG's bundle: it changes for all DAGs of the bundle at once, whichever of them changed.
+const BUNDLE_VERSION: &str = "bundle_version";
 const VOLATILE_PREFIX: &str = "next_dagrun";
 /// Maximum length of a name, in characters. Names are indexed, and PostgreSQL limits the size of an index
 /// entry.
@@ -250,6 +244,25 @@ fn metadata(mut value: Value) -> Value {
         }
     }
     storable_json(value)
+}
+
+/// Whether two observations of a pipeline differ only in what changes without a change of its definition: the
+/// next run and the commit of its bundle. Their task graphs are not compared.
+pub fn is_same_definition(before: &PipelineObserved, now: &PipelineObserved) -> bool {
+    let definition = |pipeline: &PipelineObserved| {
+        let mut definition = PipelineObserved {
+            version: 0,
+            observed_at: now.observed_at,
+            next_run_at: None,
+            tasks: Vec::new(),
+            ..pipeline.clone()
+        };
+        if let Some(metadata) = definition.provider_metadata.as_object_mut() {
+            metadata.remove(BUNDLE_VERSION);
+        }
+        definition
+    };
+    definition(before) == definition(now)
 }
 
 #[cfg(test)]

@@ -139,14 +139,26 @@ fn a_new_parse_does_not_change_the_metadata() {
     let dag = |parsed: &str, tags: [&str; 2]| {
         let tags = tags.map(|name| json!({"name": name}));
         json!({
-            "dag_id": "daily_sales", "last_parsed_time": parsed,
-            "next_dagrun_run_after": parsed, "bundle_version": parsed,
+            "dag_id": "daily_sales", "last_parsed_time": parsed, "next_dagrun_run_after": parsed,
             "tags": tags,
         })
     };
     let first = metadata(dag("2026-01-01T00:00:00Z", ["a", "b"]));
     assert_eq!(first, metadata(dag("2026-01-01T00:00:30Z", ["b", "a"])));
     assert_eq!(first, json!({"dag_id": "daily_sales", "tags": [{"name": "a"}, {"name": "b"}]}));
+}
+
+#[test]
+fn a_commit_of_the_bundle_is_no_change_of_the_definition() {
+    let of_commit = |commit: &str, description: &str| {
+        let raw = json!({"dag_id": "daily_sales", "bundle_version": commit});
+        let description = Some(description.to_owned());
+        pipeline(&source(), observation(), Dag { raw, description, ..dag() })
+    };
+    let before = of_commit("3f2a", "Loads sales");
+    assert_eq!(before.provider_metadata["bundle_version"], "3f2a");
+    assert!(is_same_definition(&before, &of_commit("77c1", "Loads sales")));
+    assert!(!is_same_definition(&before, &of_commit("77c1", "Loads all sales")));
 }
 
 #[test]
