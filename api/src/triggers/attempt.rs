@@ -80,8 +80,8 @@ impl TriggerAttempt {
         }
     }
 
-    /// Sends the command, and returns the provider's answer or, if that takes too long, the run of the command
-    /// as soon as it exists. The answer is awaited all the same: it may come after the client has left.
+    /// Sends the command, and returns the provider's answer or, if that takes too long, the command's run as
+    /// soon as it exists. The answer is awaited all the same: it may come after the client has left.
     async fn trigger(&self, observation: Observation) -> sqlx::Result<Result<RunObserved, ProviderError>> {
         let mut answer = pin!(self.provider.trigger(&self.pipeline, &self.run, observation));
         if let Ok(answer) = timeout_at(self.answer_before, &mut answer).await {
