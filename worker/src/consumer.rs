@@ -42,6 +42,7 @@ pub struct ConsumerConfig {
     pub pool: PgPool,
     pub group: &'static str,
     pub topics: &'static [Topic],
+    /// `projection::apply` or `queue::requests::apply`, chosen in `app.rs`.
     pub apply: ApplyRecords,
     pub heartbeat: Heartbeat,
 }
