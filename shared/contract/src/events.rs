@@ -50,10 +50,15 @@ macro_rules! impl_observed {
     };
 }
 
+mod governance;
+mod incident;
 mod pipeline;
 mod run;
+mod run_conf;
 mod sync;
 mod task_run;
+
+use std::io;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
@@ -65,8 +70,11 @@ use uuid::Uuid;
 use crate::ids::{ConnectorId, UserId};
 pub use crate::topics::Topic;
 use crate::trace::{TRACEPARENT, TraceContext};
+pub use governance::{CommentChanged, GovernanceChanged, TeamRef};
+pub use incident::{Acknowledgement, IncidentChanged};
 pub use pipeline::{PipelineObserved, TaskNode};
-pub use run::{MAX_CONF_NESTING, MAX_CONF_SIZE, RunObserved};
+pub use run::{MAX_CONF_NESTING, MAX_CONF_SIZE, MAX_CONF_VALUES, RunObserved};
+pub use run_conf::RunConf;
 pub use sync::{MAX_NAMED_UNREADABLE, SyncChanged, SyncReport, SyncRequested, UnreadableEntry};
 pub use task_run::TaskRunObserved;
 
@@ -107,8 +115,24 @@ pub trait Observed: Event + Clone {
         let mut timeless = self.clone();
         let (version, observed_at) = timeless.observation_mut();
         (*version, *observed_at) = (0, DateTime::UNIX_EPOCH);
-        let json = serde_json::to_vec(&timeless).unwrap_or_default();
-        Sha256::digest(json)[..16].to_vec()
+        let mut hash = HashWriter(Sha256::new());
+        // No event fails to be serialized, and no hash to be written.
+        let _ = serde_json::to_writer(&mut hash, &timeless);
+        hash.0.finalize()[..16].to_vec()
+    }
+}
+
+/// Hashes what is written, so that a large event is not copied as text.
+struct HashWriter(Sha256);
+
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::state::IncidentKind;
+
 /// Defines newtypes of [`Uuid`] that serialize as the plain UUID.
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident,)*) => {$(
@@ -28,8 +30,22 @@ ids! {
     TeamId,
     /// An API key.
     KeyId,
+    /// A browser session.
+    SessionId,
+    /// The mapping of a group to a role in a space.
+    GroupMappingId,
     /// A comment on a run or a task run.
     CommentId,
+    /// A channel that notifications are sent to.
+    ChannelId,
+    /// A rule that chooses the incidents of a channel.
+    RuleId,
+    /// A message to a channel.
+    DeliveryId,
+    /// An entry of a user's inbox.
+    NotificationId,
+    /// An incident of a pipeline or a connector.
+    IncidentId,
     /// A connector: one provider instance that a space is synced from.
     ConnectorId,
     /// One sync of a connector.
@@ -60,6 +76,14 @@ impl TaskRunId {
     /// Derives the id of a task run from its natural key. `map_index` is -1 for a task that is not mapped.
     pub fn of(connector: ConnectorId, pipeline: &str, run: &str, task: &str, map_index: i32) -> Self {
         Self(natural_key_uuid(connector, &["task-run", pipeline, run, task, &map_index.to_string()]))
+    }
+}
+
+impl IncidentId {
+    /// Derives the id of an incident from its pipeline or connector, its kind, and the run or due time that
+    /// opened it.
+    pub fn of(subject: Uuid, kind: IncidentKind, opened_by: &str) -> Self {
+        Self(Uuid::new_v5(&subject, format!("incident/{kind}/{opened_by}").as_bytes()))
     }
 }
 

@@ -8,7 +8,10 @@ use utoipa::openapi::{ArrayBuilder, KnownFormat, ObjectBuilder, RefOr, Schema, S
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::events::{SyncReport, UnreadableEntry, UserRef};
-use crate::state::{Criticality, EntityKind, Role, RunState, RunType, SyncStatus, SyncTrigger, TaskState};
+use crate::state::{
+    Criticality, EntityKind, Health, IncidentKind, IncidentStatus, Role, RunState, RunType, SyncStatus,
+    SyncTrigger, TaskState, TeamRole,
+};
 
 /// The schema of a string that is one of these values.
 pub fn string_enum<T: ToString>(values: &[T]) -> RefOr<Schema> {
@@ -42,8 +45,12 @@ string_enums! {
     RunType as "RunKind",
     Criticality as "CriticalityWord",
     Role as "RoleWord",
+    TeamRole as "TeamRoleWord",
     SyncStatus as "SyncStatusWord",
     SyncTrigger as "SyncTriggerWord",
+    IncidentKind as "IncidentKindWord",
+    IncidentStatus as "IncidentStatusWord",
+    Health as "HealthWord",
 }
 
 impl PartialSchema for UserRef {

@@ -93,6 +93,20 @@ pub enum Criticality {
     Critical,
 }
 
+/// The role of a member in a team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, VariantArray)]
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
+#[serde(rename_all = "snake_case")]
+#[display(rename_all = "snake_case")]
+#[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
+pub enum TeamRole {
+    /// Belongs to the team.
+    Member,
+    /// Manages the team; a team has one at most.
+    Manager,
+}
+
 /// The role of a member in a space, least first. A higher role includes the rights of the lower ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, VariantArray)]
 #[derive(Serialize, Deserialize)]
@@ -139,6 +153,62 @@ pub enum SyncTrigger {
     Manual,
     /// A run that was triggered here and is followed to its end.
     Trigger,
+}
+
+/// What an incident is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, IntoStaticStr, VariantArray)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
+#[serde(rename_all = "snake_case")]
+#[display(rename_all = "snake_case")]
+#[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
+#[strum(serialize_all = "snake_case")]
+pub enum IncidentKind {
+    /// The latest finished run of the pipeline failed.
+    Failing,
+    /// A run was due and has not started.
+    LateStart,
+    /// A run should have ended and has not.
+    LateFinish,
+    /// A run takes longer than its predecessors.
+    Slow,
+    /// The connector was not synced for several intervals of its schedule.
+    ConnectorStale,
+}
+
+/// The status of an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
+#[serde(rename_all = "snake_case")]
+#[display(rename_all = "snake_case")]
+#[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "documented variants would change the JSON Schema")]
+pub enum IncidentStatus {
+    Open,
+    Acknowledged,
+    Resolved,
+}
+
+/// How a pipeline is, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, VariantArray)]
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "sqlx", derive(sqlx::Type))]
+#[serde(rename_all = "snake_case")]
+#[display(rename_all = "snake_case")]
+#[cfg_attr(feature = "sqlx", sqlx(type_name = "text", rename_all = "snake_case"))]
+pub enum Health {
+    /// Nothing is wrong.
+    Ok,
+    /// A run takes longer than its predecessors.
+    Slow,
+    /// A run has not started or ended in time.
+    Late,
+    /// The latest finished run failed.
+    Failing,
+    /// The pipeline has never run, or its connector is stale.
+    Unknown,
 }
 
 /// What a row of a provider describes.

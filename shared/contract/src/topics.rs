@@ -23,6 +23,18 @@ pub enum Topic {
     #[display("orchestration.syncs.v1")]
     #[serde(rename = "orchestration.syncs.v1")]
     Syncs,
+    /// What spaces decide about their pipelines.
+    #[display("orchestration.governance.v1")]
+    #[serde(rename = "orchestration.governance.v1")]
+    Governance,
+    /// Comments on runs and task runs.
+    #[display("orchestration.comments.v1")]
+    #[serde(rename = "orchestration.comments.v1")]
+    Comments,
+    /// Incidents of pipelines and connectors.
+    #[display("orchestration.incidents.v1")]
+    #[serde(rename = "orchestration.incidents.v1")]
+    Incidents,
     /// Commands: requests for a sync.
     #[display("orchestration.sync-requests.v1")]
     #[serde(rename = "orchestration.sync-requests.v1")]
@@ -31,7 +43,16 @@ pub enum Topic {
 
 impl Topic {
     /// All topics.
-    pub const ALL: [Self; 5] = [Self::Pipelines, Self::Runs, Self::TaskRuns, Self::Syncs, Self::SyncRequests];
+    pub const ALL: [Self; 8] = [
+        Self::Pipelines,
+        Self::Runs,
+        Self::TaskRuns,
+        Self::Syncs,
+        Self::Governance,
+        Self::Comments,
+        Self::Incidents,
+        Self::SyncRequests,
+    ];
     /// The topics that the read model is projected from.
     pub const STATE: [Self; 3] = [Self::Pipelines, Self::Runs, Self::TaskRuns];
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::UserRef;
+use super::{RunConf, UserRef};
 use crate::ids::{ConnectorId, PipelineId, RunId};
 use crate::state::{RunState, RunType};
 
@@ -13,6 +13,9 @@ pub const MAX_CONF_SIZE: usize = 4 * 1024 * 1024;
 /// How deep arrays and objects may be nested in a `conf`, itself included. Common decoders of JSON stop at
 /// 127, of which an event and a response of the API need some.
 pub const MAX_CONF_NESTING: usize = 100;
+/// How many values a `conf` may have: decoded, each takes much more memory than its text. Commas and opening
+/// brackets are counted.
+pub const MAX_CONF_VALUES: usize = 50_000;
 
 /// The state of a run: everything but its task runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,9 +64,10 @@ pub struct RunObserved {
     pub ended_at: Option<DateTime<Utc>>,
     /// `ended_at` less `started_at`, in seconds.
     pub duration_seconds: Option<f64>,
-    /// The parameters that it was given, an object; null if they are too large or cannot be read.
+    /// The parameters that it was given, an object; null if they are too large or cannot be read. Its numbers
+    /// keep the digits that the provider wrote, which may be more than 64 bits hold.
     #[schemars(schema_with = "object_or_null")]
-    pub conf: serde_json::Value,
+    pub conf: RunConf,
     /// The size of a `conf` that was left out, in bytes of JSON as the provider returned it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conf_bytes: Option<u64>,

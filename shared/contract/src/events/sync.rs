@@ -87,11 +87,14 @@ pub struct UnreadableEntry {
 }
 
 impl UnreadableEntry {
-    /// Cuts the id and the reason to a bounded length.
+    /// Cuts the id and the reason to a bounded length, and replaces NUL, which PostgreSQL does not store.
     pub fn new(what: EntityKind, id: &str, reason: &str) -> Self {
-        let cut = |text: &str| match text.char_indices().nth(MAX_UNREADABLE_LENGTH) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text.to_owned(),
+        let cut = |text: &str| {
+            let (kept, end) = match text.char_indices().nth(MAX_UNREADABLE_LENGTH) {
+                Some((end, _)) => (&text[..end], "…"),
+                None => (text, ""),
+            };
+            kept.replace('\0', "\u{fffd}") + end
         };
         Self { what, id: cut(id), reason: cut(reason) }
     }
@@ -105,9 +108,9 @@ pub struct SyncReport {
     pub requests: u64,
     /// Pipelines that the provider listed.
     pub pipelines_seen: u64,
-    /// Runs that the provider told of.
+    /// Runs that the provider returned.
     pub runs_seen: u64,
-    /// Task runs that the provider told of.
+    /// Task runs that the provider returned.
     pub task_runs_seen: u64,
     /// Events of pipelines, runs and task runs that Kafka acknowledged.
     pub events_published: u64,

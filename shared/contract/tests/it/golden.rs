@@ -3,10 +3,15 @@
 
 use chrono::{DateTime, Utc};
 use contract::events::{
-    PipelineObserved, RunObserved, SyncChanged, SyncReport, SyncRequested, TaskNode, TaskRunObserved, UserRef,
+    Acknowledgement, CommentChanged, GovernanceChanged, IncidentChanged, PipelineObserved, RunObserved,
+    SyncChanged, SyncReport, SyncRequested, TaskNode, TaskRunObserved, TeamRef, UserRef,
 };
-use contract::ids::{ConnectorId, PipelineId, RunId, SyncId, TaskRunId, UserId};
-use contract::state::{RunState, RunType, SyncStatus, SyncTrigger, TaskState};
+use contract::ids::{
+    CommentId, ConnectorId, IncidentId, PipelineId, RunId, SyncId, TaskRunId, TeamId, UserId,
+};
+use contract::state::{
+    Criticality, IncidentKind, IncidentStatus, RunState, RunType, SyncStatus, SyncTrigger, TaskState,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -85,7 +90,7 @@ pub(crate) fn run() -> RunObserved {
         started_at: Some(at("05:00:02.25")),
         ended_at: Some(at("05:09:12.75")),
         duration_seconds: Some(550.5),
-        conf: json!({ "region": "north", "days": 1 }),
+        conf: json!({ "region": "north", "days": 1 }).into(),
         conf_bytes: None,
         truncated: false,
         note: Some(text("The warehouse was away.")),
@@ -150,6 +155,66 @@ pub(crate) fn sync() -> SyncChanged {
             pipelines_deactivated: 1,
             ..SyncReport::default()
         },
+    }
+}
+
+pub(crate) fn governance() -> GovernanceChanged {
+    GovernanceChanged {
+        id: PipelineId::of(CONNECTOR, PIPELINE),
+        space: text("finance"),
+        connector_id: CONNECTOR,
+        version: 4714,
+        observed_at: at("06:00:00.125"),
+        team: Some(TeamRef {
+            id: TeamId(Uuid::from_u128(0x0198_3c1d_9a40_7000_8000_0000_0000_0004)),
+            name: text("Finance data"),
+        }),
+        criticality: Some(Criticality::High),
+        changed_by: Some(ada()),
+    }
+}
+
+pub(crate) fn comment() -> CommentChanged {
+    CommentChanged {
+        id: CommentId(Uuid::from_u128(0x0198_3c1d_9a40_7000_8000_0000_0000_0005)),
+        space: text("finance"),
+        connector_id: CONNECTOR,
+        version: 4715,
+        observed_at: at("06:10:00"),
+        deleted: false,
+        target_type: text("task_run"),
+        pipeline_id: PipelineId::of(CONNECTOR, PIPELINE),
+        run_id: RunId::of(CONNECTOR, PIPELINE, RUN),
+        task_run_id: Some(TaskRunId::of(CONNECTOR, PIPELINE, RUN, "load", 2)),
+        content: Some(text("Backfill is on its way")),
+        author: ada(),
+        edited: true,
+        created_at: at("06:05:00"),
+        updated_at: at("06:10:00"),
+    }
+}
+
+pub(crate) fn incident() -> IncidentChanged {
+    let pipeline = PipelineId::of(CONNECTOR, PIPELINE);
+    let run = RunId::of(CONNECTOR, PIPELINE, RUN);
+    IncidentChanged {
+        id: IncidentId::of(pipeline.0, IncidentKind::Slow, &run.to_string()),
+        space: text("finance"),
+        connector_id: CONNECTOR,
+        version: 4716,
+        observed_at: at("06:20:00"),
+        pipeline_id: Some(pipeline),
+        pipeline_name: Some(text("Daily sales")),
+        kind: IncidentKind::Slow,
+        status: IncidentStatus::Resolved,
+        opened_at: at("05:05:00"),
+        acknowledged: Some(Acknowledgement { by: ada(), at: at("05:07:30") }),
+        muted_until: Some(at("08:00:00")),
+        resolved_at: Some(at("06:20:00")),
+        count: 2,
+        last_run_id: Some(run),
+        summary: text("Daily sales has been running for 9 min; 95 % of its runs end within 4 min"),
+        evidence: json!({ "elapsed_seconds": 550.5, "duration_p95_seconds": 240.0, "runs": 30 }),
     }
 }
 

@@ -3,10 +3,13 @@
 
 use chrono::{DateTime, Utc};
 use contract::events::{
-    PipelineObserved, RunObserved, SyncChanged, SyncReport, SyncRequested, TaskNode, TaskRunObserved, UserRef,
+    Acknowledgement, CommentChanged, GovernanceChanged, IncidentChanged, PipelineObserved, RunObserved,
+    SyncChanged, SyncReport, SyncRequested, TaskNode, TaskRunObserved, TeamRef, UserRef,
 };
-use contract::ids::{PipelineId, RunId, SyncId, TaskRunId, UserId};
-use contract::state::{RunState, RunType, SyncStatus, SyncTrigger, TaskState};
+use contract::ids::{CommentId, IncidentId, PipelineId, RunId, SyncId, TaskRunId, TeamId, UserId};
+use contract::state::{
+    Criticality, IncidentKind, IncidentStatus, RunState, RunType, SyncStatus, SyncTrigger, TaskState,
+};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -125,7 +128,7 @@ pub(crate) fn run() -> impl Strategy<Value = RunObserved> {
                 started_at: times[5],
                 ended_at: times[6],
                 duration_seconds,
-                conf,
+                conf: conf.into(),
                 note,
                 triggered_by,
                 external_url,
@@ -227,6 +230,74 @@ pub(crate) fn sync() -> impl Strategy<Value = SyncChanged> {
                     ..golden::sync().report
                 },
                 ..golden::sync()
+            }
+        },
+    )
+}
+
+pub(crate) fn governance() -> impl Strategy<Value = GovernanceChanged> {
+    use Criticality::{Critical, High, Low, Medium};
+    let team = of((id(), text()).prop_map(|(id, name)| TeamRef { id: TeamId(id), name }));
+    let criticality = of(select(vec![Low, Medium, High, Critical]));
+    (id(), 0..i64::MAX, time(), team, criticality, user()).prop_map(
+        |(id, version, observed_at, team, criticality, changed_by)| GovernanceChanged {
+            id: PipelineId(id),
+            version,
+            observed_at,
+            team,
+            criticality,
+            changed_by,
+            ..golden::governance()
+        },
+    )
+}
+
+pub(crate) fn comment() -> impl Strategy<Value = CommentChanged> {
+    let rest = (of(text()), of(id()), any::<[bool; 2]>());
+    (id(), 0..i64::MAX, [time(), time(), time()], rest).prop_map(|(id, version, times, rest)| {
+        let ([observed_at, created_at, updated_at], (content, task_run, [deleted, edited])) = (times, rest);
+        CommentChanged {
+            id: CommentId(id),
+            version,
+            observed_at,
+            deleted,
+            task_run_id: task_run.map(TaskRunId),
+            content,
+            edited,
+            created_at,
+            updated_at,
+            ..golden::comment()
+        }
+    })
+}
+
+pub(crate) fn incident() -> impl Strategy<Value = IncidentChanged> {
+    use IncidentStatus::{Acknowledged, Open, Resolved};
+    let kinds = vec![IncidentKind::Failing, IncidentKind::LateStart, IncidentKind::ConnectorStale];
+    let enums = (select(kinds), select(vec![Open, Acknowledged, Resolved]));
+    let times = ([time(), time()], [of(time()), of(time())]);
+    let rest = ([of(id()), of(id())], of(text()), text(), object(), user());
+    (id(), 0..i64::MAX, 1..i32::MAX, enums, times, rest).prop_map(
+        |(id, version, count, (kind, status), times, rest)| {
+            let ([observed_at, opened_at], [muted_until, resolved_at]) = times;
+            let ([pipeline, run], pipeline_name, summary, evidence, user) = rest;
+            IncidentChanged {
+                id: IncidentId(id),
+                version,
+                observed_at,
+                pipeline_id: pipeline.map(PipelineId),
+                pipeline_name,
+                kind,
+                status,
+                opened_at,
+                acknowledged: user.map(|by| Acknowledgement { by, at: opened_at }),
+                muted_until,
+                resolved_at,
+                count,
+                last_run_id: run.map(RunId),
+                summary,
+                evidence,
+                ..golden::incident()
             }
         },
     )
