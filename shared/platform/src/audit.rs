@@ -29,7 +29,8 @@ impl Actor {
         }
     }
 
-    fn id(self) -> Option<UserId> {
+    /// Returns the user, if it is one.
+    pub fn user(self) -> Option<UserId> {
         match self {
             Self::User(user) => Some(user),
             Self::CommandLine | Self::Kafka => None,
@@ -40,6 +41,18 @@ impl Actor {
 /// An audited action, displayed as `target_type.verb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
 pub enum Action {
+    #[display("channel.changed")]
+    ChannelChanged,
+    #[display("channel.created")]
+    ChannelCreated,
+    #[display("channel.deleted")]
+    ChannelDeleted,
+    #[display("channel.redelivered")]
+    ChannelRedelivered,
+    #[display("channel.resealed")]
+    ChannelResealed,
+    #[display("channel.tested")]
+    ChannelTested,
     #[display("comment.deleted")]
     CommentDeleted,
     #[display("connector.changed")]
@@ -52,6 +65,16 @@ pub enum Action {
     ConnectorResealed,
     #[display("connector.sync_requested")]
     ConnectorSyncRequested,
+    #[display("group_mapping.changed")]
+    GroupMappingChanged,
+    #[display("group_mapping.created")]
+    GroupMappingCreated,
+    #[display("group_mapping.deleted")]
+    GroupMappingDeleted,
+    #[display("incident.acknowledged")]
+    IncidentAcknowledged,
+    #[display("incident.muted")]
+    IncidentMuted,
     #[display("key.created")]
     KeyCreated,
     #[display("key.revoked")]
@@ -62,14 +85,38 @@ pub enum Action {
     PipelineTeamChanged,
     #[display("pipeline.triggered")]
     PipelineTriggered,
+    #[display("rule.changed")]
+    RuleChanged,
+    #[display("rule.created")]
+    RuleCreated,
+    #[display("rule.deleted")]
+    RuleDeleted,
+    #[display("session.created")]
+    SessionCreated,
+    #[display("session.ended")]
+    SessionEnded,
     #[display("space.created")]
     SpaceCreated,
+    #[display("space.pipelines_changed")]
+    SpacePipelinesChanged,
     #[display("space.renamed")]
     SpaceRenamed,
+    #[display("sync.cancelled")]
+    SyncCancelled,
+    #[display("team.changed")]
+    TeamChanged,
     #[display("team.created")]
     TeamCreated,
+    #[display("team.deleted")]
+    TeamDeleted,
+    #[display("team.member_changed")]
+    TeamMemberChanged,
     #[display("user.created")]
     UserCreated,
+    #[display("user.disabled")]
+    UserDisabled,
+    #[display("user.enabled")]
+    UserEnabled,
     #[display("user.renamed")]
     UserRenamed,
     #[display("user.role_changed")]
@@ -133,7 +180,7 @@ async fn insert_in_spaces(
         )
         .bind(Uuid::now_v7())
         .bind(space)
-        .bind(event.actor.id())
+        .bind(event.actor.user())
         .bind(event.actor.via())
         .bind(&action)
         .bind(event.target)

@@ -2,6 +2,8 @@
 //! stores.
 
 mod response_timer;
+mod server_check;
+mod text_index;
 mod tunnel;
 
 use std::error::Error;
@@ -13,9 +15,12 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use contract::events::Observation;
+
+pub use self::server_check::{ServerCheckError, check_server, check_sessions};
+pub use self::text_index::create_text_index;
 
 /// How to reach PostgreSQL.
 #[derive(Args, Clone, Debug)]
@@ -58,6 +63,13 @@ pub struct Roles {
 /// A connection that was idle for longer is pinged before use.
 const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_secs(1);
 
+/// How long a released connection may take to become ready for the next statement. It is closed after that:
+/// the statement of a dropped call still runs on it.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often PostgreSQL checks during a statement whether the connection is closed; if so, it cancels it.
+const CHECK_CONNECTION: &str = "set client_connection_check_interval = '500ms'";
+
 /// How much longer than the timeout of its statement a response may take before its connection is closed.
 const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 
@@ -69,7 +81,8 @@ impl DatabaseConfig {
 }
 
 /// Opens a pool without waiting for the server, so that a process starts while the database is down. A
-/// connection whose response is overdue is closed, and its call ends with an error.
+/// connection whose response is overdue is closed, and its call ends with an error. A statement whose call is
+/// dropped is cancelled within a second.
 ///
 /// # Errors
 /// When the URL is invalid.
@@ -86,6 +99,16 @@ pub fn pool_of_long_statements(config: &DatabaseConfig, application: &str) -> Re
     open_pool(config, application, None)
 }
 
+/// Opens the pool of a command that ends by itself, whose server must answer.
+///
+/// # Errors
+/// When clients share sessions, or PostgreSQL does not answer.
+pub async fn pool_of_command(config: &DatabaseConfig, application: &str) -> Result<PgPool, ServerCheckError> {
+    let pool = pool(config, application)?;
+    check_sessions(&pool).await?;
+    Ok(pool)
+}
+
 fn open_pool(
     config: &DatabaseConfig,
     application: &str,
@@ -93,11 +116,14 @@ fn open_pool(
 ) -> Result<PgPool, sqlx::Error> {
     let seconds = config.statement_timeout;
     let options: PgConnectOptions = config.database_url.expose_secret().parse()?;
-    let options = options.application_name(application).options([
-        ("statement_timeout", format!("{seconds}s")),
-        ("idle_in_transaction_session_timeout", format!("{}s", seconds.saturating_mul(2))),
-        ("tcp_user_timeout", format!("{}", seconds.saturating_mul(1000))),
-    ]);
+    // A connection pooler refuses parameters at the start of a session that it does not know.
+    let options = options.application_name(application).extra_float_digits(None);
+    let settings = format!(
+        "set statement_timeout = '{seconds}s'; set idle_in_transaction_session_timeout = '{}s';
+         set tcp_user_timeout = {}",
+        seconds.saturating_mul(2),
+        seconds.saturating_mul(1000)
+    );
     let (options, tunnel) = tunnel::open(options, response_timeout)?;
     // The pool's own options hold the tunnel, so that it ends with the pool.
     let tunnel = Arc::new(tunnel);
@@ -116,7 +142,28 @@ fn open_pool(
                 Ok(true)
             })
         })
+        .after_connect(move |connection, _| Box::pin(configure_session(connection, settings.clone())))
+        .after_release(|connection, _| Box::pin(is_ready(connection)))
         .connect_lazy_with(options))
+}
+
+async fn configure_session(connection: &mut PgConnection, settings: String) -> sqlx::Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut *connection).await?;
+    match sqlx::raw_sql(CHECK_CONNECTION).execute(connection).await {
+        Err(sqlx::Error::Database(error)) => {
+            tracing::debug!(%error, "PostgreSQL cannot check its connections on this system");
+            Ok(())
+        }
+        checked => checked.map(drop),
+    }
+}
+
+/// Returns whether the connection is ready for the next statement.
+async fn is_ready(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    match tokio::time::timeout(RELEASE_TIMEOUT, connection.ping()).await {
+        Ok(ready) => ready.map(|()| true),
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
 }
 
 /// The maximum time for which a migration waits for a table lock. Statements queued behind it wait as long;
@@ -127,10 +174,17 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Advisory lock of the migrating process ("migrate" in ASCII).
 const MIGRATION_LOCK: i64 = 0x006d_6967_7261_7465;
 
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// Returns the version of the last migration that this program was built with.
+pub fn schema_version() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
 /// Applies all pending migrations, while the previous version keeps running. Safe to call from many processes
 /// at once.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
-    apply_migrations(&sqlx::migrate!("../../migrations"), pool).await
+    apply_migrations(&MIGRATIONS, pool).await
 }
 
 /// Applies the pending migrations of this migrator.
@@ -194,7 +248,7 @@ async fn prepare(migration: &Migration, db: &mut PgConnection) -> Result<(), sql
     .await?;
     for index in invalid_indexes {
         let statement = format!("drop index concurrently {index}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *db).await?;
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *db).await?;
     }
     Ok(())
 }
@@ -256,4 +310,11 @@ pub async fn observe(pool: &PgPool) -> Result<Observation, sqlx::Error> {
     let (version, at) =
         sqlx::query_as("select nextval('observation_version'), clock_timestamp()").fetch_one(pool).await?;
     Ok(Observation { version, at })
+}
+
+/// Skips a billion observation versions, and returns where the sequence is: beyond all versions that were
+/// published since the backup from which the database was restored.
+pub async fn skip_observation_versions(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    let skip = "select setval('observation_version', nextval('observation_version') + 1000000000)";
+    sqlx::query_scalar(skip).fetch_one(pool).await
 }

@@ -1,17 +1,18 @@
 //! Kafka: settings, topics and the producer. The messages are defined by `contract::events`; consumers belong
 //! to the binaries.
 
+mod options;
 mod producer;
 mod topics;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
+pub use options::KafkaOptions;
 pub use producer::{Producer, SendError, SendReport};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use secrecy::{ExposeSecret, SecretString};
+use rdkafka::error::KafkaError;
 pub use topics::{TopicError, ensure_topics};
 
 use contract::events::Topic;
@@ -55,24 +56,14 @@ pub struct KafkaConfig {
         hide_env_values = true,
         default_value = "",
         hide_default_value = true,
-        value_parser = parse_options
+        value_parser = KafkaOptions::parser()
     )]
     pub kafka_options: KafkaOptions,
-}
 
-/// Settings that are passed to librdkafka unchanged. They may contain a password.
-#[derive(Clone, Debug, Default)]
-pub struct KafkaOptions(BTreeMap<String, SecretString>);
-
-fn parse_options(text: &str) -> Result<KafkaOptions, String> {
-    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| match pair.split_once('=') {
-            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned().into())),
-            None => Err("must be name=value pairs separated by commas".to_owned()),
-        })
-        .collect::<Result<_, _>>()
-        .map(KafkaOptions)
+    /// File with additional librdkafka settings of all clients, a name=value pair on each line, for values
+    /// that contain commas
+    #[arg(long, env = "ORCHESTRATION_KAFKA_OPTIONS_FILE", value_parser = KafkaOptions::file_parser())]
+    pub kafka_options_file: Option<KafkaOptions>,
 }
 
 impl KafkaConfig {
@@ -86,10 +77,28 @@ impl KafkaConfig {
             // A broker that is gone without a word is noticed within half a minute.
             .set("socket.keepalive.enable", "true")
             .set("socket.timeout.ms", "30000");
-        for (name, value) in &self.kafka_options.0 {
-            client.set(name, value.expose_secret());
+        for (name, value) in self.options() {
+            client.set(name, value);
         }
         client
+    }
+
+    fn options(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.kafka_options.pairs().chain(self.kafka_options_file.iter().flat_map(KafkaOptions::pairs))
+    }
+
+    /// Checks the additional settings.
+    ///
+    /// # Errors
+    /// When librdkafka rejects one of them.
+    pub fn check(&self) -> Result<(), RejectedKafkaOption> {
+        let Err(error) = self.client().create_native_config() else { return Ok(()) };
+        let place = match &error {
+            KafkaError::ClientConfig(_, _, name, _) => self.options().position(|(other, _)| other == name),
+            _ => None,
+        };
+        let place = place.map_or("one".to_owned(), |index| format!("number {}", index + 1));
+        Err(RejectedKafkaOption { place })
     }
 
     /// The name of a topic on this cluster.
@@ -103,6 +112,17 @@ impl KafkaConfig {
     }
 }
 
+/// The error of an additional setting. It shows neither the name nor the value: a password with a comma is
+/// split into both.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "librdkafka rejects {place} of the settings in ORCHESTRATION_KAFKA_OPTIONS and \
+     ORCHESTRATION_KAFKA_OPTIONS_FILE: its name is unknown, or its value not possible"
+)]
+pub struct RejectedKafkaOption {
+    place: String,
+}
+
 /// A connection for readiness checks.
 #[derive(Clone)]
 pub struct KafkaProbe(std::sync::Arc<BaseConsumer>);
@@ -112,7 +132,7 @@ impl KafkaProbe {
     ///
     /// # Errors
     /// When librdkafka rejects a setting.
-    pub fn new(config: &KafkaConfig) -> Result<Self, rdkafka::error::KafkaError> {
+    pub fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
         Ok(Self(std::sync::Arc::new(config.client().create()?)))
     }
 

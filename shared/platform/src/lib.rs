@@ -3,7 +3,9 @@
 pub mod audit;
 pub mod db;
 pub mod health;
+pub mod incidents;
 pub mod kafka;
+pub mod notifications;
 pub mod offsets;
 pub mod outbox;
 pub mod periodic;
@@ -14,3 +16,6 @@ pub mod stored_connector;
 pub mod sync_queue;
 pub mod telemetry;
 pub mod trace;
+mod version;
+
+pub use version::version;

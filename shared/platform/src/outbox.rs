@@ -29,6 +29,8 @@ pub async fn enqueue<E: Event>(db: &mut PgConnection, event: &E) -> Result<(), s
 /// ASCII).
 const RELAY_LOCK: i64 = 0x6f75_7462_6f78;
 const BATCH_SIZE: i64 = 500;
+/// A batch ends with the record with which it has this many bytes.
+const BATCH_BYTES: i64 = 4 << 20;
 
 /// A batch of the outbox was not relayed.
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +49,17 @@ pub enum RelayError {
 pub async fn relay(pool: &PgPool, producer: &Producer) -> Result<usize, RelayError> {
     let mut tx = pool.begin().await?;
     let rows: Vec<OutboxRow> = sqlx::query_as(
-        "with lock as materialized (select pg_try_advisory_xact_lock($1) as acquired)
-         select id, topic, key, headers, payload from lock, outbox where acquired order by id limit $2",
+        "with lock as materialized (select pg_try_advisory_xact_lock($1) as acquired),
+         oldest as (
+             select id, topic, key, headers, payload,
+                 sum(octet_length(payload)) over (order by id rows unbounded preceding)
+                     - octet_length(payload) as bytes_before
+             from lock, outbox where acquired order by id limit $2)
+         select id, topic, key, headers, payload from oldest where bytes_before < $3 order by id",
     )
     .bind(RELAY_LOCK)
     .bind(BATCH_SIZE)
+    .bind(BATCH_BYTES)
     .fetch_all(&mut *tx)
     .await?;
     if rows.is_empty() {

@@ -1,29 +1,54 @@
-//! Metrics of pipelines: a materialized cache of the SQL function `run_metrics` for the default window.
-//! Each row carries its validity, so that a reader recognises a stale row and never waits for a refresh.
+//! Counts and metrics of runs by pipeline, as the worker keeps them. A transaction that writes runs appends
+//! to `run_changes`; a pass adds the changes to the counts, the days and the windows, and refreshes the
+//! cached metrics of the default window. A reader adds the changes that are left, and so never waits for a
+//! pass.
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 /// The window of the cached metrics, in days. Metrics of any other window are computed on request.
 pub const WINDOW_DAYS: i32 = 30;
+/// The windows, in days, whose sums are stored.
+pub const SUMMED_WINDOWS: [i32; 5] = [1, 7, 30, 90, 365];
 
-/// Advisory lock of the refresh: one at a time, since two would compute the same rows ("metric" in ASCII).
-const REFRESH_LOCK: i64 = 0x6d65_7472_6963;
-/// A small batch, so that a statement locks no row for long.
-const BATCH_SIZE: i64 = 200;
+/// Advisory lock of a pass: one at a time, since two would add to the same rows ("metric" in ASCII).
+const PASS_LOCK: i64 = 0x6d65_7472_6963;
+/// The number of changes that a pass adds.
+const MAX_CHANGES: i64 = 10_000;
+/// The number of pipelines whose metrics a pass refreshes.
+const BATCH_SIZE: u64 = 200;
 
-/// Recomputes a batch of rows that are stale because runs changed or the window moved; returns how many there
-/// were. Also zero while another refresh is running.
-///
-/// A row that changes meanwhile gets the revision that was counted, and therefore stays due.
-pub async fn refresh(pool: &PgPool) -> Result<u64, sqlx::Error> {
+/// Adds a batch of changes, and recomputes a batch of metrics that are stale because runs changed or the
+/// window moved. Returns whether more remains; also false while another pass is running.
+pub async fn refresh(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let mut tx = pool.begin().await?;
     let acquired: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
-        .bind(REFRESH_LOCK)
+        .bind(PASS_LOCK)
         .fetch_one(&mut *tx)
         .await?;
     if !acquired {
-        return Ok(0);
+        return Ok(false);
     }
+    sqlx::query("select roll_run_windows()").execute(&mut *tx).await?;
+    let changes_remain = add_changes(&mut tx).await?;
+    let refreshed = if changes_remain { 0 } else { refresh_metrics(&mut tx).await? };
+    tx.commit().await?;
+    Ok(changes_remain || refreshed == BATCH_SIZE)
+}
+
+/// Adds a batch of changes; returns whether more may remain. Only one session may do this at a time.
+pub async fn add_changes(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let added: i64 =
+        sqlx::query_scalar("select add_run_changes($1)").bind(MAX_CHANGES).fetch_one(&mut *db).await?;
+    if added > 0 {
+        let empty = "delete from run_days where n = 0 and durations = 0 and duration_sum = 0";
+        sqlx::query(empty).execute(&mut *db).await?;
+    }
+    Ok(added == MAX_CHANGES)
+}
+
+/// Recomputes a batch of stale rows; returns how many there were. A row whose runs change meanwhile keeps a
+/// change that is not added yet, and therefore stays invalid.
+async fn refresh_metrics(db: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let counted = sqlx::query(
         "with due as materialized (
              select pipeline_id, revision from pipeline_metrics
@@ -39,9 +64,8 @@ pub async fn refresh(pool: &PgPool) -> Result<u64, sqlx::Error> {
          where cached.pipeline_id = due.pipeline_id",
     )
     .bind(WINDOW_DAYS)
-    .bind(BATCH_SIZE)
-    .execute(&mut *tx)
+    .bind(BATCH_SIZE as i64)
+    .execute(db)
     .await?;
-    tx.commit().await?;
     Ok(counted.rows_affected())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use sqlx::postgres::PgConnectOptions;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, sink, split};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -148,23 +148,28 @@ fn watch_peer(server: &TcpStream) -> io::Result<()> {
     Ok(sockopt::set_tcp_user_timeout(server, USER_TIMEOUT_MILLISECONDS)?)
 }
 
-/// Copies bytes in both directions until one side closes or a response is overdue.
+/// Copies bytes in both directions until the client closes or a response is overdue. What the client sends
+/// after the server has closed is dropped: over TLS it ends the session when the server may have left.
 async fn copy_both_ways<S: AsyncRead + AsyncWrite + Unpin>(
     client: UnixStream,
     server: S,
     response_timeout: Option<Duration>,
 ) -> io::Result<()> {
     let timer = ResponseTimer::default();
-    let (client_read, client_write) = client.into_split();
+    let (mut client_read, client_write) = client.into_split();
     let (server_read, server_write) = split(server);
-    tokio::select! {
-        sent = copy(client_read, server_write, |_| timer.start()) => sent,
+    let ended = tokio::select! {
+        sent = copy(&mut client_read, server_write, |_| timer.start()) => match sent {
+            Ok(()) => return Ok(()),
+            broken => broken,
+        },
         received = copy(server_read, client_write, |bytes| timer.read(bytes)) => received,
-        overdue = timer.wait_until_overdue(response_timeout) => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("PostgreSQL did not answer for {} s", overdue.as_secs()),
-        )),
-    }
+        overdue = timer.wait_until_overdue(response_timeout) => {
+            let reason = format!("PostgreSQL did not answer for {} s", overdue.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+        }
+    };
+    ended.and(copy(client_read, sink(), |_| ()).await)
 }
 
 /// Copies bytes until the end of the source, and reports them before they are written.
@@ -181,5 +186,26 @@ async fn copy(
         }
         report(&buffer[..length]);
         to.write_all(&buffer[..length]).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise the end of a TLS session fails, and with it the command that closes its last connection.
+    #[tokio::test]
+    async fn a_client_may_send_its_last_bytes_after_the_server_has_closed() {
+        let (mut client, client_end) = UnixStream::pair().unwrap();
+        let (server, server_end) = UnixStream::pair().unwrap();
+        let proxy = tokio::spawn(copy_both_ways(client_end, server_end, None));
+        drop(server);
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "the server has closed");
+        for _ in 0..10 {
+            client.write_all(b"the session ends").await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        drop(client);
+        proxy.await.unwrap().unwrap();
     }
 }

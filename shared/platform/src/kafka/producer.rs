@@ -19,6 +19,7 @@ const MAX_RECORD_BYTES: usize = 16 << 20;
 /// How long to wait for queue space that other calls occupy.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(20);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(4);
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Failed batches in a row after which this process, or Kafka, is not fit to publish.
 const MAX_FAILURES: u32 = 3;
@@ -161,8 +162,12 @@ impl Producer {
             return Ok(());
         };
         let partition = (self.config.topic(record.topic), delivery.partition);
+        let next = match delivery.offset {
+            0.. => delivery.offset + 1,
+            _ => find_end(client, &partition).await?,
+        };
         let offset = report.offsets.entry(partition).or_default();
-        *offset = (*offset).max(delivery.offset + 1);
+        *offset = (*offset).max(next);
         published(record.topic).increment(1);
         Ok(())
     }
@@ -224,6 +229,18 @@ fn too_large(topic: Topic) -> metrics::Counter {
 
 fn is_too_large(error: &KafkaError) -> bool {
     *error == KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)
+}
+
+/// Returns the end of a partition. Kafka returns no offset for a record that it had already stored, when the
+/// first acknowledgement was lost: the record is before the end.
+async fn find_end(client: &FutureProducer, partition: &(String, i32)) -> Result<i64, SendError> {
+    let (client, (topic, partition)) = (client.clone(), partition.clone());
+    let find = move || client.client().fetch_watermarks(&topic, partition, END_TIMEOUT);
+    match tokio::task::spawn_blocking(find).await {
+        Ok(Ok((_, end))) => Ok(end),
+        Ok(Err(error)) => Err(SendError(error.to_string())),
+        Err(error) => Err(SendError(error.to_string())),
+    }
 }
 
 /// Waits until Kafka acknowledges a record. None when the record is too large.

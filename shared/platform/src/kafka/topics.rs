@@ -40,6 +40,12 @@ impl TopicError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Kafka(_) | Self::NotVisible { .. })
     }
+
+    /// Whether fewer brokers are up than a topic is to have replicas: too many are wanted, or a broker is
+    /// late.
+    pub fn is_for_lack_of_brokers(&self) -> bool {
+        matches!(self, Self::CreateFailed { code: RDKafkaErrorCode::InvalidReplicationFactor, .. })
+    }
 }
 
 /// Creates missing topics and checks the configuration of the others.
@@ -114,19 +120,8 @@ impl TopicAdmin<'_> {
 
     async fn create(&self, missing: &[Topic]) -> Result<(), TopicError> {
         let names: Vec<String> = missing.iter().map(|topic| self.config.topic(*topic)).collect();
-        let topics: Vec<_> = missing
-            .iter()
-            .zip(&names)
-            .map(|(topic, name)| {
-                let new = NewTopic::new(
-                    name,
-                    self.config.kafka_partitions,
-                    TopicReplication::Fixed(self.config.kafka_replication),
-                );
-                let new = new.set("max.message.bytes", MAX_MESSAGE_BYTES);
-                topic.config().iter().fold(new, |new, (name, value)| new.set(name, value))
-            })
-            .collect();
+        let topics: Vec<_> =
+            missing.iter().zip(&names).map(|(topic, name)| describe_new(self.config, *topic, name)).collect();
         for outcome in self.admin.create_topics(&topics, &self.options).await? {
             match outcome {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -134,5 +129,38 @@ impl TopicAdmin<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A topic to create. With three replicas or more a record is acknowledged once two of them have it;
+/// otherwise the loss of one broker could lose acknowledged records.
+fn describe_new<'a>(config: &KafkaConfig, topic: Topic, name: &'a str) -> NewTopic<'a> {
+    let replication = TopicReplication::Fixed(config.kafka_replication);
+    let new = NewTopic::new(name, config.kafka_partitions, replication);
+    let new = new.set("max.message.bytes", MAX_MESSAGE_BYTES);
+    let new = topic.config().iter().fold(new, |new, (name, value)| new.set(name, value));
+    if config.kafka_replication >= 3 { new.set("min.insync.replicas", "2") } else { new }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::KafkaOptions;
+
+    #[test]
+    fn a_record_on_three_replicas_is_acknowledged_by_two() {
+        for (replication, expected) in [(1, None), (2, None), (3, Some("2")), (5, Some("2"))] {
+            let config = KafkaConfig {
+                kafka_bootstrap_servers: String::new(),
+                kafka_prefix: String::new(),
+                kafka_partitions: 6,
+                kafka_replication: replication,
+                kafka_options: KafkaOptions::default(),
+                kafka_options_file: None,
+            };
+            let new = describe_new(&config, Topic::Runs, "runs");
+            let found = new.config.iter().find(|(name, _)| *name == "min.insync.replicas");
+            assert_eq!(found.map(|(_, value)| *value), expected, "{replication}");
+        }
     }
 }
