@@ -10,10 +10,12 @@ use url::{Host, Url};
 
 use super::{NetworkPolicy, ProviderError};
 
-const ALLOW_PRIVATE: &str = "start the service with --allow-private-networks \
-    (ORCHESTRATION_ALLOW_PRIVATE_NETWORKS=true) if connectors may reach private networks";
+const ALLOW_PRIVATE: &str = "add its network or the name of its host to ORCHESTRATION_ALLOWED_NETWORKS, or \
+    set ORCHESTRATION_ALLOW_PRIVATE_NETWORKS=true, if connectors may reach it";
+const ALLOW_LOOPBACK: &str =
+    "set ORCHESTRATION_ALLOW_LOOPBACK=true if connectors may reach the machine of this service";
 const NEVER: &str = "link-local, metadata, multicast, broadcast and unspecified addresses are never asked; \
-    enter another base URL";
+    enter another URL";
 
 /// Metadata services outside the link-local range: AWS and Google Cloud over IPv6, Alibaba Cloud and Azure.
 const METADATA: [IpAddr; 4] = [
@@ -29,33 +31,68 @@ const METADATA: [IpAddr; 4] = [
 ///
 /// # Errors
 /// `Misconfigured` or `Denied`, with a text for the user who entered the URL.
-pub fn check_base_url(url: &Url, policy: NetworkPolicy) -> Result<(), ProviderError> {
-    let invalid = |what: &str| Err(ProviderError::Misconfigured(format!("The base URL {what}.")));
+pub fn check_base_url(url: &Url, policy: &NetworkPolicy) -> Result<(), ProviderError> {
+    check_origin(url, "base URL", policy)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return invalid("base URL", "must end before any ? or #");
+    }
+    Ok(())
+}
+
+/// Checks the token URL of an identity provider before it is stored: as [`check_base_url`], but a query may
+/// follow the path.
+///
+/// # Errors
+/// `Misconfigured` or `Denied`, with a text for the user who entered the URL.
+pub fn check_token_url(url: &Url, policy: &NetworkPolicy) -> Result<(), ProviderError> {
+    check_origin(url, "token URL", policy)?;
+    if url.fragment().is_some() {
+        return invalid("token URL", "must end before any #");
+    }
+    Ok(())
+}
+
+/// Checks the URL of a receiver of notifications before it is stored: as [`check_base_url`], but a query may
+/// follow the path.
+///
+/// # Errors
+/// `Misconfigured` or `Denied`, with a text for the user who entered the URL.
+pub fn check_receiver_url(url: &Url, policy: &NetworkPolicy) -> Result<(), ProviderError> {
+    check_origin(url, "URL", policy)
+}
+
+fn check_origin(url: &Url, name: &str, policy: &NetworkPolicy) -> Result<(), ProviderError> {
     if !matches!(url.scheme(), "http" | "https") {
-        return invalid("must begin with http:// or https://");
+        return invalid(name, "must begin with http:// or https://");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return invalid("must not hold a user or password; enter them as credentials");
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return invalid("must end before any ? or #");
+        return invalid(name, "must not hold a user or password; enter them as credentials");
     }
     match url.host() {
-        Some(Host::Ipv4(address)) => check_address(address.into(), policy),
-        Some(Host::Ipv6(address)) => check_address(address.into(), policy),
+        Some(Host::Ipv4(address)) => check_address(address.into(), None, policy),
+        Some(Host::Ipv6(address)) => check_address(address.into(), None, policy),
         Some(Host::Domain(_)) => Ok(()),
-        None => invalid("must name a host"),
+        None => invalid(name, "must name a host"),
     }
 }
 
-/// Checks that the policy allows connections to this address.
-pub(super) fn check_address(address: IpAddr, policy: NetworkPolicy) -> Result<(), ProviderError> {
+fn invalid(name: &str, what: &str) -> Result<(), ProviderError> {
+    Err(ProviderError::Misconfigured(format!("The {name} {what}.")))
+}
+
+/// Checks that the policy allows connections to this address, to which the name of a host may have led.
+pub(super) fn check_address(
+    address: IpAddr,
+    host: Option<&str>,
+    policy: &NetworkPolicy,
+) -> Result<(), ProviderError> {
     let denied =
         |advice: &str| Err(ProviderError::Denied { address: address.to_string(), advice: advice.to_owned() });
     match reach(address) {
         Reach::Never => denied(NEVER),
-        Reach::Private if !policy.allow_private_networks => denied(ALLOW_PRIVATE),
-        Reach::Private | Reach::Public => Ok(()),
+        Reach::Loopback if !policy.allows_loopback() => denied(ALLOW_LOOPBACK),
+        Reach::Private if !policy.allows_private(address, embedded(address), host) => denied(ALLOW_PRIVATE),
+        Reach::Loopback | Reach::Private | Reach::Public => Ok(()),
     }
 }
 
@@ -63,6 +100,7 @@ pub(super) fn check_address(address: IpAddr, policy: NetworkPolicy) -> Result<()
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reach {
     Never,
+    Loopback,
     Private,
     Public,
 }
@@ -83,7 +121,8 @@ fn reach(address: IpAddr) -> Reach {
 fn reach_v4(address: Ipv4Addr) -> Reach {
     match address.octets() {
         [0 | 224.., ..] | [169, 254, ..] | [192, 0, 0, _] => Reach::Never,
-        [10 | 127, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] | [198, 18..=19, ..] => {
+        [127, ..] => Reach::Loopback,
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] | [198, 18..=19, ..] => {
             Reach::Private
         }
         _ => Reach::Public,
@@ -94,10 +133,19 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
     let first = address.segments()[0];
     if address.is_unspecified() || address.is_multicast() || first & 0xffc0 == 0xfe80 {
         Reach::Never
-    } else if address.is_loopback() || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfec0 {
+    } else if address.is_loopback() {
+        Reach::Loopback
+    } else if first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfec0 {
         Reach::Private
     } else {
         Reach::Public
+    }
+}
+
+fn embedded(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => embedded_v4(address).map(IpAddr::V4),
     }
 }
 
@@ -116,18 +164,60 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// A resolver that returns only the addresses that the policy allows. The HTTP client calls it for every
 /// connection, which also prevents DNS rebinding.
+#[derive(Clone)]
 pub(super) struct PolicedResolver {
-    pub policy: NetworkPolicy,
+    pub policy: Arc<NetworkPolicy>,
     pub inner: Arc<dyn Resolve>,
+    /// The host of the proxy, to which the policy does not apply.
+    pub proxy: Option<String>,
+}
+
+impl PolicedResolver {
+    /// A resolver under a policy, for connections without a proxy.
+    pub(super) fn new(policy: Arc<NetworkPolicy>, inner: Arc<dyn Resolve>) -> Self {
+        Self { policy, inner, proxy: None }
+    }
+
+    /// The system's resolver under a policy.
+    pub(super) fn of_system(policy: Arc<NetworkPolicy>) -> Self {
+        Self::new(policy, Arc::new(SystemResolver))
+    }
+
+    /// Checks the addresses of a URL's host before a request goes to a proxy, which resolves the name itself.
+    /// A name that this machine cannot resolve must be in the list of allowed networks.
+    pub(crate) async fn check_target(&self, url: &Url) -> Result<(), ProviderError> {
+        let Some(Host::Domain(name)) = url.host().filter(|_| self.policy.proxy.is_some()) else {
+            return Ok(());
+        };
+        let Ok(parsed) = name.parse::<Name>() else { return Ok(()) };
+        let Err(error) = Self { proxy: None, ..self.clone() }.resolve(parsed).await else { return Ok(()) };
+        match error.downcast::<ProviderError>() {
+            Ok(denied) => Err(*denied),
+            Err(_) if self.policy.allows_host(name) => Ok(()),
+            Err(_) => Err(ProviderError::Denied {
+                address: name.to_owned(),
+                advice:
+                    "it cannot be resolved here, so add it to ORCHESTRATION_ALLOWED_NETWORKS if the proxy \
+                         may"
+                    .to_owned(),
+            }),
+        }
+    }
 }
 
 impl Resolve for PolicedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (policy, lookup) = (self.policy, self.inner.resolve(name));
+        if self.proxy.as_deref().is_some_and(|proxy| proxy.eq_ignore_ascii_case(name.as_str())) {
+            return self.inner.resolve(name);
+        }
+        let (policy, host) = (self.policy.clone(), name.as_str().to_owned());
+        let lookup = self.inner.resolve(name);
         Box::pin(async move {
             let (allowed, denied): (Vec<_>, Vec<_>) = lookup
                 .await?
-                .map(|address| check_address(address.ip().to_canonical(), policy).map(|()| address))
+                .map(|address| {
+                    check_address(address.ip().to_canonical(), Some(&host), &policy).map(|()| address)
+                })
                 .partition(Result::is_ok);
             match denied.into_iter().find_map(Result::err) {
                 Some(denied) if allowed.is_empty() => Err(Box::new(denied) as Box<dyn Error + Send + Sync>),
@@ -138,7 +228,7 @@ impl Resolve for PolicedResolver {
 }
 
 /// The system's resolver.
-pub(super) struct SystemResolver;
+struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
@@ -152,12 +242,57 @@ impl Resolve for SystemResolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{AllowedNetwork, AllowedNetworks};
 
-    const OPEN: NetworkPolicy = NetworkPolicy { allow_private_networks: true };
-    const CLOSED: NetworkPolicy = NetworkPolicy { allow_private_networks: false };
+    fn open() -> NetworkPolicy {
+        NetworkPolicy { allow_private_networks: true, ..NetworkPolicy::default() }
+    }
 
-    fn allowed(address: &str, policy: NetworkPolicy) -> bool {
-        check_address(address.parse().unwrap(), policy).is_ok()
+    fn closed() -> NetworkPolicy {
+        NetworkPolicy::default()
+    }
+
+    fn allowed(address: &str, policy: &NetworkPolicy) -> bool {
+        check_address(address.parse().unwrap(), None, policy).is_ok()
+    }
+
+    #[test]
+    fn allowed_networks_open_private_addresses_alone() {
+        let networks = "10.20.0.0/16,fd00:1::/32,0.0.0.0/0,*.corp.example,airflow.other.example";
+        let networks: Vec<AllowedNetwork> = networks.split(',').map(|one| one.parse().unwrap()).collect();
+        let allowing = |networks: &[AllowedNetwork]| NetworkPolicy {
+            allowed_networks: AllowedNetworks(networks.to_vec()),
+            ..closed()
+        };
+        let narrow = allowing(&networks[..2]);
+        for address in ["10.20.3.4", "fd00:1::7", "::ffff:10.20.3.4", "64:ff9b::10.20.0.1"] {
+            assert!(allowed(address, &narrow), "{address}");
+        }
+        for address in ["10.21.0.1", "fd00:2::7", "::ffff:10.21.0.1", "127.0.0.1", "::1"] {
+            assert!(!allowed(address, &narrow), "{address}");
+        }
+        let wide = allowing(&networks);
+        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "100.100.100.200"] {
+            assert!(!allowed(address, &wide), "{address}");
+        }
+        let names = allowing(&networks[3..]);
+        let by_name = |address: &str, host| check_address(address.parse().unwrap(), Some(host), &names);
+        for host in ["a.corp.example", "A.B.Corp.example.", "airflow.other.example"] {
+            assert_eq!(by_name("10.1.2.3", host), Ok(()), "{host}");
+            assert!(by_name("127.0.0.1", host).is_err() && by_name("169.254.1.1", host).is_err(), "{host}");
+        }
+        for host in ["corp.example", "acorp.example", "other.example", "a.corp.example.net"] {
+            assert!(by_name("10.1.2.3", host).is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn loopback_has_a_setting_of_its_own() {
+        let policy = NetworkPolicy { allow_loopback: true, ..closed() };
+        for address in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+            assert!(allowed(address, &policy), "{address}");
+        }
+        assert!(!allowed("10.1.2.3", &policy) && !allowed("169.254.169.254", &policy));
     }
 
     #[test]
@@ -186,8 +321,8 @@ mod tests {
             "2002:a9fe:a9fe::1",
             "2001:0:1:2:3:4:5601:5601",
         ] {
-            assert!(!allowed(address, OPEN), "{address}");
-            assert!(!allowed(address, CLOSED), "{address}");
+            assert!(!allowed(address, &open()), "{address}");
+            assert!(!allowed(address, &closed()), "{address}");
         }
     }
 
@@ -212,8 +347,8 @@ mod tests {
             "64:ff9b::10.0.0.1",
             "2002:0a00:0001::1",
         ] {
-            assert!(allowed(address, OPEN), "{address}");
-            assert!(!allowed(address, CLOSED), "{address}");
+            assert!(allowed(address, &open()), "{address}");
+            assert!(!allowed(address, &closed()), "{address}");
         }
     }
 
@@ -222,14 +357,14 @@ mod tests {
         for address in
             ["8.8.8.8", "172.32.0.1", "100.128.0.1", "192.0.1.1", "2606:4700::1111", "::ffff:8.8.8.8"]
         {
-            assert!(allowed(address, CLOSED), "{address}");
+            assert!(allowed(address, &closed()), "{address}");
         }
     }
 
     #[test]
     fn base_urls_are_checked() {
         let check =
-            |url: &str| check_base_url(&url.parse().unwrap(), CLOSED).map_err(|error| error.to_string());
+            |url: &str| check_base_url(&url.parse().unwrap(), &closed()).map_err(|error| error.to_string());
         assert_eq!(check("https://airflow.example/base/"), Ok(()));
         for url in [
             "ftp://airflow.example",

@@ -1,25 +1,27 @@
 //! The configuration and the credentials of a connector. The API writes them and the worker reads them;
 //! `platform::secrets` seals the credentials.
 
+mod ca_certificate;
+mod credentials;
 mod patch;
+mod secret_keys;
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use chrono::{DateTime, Utc};
 use croner::Cron;
-use croner::parser::{CronParser, Seconds};
+use croner::parser::{CronParser, Seconds, Year};
 use derive_more::Display;
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
-    TE, TRANSFER_ENCODING, UPGRADE,
-};
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use contract::ids::ConnectorId;
-
+pub use self::ca_certificate::check_ca_certificate;
+pub(crate) use self::ca_certificate::read_ca_certificate;
+pub use self::credentials::{
+    ClientCredentials, Credentials, RESERVED_HEADERS, Secrets, check_header, credentials_aad, expose,
+};
 pub use self::patch::ConnectorConfigPatch;
+pub use self::secret_keys::SecretKeys;
 
 /// Apache Airflow as a connector type, and as the provider in events.
 pub const AIRFLOW: &str = "airflow";
@@ -55,8 +57,8 @@ pub struct ConnectorConfig {
     pub base_url: Url,
     #[serde(default)]
     pub api_version: ApiVersion,
-    /// A cron expression of six fields, seconds first, in UTC. Without one the connector is synced on request
-    /// only.
+    /// A cron expression that [`parse_schedule`] accepts, in UTC. Without one the connector is synced on
+    /// request only.
     #[serde(default)]
     pub schedule: Option<String>,
     /// How far back the first sync reads, in days.
@@ -64,6 +66,12 @@ pub struct ConnectorConfig {
     pub history_days: u16,
     #[serde(default = "ConnectorConfig::default_verify_tls")]
     pub verify_tls: bool,
+    /// Certificates of private authorities that are trusted besides the system's, as PEM.
+    #[serde(default)]
+    pub ca_certificate: Option<String>,
+    /// Whose values are replaced in the `conf` of runs.
+    #[serde(default)]
+    pub redact_conf: SecretKeys,
     /// The maximum number of concurrent requests.
     #[serde(default = "ConnectorConfig::default_max_requests_in_flight")]
     pub max_requests_in_flight: u16,
@@ -73,6 +81,8 @@ pub struct ConnectorConfig {
 }
 
 impl ConnectorConfig {
+    /// The maximum length of `ca_certificate`, in characters.
+    pub const MAX_CA_CERTIFICATE: usize = 20_000;
     pub const HISTORY_DAYS: RangeInclusive<i64> = 1..=3650;
     pub const MAX_REQUESTS_IN_FLIGHT: RangeInclusive<i64> = 1..=32;
     pub const MAX_REQUESTS_PER_SECOND: RangeInclusive<i64> = 1..=1000;
@@ -114,141 +124,39 @@ impl ApiVersion {
     pub const ALL: [Self; 3] = [Self::Auto, Self::V1, Self::V2];
 }
 
-/// The credentials for a provider. They serialize in full, and are serialized only to be sealed.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(tag = "auth_type", rename_all = "snake_case")]
-pub enum Credentials {
-    #[default]
-    None,
-    Basic {
-        username: String,
-        #[serde(serialize_with = "expose")]
-        password: SecretString,
-    },
-    Token {
-        #[serde(serialize_with = "expose")]
-        token: SecretString,
-    },
-}
-
-impl Credentials {
-    /// Returns the part that is not secret.
-    pub fn public(&self) -> serde_json::Value {
-        match self {
-            Self::None => serde_json::json!({"auth_type": "none"}),
-            Self::Basic { username, .. } => serde_json::json!({"auth_type": "basic", "username": username}),
-            Self::Token { .. } => serde_json::json!({"auth_type": "token"}),
-        }
-    }
-}
-
-/// The sealed part of a connector: credentials, and headers that are sent with every request.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Secrets {
-    #[serde(flatten)]
-    pub credentials: Credentials,
-    /// Headers by name.
-    #[serde(default, serialize_with = "expose_all")]
-    pub headers: BTreeMap<String, SecretString>,
-}
-
-impl Secrets {
-    /// Returns the part that is not secret: of headers only the names.
-    pub fn public(&self) -> serde_json::Value {
-        let mut public = self.credentials.public();
-        public["headers"] = self.headers.keys().cloned().collect();
-        public
-    }
-}
-
-impl From<Credentials> for Secrets {
-    fn from(credentials: Credentials) -> Self {
-        Self { credentials, headers: BTreeMap::new() }
-    }
-}
-
-/// Headers that the HTTP client sets itself.
-pub const RESERVED_HEADERS: [HeaderName; 10] = [
-    ACCEPT,
-    AUTHORIZATION,
-    CONNECTION,
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    EXPECT,
-    HOST,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-
-/// Checks a header that is to be sent with every request.
-///
-/// # Errors
-/// One sentence that says what is wrong, without the value.
-pub fn check_header(name: &str, value: &str) -> Result<(), String> {
-    let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
-        return Err("a header's name is letters, digits and - without spaces".to_owned());
-    };
-    if RESERVED_HEADERS.contains(&parsed) {
-        return Err(format!("the header {parsed} is set by this service itself"));
-    }
-    match HeaderValue::from_str(value) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(format!("the value of the header {parsed} holds characters that cannot be sent")),
-    }
-}
-
-fn expose_all<S: Serializer>(
-    secrets: &BTreeMap<String, SecretString>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(secrets.iter().map(|(name, secret)| (name, secret.expose_secret())))
-}
-
-fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose_secret())
-}
-
-/// The additional authenticated data that a connector's credentials are sealed with.
-pub fn credentials_aad(connector: ConnectorId) -> String {
-    format!("connectors/{connector}/credentials_sealed")
-}
-
-/// Parses a cron expression of six fields, seconds first.
+/// Parses a cron expression of five fields, or of six: seconds first.
 ///
 /// # Errors
 /// One sentence that says what is wrong.
 pub fn parse_schedule(expression: &str) -> Result<Cron, String> {
     CronParser::builder()
-        .seconds(Seconds::Required)
+        .seconds(Seconds::Optional)
+        .year(Year::Disallowed)
         .build()
         .parse(expression)
-        .map_err(|error| format!("must be a cron line of six fields, seconds first: {error}"))
+        .map_err(|error| format!("must be a cron line of five or six fields (six: seconds first): {error}"))
 }
 
-impl PartialEq for Secrets {
-    fn eq(&self, other: &Self) -> bool {
-        let same = |(one, other): ((&String, &SecretString), (&String, &SecretString))| {
-            one.0 == other.0 && one.1.expose_secret() == other.1.expose_secret()
-        };
-        self.credentials == other.credentials
-            && self.headers.len() == other.headers.len()
-            && self.headers.iter().zip(&other.headers).all(same)
-    }
-}
+/// The number of times of a schedule whose intervals are checked: whatever it repeats is among them.
+const MAX_CHECKED_TIMES: usize = 100;
 
-impl PartialEq for Credentials {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::None, Self::None) => true,
-            (
-                Self::Basic { username, password },
-                Self::Basic { username: other_username, password: other_password },
-            ) => username == other_username && password.expose_secret() == other_password.expose_secret(),
-            (Self::Token { token }, Self::Token { token: other }) => {
-                token.expose_secret() == other.expose_secret()
-            }
-            _ => false,
+/// Checks a schedule that is to be stored: it parses, a time follows `now` that it matches, and its times are
+/// at least `min_interval` seconds apart.
+///
+/// # Errors
+/// One sentence that says what is wrong.
+pub fn check_schedule(expression: &str, now: DateTime<Utc>, min_interval: u32) -> Result<(), String> {
+    let cron = parse_schedule(expression)?;
+    let never = |_| "no date matches this schedule, so that it would never start a sync".to_owned();
+    let mut before = cron.find_next_occurrence(&now, false).map_err(never)?;
+    for next in cron.iter_after(before).take(MAX_CHECKED_TIMES) {
+        let seconds = (next - before).num_seconds();
+        if seconds < min_interval.into() {
+            return Err(format!(
+                "its syncs would be {seconds} s apart; this installation allows no less than {min_interval} s"
+            ));
         }
+        before = next;
     }
+    Ok(())
 }

@@ -11,6 +11,7 @@ pub enum Subject {
     Pipelines,
     Pipeline,
     Tasks,
+    Parameters,
     Runs,
     Run,
     TaskRuns,
@@ -25,6 +26,7 @@ impl fmt::Display for Subject {
             Self::Pipelines => "the list of pipelines",
             Self::Pipeline => "a pipeline",
             Self::Tasks => "the tasks of a pipeline",
+            Self::Parameters => "the parameters of a pipeline",
             Self::Runs => "the list of runs",
             Self::Run => "a run",
             Self::TaskRuns => "the list of task runs",
@@ -57,6 +59,13 @@ pub enum ProviderError {
          next poll tries again."
     )]
     LoginFailed { status: u16, message: String },
+
+    /// The identity provider gave no token, for another reason than the credentials.
+    #[error(
+        "The identity provider at {host} gave no token ({reason}); check the token URL and that it is up, \
+         the next poll tries again."
+    )]
+    TokenUnavailable { host: String, reason: String, retry_after: Option<Duration> },
 
     /// The credentials are wrong or expired.
     #[error("The provider refused the credentials ({status}: {message}); update them in the connector.")]
@@ -102,10 +111,13 @@ const MAX_REASON_LENGTH: usize = 300;
 /// The maximum length of a text that is searched for secrets, in characters. A longer text is cut first.
 const MAX_SEARCHED_LENGTH: usize = 64 * 1024;
 
-/// Joins a text of a provider to one line. Its secrets are not removed yet.
+/// Joins a text of a provider to one line. Its secrets are not removed yet. Control characters are replaced:
+/// PostgreSQL does not store NUL, and a terminal acts on others.
 pub(crate) fn one_line(text: &str) -> String {
+    let printable = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
     let text: String = text.chars().take(MAX_SEARCHED_LENGTH).collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = text.split_whitespace().map(|word| word.chars().map(printable).collect());
+    words.collect::<Vec<String>>().join(" ")
 }
 
 /// Cuts a provider's message to the length that is stored and shown.
@@ -140,15 +152,16 @@ impl ProviderError {
                 | Self::Throttled { .. }
                 | Self::Failing { .. }
                 | Self::LoginFailed { .. }
+                | Self::TokenUnavailable { .. }
         )
     }
 
     /// The delay that the provider asked for, or zero.
     pub fn retry_after(&self) -> Duration {
         match self {
-            Self::Throttled { retry_after, .. } | Self::Failing { retry_after, .. } => {
-                retry_after.unwrap_or_default()
-            }
+            Self::Throttled { retry_after, .. }
+            | Self::Failing { retry_after, .. }
+            | Self::TokenUnavailable { retry_after, .. } => retry_after.unwrap_or_default(),
             _ => Duration::ZERO,
         }
     }
@@ -170,6 +183,7 @@ impl ProviderError {
     pub(crate) fn map_texts(mut self, replace: impl Fn(&str) -> String) -> Self {
         match &mut self {
             Self::Unreachable { reason: text, .. }
+            | Self::TokenUnavailable { reason: text, .. }
             | Self::Malformed { reason: text }
             | Self::Unaddressable { id: text }
             | Self::Throttled { message: text, .. }

@@ -5,17 +5,28 @@ mod airflow;
 mod check;
 pub mod connector;
 mod error;
+mod http_client;
+mod large_pages;
+mod network;
+mod parameter;
+mod receiver;
 mod unreadable;
+pub mod web_client;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use address::check_base_url;
-pub use airflow::is_same_definition;
+pub use address::{check_base_url, check_receiver_url, check_token_url};
+pub use airflow::{is_same_definition, with_time_zone, with_time_zone_of};
 use async_trait::async_trait;
 pub use check::{CheckFailure, check};
 use chrono::{DateTime, Utc};
 pub use error::{ProviderError, Subject};
+pub use large_pages::PagePermit;
+pub use network::{AllowedNetwork, AllowedNetworks, NetworkPolicy};
+pub use parameter::RunParameter;
+pub use receiver::{ReceiverError, ReceiverResponse, Receivers};
+use serde_json::value::RawValue;
 pub use unreadable::{Decoded, UnreadableRows};
 
 use crate::connector::{ConnectorConfig, Secrets};
@@ -55,6 +66,13 @@ pub trait Provider: Send + Sync {
 
     /// Returns the task graph of a pipeline, sorted by task id. A task that cannot be read is missing.
     async fn tasks(&self, pipeline: &str) -> Result<Decoded<Vec<TaskNode>>, ProviderError>;
+
+    /// Returns the name of the time zone of a pipeline's schedule; none if the provider does not say.
+    async fn time_zone(&self, pipeline: &str) -> Result<Option<String>, ProviderError>;
+
+    /// Returns the parameters that a run of the pipeline takes, in their order; none if the provider does not
+    /// have the pipeline. Secret values are removed.
+    async fn parameters(&self, pipeline: &str) -> Result<Option<Vec<RunParameter>>, ProviderError>;
 
     /// Returns a page of runs.
     ///
@@ -109,9 +127,12 @@ pub trait Provider: Send + Sync {
 pub enum RunScope {
     /// Those that changed at or after this time, by the provider's clock.
     ChangedSince(DateTime<Utc>),
+    /// Those whose last change was between these times, both included.
+    ChangedBetween(DateTime<Utc>, DateTime<Utc>),
     /// Those that are queued or running.
     Unfinished,
-    /// Those of one pipeline that were due at or after this time.
+    /// Those of one pipeline that were due at or after this time. Where the provider does not return when a
+    /// run was due, those with a logical date since then, and those that ended since then.
     Pipeline { pipeline: String, since: DateTime<Utc> },
 }
 
@@ -120,6 +141,8 @@ pub enum RunScope {
 pub enum TaskRunScope {
     /// Those that changed at or after this time, by the provider's clock.
     ChangedSince(DateTime<Utc>),
+    /// Those whose last change was between these times, both included.
+    ChangedBetween(DateTime<Utc>, DateTime<Utc>),
     /// Those of one pipeline whose run was due at or after this time.
     Pipeline { pipeline: String, since: DateTime<Utc> },
     /// Those of one run.
@@ -127,19 +150,21 @@ pub enum TaskRunScope {
 }
 
 /// A page of a list, and the token of the next page. A page may be empty although another one follows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Page<T> {
     pub items: Vec<T>,
     /// Rows that are missing from the items, or have fields that are missing.
     pub unreadable: UnreadableRows,
     /// None on the last page.
     pub next: Option<PageToken>,
+    /// To be held as long as the items are.
+    pub permit: PagePermit,
 }
 
 impl<T> Page<T> {
     fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
         let items = self.items.into_iter().map(convert).collect();
-        Page { items, unreadable: self.unreadable, next: self.next }
+        Page { items, unreadable: self.unreadable, next: self.next, permit: self.permit }
     }
 }
 
@@ -156,31 +181,15 @@ pub struct ProviderInfo {
 }
 
 /// A command to create a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct TriggerCommand {
     /// The provider's id of the new run. The caller chooses it, so that sending the command twice creates one
     /// run.
     pub run: String,
     pub logical_date: Option<DateTime<Utc>>,
-    pub conf: serde_json::Value,
+    /// Sent as it is: its numbers keep their digits.
+    pub conf: Arc<RawValue>,
     pub note: Option<String>,
-}
-
-/// The addresses that connectors may reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
-pub struct NetworkPolicy {
-    /// Permit connectors to loopback and private addresses (link-local and metadata addresses are always
-    /// rejected)
-    #[arg(
-        long,
-        env = "ORCHESTRATION_ALLOW_PRIVATE_NETWORKS",
-        default_value_t = false,
-        num_args = 0..=1,
-        default_missing_value = "true",
-        require_equals = true,
-        action = clap::ArgAction::Set
-    )]
-    pub allow_private_networks: bool,
 }
 
 /// How long a request may take, and how long after its first attempt it is retried.
@@ -194,7 +203,7 @@ pub fn open(
     config: &ConnectorConfig,
     secrets: &Secrets,
     source: Source,
-    network: NetworkPolicy,
+    network: &NetworkPolicy,
 ) -> Result<Box<dyn Provider>, ProviderError> {
     open_with_timeout(config, secrets, source, network, REQUEST_TIMEOUT)
 }
@@ -207,10 +216,13 @@ pub fn open_with_timeout(
     config: &ConnectorConfig,
     secrets: &Secrets,
     source: Source,
-    network: NetworkPolicy,
+    network: &NetworkPolicy,
     timeout: Duration,
 ) -> Result<Box<dyn Provider>, ProviderError> {
-    let resolver = Arc::new(address::SystemResolver);
-    let client = airflow::Client::new(config, &secrets.headers, network, resolver, timeout)?;
-    Ok(Box::new(airflow::Airflow::new(client, config, secrets, source)))
+    let transport = airflow::Transport {
+        resolver: address::PolicedResolver::of_system(Arc::new(network.clone())),
+        ca_certificate: config.ca_certificate.clone(),
+        timeout,
+    };
+    Ok(Box::new(airflow::Airflow::new(config, secrets, source, transport)?))
 }

@@ -10,9 +10,10 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::json_text::{nesting, storable};
+use super::body_reader::left_out_size;
+use super::json_text::{has_more_values, nesting, size_without_exponents, storable};
 use super::model::Conf;
-use contract::events::{MAX_CONF_NESTING, MAX_CONF_SIZE};
+use contract::events::{MAX_CONF_NESTING, MAX_CONF_SIZE, MAX_CONF_VALUES, RunConf};
 
 /// The maximum number of fields of an object; further fields are ignored.
 const MAX_FIELDS: usize = 500;
@@ -24,6 +25,8 @@ const MAX_TEXT_LENGTH: usize = 64 * 1024;
 const MAX_ITEMS: usize = 1000;
 /// The maximum size of any other value, in bytes of JSON.
 const MAX_VALUE_SIZE: usize = 256 * 1024;
+/// The maximum size of all values of an object together, in bytes of JSON; further ones are left out.
+const MAX_OBJECT_SIZE: usize = 1024 * 1024;
 /// The maximum number of unreadable fields of an object that are reported.
 const MAX_REPORTED_FIELDS: usize = 20;
 
@@ -120,12 +123,17 @@ impl<'a> RowFields<'a> {
             self.mark(name, "is no list, or too long a one");
             return Vec::new();
         };
-        let mut texts = Vec::new();
+        let (mut texts, mut size) = (Vec::new(), 0);
         for item in items {
             match read(item).filter(|(text, _)| text.len() <= MAX_TEXT_LENGTH) {
                 Some((text, is_complete)) => {
                     if !is_complete {
                         self.mark(name, "has characters that cannot be stored");
+                    }
+                    size += text.len();
+                    if size > MAX_VALUE_SIZE {
+                        self.mark(name, "is cut off, for it is too long");
+                        break;
                     }
                     texts.push(text);
                 }
@@ -166,18 +174,27 @@ impl<'a> RowFields<'a> {
 
     /// Any value. Characters that cannot be stored are replaced in its texts.
     pub(super) fn value(&mut self, name: &str) -> Option<Value> {
-        self.value_of_at_most(MAX_VALUE_SIZE, name)
+        self.parsed_of_at_most(MAX_VALUE_SIZE, name, |json| serde_json::from_str(json).ok())
     }
 
     /// The parameters of a run.
     pub(super) fn conf(&mut self, name: &str) -> Conf {
-        let Some(raw) = self.raw(name) else { return Conf::Read(Value::Null) };
-        let conf = self.value_of_at_most(MAX_CONF_SIZE, name);
+        let Some(raw) = self.raw(name) else { return Conf::Read(RunConf::default()) };
+        if let Some(size) = left_out_size(raw.get()) {
+            self.mark(name, "is too large");
+            return Conf::LeftOut(size);
+        }
+        let conf = self.parsed_of_at_most(MAX_CONF_SIZE, name, |json| json.parse().ok());
         conf.map_or(Conf::LeftOut(raw.get().len() as u64), Conf::Read)
     }
 
     /// Any value of at most `size` bytes.
-    fn value_of_at_most(&mut self, size: usize, name: &str) -> Option<Value> {
+    fn parsed_of_at_most<T>(
+        &mut self,
+        size: usize,
+        name: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         let raw = self.raw(name)?.get();
         if raw.len() > size {
             return self.fail(name, "is too large");
@@ -185,19 +202,35 @@ impl<'a> RowFields<'a> {
         if nesting(raw) > MAX_CONF_NESTING {
             return self.fail(name, "is nested too deep");
         }
+        if has_more_values(raw, MAX_CONF_VALUES) {
+            return self.fail(name, "has too many values");
+        }
+        // PostgreSQL writes numbers without exponents, so that a small text may become a large one.
+        if size_without_exponents(raw).is_none_or(|written| written > size) {
+            return self.fail(name, "has a number that is out of range");
+        }
         let clean = storable(raw);
         if matches!(clean, Cow::Owned(_)) {
             self.mark(name, "has characters that cannot be stored");
         }
-        serde_json::from_str(&clean).ok().or_else(|| self.fail(name, "has a number that is out of range"))
+        parse(&clean).or_else(|| self.fail(name, "cannot be read"))
     }
 
-    /// All readable fields.
+    /// The names of the fields, in their order.
+    pub(super) fn field_names(&self) -> Vec<String> {
+        self.fields.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// All readable fields, as far as they are not too large together.
     pub(super) fn all(&mut self) -> Value {
-        let names: Vec<_> = self.fields.iter().map(|(name, _)| name.clone()).collect();
-        let fields = names.into_iter().map(|name| {
-            let value = self.value(&name).unwrap_or_default();
-            (name, value)
+        let mut size = 0;
+        let fields = self.field_names().into_iter().map(|name| {
+            size += self.raw(&name).map_or(0, |raw| raw.get().len());
+            let value = match size {
+                ..=MAX_OBJECT_SIZE => self.value(&name),
+                _ => self.fail(&name, "is left out, for the row is too large"),
+            };
+            (name, value.unwrap_or_default())
         });
         Value::Object(fields.collect::<Map<_, _>>())
     }

@@ -8,6 +8,9 @@ use serde::de::IgnoredAny;
 /// Replaces characters that cannot be stored.
 const REPLACEMENT: &str = "\\ufffd";
 
+/// The maximum number of digits of a number. PostgreSQL stores 16,383 of them after the point.
+const MAX_DIGITS: usize = 10_000;
+
 /// Returns the body as JSON, with bytes that are no UTF-8 replaced, and `NaN` and the infinities as null.
 /// Values may still be nested at any depth, and numbers and escapes may be out of range.
 ///
@@ -100,9 +103,94 @@ pub(super) fn nesting(json: &str) -> usize {
     deepest
 }
 
+/// Whether a JSON text has more values than this. Decoded, each takes much more memory than its text.
+pub(super) fn has_more_values(json: &str, max: usize) -> bool {
+    // No value takes less than two bytes.
+    json.len() > 2 * max && count_values(json) > max
+}
+
+/// The number of commas and opening brackets, which is at least that of the values.
+fn count_values(json: &str) -> usize {
+    let mut values = 1;
+    let (mut in_string, mut is_escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    values
+}
+
+/// The size of a JSON text when its numbers are written without exponents, as PostgreSQL returns them. None
+/// if one of them has too many digits.
+pub(super) fn size_without_exponents(json: &str) -> Option<usize> {
+    let mut size = json.len();
+    let (mut in_string, mut is_escaped) = (false, false);
+    let mut bytes = json.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'-' | b'0'..=b'9' if !in_string => {
+                let number = &json[at..];
+                let end = number.find(|letter| !is_of_number(letter)).unwrap_or(number.len());
+                size = size.checked_add(exponent_digits(&number[..end])?)?;
+                if end > 1 {
+                    bytes.nth(end - 2);
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(size)
+}
+
+fn is_of_number(letter: char) -> bool {
+    letter.is_ascii_digit() || "+-.eE".contains(letter)
+}
+
+/// The number of digits that replace the exponent of a number; none if the number has too many.
+fn exponent_digits(number: &str) -> Option<usize> {
+    let exponent = match number.split_once(['e', 'E']) {
+        Some((_, exponent)) => exponent.parse::<i32>().ok()?.unsigned_abs() as usize,
+        None => 0,
+    };
+    (number.len() + exponent <= MAX_DIGITS).then_some(exponent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exponents_count_as_the_digits_that_they_stand_for() {
+        for (json, expected) in [
+            (r#"{"a":[1,-2.5e3,"1e9999999 \" 7e7"],"b":true}"#, Some(44 + 3)),
+            ("1e400", Some(405)),
+            ("[1E-400,10e+2]", Some(14 + 402)),
+            ("7", Some(1)),
+            ("1e99999", None),
+            ("1e-99999999999999999999", None),
+        ] {
+            assert_eq!(size_without_exponents(json), expected, "{json}");
+        }
+        assert_eq!(size_without_exponents(&"9".repeat(10_000)), Some(10_000));
+        assert_eq!(size_without_exponents(&"9".repeat(10_001)), None);
+    }
+
+    #[test]
+    fn values_are_counted_outside_of_texts() {
+        for (json, expected) in [("7", 1), (r#""[,{""#, 1), (r#"[1,{"a\",":[2,3]}]"#, 6)] {
+            assert_eq!(count_values(json), expected, "{json}");
+        }
+        let numbers = format!("[0{}]", ",0".repeat(99));
+        assert!(has_more_values(&numbers, 100) && !has_more_values(&numbers, 101));
+    }
 
     #[test]
     fn nul_and_halves_of_surrogate_pairs_are_replaced() {

@@ -1,10 +1,10 @@
 //! Looks a row up in a list, where its id does not survive in a path.
 
 use super::fields::RowFields;
-use super::pages::{self, PagePosition};
+use super::pages::{PagePosition, PagedList};
 use super::rows::RowDecoder;
 use super::session::{QueryParameters, Session};
-use crate::{Decoded, Page, ProviderError, UnreadableRows};
+use crate::{Decoded, Page, PagePermit, ProviderError, UnreadableRows};
 use contract::events::UnreadableEntry;
 use contract::state::EntityKind;
 
@@ -30,19 +30,17 @@ impl LookUp<'_> {
         decoder: &RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<T>>,
         is_wanted: impl Fn(&T) -> bool,
     ) -> Result<Option<Decoded<T>>, ProviderError> {
-        let mut position = PagePosition::Offset(0);
+        let mut position = PagePosition::start();
+        let list = PagedList { session: self.session, path: &self.path, query: &self.query, decoder };
         for _ in 0..MAX_PAGES {
-            let page = pages::read(self.session, &self.path, &self.query, position, decoder).await?;
-            let Page { items, unreadable, next } = page;
+            let Page { items, unreadable, next, .. } = list.page(&position).await?;
             let is_complete = unreadable.lost == 0;
             if let Some(value) = items.into_iter().find(&is_wanted) {
                 return Ok(Some(Decoded { value, unreadable }));
             }
             match next {
                 None if is_complete => return Ok(None),
-                Some(next) if is_complete => {
-                    position = PagePosition::at(Some(&next), PagePosition::Offset(0))?
-                }
+                Some(next) if is_complete => position = PagePosition::at(Some(&next), PagePosition::start())?,
                 _ => break,
             }
         }
@@ -55,5 +53,5 @@ pub(super) fn unaddressable_page<T>(run: &str) -> Page<T> {
     let reason = "the id does not survive in a path, so that its task runs cannot be asked for";
     let mut unreadable = UnreadableRows::default();
     unreadable.push(UnreadableEntry::new(EntityKind::Run, run, reason), true);
-    Page { items: Vec::new(), unreadable, next: None }
+    Page { items: Vec::new(), unreadable, next: None, permit: PagePermit::default() }
 }

@@ -1,6 +1,7 @@
 //! Airflow's entities, independent of the version of the REST API. `normalize` maps them to events.
 
 use chrono::{DateTime, Utc};
+use contract::events::RunConf;
 use serde_json::Value;
 
 /// A DAG, as listed.
@@ -54,7 +55,7 @@ pub(super) struct DagRun {
 /// The `conf` of a DAG run.
 #[derive(Clone, Debug)]
 pub(super) enum Conf {
-    Read(Value),
+    Read(RunConf),
     /// It is too large or cannot be read; its size in bytes.
     LeftOut(u64),
 }

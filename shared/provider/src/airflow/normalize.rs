@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::model::{Conf, Dag, DagRun, Task, TaskInstance};
 use crate::connector::AIRFLOW;
-use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
+use contract::events::{
+    Observation, PipelineObserved, RunConf, RunObserved, Source, TaskNode, TaskRunObserved,
+};
 use contract::ids::{PipelineId, RunId, TaskRunId};
 use contract::state::{RunState, RunType, TaskState};
 
@@ -18,6 +20,8 @@ const VOLATILE_FIELDS: [&str; 6] =
 /// The commit of the DAG's bundle: it changes for all DAGs of the bundle at once, whichever of them changed.
 const BUNDLE_VERSION: &str = "bundle_version";
 const VOLATILE_PREFIX: &str = "next_dagrun";
+/// The time zone of the schedule.
+const TIME_ZONE: &str = "timezone";
 /// Maximum length of a name, in characters. Names are indexed, and PostgreSQL limits the size of an index
 /// entry.
 const MAX_NAME_LENGTH: usize = 500;
@@ -79,7 +83,7 @@ pub(super) fn tasks(tasks: Vec<Task>) -> Vec<TaskNode> {
 pub(super) fn run(source: &Source, observation: Observation, run: DagRun) -> RunObserved {
     let (conf, conf_bytes) = match run.conf {
         Conf::Read(value) => (conf(value), None),
-        Conf::LeftOut(bytes) => (Value::Null, Some(bytes)),
+        Conf::LeftOut(bytes) => (RunConf::default(), Some(bytes)),
     };
     RunObserved {
         id: RunId::of(source.connector_id, &run.dag_id, &run.run_id),
@@ -226,11 +230,11 @@ fn seconds(start: Option<DateTime<Utc>>, end: Option<DateTime<Utc>>) -> Option<f
 }
 
 /// The contract requires an object: any other value is wrapped in one.
-fn conf(value: Value) -> Value {
-    match storable_json(value) {
-        Value::Null => json!({}),
-        Value::Object(fields) => Value::Object(fields),
-        other => json!({ "conf": other }),
+fn conf(value: RunConf) -> RunConf {
+    match value.get() {
+        "null" => json!({}).into(),
+        text if text.starts_with('{') => value,
+        _ => json!({ "conf": value }).into(),
     }
 }
 
@@ -246,22 +250,57 @@ fn metadata(mut value: Value) -> Value {
     storable_json(value)
 }
 
+/// A pipeline with this time zone of its schedule, which no list contains: it is read with the task graph.
+pub fn with_time_zone(mut pipeline: PipelineObserved, zone: Option<String>) -> PipelineObserved {
+    if let Some(fields) = pipeline.provider_metadata.as_object_mut() {
+        fields.remove(TIME_ZONE);
+        fields.extend(zone.map(|zone| (TIME_ZONE.to_owned(), zone.into())));
+    }
+    pipeline
+}
+
+/// A listed pipeline with the time zone that was read before.
+pub fn with_time_zone_of(before: &PipelineObserved, listed: PipelineObserved) -> PipelineObserved {
+    let zone = before.provider_metadata.get(TIME_ZONE).and_then(Value::as_str);
+    with_time_zone(listed, zone.map(str::to_owned))
+}
+
 /// Whether two observations of a pipeline differ only in what changes without a change of its definition: the
 /// next run and the commit of its bundle. Their task graphs are not compared.
 pub fn is_same_definition(before: &PipelineObserved, now: &PipelineObserved) -> bool {
-    let definition = |pipeline: &PipelineObserved| {
-        let mut definition = PipelineObserved {
-            version: 0,
-            observed_at: now.observed_at,
-            next_run_at: None,
-            tasks: Vec::new(),
-            ..pipeline.clone()
-        };
-        if let Some(metadata) = definition.provider_metadata.as_object_mut() {
-            metadata.remove(BUNDLE_VERSION);
-        }
-        definition
-    };
+    fn definition(pipeline: &PipelineObserved) -> impl PartialEq + '_ {
+        let PipelineObserved {
+            id,
+            space,
+            connector_id,
+            provider,
+            external_id,
+            version: _,
+            observed_at: _,
+            deleted,
+            provider_status,
+            name,
+            description,
+            owner,
+            owners,
+            tags,
+            schedule,
+            is_paused,
+            is_active,
+            external_url,
+            next_run_at: _,
+            provider_metadata,
+            tasks: _,
+            first_seen_at,
+        } = pipeline;
+        let metadata = provider_metadata.as_object().into_iter().flatten();
+        let metadata: Vec<_> = metadata.filter(|(name, _)| *name != BUNDLE_VERSION).collect();
+        (
+            (id, space, connector_id, provider, external_id, deleted, provider_status, first_seen_at),
+            (name, description, owner, owners, tags, schedule, is_paused, is_active, external_url),
+            metadata,
+        )
+    }
     definition(before) == definition(now)
 }
 

@@ -1,32 +1,38 @@
 //! Pagination of Airflow's lists: the position of a page, its encoding as a `PageToken`, and the position of
-//! the next page.
+//! the next page. A page that fails because of one of its rows is read in smaller parts, down to the row.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::body_reader::BODY_LIMIT;
 use super::fields::RowFields;
-use super::rows::{List, RowDecoder};
-use super::session::{QueryParameters, Session};
-use super::windows::TimeWindow;
+use super::page_offsets::{MAX_LIMIT, PageOffsets};
+use super::rows::{List, MAX_PAGE_BYTES, RowDecoder};
+use super::session::{QueryParameters, Retries, Session};
+use super::windows::UnreadWindows;
 use crate::{Page, PageToken, ProviderError};
 
-/// The page sizes to request. A server may return fewer rows, so the offset advances by the rows received.
-/// The smaller sizes are used if a larger page exceeds the body limit.
-const PAGE_SIZES: [usize; 4] = [100, 20, 4, 1];
+/// An offset beyond the end of every list: the page is empty, and has the number of rows.
+const PAST_END: u64 = i32::MAX as u64;
 
 /// The position of a page in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum PagePosition {
-    /// The number of rows before the page.
-    Offset(u64),
+    /// The number of rows before the page, and its size.
+    PageOffsets(PageOffsets),
     /// The server's cursor; empty at the start.
     Cursor(String),
     /// The unread time windows, of which the last one is read next.
-    Windows(Vec<TimeWindow>),
+    Windows(UnreadWindows),
 }
 
 impl PagePosition {
+    /// The first page, without a cursor.
+    pub(super) fn start() -> Self {
+        Self::PageOffsets(PageOffsets::start(0))
+    }
+
     /// Decodes the token; without a token the position is the start.
     pub(super) fn at(page: Option<&PageToken>, start: Self) -> Result<Self, ProviderError> {
         let Some(PageToken(text)) = page else { return Ok(start) };
@@ -42,67 +48,134 @@ impl PagePosition {
     }
 }
 
-/// Reads one page of a list that is ordered by a unique key.
-///
-/// # Errors
-/// A server that reports more rows than it returns is an error, too: a truncated list must not look complete.
-pub(super) async fn read<T>(
-    session: &Session,
-    path: &[&str],
-    query: &QueryParameters<'_>,
-    position: PagePosition,
-    decoder: &RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<T>>,
-) -> Result<Page<T>, ProviderError> {
-    let mut list = request(session, path, query, &position, decoder).await?;
-    if is_truncated(&list, &position) {
-        // Rows may be removed between the count and the read, but hardly twice.
-        list = request(session, path, query, &position, decoder).await?;
-    }
-    if is_truncated(&list, &position) {
-        let reason =
-            format!("a list said to hold {} that ends early", list.total_entries.unwrap_or_default());
-        return Err(ProviderError::malformed(&reason));
-    }
-    let next = next(&list, &position)?.map(|next| next.token()).transpose()?;
-    Ok(Page { items: list.rows.items, next, unreadable: list.rows.unreadable })
+/// Whether a page may have failed because of one of its rows: the server cannot serialize it, or it is too
+/// large.
+pub(super) fn is_about_rows(error: &ProviderError) -> bool {
+    matches!(
+        error,
+        ProviderError::Failing { status: 500, .. }
+            | ProviderError::Malformed { .. }
+            | ProviderError::Oversized { .. }
+    )
 }
 
-/// Requests one page, in several attempts with smaller sizes if its rows are large.
-pub(super) async fn request<T>(
-    session: &Session,
-    path: &[&str],
-    query: &QueryParameters<'_>,
-    position: &PagePosition,
-    decoder: &RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<T>>,
-) -> Result<List<T>, ProviderError> {
-    let [limit, smaller @ ..] = PAGE_SIZES;
-    let mut list = request_with_limit(limit, session, path, query, position, decoder).await;
-    for limit in smaller {
-        if matches!(list, Err(ProviderError::Oversized { .. })) {
-            list = request_with_limit(limit, session, path, query, position, decoder).await;
+/// A list that is read page by page.
+pub(super) struct PagedList<'a, F> {
+    pub session: &'a Session,
+    pub path: &'a [&'a str],
+    pub query: &'a QueryParameters<'a>,
+    pub decoder: &'a RowDecoder<F>,
+}
+
+impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> PagedList<'_, F> {
+    /// Reads one page of a list that is ordered by a unique key.
+    ///
+    /// # Errors
+    /// A server that reports more rows than it returns is an error, too: a truncated list must not look
+    /// complete.
+    pub(super) async fn page(&self, position: &PagePosition) -> Result<Page<T>, ProviderError> {
+        let (mut list, mut next) = self.read(position).await?;
+        if is_truncated(&list, position) {
+            // Rows may be removed between the count and the read, but hardly twice.
+            (list, next) = self.read(position).await?;
+        }
+        if is_truncated(&list, position) {
+            let reason =
+                format!("a list said to hold {} that ends early", list.total_entries.unwrap_or_default());
+            return Err(ProviderError::malformed(&reason));
+        }
+        let next = next.map(|next| next.token()).transpose()?;
+        let List { rows, permit, .. } = list;
+        Ok(Page { items: rows.items, next, unreadable: rows.unreadable, permit })
+    }
+
+    /// Reads one page, and returns it with the position of the next one. A page that fails because of its
+    /// rows is empty, and its parts follow. A single row that fails is lost.
+    pub(super) async fn read(
+        &self,
+        position: &PagePosition,
+    ) -> Result<(List<T>, Option<PagePosition>), ProviderError> {
+        match self.request(position).await {
+            Ok(list) => {
+                let next = next(&list, position)?;
+                Ok((list, next))
+            }
+            Err(error) if is_about_rows(&error) => self.read_in_parts(position, error).await,
+            Err(error) => Err(error),
         }
     }
-    list
-}
 
-async fn request_with_limit<T>(
-    limit: usize,
-    session: &Session,
-    path: &[&str],
-    query: &QueryParameters<'_>,
-    position: &PagePosition,
-    decoder: &RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<T>>,
-) -> Result<List<T>, ProviderError> {
-    let mut query = query.clone();
-    query.push(("limit", limit.to_string()));
-    match position {
-        PagePosition::Cursor(cursor) => query.push(("cursor", cursor.clone())),
-        PagePosition::Offset(offset) => query.push(("offset", offset.to_string())),
-        PagePosition::Windows(_) => {}
+    /// Requests one page.
+    pub(super) async fn request(&self, position: &PagePosition) -> Result<List<T>, ProviderError> {
+        let (limit, retries) = match position {
+            PagePosition::PageOffsets(offsets) => (offsets.limit(), offsets.retries()),
+            PagePosition::Cursor(_) | PagePosition::Windows(_) => (MAX_LIMIT, Retries::All),
+        };
+        let place = match position {
+            PagePosition::Cursor(cursor) => ("cursor", cursor.clone()),
+            PagePosition::PageOffsets(offsets) => ("offset", offsets.next().to_string()),
+            PagePosition::Windows(_) => ("offset", "0".to_owned()),
+        };
+        self.request_at(place, limit, retries).await
     }
-    let response = session.send_get(path, query).await?;
-    // A server may round the limit; a list of more than twice the limit is invalid.
-    decoder.list(&response, 2 * limit)
+
+    async fn request_at(
+        &self,
+        place: (&'static str, String),
+        limit: usize,
+        retries: Retries,
+    ) -> Result<List<T>, ProviderError> {
+        let mut query = self.query.clone();
+        query.extend([("limit", limit.to_string()), place]);
+        let max_body = if limit > 1 { MAX_PAGE_BYTES } else { BODY_LIMIT };
+        let response = self.session.send_list_get(self.path, query, retries, max_body).await?;
+        // A server may round the limit; a list of more than twice the limit is invalid.
+        let list = self.decoder.list(&response, 2 * limit)?;
+        Ok(List { permit: response.permit, ..list })
+    }
+
+    /// Splits a page that fails, or leaves out its only row.
+    ///
+    /// # Errors
+    /// The error of the page, if the list fails without rows, too, or has failed too often.
+    async fn read_in_parts(
+        &self,
+        position: &PagePosition,
+        error: ProviderError,
+    ) -> Result<(List<T>, Option<PagePosition>), ProviderError> {
+        let mut offsets = match position {
+            PagePosition::PageOffsets(offsets) => offsets.clone(),
+            PagePosition::Cursor(cursor) if cursor.is_empty() => PageOffsets::start(0),
+            // No cursor leads past a row that fails: the list is read again by offsets.
+            PagePosition::Cursor(_) | PagePosition::Windows(_) => {
+                return Ok((List::empty(), Some(PagePosition::start())));
+            }
+        };
+        let is_first = offsets.failures() == 0;
+        if !offsets.count_failure() {
+            return Err(error);
+        }
+        let total = if is_first || offsets.limit() == 1 { self.count_rows(&error).await? } else { None };
+        if offsets.limit() > 1 {
+            offsets.split();
+            return Ok((List::empty(), Some(PagePosition::PageOffsets(offsets))));
+        }
+        let row = offsets.next() + 1;
+        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let list = self.decoder.lost_row(self.path, &format!("row {row}{of}: {error}"), total);
+        let next = next(&list, &PagePosition::PageOffsets(offsets))?;
+        Ok((list, next))
+    }
+
+    /// The number of rows of a list, read without any of its rows: then the list itself works.
+    ///
+    /// # Errors
+    /// The error of the page that failed, if this fails, too.
+    pub(super) async fn count_rows(&self, failed: &ProviderError) -> Result<Option<u64>, ProviderError> {
+        let place = ("offset", PAST_END.to_string());
+        let list = self.request_at(place, 1, Retries::OfConnection).await;
+        list.map(|list| list.total_entries).map_err(|_| failed.clone())
+    }
 }
 
 /// The position of the next page. A server without cursors ignores the requested one and returns the first
@@ -118,30 +191,29 @@ pub(super) fn next<T>(
             Err(ProviderError::malformed("a list that does not go on"))
         }
         (PagePosition::Cursor(_), Some(Some(next))) => Ok(Some(PagePosition::Cursor(next.clone()))),
-        (position, _) => {
-            let next = offset(position) + rows;
-            let more = list.total_entries.map_or(rows > 0, |total| next < total);
-            Ok(more.then_some(PagePosition::Offset(next)))
+        (PagePosition::PageOffsets(offsets), _) => {
+            Ok(offsets.after(rows, list.total_entries).map(PagePosition::PageOffsets))
+        }
+        (PagePosition::Cursor(_) | PagePosition::Windows(_), _) => {
+            Ok(PageOffsets::start(0).after(rows, list.total_entries).map(PagePosition::PageOffsets))
         }
     }
 }
 
 /// Whether the page is empty although the server reports more rows.
 fn is_truncated<T>(list: &List<T>, position: &PagePosition) -> bool {
-    let has_known_offset = match position {
-        PagePosition::Cursor(cursor) => cursor.is_empty(),
-        PagePosition::Offset(_) | PagePosition::Windows(_) => true,
+    let offset = match position {
+        PagePosition::PageOffsets(offsets) => offsets.next(),
+        PagePosition::Cursor(cursor) if cursor.is_empty() => 0,
+        PagePosition::Windows(_) => 0,
+        PagePosition::Cursor(_) => return false,
     };
-    has_known_offset
-        && list.rows.count == 0
-        && list.total_entries.is_some_and(|total| total > offset(position))
+    list.rows.count == 0 && list.total_entries.is_some_and(|total| total > offset)
 }
 
-fn offset(position: &PagePosition) -> u64 {
-    match position {
-        PagePosition::Offset(offset) => *offset,
-        PagePosition::Cursor(_) | PagePosition::Windows(_) => 0,
-    }
+/// The query of the rows whose last change was between these times.
+pub(super) fn changed_between(since: DateTime<Utc>, until: DateTime<Utc>) -> QueryParameters<'static> {
+    vec![("updated_at_gte", rfc3339_utc(since)), ("updated_at_lte", rfc3339_utc(until))]
 }
 
 /// A time in the only format that all versions accept: RFC 3339 with `Z`.

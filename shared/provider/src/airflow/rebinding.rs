@@ -1,8 +1,8 @@
 //! DNS rebinding is detected before every request of a connector test, a sync and a trigger.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wiremock::matchers::{any, method, path};
@@ -11,6 +11,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::scripted_resolver::ScriptedResolver;
 use super::*;
 use crate::NetworkPolicy;
+use crate::address::PolicedResolver;
 use contract::ids::ConnectorId;
 
 /// A server that closes every connection, so that the next request resolves the name again.
@@ -43,13 +44,12 @@ fn provider(server: &MockServer, lookups: usize) -> Airflow {
     let config = serde_json::from_value(json!({"base_url": url})).unwrap();
     let credentials = Credentials::Basic { username: "svc".to_owned(), password: "secret".into() };
     let source = Source { space: "finance".to_owned(), connector_id: ConnectorId(Uuid::nil()) };
-    let network = NetworkPolicy { allow_private_networks: true };
+    let network = NetworkPolicy { allow_private_networks: true, ..NetworkPolicy::default() };
     let mut addresses: Vec<&[&str]> = vec![&["127.0.0.1"]; lookups];
     addresses.push(&["169.254.169.254"]);
-    let resolver = Arc::new(ScriptedResolver::new(&addresses));
-    let timeout = Duration::from_secs(30);
-    let client = Client::new(&config, &BTreeMap::new(), network, resolver, timeout).unwrap();
-    Airflow::new(client, &config, &credentials.into(), source)
+    let resolver = PolicedResolver::new(Arc::new(network), Arc::new(ScriptedResolver::new(&addresses)));
+    let transport = Transport { resolver, ca_certificate: None, timeout: Duration::from_secs(30) };
+    Airflow::new(&config, &credentials.into(), source, transport).unwrap()
 }
 
 /// Rebinds the name before each request in turn; returns how many requests the call sends.
@@ -77,7 +77,12 @@ async fn rebinding_is_denied_before_every_request_of_a_test_a_sync_and_a_trigger
     assert!(
         rebind_before_each_request(async |airflow| airflow.pipelines(observation(), None).await).await > 2
     );
-    let command = TriggerCommand { run: "r".to_owned(), logical_date: None, conf: json!({}), note: None };
+    let command = TriggerCommand {
+        run: "r".to_owned(),
+        logical_date: None,
+        conf: RawValue::from_string("{}".to_owned()).unwrap().into(),
+        note: None,
+    };
     assert!(
         rebind_before_each_request(async |airflow| airflow.trigger("p", &command, observation()).await).await
             > 2

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
+use super::identity_provider;
 use crate::connector::{Credentials, Secrets};
 use crate::error::{ProviderError, one_line, shortened};
 
@@ -35,6 +36,11 @@ impl Redaction {
                 known.push(STANDARD.encode(format!("{username}:{password}")).into());
             }
             Credentials::Token { token } => known.extend(forms(token.expose_secret())),
+            Credentials::Oauth2(client) => {
+                let secret = client.client_secret.expose_secret();
+                known.extend(forms(secret));
+                known.push(identity_provider::basic(&client.client_id, secret).into());
+            }
         }
         known.retain(|secret| !secret.expose_secret().is_empty());
         // A longer one may contain a shorter one.

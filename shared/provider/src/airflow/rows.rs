@@ -11,12 +11,17 @@ use serde_json::value::RawValue;
 use super::client::Response;
 use super::error_body;
 use super::fields::{RowFields, items};
-use crate::{Decoded, ProviderError, UnreadableRows};
+use super::json_text::has_more_values;
+use crate::{Decoded, PagePermit, ProviderError, UnreadableRows};
 use contract::events::UnreadableEntry;
 use contract::state::EntityKind;
 
 /// The names of the field that contains the list in a body.
 const LISTS: [&str; 3] = ["dags", "dag_runs", "task_instances"];
+/// The maximum number of values in a page of several rows, each of which has a limit of its own.
+const MAX_PAGE_VALUES: usize = 100_000;
+/// The maximum size of such a page, in bytes: several pages are in memory at once, as text and decoded.
+pub(super) const MAX_PAGE_BYTES: usize = 6 << 20;
 
 /// Decodes one kind of rows.
 pub(super) struct RowDecoder<F> {
@@ -33,7 +38,7 @@ pub(super) struct DecodedRows<T> {
     /// The number of rows in the response, including unreadable ones.
     pub count: usize,
     pub unreadable: UnreadableRows,
-    /// A hash of the text of each row that could not be decoded.
+    /// A hash of the text of each row that could not be decoded or returned.
     pub lost: HashSet<u64>,
 }
 
@@ -45,30 +50,45 @@ pub(super) struct List<T> {
     pub next_cursor: Option<Option<String>>,
     /// The server's clock at the time of the response, to the second, if it is known.
     pub clock: Option<DateTime<Utc>>,
+    pub permit: PagePermit,
+}
+
+impl<T> List<T> {
+    /// A list of no rows, whose total is not known.
+    pub(super) fn empty() -> Self {
+        let rows = DecodedRows {
+            items: Vec::new(),
+            count: 0,
+            unreadable: UnreadableRows::default(),
+            lost: HashSet::new(),
+        };
+        Self { rows, total_entries: None, next_cursor: None, clock: None, permit: PagePermit::default() }
+    }
 }
 
 impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
     /// Decodes the body of a list.
     ///
     /// # Errors
-    /// A list of more than `max` rows is an error, too.
+    /// A list of more than `max` rows is an error, too, and one of several rows that takes too much memory.
     pub(super) fn list(&self, response: &Response, max: usize) -> Result<List<T>, ProviderError> {
         let text = error_body::json(response)?;
         let body = body_fields(&text)?;
-        let total_entries = match body.raw("total_entries") {
-            Some(total) => Some(
-                parse(total).ok_or_else(|| ProviderError::malformed("total_entries is no number of rows"))?,
-            ),
-            None => None,
-        };
+        // What cannot be read of these counts as missing: the list is then read by offsets, to an empty page.
+        let total_entries = body.raw("total_entries").and_then(parse);
         let next_cursor = match body.raw("next_cursor") {
-            Some(cursor) => {
-                Some(Some(parse(cursor).ok_or_else(|| ProviderError::malformed("next_cursor is no text"))?))
-            }
+            Some(cursor) => parse(cursor).map(Some),
             None => body.has("next_cursor").then_some(None),
         };
+        let list = list(&body, &LISTS)?;
+        let has_several_rows = || items(list, max).is_some_and(|rows| rows.len() > 1);
+        let is_large = text.len() > MAX_PAGE_BYTES || has_more_values(list.get(), MAX_PAGE_VALUES);
+        if is_large && has_several_rows() {
+            return Err(ProviderError::Oversized { mib: MAX_PAGE_BYTES >> 20 });
+        }
         let rows = self.rows(&body, &LISTS, max)?;
-        Ok(List { rows, total_entries, next_cursor, clock: response.clock().ok() })
+        let (clock, permit) = (response.clock().ok(), PagePermit::default());
+        Ok(List { rows, total_entries, next_cursor, clock, permit })
     }
 
     /// Decodes the rows of the list that has one of these names.
@@ -91,11 +111,23 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
         for row in raw {
             let item = self.row(row, &mut rows.unreadable);
             if item.is_none() {
-                rows.lost.insert(hash(row));
+                rows.lost.insert(hash(row.get()));
             }
             rows.items.extend(item);
         }
         Ok(rows)
+    }
+
+    /// A list of one row that the server cannot return, in the list with this path. Of its ids only those in
+    /// the path are known.
+    pub(super) fn lost_row(&self, path: &[&str], reason: &str, total_entries: Option<u64>) -> List<T> {
+        let ids = path.iter().skip(3).step_by(2).filter(|id| **id != "~");
+        let id = ids.copied().chain(["unknown"]).collect::<Vec<_>>().join("/");
+        let mut list = List { total_entries, ..List::empty() };
+        list.rows.count = 1;
+        list.rows.unreadable.push(UnreadableEntry::new(self.what, &id, reason), true);
+        list.rows.lost.insert(hash(reason));
+        list
     }
 
     /// Decodes a body that is a single row.
@@ -163,8 +195,8 @@ fn parse_text<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     serde_json::from_str(text).ok()
 }
 
-fn hash(row: &RawValue) -> u64 {
+fn hash(row: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    row.get().hash(&mut hasher);
+    row.hash(&mut hasher);
     hasher.finish()
 }

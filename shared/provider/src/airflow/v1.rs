@@ -1,34 +1,43 @@
 //! The REST API of Airflow 2, `/api/v1`: paths, filters, and bodies as private types that convert to the
 //! model. Its lists of task instances are unordered, so they are read by time windows.
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::client::is_addressable;
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::dag_list::DagList;
+use super::earlier_runs::EarlierRuns;
 use super::fields::RowFields;
 use super::look_up::LookUp;
-use super::pages::{self, PagePosition, rfc3339_utc};
+use super::pages::{PagePosition, PagedList, changed_between, rfc3339_utc};
 use super::rows::{RowDecoder, expect_list};
-use super::session::Session;
-use super::windows::{TaskInstanceList, TimeAxis};
-use super::wire::{self, Version};
-use super::{RestApi, error_body, model};
-use crate::{Decoded, Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
+use super::session::{QueryParameters, Session};
+use super::windows::{TaskInstanceList, TimeAxis, UnreadWindows};
+use super::{RestApi, error_body, model, wire};
+use crate::{Decoded, Page, PageToken, ProviderError, RunParameter, RunScope, TaskRunScope, TriggerCommand};
 use contract::state::EntityKind;
 
 const API: [&str; 2] = ["api", "v1"];
+/// Begins the page tokens of the second list of a history.
+const EARLIER: &str = "earlier ";
+/// How many pages of such runs of all DAGs are read to find their DAGs.
+const MAX_EARLIER_PAGES: usize = 5;
 
 /// Airflow 2.
 pub(super) struct V1 {
-    pub session: Session,
+    pub session: Arc<Session>,
+    pub earlier_runs: EarlierRuns,
 }
 
 #[async_trait]
 impl RestApi for V1 {
     async fn version(&self) -> Result<String, ProviderError> {
-        let Version { version } = self.session.get(&path(&["version"]), Vec::new()).await?;
-        Ok(version)
+        wire::version(&self.session.send_get(&path(&["version"]), Vec::new()).await?)
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
@@ -47,29 +56,23 @@ impl RestApi for V1 {
     }
 
     async fn dags(&self, page: Option<&PageToken>) -> Result<Page<model::Dag>, ProviderError> {
-        let query = vec![("only_active", "false".to_owned()), ("order_by", "dag_id".to_owned())];
-        let position = PagePosition::at(page, PagePosition::Offset(0))?;
-        pages::read(&self.session, &path(&["dags"]), &query, position, &self.dag_decoder()).await
+        self.dag_list().page(page).await
     }
 
     async fn has_dag(&self, dag: &str) -> Result<bool, ProviderError> {
-        if !is_addressable(dag) {
-            let pattern = ("dag_id_pattern", dag.replace('\\', "_"));
-            let query = vec![("only_active", "false".to_owned()), ("order_by", "dag_id".to_owned()), pattern];
-            let list = LookUp { session: &self.session, path: path(&["dags"]), query, id: dag };
-            let found = list.find(&self.dag_decoder(), |listed| listed.dag_id == dag).await?;
-            return Ok(found.is_some());
-        }
-        let found = self.session.find(&path(&["dags", dag])).await?;
-        found
-            .map(|response| self.dag_decoder().single(&response, &[dag]))
-            .transpose()
-            .map(|dag| dag.is_some())
+        self.dag_list().has(dag).await
     }
 
     async fn tasks(&self, dag: &str) -> Result<Decoded<Vec<model::Task>>, ProviderError> {
-        let response = self.session.send_get(&path(&["dags", dag, "tasks"]), Vec::new()).await?;
-        wire::tasks(&response, dag)
+        self.dag_list().tasks(dag).await
+    }
+
+    async fn time_zone(&self, dag: &str) -> Result<Option<String>, ProviderError> {
+        self.dag_list().time_zone(dag).await
+    }
+
+    async fn parameters(&self, dag: &str) -> Result<Option<Vec<RunParameter>>, ProviderError> {
+        self.dag_list().parameters(dag).await
     }
 
     async fn dag_runs(
@@ -77,33 +80,20 @@ impl RestApi for V1 {
         scope: &RunScope,
         page: Option<&PageToken>,
     ) -> Result<Page<model::DagRun>, ProviderError> {
-        let (dag, mut query) = match scope {
+        let (dag, query) = match scope {
             RunScope::ChangedSince(since) => ("~", vec![("updated_at_gte", rfc3339_utc(*since))]),
+            RunScope::ChangedBetween(since, until) => ("~", changed_between(*since, *until)),
             RunScope::Unfinished => {
                 ("~", vec![("state", "running".to_owned()), ("state", "queued".to_owned())])
             }
-            RunScope::Pipeline { pipeline, since } => {
-                (pipeline.as_str(), vec![("execution_date_gte", rfc3339_utc(*since))])
-            }
+            RunScope::Pipeline { pipeline, since } => return self.history(pipeline, *since, page).await,
         };
-        query.push(("order_by", "id".to_owned()));
-        let position = PagePosition::at(page, PagePosition::Offset(0))?;
-        let decoder = self.run_decoder();
-        let runs =
-            pages::read(&self.session, &path(&["dags", dag, "dagRuns"]), &query, position, &decoder).await?;
-        // An empty list and a missing DAG look the same here, and an empty list would delete all runs of the
-        // DAG.
-        if dag != "~" && runs.items.is_empty() && runs.unreadable.count == 0 && !self.has_dag(dag).await? {
-            return Err(ProviderError::Refused { status: 404, message: "The DAG is not there".to_owned() });
-        }
-        Ok(runs)
+        self.list_dag_runs(dag, query, page).await
     }
 
     async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<Decoded<model::DagRun>>, ProviderError> {
         match self.session.find(&path(&["dags", dag, "dagRuns", run])).await {
-            Err(ProviderError::Unaddressable { .. }) if is_addressable(dag) => {
-                self.list_dag_run(dag, run).await
-            }
+            Err(ProviderError::Unaddressable { .. }) => self.list_dag_run(dag, run).await,
             found => found?.map(|response| self.run_decoder().single(&response, &[dag, run])).transpose(),
         }
     }
@@ -114,7 +104,10 @@ impl RestApi for V1 {
         page: Option<&PageToken>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let (dag, run, axis) = match scope {
-            TaskRunScope::ChangedSince(since) => ("~", "~", Some(TimeAxis::of_changes(*since))),
+            TaskRunScope::ChangedSince(since) => ("~", "~", Some(TimeAxis::of_changes(*since, None))),
+            TaskRunScope::ChangedBetween(since, until) => {
+                ("~", "~", Some(TimeAxis::of_changes(*since, Some(*until))))
+            }
             TaskRunScope::Pipeline { pipeline, since } => {
                 let bounds = ["execution_date_gte", "execution_date_lte"];
                 (pipeline.as_str(), "~", Some(TimeAxis::of_runs(bounds, *since)))
@@ -123,28 +116,101 @@ impl RestApi for V1 {
         };
         // Airflow 2 rejects any `order_by` here.
         let list = TaskInstanceList { session: &self.session, api: API, dag, run, axis, query: Vec::new() };
-        match PagePosition::at(page, PagePosition::Windows(Vec::new()))? {
+        match PagePosition::at(page, PagePosition::Windows(UnreadWindows::default()))? {
             PagePosition::Windows(windows) => list.by_window(windows).await,
-            PagePosition::Cursor(_) | PagePosition::Offset(_) => list.by_window(Vec::new()).await,
+            PagePosition::Cursor(_) | PagePosition::PageOffsets(_) => {
+                list.by_window(UnreadWindows::default()).await
+            }
         }
     }
 
     async fn trigger(&self, dag: &str, command: &TriggerCommand) -> Result<model::DagRun, ProviderError> {
-        let mut body = json!({"dag_run_id": command.run, "conf": command.conf});
-        // Airflow 2 rejects null for an optional field.
-        if let Some(date) = command.logical_date {
-            body["logical_date"] = json!(rfc3339_utc(date));
-        }
-        if let Some(note) = &command.note {
-            body["note"] = json!(note);
-        }
+        let body = DagRunPost {
+            dag_run_id: &command.run,
+            conf: &command.conf,
+            logical_date: command.logical_date.map(rfc3339_utc),
+            note: command.note.as_deref(),
+        };
         let response = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
         error_body::refused_if_not_found(&response)?;
         Ok(self.run_decoder().single(&response, &[dag, &command.run])?.value)
     }
 }
 
+/// A DAG run to create. Airflow 2 rejects null for an optional field.
+#[derive(Serialize)]
+struct DagRunPost<'a> {
+    dag_run_id: &'a str,
+    conf: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logical_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+}
+
 impl V1 {
+    /// The runs of a DAG with a date since this time, and then those with an earlier date that ended since: a
+    /// run begins at the end of its interval, which may be a month after its date.
+    async fn history(
+        &self,
+        dag: &str,
+        since: DateTime<Utc>,
+        page: Option<&PageToken>,
+    ) -> Result<Page<model::DagRun>, ProviderError> {
+        if let Some(page) = page.and_then(|PageToken(text)| text.strip_prefix(EARLIER)) {
+            let mut runs =
+                self.list_dag_runs(dag, ended_since(since), Some(&PageToken(page.to_owned()))).await?;
+            runs.next = runs.next.map(earlier);
+            return Ok(runs);
+        }
+        let query = vec![("execution_date_gte", rfc3339_utc(since))];
+        let mut runs = self.list_dag_runs(dag, query, page).await?;
+        if runs.next.is_none() {
+            // An empty list and a missing DAG look the same here, and an empty list would delete all runs of
+            // the DAG.
+            let is_empty = runs.items.is_empty() && runs.unreadable.count == 0;
+            if is_empty && !self.has_dag(dag).await? {
+                let message = "The DAG is not there".to_owned();
+                return Err(ProviderError::Refused { status: 404, message });
+            }
+            let find = self.find_dags_with_earlier_runs(since);
+            if self.earlier_runs.may_have(dag, since, find).await {
+                runs.next = Some(earlier(PagePosition::start().token()?));
+            }
+        }
+        Ok(runs)
+    }
+
+    /// The DAGs with runs of an earlier date that ended since; none if they cannot be found, or are too many.
+    async fn find_dags_with_earlier_runs(&self, since: DateTime<Utc>) -> Option<BTreeSet<String>> {
+        let (mut dags, mut page) = (BTreeSet::new(), None);
+        for _ in 0..MAX_EARLIER_PAGES {
+            let runs = self.list_dag_runs("~", ended_since(since), page.as_ref()).await.ok()?;
+            if runs.unreadable.lost > 0 {
+                return None;
+            }
+            dags.extend(runs.items.into_iter().map(|run| run.dag_id));
+            page = runs.next;
+            if page.is_none() {
+                return Some(dags);
+            }
+        }
+        None
+    }
+
+    async fn list_dag_runs(
+        &self,
+        dag: &str,
+        mut query: QueryParameters<'_>,
+        page: Option<&PageToken>,
+    ) -> Result<Page<model::DagRun>, ProviderError> {
+        query.push(("order_by", "id".to_owned()));
+        let position = PagePosition::at(page, PagePosition::start())?;
+        let (path, decoder) = (path(&["dags", dag, "dagRuns"]), self.run_decoder());
+        let list = PagedList { session: &self.session, path: &path, query: &query, decoder: &decoder };
+        list.page(&position).await
+    }
+
     /// Looks a run up in a list.
     async fn list_dag_run(
         &self,
@@ -157,11 +223,13 @@ impl V1 {
         list.find(&self.run_decoder(), |listed| listed.dag_id == dag && listed.run_id == run).await
     }
 
-    fn dag_decoder(&self) -> RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<model::Dag>> {
-        RowDecoder {
-            what: EntityKind::Pipeline,
-            ids: &["dag_id"],
-            decode: |fields: &mut RowFields<'_>| self.dag(fields),
+    fn dag_list(&self) -> DagList<'_, impl Fn(&mut RowFields<'_>) -> Option<model::Dag>> {
+        let decode = |fields: &mut RowFields<'_>| self.dag(fields);
+        DagList {
+            session: &self.session,
+            api: API,
+            query: vec![("only_active", "false".to_owned()), ("order_by", "dag_id".to_owned())],
+            decoder: RowDecoder { what: EntityKind::Pipeline, ids: &["dag_id"], decode },
         }
     }
 
@@ -211,6 +279,17 @@ impl V1 {
             note: fields.text("note"),
         })
     }
+}
+
+/// The query of the runs with a date before this time that ended since.
+fn ended_since(since: DateTime<Utc>) -> QueryParameters<'static> {
+    let before = since - TimeDelta::microseconds(1);
+    vec![("end_date_gte", rfc3339_utc(since)), ("execution_date_lte", rfc3339_utc(before))]
+}
+
+/// The token of a page of the second list of a history.
+fn earlier(PageToken(page): PageToken) -> PageToken {
+    PageToken(format!("{EARLIER}{page}"))
 }
 
 /// The path below the base URL.

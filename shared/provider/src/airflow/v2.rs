@@ -1,34 +1,35 @@
 //! The REST API of Airflow 3, `/api/v2`: paths, filters, and bodies as private types that convert to the
 //! model. Unknown fields are ignored, and few fields are required.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::client::is_addressable;
+use super::dag_list::DagList;
 use super::fields::RowFields;
 use super::look_up::LookUp;
-use super::pages::{self, PagePosition, rfc3339_utc};
+use super::pages::{PagePosition, PagedList, changed_between, rfc3339_utc};
 use super::rows::{RowDecoder, expect_list};
 use super::session::Session;
-use super::windows::{TaskInstanceList, TimeAxis};
-use super::wire::{self, Version};
-use super::{RestApi, error_body, model};
-use crate::{Decoded, Page, PageToken, ProviderError, RunScope, TaskRunScope, TriggerCommand};
+use super::windows::{TaskInstanceList, TimeAxis, UnreadWindows};
+use super::{RestApi, error_body, model, wire};
+use crate::{Decoded, Page, PageToken, ProviderError, RunParameter, RunScope, TaskRunScope, TriggerCommand};
 use contract::state::EntityKind;
 
 const API: [&str; 2] = ["api", "v2"];
 
 /// Airflow 3.
 pub(super) struct V2 {
-    pub session: Session,
+    pub session: Arc<Session>,
 }
 
 #[async_trait]
 impl RestApi for V2 {
     async fn version(&self) -> Result<String, ProviderError> {
-        let Version { version } = self.session.get(&path(&["version"]), Vec::new()).await?;
-        Ok(version)
+        wire::version(&self.session.send_get(&path(&["version"]), Vec::new()).await?)
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
@@ -38,30 +39,23 @@ impl RestApi for V2 {
     }
 
     async fn dags(&self, page: Option<&PageToken>) -> Result<Page<model::Dag>, ProviderError> {
-        let query = vec![("exclude_stale", "false".to_owned()), ("order_by", "dag_id".to_owned())];
-        let position = PagePosition::at(page, PagePosition::Offset(0))?;
-        pages::read(&self.session, &path(&["dags"]), &query, position, &self.dag_decoder()).await
+        self.dag_list().page(page).await
     }
 
     async fn has_dag(&self, dag: &str) -> Result<bool, ProviderError> {
-        if !is_addressable(dag) {
-            let pattern = ("dag_id_pattern", dag.replace('\\', "_"));
-            let query =
-                vec![("exclude_stale", "false".to_owned()), ("order_by", "dag_id".to_owned()), pattern];
-            let list = LookUp { session: &self.session, path: path(&["dags"]), query, id: dag };
-            let found = list.find(&self.dag_decoder(), |listed| listed.dag_id == dag).await?;
-            return Ok(found.is_some());
-        }
-        let found = self.session.find(&path(&["dags", dag])).await?;
-        found
-            .map(|response| self.dag_decoder().single(&response, &[dag]))
-            .transpose()
-            .map(|dag| dag.is_some())
+        self.dag_list().has(dag).await
     }
 
     async fn tasks(&self, dag: &str) -> Result<Decoded<Vec<model::Task>>, ProviderError> {
-        let response = self.session.send_get(&path(&["dags", dag, "tasks"]), Vec::new()).await?;
-        wire::tasks(&response, dag)
+        self.dag_list().tasks(dag).await
+    }
+
+    async fn time_zone(&self, dag: &str) -> Result<Option<String>, ProviderError> {
+        self.dag_list().time_zone(dag).await
+    }
+
+    async fn parameters(&self, dag: &str) -> Result<Option<Vec<RunParameter>>, ProviderError> {
+        self.dag_list().parameters(dag).await
     }
 
     async fn dag_runs(
@@ -71,6 +65,7 @@ impl RestApi for V2 {
     ) -> Result<Page<model::DagRun>, ProviderError> {
         let (dag, mut query) = match scope {
             RunScope::ChangedSince(since) => ("~", vec![("updated_at_gte", rfc3339_utc(*since))]),
+            RunScope::ChangedBetween(since, until) => ("~", changed_between(*since, *until)),
             RunScope::Unfinished => {
                 ("~", vec![("state", "running".to_owned()), ("state", "queued".to_owned())])
             }
@@ -80,8 +75,9 @@ impl RestApi for V2 {
         };
         query.push(by_id());
         let position = PagePosition::at(page, PagePosition::Cursor(String::new()))?;
-        let decoder = self.run_decoder();
-        pages::read(&self.session, &path(&["dags", dag, "dagRuns"]), &query, position, &decoder).await
+        let (path, decoder) = (path(&["dags", dag, "dagRuns"]), self.run_decoder());
+        let list = PagedList { session: &self.session, path: &path, query: &query, decoder: &decoder };
+        list.page(&position).await
     }
 
     async fn dag_run(&self, dag: &str, run: &str) -> Result<Option<Decoded<model::DagRun>>, ProviderError> {
@@ -97,7 +93,10 @@ impl RestApi for V2 {
         page: Option<&PageToken>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let (dag, run, axis) = match scope {
-            TaskRunScope::ChangedSince(since) => ("~", "~", Some(TimeAxis::of_changes(*since))),
+            TaskRunScope::ChangedSince(since) => ("~", "~", Some(TimeAxis::of_changes(*since, None))),
+            TaskRunScope::ChangedBetween(since, until) => {
+                ("~", "~", Some(TimeAxis::of_changes(*since, Some(*until))))
+            }
             TaskRunScope::Pipeline { pipeline, since } => {
                 let bounds = ["run_after_gte", "run_after_lte"];
                 (pipeline.as_str(), "~", Some(TimeAxis::of_runs(bounds, *since)))
@@ -109,18 +108,18 @@ impl RestApi for V2 {
         match PagePosition::at(page, PagePosition::Cursor(String::new()))? {
             PagePosition::Cursor(cursor) => list.by_cursor(cursor).await,
             PagePosition::Windows(windows) => list.by_window(windows).await,
-            PagePosition::Offset(_) => list.by_window(Vec::new()).await,
+            PagePosition::PageOffsets(_) => list.by_window(UnreadWindows::default()).await,
         }
     }
 
     async fn trigger(&self, dag: &str, command: &TriggerCommand) -> Result<model::DagRun, ProviderError> {
         // Airflow 3 requires `logical_date`, even if it is null.
-        let body = json!({
-            "dag_run_id": command.run,
-            "logical_date": command.logical_date.map(rfc3339_utc),
-            "conf": command.conf,
-            "note": command.note,
-        });
+        let body = DagRunPost {
+            dag_run_id: &command.run,
+            logical_date: command.logical_date.map(rfc3339_utc),
+            conf: &command.conf,
+            note: command.note.as_deref(),
+        };
         let response = self.session.post(&path(&["dags", dag, "dagRuns"]), &body).await?;
         error_body::refused_if_not_found(&response)?;
         let run =
@@ -136,6 +135,15 @@ impl RestApi for V2 {
     }
 }
 
+/// A DAG run to create.
+#[derive(Serialize)]
+struct DagRunPost<'a> {
+    dag_run_id: &'a str,
+    logical_date: Option<String>,
+    conf: &'a RawValue,
+    note: Option<&'a str>,
+}
+
 impl V2 {
     /// Looks a run up in a list.
     async fn list_dag_run(
@@ -148,11 +156,13 @@ impl V2 {
         list.find(&self.run_decoder(), |listed| listed.dag_id == dag && listed.run_id == run).await
     }
 
-    fn dag_decoder(&self) -> RowDecoder<impl Fn(&mut RowFields<'_>) -> Option<model::Dag>> {
-        RowDecoder {
-            what: EntityKind::Pipeline,
-            ids: &["dag_id"],
-            decode: |fields: &mut RowFields<'_>| self.dag(fields),
+    fn dag_list(&self) -> DagList<'_, impl Fn(&mut RowFields<'_>) -> Option<model::Dag>> {
+        let decode = |fields: &mut RowFields<'_>| self.dag(fields);
+        DagList {
+            session: &self.session,
+            api: API,
+            query: vec![("exclude_stale", "false".to_owned()), ("order_by", "dag_id".to_owned())],
+            decoder: RowDecoder { what: EntityKind::Pipeline, ids: &["dag_id"], decode },
         }
     }
 

@@ -7,27 +7,23 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::client::is_addressable;
+use super::fields::RowFields;
 use super::model;
-use super::pages::{self, PagePosition, rfc3339_utc};
+use super::page_offsets::PageOffsets;
+use super::pages::{self, PagePosition, PagedList, is_about_rows, rfc3339_utc};
 use super::rows::List;
 use super::session::{QueryParameters, Session};
+use super::time_window::{MAX_PARTS, TimeWindow};
 use super::wire::TASK_INSTANCES;
-use crate::{Page, ProviderError, UnreadableRows};
+use crate::{Page, PagePermit, ProviderError, UnreadableRows};
 
 /// A window is split into parts of about this many rows each.
 const ROWS_PER_PART: u64 = 70;
-/// Rows are usually close together in time: most parts are empty, and each costs a request.
-const MAX_PARTS: u64 = 8;
-/// An open window is split as if it had at least this length, since the server's clock may be ahead of ours.
-const MIN_OPEN_LENGTH: TimeDelta = TimeDelta::minutes(1);
 /// How far the `Date` header may be behind the timestamps of rows: it has whole seconds, and the server
 /// updates it once a second, or less often under load.
 const MAX_CLOCK_LAG: TimeDelta = TimeDelta::seconds(4);
-/// A shorter window is not split.
-const MIN_LENGTH: TimeDelta = TimeDelta::milliseconds(1);
-/// The resolution of Airflow's timestamps.
-const TICK: TimeDelta = TimeDelta::microseconds(1);
+/// After so many failures the rows are counted again: if that fails, too, the list fails as a whole.
+const FAILURES_PER_COUNT: u32 = 10;
 /// How often a list that cannot be split is read before the read fails.
 const MAX_PASSES: usize = 10;
 /// The maximum number of task instances of one moment, or of one run, in memory.
@@ -42,6 +38,8 @@ struct FoundRows {
     lost: HashSet<u64>,
     /// Of this pass.
     unreadable: UnreadableRows,
+    /// How many pages of the whole list have failed.
+    failures: u32,
 }
 
 impl FoundRows {
@@ -50,47 +48,35 @@ impl FoundRows {
     }
 }
 
-/// A time window, both ends included; without `to` it is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TimeWindow {
-    from: DateTime<Utc>,
-    to: Option<DateTime<Utc>>,
+/// The unread time windows of a list, of which the last one is read next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UnreadWindows {
+    windows: Vec<TimeWindow>,
+    /// How many pages of the list have failed.
+    failures: u32,
 }
 
-impl TimeWindow {
-    /// Splits the window into equal parts, the earliest first. An open window gets one more part after
-    /// `latest`, the expected end of its rows. Returns none if the window is too short.
-    fn split_equally(self, parts: u64, latest: DateTime<Utc>) -> Vec<Self> {
-        let end = self.to.unwrap_or(latest.max(self.from + MIN_OPEN_LENGTH));
-        let length = end - self.from;
-        let part = length / i32::try_from(parts.clamp(2, MAX_PARTS)).unwrap_or(2);
-        if length < MIN_LENGTH || part < TICK {
-            return Vec::new();
-        }
-        let mut windows = Vec::new();
-        let mut from = self.from;
-        while from <= end {
-            let to = (from + part).trunc_subsecs(6).min(end);
-            windows.push(Self { from, to: Some(to) });
-            from = to + TICK;
-        }
-        if self.to.is_none() {
-            windows.push(Self { from, to: None });
-        }
-        windows
+impl UnreadWindows {
+    /// Adds windows, the earliest first, which is read next: a row that changes meanwhile moves to a later
+    /// window and is read there.
+    fn push(&mut self, parts: Vec<TimeWindow>) {
+        self.windows.extend(parts.into_iter().rev());
     }
+}
 
-    fn contains(self, moment: DateTime<Utc>) -> bool {
-        self.from <= moment && self.to.is_none_or(|to| moment <= to)
-    }
+fn empty_page(windows: UnreadWindows) -> Result<Page<model::TaskInstance>, ProviderError> {
+    page(Vec::new(), UnreadableRows::default(), windows, PagePermit::default())
+}
 
-    /// Splits the window at a moment: before it, the moment itself, and after it.
-    fn split_at(self, moment: DateTime<Utc>) -> Vec<Self> {
-        let before = Self { from: self.from, to: Some(moment - TICK) };
-        let after = Self { from: moment + TICK, to: self.to };
-        let parts = [before, Self { from: moment, to: Some(moment) }, after];
-        parts.into_iter().filter(|part| part.to.is_none_or(|to| part.from <= to)).collect()
-    }
+fn page(
+    items: Vec<model::TaskInstance>,
+    unreadable: UnreadableRows,
+    windows: UnreadWindows,
+    permit: PagePermit,
+) -> Result<Page<model::TaskInstance>, ProviderError> {
+    let is_last = windows.windows.is_empty();
+    let next = if is_last { None } else { Some(PagePosition::Windows(windows).token()?) };
+    Ok(Page { items, next, unreadable, permit })
 }
 
 /// A list of task instances.
@@ -110,8 +96,8 @@ pub(super) struct TaskInstanceList<'a> {
 pub(super) struct TimeAxis {
     /// The query parameters of the lower and the upper bound.
     bounds: [&'static str; 2],
-    /// The lower bound of the whole list.
-    since: DateTime<Utc>,
+    /// The whole list.
+    whole: TimeWindow,
     /// Whether rows contain the time. They do not contain that of their last change.
     is_in_rows: bool,
 }
@@ -119,46 +105,56 @@ pub(super) struct TimeAxis {
 impl TimeAxis {
     /// The time of the last change. Rows that change during the read move to later times; they are left to
     /// the next poll, so that this one ends.
-    pub(super) fn of_changes(since: DateTime<Utc>) -> Self {
-        Self { bounds: ["updated_at_gte", "updated_at_lte"], since, is_in_rows: false }
+    pub(super) fn of_changes(since: DateTime<Utc>, until: Option<DateTime<Utc>>) -> Self {
+        let whole = TimeWindow { from: since, to: until };
+        Self { bounds: ["updated_at_gte", "updated_at_lte"], whole, is_in_rows: false }
     }
 
     /// A date of the run, filtered by these query parameters.
     pub(super) fn of_runs(bounds: [&'static str; 2], since: DateTime<Utc>) -> Self {
-        Self { bounds, since, is_in_rows: true }
+        Self { bounds, whole: TimeWindow { from: since, to: None }, is_in_rows: true }
     }
 }
 
 impl TaskInstanceList<'_> {
-    /// Reads a page by the server's cursor, or by windows if the server has no cursors.
+    /// Reads a page by the server's cursor, or by windows if the server has no cursors, or the page fails: no
+    /// cursor leads past a row that fails.
     pub(super) async fn by_cursor(&self, cursor: String) -> Result<Page<model::TaskInstance>, ProviderError> {
-        let whole = self.whole();
+        let (whole, windows) = (self.whole(), UnreadWindows::default());
+        let (path, query) = (self.path(), self.query_for(whole));
         let position = PagePosition::Cursor(cursor);
-        let list = self.request(&self.path(), &self.query_for(whole), &position).await?;
+        let list = match self.paged(&path, &query).request(&position).await {
+            Err(error) if is_about_rows(&error) => return self.resolve_failure(whole, windows, error).await,
+            list => list?,
+        };
         if list.next_cursor.is_none() {
-            return self.resolve_window(whole, Vec::new(), list).await;
+            return self.resolve_window(whole, windows, list).await;
         }
         let next = pages::next(&list, &position)?.map(|next| next.token()).transpose()?;
-        Ok(Page { items: list.rows.items, next, unreadable: list.rows.unreadable })
+        let List { rows, permit, .. } = list;
+        Ok(Page { items: rows.items, next, unreadable: rows.unreadable, permit })
     }
 
     /// Reads the last of these windows, or splits it: then the page is empty and another one follows.
     pub(super) async fn by_window(
         &self,
-        mut windows: Vec<TimeWindow>,
+        mut windows: UnreadWindows,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
-        let window = windows.pop().unwrap_or_else(|| self.whole());
-        let list = self.request(&self.path(), &self.query_for(window), &PagePosition::Offset(0)).await?;
-        self.resolve_window(window, windows, list).await
+        let window = windows.windows.pop().unwrap_or_else(|| self.whole());
+        let (path, query) = (self.path(), self.query_for(window));
+        let position = PagePosition::PageOffsets(PageOffsets::start(windows.failures));
+        match self.paged(&path, &query).request(&position).await {
+            Err(error) if is_about_rows(&error) => self.resolve_failure(window, windows, error).await,
+            list => self.resolve_window(window, windows, list?).await,
+        }
     }
 
-    async fn request(
-        &self,
-        path: &[&str],
-        query: &QueryParameters<'_>,
-        position: &PagePosition,
-    ) -> Result<List<model::TaskInstance>, ProviderError> {
-        pages::request(self.session, path, query, position, &TASK_INSTANCES).await
+    fn paged<'p>(
+        &'p self,
+        path: &'p [&'p str],
+        query: &'p QueryParameters<'p>,
+    ) -> PagedList<'p, fn(&mut RowFields<'_>) -> Option<model::TaskInstance>> {
+        PagedList { session: self.session, path, query, decoder: &TASK_INSTANCES }
     }
 
     fn path(&self) -> Vec<&str> {
@@ -166,28 +162,68 @@ impl TaskInstanceList<'_> {
     }
 
     fn whole(&self) -> TimeWindow {
-        TimeWindow { from: self.axis.as_ref().map_or(DateTime::UNIX_EPOCH, |axis| axis.since), to: None }
+        let everything = TimeWindow { from: DateTime::UNIX_EPOCH, to: None };
+        self.axis.as_ref().map_or(everything, |axis| axis.whole)
     }
 
     async fn resolve_window(
         &self,
         window: TimeWindow,
-        mut remaining: Vec<TimeWindow>,
+        mut windows: UnreadWindows,
         list: List<model::TaskInstance>,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
-        let parts = self.split(window, &list);
-        let (items, unreadable) = if list.rows.count as u64 >= list.total_entries.unwrap_or_default() {
-            (list.rows.items, list.rows.unreadable)
-        } else if parts.is_empty() {
-            self.read_repeatedly(&self.query_for(window)).await?
-        } else {
-            // The earliest part is read next: a row that changes meanwhile moves to a later part and is read
-            // there.
-            remaining.extend(parts.into_iter().rev());
-            (Vec::new(), UnreadableRows::default())
+        let Some(total) = list.total_entries.or((list.rows.count == 0).then_some(0)) else {
+            // It may have more rows, and what it lacks would look deleted.
+            return Err(ProviderError::malformed("a page of task instances that does not say of how many"));
         };
-        let next = if remaining.is_empty() { None } else { Some(PagePosition::Windows(remaining).token()?) };
-        Ok(Page { items, next, unreadable })
+        if list.rows.count as u64 >= total {
+            return page(list.rows.items, list.rows.unreadable, windows, list.permit);
+        }
+        let parts = self.split(window, &list);
+        // Its permit must not be held while further pages are read.
+        drop(list);
+        if parts.is_empty() {
+            return self.read_window_repeatedly(window, windows).await;
+        }
+        windows.push(parts);
+        empty_page(windows)
+    }
+
+    /// Splits a window of which the page fails, down to a moment.
+    async fn resolve_failure(
+        &self,
+        window: TimeWindow,
+        mut windows: UnreadWindows,
+        error: ProviderError,
+    ) -> Result<Page<model::TaskInstance>, ProviderError> {
+        let (path, query) = (self.path(), self.query_for(window));
+        let mut offsets = PageOffsets::start(windows.failures);
+        if !offsets.count_failure() {
+            return Err(error);
+        }
+        if windows.failures.is_multiple_of(FAILURES_PER_COUNT) {
+            self.paged(&path, &query).count_rows(&error).await?;
+        }
+        windows.failures = offsets.failures();
+        let parts = self.axis.as_ref().map(|_| window.split_equally(MAX_PARTS, Utc::now().trunc_subsecs(6)));
+        match parts.unwrap_or_default() {
+            parts if parts.is_empty() => self.read_window_repeatedly(window, windows).await,
+            parts => {
+                windows.push(parts);
+                empty_page(windows)
+            }
+        }
+    }
+
+    async fn read_window_repeatedly(
+        &self,
+        window: TimeWindow,
+        mut windows: UnreadWindows,
+    ) -> Result<Page<model::TaskInstance>, ProviderError> {
+        let found = self.read_repeatedly(&self.query_for(window), windows.failures).await?;
+        windows.failures = found.failures;
+        // Of many pages: a permit for each of them could wait for the others.
+        page(found.items.into_values().collect(), found.unreadable, windows, PagePermit::default())
     }
 
     /// The parts of a window that exceeds a page; empty if it cannot be split.
@@ -223,8 +259,9 @@ impl TaskInstanceList<'_> {
     async fn read_repeatedly(
         &self,
         query: &QueryParameters<'_>,
-    ) -> Result<(Vec<model::TaskInstance>, UnreadableRows), ProviderError> {
-        let mut found = FoundRows::default();
+        failures: u32,
+    ) -> Result<FoundRows, ProviderError> {
+        let mut found = FoundRows { failures, ..FoundRows::default() };
         let mut total = 0;
         for pass in 0..MAX_PASSES {
             found.lost.clear();
@@ -234,7 +271,7 @@ impl TaskInstanceList<'_> {
                 self.collect_mapped(query, &mut found).await?;
             }
             if found.count() >= total {
-                return Ok((found.items.into_values().collect(), found.unreadable));
+                return Ok(found);
             }
         }
         let reason = format!("a list of {total} task instances that shows only {} of them", found.count());
@@ -248,15 +285,19 @@ impl TaskInstanceList<'_> {
         query: &QueryParameters<'_>,
         found: &mut FoundRows,
     ) -> Result<u64, ProviderError> {
+        let list = self.paged(path, query);
         let mut total = 0;
-        let mut position = Some(PagePosition::Offset(0));
+        let mut position = Some(PagePosition::PageOffsets(PageOffsets::start(found.failures)));
         while let Some(current) = position.filter(|_| total <= MAX_ROWS) {
-            let list = self.request(path, query, &current).await?;
-            total = list.total_entries.unwrap_or_default();
-            position = pages::next(&list, &current)?.filter(|_| list.rows.count > 0);
-            found.items.extend(list.rows.items.into_iter().map(|row| (row.key(), row)));
-            found.lost.extend(list.rows.lost);
-            found.unreadable.merge(list.rows.unreadable);
+            let (page, next) = list.read(&current).await?;
+            total = page.total_entries.unwrap_or(total);
+            found.items.extend(page.rows.items.into_iter().map(|row| (row.key(), row)));
+            found.lost.extend(page.rows.lost);
+            found.unreadable.merge(page.rows.unreadable);
+            if let Some(PagePosition::PageOffsets(offsets)) = &next {
+                found.failures = offsets.failures();
+            }
+            position = next;
         }
         Ok(total)
     }
@@ -272,13 +313,13 @@ impl TaskInstanceList<'_> {
             mapped.map(|row| (row.dag_id.clone(), row.run_id.clone(), row.task_id.clone())).collect();
         let mut query = query.clone();
         query.retain(|(name, _)| *name != "order_by");
-        let addressable = |(dag, run, task): &&(String, String, String)| {
-            [dag, run, task].into_iter().all(|id| is_addressable(id))
-        };
-        for (dag, run, task) in tasks.iter().filter(addressable) {
+        for (dag, run, task) in &tasks {
             let below = ["dags", dag, "dagRuns", run, "taskInstances", task, "listMapped"];
             let path = [&self.api[..], &below].concat();
-            self.collect_pages(&path, &query, found).await?;
+            match self.collect_pages(&path, &query, found).await {
+                Err(ProviderError::Unaddressable { .. }) => {}
+                collected => collected.map(drop)?,
+            }
         }
         Ok(())
     }
@@ -291,58 +332,5 @@ impl TaskInstanceList<'_> {
             query.extend(window.to.map(|end| (to, rfc3339_utc(end))));
         }
         query
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn moment(microseconds: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::microseconds(microseconds)
-    }
-
-    fn assert_covers(whole: TimeWindow, parts: &[TimeWindow]) -> Result<(), TestCaseError> {
-        prop_assert_eq!(parts[0].from, whole.from);
-        prop_assert_eq!(parts[parts.len() - 1].to, whole.to);
-        for pair in parts.windows(2) {
-            prop_assert_eq!(pair[0].to.map(|to| to + TICK), Some(pair[1].from), "no gap and no overlap");
-        }
-        prop_assert!(parts.iter().all(|part| part.to.is_none_or(|to| part.from <= to)));
-        Ok(())
-    }
-
-    proptest! {
-        #[test]
-        fn equal_parts_cover_the_window(
-            from in 0..i64::from(u32::MAX),
-            length in proptest::option::of(0..100_000_000_000_i64),
-            parts in any::<u64>(),
-            latest in 0..i64::from(u32::MAX),
-        ) {
-            let whole = TimeWindow { from: moment(from), to: length.map(|length| moment(from + length)) };
-            let parts = whole.split_equally(parts, moment(latest));
-            prop_assert!(parts.len() as u64 <= MAX_PARTS + 2);
-            if whole.to.is_none_or(|to| to - whole.from >= MIN_LENGTH) {
-                prop_assert!(parts.len() >= 2);
-                assert_covers(whole, &parts)?;
-            } else {
-                prop_assert!(parts.is_empty());
-            }
-        }
-
-        #[test]
-        fn the_parts_around_a_moment_cover_the_window(
-            from in 0..1000_i64,
-            inside in 0..1000_i64,
-            remaining in proptest::option::of(1..1000_i64),
-        ) {
-            let moment_inside = moment(from + inside);
-            let to = remaining.map(|length| moment(from + inside + length));
-            let whole = TimeWindow { from: moment(from), to };
-            assert_covers(whole, &whole.split_at(moment_inside))?;
-        }
     }
 }

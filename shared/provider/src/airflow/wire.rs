@@ -1,6 +1,4 @@
-//! Bodies that both versions of the REST API share: tasks and task instances.
-
-use serde::Deserialize;
+//! Bodies that both versions of the REST API share: tasks, task instances and the time zone of a DAG.
 
 use super::client::Response;
 use super::error_body;
@@ -12,23 +10,44 @@ use contract::state::EntityKind;
 
 /// Of one DAG.
 const MAX_TASKS: usize = 50_000;
+/// The maximum size of a task graph in an event, in bytes, which Kafka must take together with the rest.
+const MAX_GRAPH_SIZE: usize = 6 << 20;
+/// What a task takes in an event besides its names, in bytes.
+const TASK_SIZE: usize = 64;
 
-/// The version of the server.
-#[derive(Deserialize)]
-pub(super) struct Version {
-    pub version: String,
+/// The version that the server says it has. Any value will do, but there must be one.
+pub(super) fn version(response: &Response) -> Result<String, ProviderError> {
+    let text = error_body::json(response)?;
+    let mut body = body_fields(&text)?;
+    if !body.has("version") {
+        return Err(ProviderError::malformed("without the version that it must have"));
+    }
+    Ok(body.text("version").unwrap_or_else(|| "unknown".to_owned()))
 }
 
 /// Decodes the tasks of a DAG, never paginated. A task that cannot be read is missing.
+///
+/// # Errors
+/// A graph that is too large for an event is an error, too.
 pub(super) fn tasks(response: &Response, dag: &str) -> Result<Decoded<Vec<Task>>, ProviderError> {
     let text = error_body::json(response)?;
     let decoder = RowDecoder { what: EntityKind::Pipeline, ids: &["task_id"], decode: task };
     let mut rows = decoder.rows(&body_fields(&text)?, &["tasks"], MAX_TASKS)?;
+    if rows.items.iter().map(size).sum::<usize>() > MAX_GRAPH_SIZE {
+        return Err(ProviderError::Oversized { mib: MAX_GRAPH_SIZE >> 20 });
+    }
     for entry in &mut rows.unreadable.entries {
         entry.reason = format!("task {}: {}", entry.id, entry.reason);
         dag.clone_into(&mut entry.id);
     }
     Ok(Decoded { value: rows.items, unreadable: rows.unreadable })
+}
+
+/// The size of a task in an event, which has both ends of each of its edges.
+fn size(task: &Task) -> usize {
+    let name = task.task_id.len();
+    let edges = task.downstream.iter().map(|downstream| downstream.len() + name + 6);
+    name + task.operator.as_ref().map_or(0, String::len) + TASK_SIZE + edges.sum::<usize>()
 }
 
 fn task(fields: &mut RowFields<'_>) -> Option<Task> {
@@ -70,4 +89,15 @@ fn task_instance(fields: &mut RowFields<'_>) -> Option<TaskInstance> {
         queue: fields.text("queue"),
         hostname: fields.text("hostname"),
     })
+}
+
+/// Decodes the time zone of a DAG: a name, which older versions wrap in `Timezone('…')`. None for an offset
+/// without a name.
+pub(super) fn time_zone(response: &Response) -> Result<Option<String>, ProviderError> {
+    let text = error_body::json(response)?;
+    let text = body_fields(&text)?.text("timezone").unwrap_or_default();
+    let name = text.strip_prefix("Timezone('").and_then(|name| name.strip_suffix("')")).unwrap_or(&text);
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "/_-+".contains(letter);
+    let is_name = name.starts_with(|letter: char| letter.is_ascii_alphabetic()) && name.len() <= 64;
+    Ok((is_name && name.chars().all(is_part)).then(|| name.to_owned()))
 }

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{ApiVersion, ConnectorConfig};
+use super::{ApiVersion, ConnectorConfig, SecretKeys};
 
 /// The fields of a [`ConnectorConfig`] to set; absent fields keep their value. The caller has checked the
-/// values with [`check_base_url`](crate::check_base_url), [`parse_schedule`](super::parse_schedule) and the
+/// values with [`check_base_url`](crate::check_base_url), [`check_schedule`](super::check_schedule) and the
 /// ranges of [`ConnectorConfig`].
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ConnectorConfigPatch {
@@ -19,6 +19,12 @@ pub struct ConnectorConfigPatch {
     pub api_version: Option<ApiVersion>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_tls: Option<bool>,
+    /// `Some(None)` removes the certificates. The caller has checked them with
+    /// [`check_ca_certificate`](super::check_ca_certificate).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_certificate: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redact_conf: Option<SecretKeys>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_days: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,6 +45,8 @@ impl ConnectorConfigPatch {
             "schedule": null,
             "history_days": ConnectorConfig::default_history_days(),
             "verify_tls": ConnectorConfig::default_verify_tls(),
+            "ca_certificate": null,
+            "redact_conf": SecretKeys::default(),
             "max_requests_in_flight": ConnectorConfig::default_max_requests_in_flight(),
             "max_requests_per_second": ConnectorConfig::default_max_requests_per_second(),
         });
@@ -65,11 +73,24 @@ impl ConnectorConfigPatch {
                 "api_version": {
                     "type": "string", "enum": ApiVersion::ALL, "default": ApiVersion::default()},
                 "schedule": {"type": ["string", "null"], "format": "cron", "maxLength": 200, "description":
-                    "A cron line of six fields, seconds first, in UTC; null for none"},
+                    "A cron line of five or six fields (six: seconds first) in UTC that some date matches; \
+                        null for none"},
                 "history_days": number(
                     ConnectorConfig::HISTORY_DAYS, ConnectorConfig::default_history_days(),
                     "How many days the first sync looks back; never further than the worker keeps runs"),
                 "verify_tls": {"type": "boolean", "default": ConnectorConfig::default_verify_tls()},
+                "ca_certificate": {
+                    "type": ["string", "null"], "format": "pem",
+                    "maxLength": ConnectorConfig::MAX_CA_CERTIFICATE,
+                    "description": "Certificates of private authorities as PEM, trusted besides the system's",
+                },
+                "redact_conf": {
+                    "type": "array", "maxItems": SecretKeys::MAX, "default": SecretKeys::default(),
+                    "items": {"type": "string", "minLength": 1, "maxLength": 100},
+                    "description": "Patterns of keys whose values are replaced by *** in the conf of \
+                        runs, before an event is made; * matches any characters, and case, _ and - do \
+                        not matter",
+                },
                 "max_requests_in_flight": number(
                     ConnectorConfig::MAX_REQUESTS_IN_FLIGHT,
                     ConnectorConfig::default_max_requests_in_flight(),

@@ -16,6 +16,7 @@ use crate::airflow_server::{
     ANY_NETWORK, DAGS, TOKEN, basic, list_pipelines_error, mock_dags, mock_get, observation, open_with,
     provider, provider_as, recorded, response, start_airflow,
 };
+use crate::identity_provider::{client, identity_provider};
 
 #[tokio::test]
 async fn additional_headers_are_sent_with_every_request() {
@@ -246,7 +247,8 @@ async fn no_secret_is_logged() {
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
     let _guard = tracing::subscriber::set_default(lines.finish());
     for server in [start_airflow("3.3").await, start_airflow("2.11").await] {
-        for credentials in [basic(), Credentials::Token { token: TOKEN.into() }] {
+        let (_idp, url) = identity_provider(response(401, "{}")).await;
+        for credentials in [basic(), Credentials::Token { token: TOKEN.into() }, client(&url)] {
             let mut secrets = Secrets::from(credentials);
             secrets.headers.insert("x-gate".to_owned(), "canary-header".into());
             let airflow = open_with(json!({"base_url": server.uri()}), &secrets, ANY_NETWORK).unwrap();
@@ -256,6 +258,7 @@ async fn no_secret_is_logged() {
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("probed"), "the log is not empty");
     assert!(!text.contains("canary") && !text.contains("YWRtaW46"), "{text}");
+    assert!(!text.contains("YSt3b3"), "{text}");
 }
 
 /// A proxy for debugging sends back what it got, headers and all.

@@ -8,8 +8,18 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 use crate::airflow_server::{observation, provider, recorded, response, start_airflow};
 
 /// Ids that a server decodes to another path, or a client drops.
-const ODD_IDS: [&str; 8] =
-    ["media/2026/08/a b", "a%2Fb", ".", "..", "../..", "r1/taskInstances", "back\\slash", "50%"];
+const ODD_IDS: [&str; 10] = [
+    "media/2026/08/a b",
+    "a%2Fb",
+    ".",
+    "..",
+    "../..",
+    "r1/taskInstances",
+    "back\\slash",
+    "50%",
+    "r1\n",
+    ".\t.",
+];
 
 fn run(id: &str) -> serde_json::Value {
     json!({"dag_id": "d", "dag_run_id": id, "state": "running", "conf": {}})

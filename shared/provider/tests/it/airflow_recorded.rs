@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use wiremock::MockServer;
 
-use crate::airflow_server::{mock_get, observation, provider, provider_as, start_airflow, time};
+use crate::airflow_server::{mock_get, observation, pretty, provider, provider_as, start_airflow, time};
 
 /// Mocks the endpoints, which differ between the releases in the API version only.
 async fn mount(server: &MockServer, api: &str, release: &str) {
@@ -44,15 +44,16 @@ async fn snapshot(server: &MockServer, release: &str, scheduled: &str) {
 
     let pipelines = airflow.pipelines(observation(), None).await.unwrap();
     assert_eq!(pipelines.next, None);
-    insta::assert_json_snapshot!(format!("{release}_pipelines"), to_json(server, &pipelines.items));
-    insta::assert_json_snapshot!(format!("{release}_tasks"), airflow.tasks("outcomes").await.unwrap().value);
+    insta::assert_snapshot!(format!("{release}_pipelines"), pretty(&to_json(server, &pipelines.items)));
+    let tasks = airflow.tasks("outcomes").await.unwrap().value;
+    insta::assert_snapshot!(format!("{release}_tasks"), pretty(&tasks));
 
     let runs = airflow
         .runs(&RunScope::ChangedSince(time("2026-11-24T00:00:00Z")), observation(), None)
         .await
         .unwrap();
     assert_eq!(runs.next, None);
-    insta::assert_json_snapshot!(format!("{release}_runs"), to_json(server, &runs.items));
+    insta::assert_snapshot!(format!("{release}_runs"), pretty(&to_json(server, &runs.items)));
     let run = airflow.run("outcomes", "r1", observation()).await.unwrap().unwrap().value;
     assert_eq!((run.external_id.as_str(), run.note.as_deref()), ("r1", Some("asked by hand")));
 
@@ -61,7 +62,7 @@ async fn snapshot(server: &MockServer, release: &str, scheduled: &str) {
         let scope = TaskRunScope::Run { pipeline: pipeline.to_owned(), run: run.to_owned() };
         task_runs.extend(airflow.task_runs(&scope, observation(), None).await.unwrap().items);
     }
-    insta::assert_json_snapshot!(format!("{release}_task_runs"), to_json(server, &task_runs));
+    insta::assert_snapshot!(format!("{release}_task_runs"), pretty(&to_json(server, &task_runs)));
 
     assert!(!airflow.has_pipeline("nope").await.unwrap());
     assert_eq!(airflow.run("outcomes", "nope", observation()).await, Ok(None));

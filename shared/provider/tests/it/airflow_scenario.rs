@@ -5,7 +5,7 @@ use provider::{Provider, RunScope, TaskRunScope};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::airflow_server::{mock_get, observation, provider, start_airflow, time};
+use crate::airflow_server::{mock_get, observation, pretty, provider, start_airflow, time};
 
 const PIPELINE: [&str; 9] =
     ["external_id", "name", "description", "owner", "owners", "tags", "schedule", "is_paused", "is_active"];
@@ -42,7 +42,8 @@ async fn three_releases_yield_the_same_events() {
         ] {
             mock_get(&server, &format!("/api/{api}/{at}"), 200, release, name).await;
         }
-        insta::assert_json_snapshot!("scenario", comparable_events(provider(&server.uri()).as_ref()).await);
+        let events = comparable_events(provider(&server.uri()).as_ref()).await;
+        insta::assert_snapshot!("scenario", pretty(&events));
     }
 }
 

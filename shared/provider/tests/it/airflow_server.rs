@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use contract::events::{Observation, Source};
 use contract::ids::ConnectorId;
 use provider::connector::{ConnectorConfig, Credentials, Secrets};
-use provider::{NetworkPolicy, Page, PageToken, Provider, ProviderError, open};
+use provider::{AllowedNetworks, NetworkPolicy, Page, PageToken, Provider, ProviderError, open};
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wiremock::matchers::{method, path};
@@ -15,7 +16,13 @@ use wiremock::{Mock, MockServer, ResponseTemplate, Times};
 pub(crate) const PASSWORD: &str = "canary-password";
 pub(crate) const TOKEN: &str = "canary-token";
 pub(crate) const DAGS: &str = "/api/v2/dags";
-pub(crate) const ANY_NETWORK: NetworkPolicy = NetworkPolicy { allow_private_networks: true };
+pub(crate) const ANY_NETWORK: NetworkPolicy = NetworkPolicy {
+    allow_private_networks: true,
+    allowed_networks: AllowedNetworks(Vec::new()),
+    allow_loopback: false,
+    proxy: None,
+    no_proxy: None,
+};
 
 /// A response body recorded from a release.
 pub(crate) fn recorded(release: &str, name: &str) -> String {
@@ -91,7 +98,12 @@ pub(crate) fn open_with(
 ) -> Result<Box<dyn Provider>, ProviderError> {
     let config: ConnectorConfig = serde_json::from_value(config).unwrap();
     let source = Source { space: "demo".to_owned(), connector_id: ConnectorId(Uuid::nil()) };
-    open(&config, secrets, source, network)
+    open(&config, secrets, source, &network)
+}
+
+/// A value as JSON with its own digits, for snapshots.
+pub(crate) fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap()
 }
 
 /// The observation of all tests.

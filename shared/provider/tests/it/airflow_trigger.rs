@@ -3,18 +3,19 @@
 use contract::events::RunObserved;
 use provider::{ProviderError, TriggerCommand};
 use serde_json::json;
-use wiremock::matchers::{body_json, method, path};
+use serde_json::value::to_raw_value;
+use wiremock::matchers::{body_json, method, path, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::airflow_server::{
-    mock_get, mock_login, observation, provider, recorded, response, start_airflow, time,
+    mock_get, mock_login, observation, pretty, provider, recorded, response, start_airflow, time,
 };
 
 fn command() -> TriggerCommand {
     TriggerCommand {
         run: "asked-for-1".to_owned(),
         logical_date: None,
-        conf: json!({"n": 7}),
+        conf: to_raw_value(&json!({"n": 7})).unwrap().into(),
         note: Some("asked by hand".to_owned()),
     }
 }
@@ -38,7 +39,7 @@ async fn airflow_3_receives_a_null_logical_date() {
         .await;
     let run = provider(&server.uri()).trigger("hourly_paused", &command(), observation()).await.unwrap();
     assert_eq!(run.external_url, Some(format!("{}/dags/hourly_paused/runs/asked-for-1", server.uri())));
-    insta::assert_json_snapshot!(RunObserved { external_url: None, ..run });
+    insta::assert_snapshot!(pretty(&RunObserved { external_url: None, ..run }));
 }
 
 #[tokio::test]
@@ -132,4 +133,17 @@ async fn a_trigger_with_a_rejected_token_is_repeated() {
     post().respond_with(response(200, recorded("3.3", "triggered.json"))).expect(1).mount(&server).await;
     mock_get(&server, "/api/v2/version", 200, "3.3", "version.json").await;
     provider(&server.uri()).trigger("hourly_paused", &command(), observation()).await.unwrap();
+}
+
+/// The path of `sales\n` is that of `sales`.
+#[tokio::test]
+async fn a_pipeline_whose_id_does_not_survive_in_a_path_is_not_triggered() {
+    for id in ["sales\n", "a/b", "a%2Fb", ".."] {
+        let server = start_airflow("3.3").await;
+        let run = json!({"dag_id": "sales", "dag_run_id": "asked-for-1", "state": "queued"});
+        let triggers = Mock::given(method("POST")).and(path_regex("/dagRuns$"));
+        triggers.respond_with(response(200, run.to_string())).expect(0).mount(&server).await;
+        let error = provider(&server.uri()).trigger(id, &command(), observation()).await.unwrap_err();
+        assert!(matches!(error, ProviderError::Refused { status: 400, .. }), "{error}");
+    }
 }
