@@ -18,7 +18,7 @@ const MAX_CUT: i64 = 10_000;
 
 /// Prints the latest open dead letters, newest first.
 pub async fn list(args: &ListArgs) -> anyhow::Result<()> {
-    let pool = db::pool(&args.settings.database, "orchestration-worker")?;
+    let pool = db::pool_of_command(&args.settings.database, "orchestration-worker").await?;
     let letters = dead_letters::list(&pool, args.limit).await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&letters)?);
@@ -38,7 +38,7 @@ pub async fn list(args: &ListArgs) -> anyhow::Result<()> {
 /// Sends open dead letters to their topics again and prints how many. Those that are not stored whole are
 /// left out. After an error some may be sent twice, which is harmless.
 pub async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
-    let pool = db::pool(&args.settings.database, "orchestration-worker")?;
+    let pool = db::pool_of_command(&args.settings.database, "orchestration-worker").await?;
     let producer = Producer::new(&args.settings.kafka)?;
     check_are_open(&pool, &args.ids).await?;
     let cut = dead_letters::find_cut(&pool, &args.ids, MAX_CUT).await?;
@@ -67,9 +67,9 @@ pub async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
 
 /// Closes dead letters without sending them, and prints how many.
 pub async fn discard(args: &DiscardArgs) -> anyhow::Result<()> {
-    let pool = db::pool(&args.settings.database, "orchestration-worker")?;
+    let pool = db::pool_of_command(&args.settings.database, "orchestration-worker").await?;
     check_are_open(&pool, &args.ids).await?;
-    dead_letters::close(&pool, &args.ids).await?;
+    dead_letters::close(&pool, &args.ids, args.reason.as_deref()).await?;
     println!("{} discarded", args.ids.len());
     Ok(())
 }
@@ -96,7 +96,7 @@ async fn replay_batch(
     let oversized = producer.send(&records).await?.oversized;
     let sent = ids.into_iter().enumerate().filter(|(index, _)| !oversized.contains(index));
     let sent: Vec<Uuid> = sent.map(|(_, id)| id).collect();
-    dead_letters::close(pool, &sent).await?;
+    dead_letters::close(pool, &sent, None).await?;
     Ok(sent.len())
 }
 

@@ -7,8 +7,8 @@ use anyhow::bail;
 use contract::ids::SyncId;
 use contract::state::SyncStatus;
 use indicatif::{ProgressBar, ProgressStyle};
-use platform::shutdown;
 use platform::sync_queue::{NewSync, SyncOrigin, enqueue};
+use platform::{db, shutdown};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -28,10 +28,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// connector's lease for too long.
 pub async fn sync(args: &SyncArgs) -> anyhow::Result<()> {
     let worker = Worker::open(&args.settings, shutdown::on_signal()?)?;
+    db::check_sessions(&worker.runner.pool).await?;
     let sync = request(&worker.runner.pool, args).await?;
     worker.await_topics().await?;
     worker.start_projecting();
     worker.start_relay();
+    worker.await_read_model().await;
     let progress = watch::Sender::new(SyncProgress::default());
     let bar = tokio::spawn(show_progress(progress.subscribe()));
     let outcome = run_to_end(&worker, sync, args, &progress).await;
@@ -102,7 +104,7 @@ async fn show_progress(mut progress: watch::Receiver<SyncProgress>) {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     while progress.changed().await.is_ok() {
-        let SyncProgress { phase, histories_read, histories_due, report } =
+        let SyncProgress { phase, histories_read, histories_due, report, .. } =
             progress.borrow_and_update().clone();
         let phase = match phase {
             SyncPhase::Connecting => "connecting",
