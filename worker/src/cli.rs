@@ -11,11 +11,12 @@ use platform::telemetry::LogConfig;
 use provider::NetworkPolicy;
 use uuid::Uuid;
 
+use crate::notifications::SenderConfig;
 use crate::retention::RetentionConfig;
 
 /// Polls Airflow, publishes what changed to Kafka and projects it into PostgreSQL.
 #[derive(Parser, Debug)]
-#[command(name = "orchestration-worker", version)]
+#[command(name = "orchestration-worker", version = platform::version())]
 pub struct WorkerCli {
     #[command(subcommand)]
     pub command: WorkerCommand,
@@ -24,11 +25,15 @@ pub struct WorkerCli {
 #[derive(Subcommand, Debug)]
 pub enum WorkerCommand {
     /// Sync connectors as they are due or requested, and project events, until stopped
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Run one sync of a connector in the foreground
     Sync(SyncArgs),
     /// Build a new read model from the topics, and replace the old one with it
     Rebuild(RebuildArgs),
+    /// Replay the history, and print the signals that it would have given
+    Backtest(BacktestArgs),
+    /// Publish everything that Airflow still has once more, after Kafka or its topics were lost
+    Republish(RepublishArgs),
     /// List, replay or discard records that could not be applied
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
@@ -50,6 +55,30 @@ pub struct RebuildArgs {
     #[arg(long)]
     pub accept_loss: bool,
 
+    #[command(flatten)]
+    pub settings: WorkerSettings,
+}
+
+#[derive(Args, Debug)]
+pub struct BacktestArgs {
+    /// How many days of the history are judged; the 43 days before them are learned
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub days: u16,
+
+    /// Seconds between two polls of the provider, the margin of late starts
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub poll_interval: u16,
+
+    /// How many of the pipelines with most signals are printed
+    #[arg(long, default_value_t = 10)]
+    pub worst: usize,
+
+    #[command(flatten)]
+    pub settings: WorkerSettings,
+}
+
+#[derive(Args, Debug)]
+pub struct RepublishArgs {
     #[command(flatten)]
     pub settings: WorkerSettings,
 }
@@ -88,6 +117,10 @@ pub struct DiscardArgs {
     #[arg(required = true)]
     pub ids: Vec<Uuid>,
 
+    /// Why they are not worth a replay, for those who look later
+    #[arg(long)]
+    pub reason: Option<String>,
+
     #[command(flatten)]
     pub settings: WorkerSettings,
 }
@@ -112,6 +145,9 @@ pub struct RunArgs {
 
     #[command(flatten)]
     pub retention: RetentionConfig,
+
+    #[command(flatten)]
+    pub notifications: SenderConfig,
 }
 
 #[derive(Args, Debug)]

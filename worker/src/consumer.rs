@@ -5,8 +5,10 @@
 mod batch;
 pub(crate) mod bisect;
 mod dead_letters;
+mod ends;
 pub(crate) mod log_sample;
 mod rebalance;
+mod start;
 mod trace_log;
 
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use platform::health::Heartbeat;
 use platform::kafka::KafkaConfig;
 use platform::offsets::Offsets;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
@@ -24,11 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::records::{ApplyRecords, ConsumedRecord};
 use batch::{ApplyError, apply_batch};
+pub(crate) use ends::find_ends;
+use log_sample::LogSample;
 use rebalance::RebalanceContext;
 use trace_log::TraceLog;
 
 const MAX_BATCH_RECORDS: usize = 1_000;
-const MAX_BATCH_BYTES: usize = 8 << 20;
+const MAX_BATCH_BYTES: usize = 4 << 20;
 /// How long a batch waits for its first record, and for more once it has one.
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 const BATCH_TIMEOUT: Duration = Duration::from_millis(20);
@@ -56,6 +60,8 @@ enum Interruption {
     Fenced { topic: String, partition: i32 },
     #[error("the assigned partitions could not be started")]
     Unassigned,
+    #[error("the log does not contain the next offset of a partition any more")]
+    OffsetLost,
     #[error("partitions were assigned while a batch waited for PostgreSQL")]
     Reassigned,
 }
@@ -72,10 +78,10 @@ pub fn run(config: &ConsumerConfig, runtime: &Handle, stop: &CancellationToken) 
 
 fn consume(config: &ConsumerConfig, runtime: &Handle, stop: &CancellationToken) -> Result<(), Interruption> {
     let consumer = connect(config, runtime, stop)?;
-    let mut trace_log = TraceLog::default();
+    let (mut trace_log, mut errors) = (TraceLog::default(), LogSample::new());
     while !stop.is_cancelled() {
         config.heartbeat.record();
-        let records = poll_batch(&consumer, config)?;
+        let records = poll_batch(&consumer, config, &mut errors)?;
         if consumer.context().has_failed() {
             return Err(Interruption::Unassigned);
         }
@@ -102,18 +108,23 @@ fn connect(
         .set("session.timeout.ms", "6000")
         .set("heartbeat.interval.ms", "1000")
         .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest")
-        .set("queued.max.messages.kbytes", "16384")
+        // An offset that is not in the log any more is an error, and the partition is assigned again.
+        .set("auto.offset.reset", "error")
+        .set("queued.max.messages.kbytes", "4096")
+        // Of a partition at a time, compressed: a few kilobytes may become megabytes.
+        .set("fetch.message.max.bytes", "65536")
         .create_with_context(context)?;
     let topics: Vec<String> = config.topics.iter().map(|topic| kafka.topic(*topic)).collect();
     consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
     Ok(consumer)
 }
 
-/// Collects the records that have arrived, up to the limits of a batch.
+/// Collects the records that have arrived, up to the limits of a batch. Errors repeat while a broker is away,
+/// so only a sample of them is logged.
 fn poll_batch(
     consumer: &BaseConsumer<RebalanceContext>,
     config: &ConsumerConfig,
+    errors: &mut LogSample,
 ) -> Result<Vec<ConsumedRecord>, Interruption> {
     let mut records = Vec::new();
     let mut bytes = 0;
@@ -123,11 +134,11 @@ fn poll_batch(
         let record = match consumer.poll(timeout) {
             None => break,
             Some(Ok(message)) => ConsumedRecord::read(&message, &config.kafka, config.topics),
-            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                return Err(KafkaError::MessageConsumptionFatal(code).into());
-            }
             Some(Err(error)) => {
-                tracing::warn!(group = config.group, %error, "Kafka poll failed");
+                check_interruption(&error)?;
+                if let Some(omitted) = errors.admit(Instant::now()) {
+                    tracing::warn!(group = config.group, %error, omitted, "Kafka poll failed");
+                }
                 break;
             }
         };
@@ -137,6 +148,19 @@ fn poll_batch(
             if records.len() == 1 { BATCH_TIMEOUT } else { BATCH_TIMEOUT.saturating_sub(started.elapsed()) };
     }
     Ok(records)
+}
+
+/// Returns the errors after which the consumer must be opened again. It recovers from all others by itself.
+fn check_interruption(error: &KafkaError) -> Result<(), Interruption> {
+    match error {
+        KafkaError::MessageConsumptionFatal(_) => Err(error.clone().into()),
+        KafkaError::MessageConsumption(
+            RDKafkaErrorCode::AutoOffsetReset
+            | RDKafkaErrorCode::OffsetOutOfRange
+            | RDKafkaErrorCode::LogTruncation,
+        ) => Err(Interruption::OffsetLost),
+        _ => Ok(()),
+    }
 }
 
 /// Applies a batch, with retries as long as PostgreSQL is down. Nothing is fetched in the meantime.
@@ -184,7 +208,10 @@ fn wait_paused(consumer: &BaseConsumer<RebalanceContext>, duration: Duration) ->
         match consumer.poll(Duration::from_millis(50)) {
             None => {}
             Some(Ok(_)) => return Err(Interruption::Reassigned),
-            Some(Err(_)) => break,
+            Some(Err(error)) => {
+                check_interruption(&error)?;
+                break;
+            }
         }
     }
     Ok(consumer.resume(&consumer.assignment()?)?)

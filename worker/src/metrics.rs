@@ -4,23 +4,27 @@
 mod describe;
 mod lag;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contract::events::Topic;
-use contract::state::EntityKind;
+use contract::state::{EntityKind, IncidentKind};
 use metrics::{counter, gauge, histogram};
 use platform::health::{Heartbeat, Heartbeats};
 use platform::kafka::KafkaConfig;
+use platform::notifications::ChannelType;
 use platform::offsets::find_projected;
 use platform::periodic::Periodic;
 use provider::connector::parse_schedule;
 use sqlx::PgPool;
+use strum::VariantArray;
 use tokio_util::sync::CancellationToken;
 
 pub use describe::describe;
 
 use crate::store::connectors::{self, ConnectorHealth};
+use crate::store::notification_deliveries::AttemptEffect;
 use crate::store::queues::{self, QueueLengths};
 use lag::{LagReader, TopicLag};
 
@@ -115,6 +119,8 @@ fn record_queues(queues: &QueueLengths) {
     gauge!("orchestration_outbox_records").set(queues.outbox_records as f64);
     gauge!("orchestration_outbox_oldest_seconds").set(queues.oldest_outbox_seconds);
     gauge!("orchestration_dead_letters_open").set(queues.open_dead_letters as f64);
+    gauge!("orchestration_notifications_pending").set(queues.pending_notifications as f64);
+    gauge!("orchestration_notifications_oldest_pending_seconds").set(queues.oldest_notification_seconds);
 }
 
 fn record_lag(lag: &TopicLag) {
@@ -162,8 +168,23 @@ pub(crate) fn count_changes(topic: Topic, changes: u64) {
         Topic::Runs => "run",
         Topic::TaskRuns => "task_run",
         Topic::Syncs | Topic::SyncRequests => "sync",
+        Topic::Governance => "governance",
+        Topic::Comments => "comment",
+        Topic::Incidents => "incident",
     };
     counter!("orchestration_changes_total", "kind" => kind).increment(changes);
+}
+
+/// Records how many incidents of each kind are unresolved, and counts those that were opened.
+pub(crate) fn record_incidents(unresolved: &BTreeMap<IncidentKind, usize>, opened: &[IncidentKind]) {
+    for kind in IncidentKind::VARIANTS {
+        let count = unresolved.get(kind).copied().unwrap_or_default();
+        gauge!("orchestration_incidents_unresolved", "kind" => <&str>::from(kind)).set(count as f64);
+        let opened = opened.iter().filter(|opened| *opened == kind).count();
+        counter!("orchestration_incidents_opened_total", "kind" => <&str>::from(kind))
+            .increment(opened as u64);
+    }
+    counter!("orchestration_signal_evaluations_total").increment(1);
 }
 
 /// Counts rows of a provider that were completely or partly unreadable, by kind of entity.
@@ -178,9 +199,33 @@ pub(crate) fn count_records(group: &'static str, applied: usize, rejected: usize
     counter!("orchestration_dead_letters_total", "group" => group).increment(rejected as u64);
 }
 
+/// Counts partitions that are read from their start, because their log is not the one that was read before.
+pub(crate) fn count_log_reset() {
+    counter!("orchestration_log_resets_total").increment(1);
+}
+
 /// Counts rejected records that were not stored, because there are too many open dead letters.
 pub(crate) fn count_left_out_dead_letters(group: &'static str, left_out: usize) {
     counter!("orchestration_dead_letters_left_out_total", "group" => group).increment(left_out as u64);
+}
+
+/// The outcomes of attempts to send a notification.
+const NOTIFICATION_OUTCOMES: [&str; 3] = ["delivered", "retried", "failed"];
+
+/// Counts an attempt to send a notification.
+pub(crate) fn count_notification(channel_type: ChannelType, effect: AttemptEffect) {
+    let [delivered, retried, failed] = NOTIFICATION_OUTCOMES;
+    let outcome = match effect {
+        AttemptEffect::Delivered => delivered,
+        AttemptEffect::Retry(_) => retried,
+        AttemptEffect::Failed => failed,
+    };
+    count_notifications(channel_type, outcome, 1);
+}
+
+fn count_notifications(channel_type: ChannelType, outcome: &'static str, attempts: u64) {
+    let labels = [("type", channel_type.to_string()), ("outcome", outcome.to_owned())];
+    counter!("orchestration_notification_attempts_total", &labels).increment(attempts);
 }
 
 /// Counts rows that retention has removed.

@@ -3,6 +3,7 @@
 //! has the SQL.
 
 mod projected;
+mod read_model;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,11 +17,14 @@ use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 pub use projected::Projected;
+pub(crate) use read_model::await_projected;
 
 use crate::records::{ConsumedRecord, Rejected};
 use crate::store::connectors;
 use crate::store::entities;
 
+/// How many stored events are in memory at once, whatever the size of the records that they supersede.
+const MAX_WINNERS: usize = 8;
 /// The shortest retention that can be configured.
 const MIN_RETENTION: TimeDelta = TimeDelta::days(1);
 
@@ -149,9 +153,11 @@ async fn republish_winners<E: Projected>(
     superseded: &HashMap<Uuid, &E>,
 ) -> sqlx::Result<()> {
     let ids = Vec::from_iter(superseded.keys().copied());
-    for winner in entities::find::<E>(&mut *db, &ids).await? {
-        let older = superseded[&winner.subject()];
-        outbox::enqueue(db, &winner.with_external_ids_from(older)).await?;
+    for ids in ids.chunks(MAX_WINNERS) {
+        for winner in entities::find::<E>(&mut *db, ids).await? {
+            let older = superseded[&winner.subject()];
+            outbox::enqueue(db, &winner.with_external_ids_from(older)).await?;
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! finish them. Reading from the provider and publishing is for `sync`.
 
 pub mod claim;
+pub mod deleted_connectors;
 pub mod finish;
 pub mod follow_ups;
 pub(crate) mod open_providers;

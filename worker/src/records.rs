@@ -14,6 +14,8 @@ use sqlx::PgConnection;
 /// No record of ours has more headers, or more bytes of them. What is beyond is left out.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADERS_BYTES: usize = 64 << 10;
+/// The memory of a decoded value of JSON, in bytes.
+const VALUE_BYTES: usize = 64;
 
 /// Applies records within a transaction and returns those that can never be applied. After an error none of
 /// them was applied.
@@ -30,6 +32,8 @@ pub struct ConsumedRecord {
     pub topic_name: String,
     pub partition: i32,
     pub offset: i64,
+    /// In milliseconds; none when Kafka has none.
+    pub timestamp: Option<i64>,
     pub key: Option<Vec<u8>>,
     pub headers: BTreeMap<String, String>,
     pub payload: Option<Vec<u8>>,
@@ -53,17 +57,20 @@ impl ConsumedRecord {
             topic_name: name.to_owned(),
             partition: message.partition(),
             offset: message.offset(),
+            timestamp: message.timestamp().to_millis(),
             key: message.key().map(<[u8]>::to_vec),
             headers: message.headers().map(read_headers).unwrap_or_default(),
             payload: message.payload().map(<[u8]>::to_vec),
         }
     }
 
-    /// The bytes of key, headers and payload.
+    /// The memory that the record takes once it is decoded, in bytes: roughly, since many small values take
+    /// much more than their text.
     pub fn size(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
-        let [key, payload] = [&self.key, &self.payload].map(|part| part.as_ref().map_or(0, Vec::len));
-        key + headers.sum::<usize>() + payload
+        let [key, payload] = [&self.key, &self.payload].map(|part| part.as_deref().unwrap_or_default());
+        let values = payload.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+        key.len() + headers.sum::<usize>() + payload.len() + values * VALUE_BYTES
     }
 
     /// The trace context that its producer sent with it, if any.

@@ -53,7 +53,9 @@ pub async fn store_policy(pool: &PgPool, config: &RetentionConfig) -> sqlx::Resu
         }
         retention::set_days(&mut tx, what, days).await?;
         has_changed = true;
-        tracing::info!(what, days, "retention changed");
+        if before.is_some() {
+            tracing::info!(what, days, "retention changed");
+        }
         if let Some(Some(before)) = before
             && days.is_none_or(|days| days > before)
             && matches!(what, "runs" | "task_runs")

@@ -2,10 +2,15 @@
 //! publishes the differences. The choice of the connector is left to `queue`, SQL to `store`, and the
 //! projection of events to `projection`.
 
+mod back_off;
+mod budget;
+mod change_windows;
 mod changes;
 mod deletions;
 mod error;
+mod flapping;
 mod history;
+mod incomplete_runs;
 mod job;
 mod pages;
 mod pipelines;
@@ -18,21 +23,24 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use contract::events::{Observation, SyncReport};
 use contract::ids::PipelineId;
 use platform::kafka::Producer;
+use platform::offsets::Offsets;
 use provider::{Decoded, Provider, ProviderError};
 use sqlx::PgPool;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use budget::SyncBudget;
 pub use error::SyncError;
 pub use job::SyncJob;
 pub use progress::{SyncPhase, SyncProgress};
 
 use crate::metrics::record_schedule_lateness;
+use crate::projection;
 use crate::store::{connector_state, syncs};
 use changes::ActivePipelines;
 use deletions::MassDeletion;
@@ -43,8 +51,6 @@ use unread_lists::UnreadLists;
 /// The interval of polls while histories are read, unless ten times the duration of a poll is longer.
 const MIN_POLL_INTERVAL: Duration = Duration::from_secs(5);
 const POLL_INTERVAL_FACTOR: u32 = 10;
-/// How long the read model may make no progress before a sync stops waiting for it.
-const READ_MODEL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The connections and state of one pass.
 struct SyncPass<'a> {
@@ -53,12 +59,17 @@ struct SyncPass<'a> {
     provider: &'a dyn Provider,
     publisher: Publisher,
     progress: &'a watch::Sender<SyncProgress>,
+    started: Instant,
+    /// One for each history that is read at once, shared by all syncs of this process.
+    history_permits: &'a Semaphore,
     /// The number of requests that the provider had sent before this pass.
     requests_before: u64,
     /// Held while pipelines are compared with the read model and published: one comparison at a time.
     pipelines_lock: Mutex<()>,
     /// The error because of which lists of task runs are not requested again in this pass.
     task_runs_error: OnceLock<ProviderError>,
+    /// Pipelines whose task graphs are not requested in this pass.
+    graphs_in_backoff: OnceCell<std::sync::Mutex<BTreeSet<String>>>,
 }
 
 /// The outcome of a complete sync.
@@ -96,20 +107,25 @@ pub async fn sync_connector(
     job: &SyncJob,
     provider: &dyn Provider,
     progress: &watch::Sender<SyncProgress>,
+    history_permits: &Semaphore,
 ) -> Result<SyncOutcome, SyncError> {
     let publisher = Publisher::new(pool.clone(), producer.clone());
     let requests_before = provider.requests();
     let pipelines_lock = Mutex::default();
     let task_runs_error = OnceLock::new();
+    let graphs_in_backoff = OnceCell::new();
     let pass = SyncPass {
         pool,
         job,
         provider,
         publisher,
         progress,
+        started: Instant::now(),
+        history_permits,
         requests_before,
         pipelines_lock,
         task_runs_error,
+        graphs_in_backoff,
     };
     let outcome = pass.run().await;
     pass.update_progress(|_| {});
@@ -119,6 +135,8 @@ pub async fn sync_connector(
 impl SyncPass<'_> {
     async fn run(&self) -> Result<SyncOutcome, SyncError> {
         self.enter_phase(SyncPhase::Connecting);
+        // Compared with a read model that lacks them, the same changes would be published again.
+        self.await_projected(&self.job.published).await?;
         let poll = self.poll(self.job.cursor_at).await?;
         let due = self.due_histories(&poll).await?;
         let last_poll = if due.is_empty() { poll } else { self.read_due_histories(due, poll).await? };
@@ -140,6 +158,7 @@ impl SyncPass<'_> {
     async fn poll(&self, cursor: Option<DateTime<Utc>>) -> Result<CompletedPoll, SyncError> {
         let began_at = self.observe().await?.at;
         let provider_clock = self.provider.clock().await?;
+        let cursor = cursor.map(|cursor| self.not_after(provider_clock, cursor, began_at));
         if cursor.is_none() {
             // Moved before anything is read: the next poll then finds the changes during the read of the
             // histories, even if this sync never finishes.
@@ -149,13 +168,30 @@ impl SyncPass<'_> {
         let listing = self.list_pipelines().await?;
         let listed = listing.names.clone();
         self.enter_phase(SyncPhase::Changes);
-        let ActivePipelines { running, recently_active, unread } = match cursor {
-            Some(cursor) => self.publish_changes(cursor, &listed).await?,
+        let ActivePipelines { running, recently_active, unread, cursor, .. } = match cursor {
+            Some(cursor) => self.publish_changes(cursor, provider_clock, &listed).await?,
             None => self.publish_newest(provider_clock).await?,
         };
         let mass_deletion = self.deactivate_missing(listing, &running).await?;
-        let provider_clock = cursor.filter(|_| !unread.is_empty()).unwrap_or(provider_clock);
+        let provider_clock = cursor;
         Ok(CompletedPoll { provider_clock, began_at, listed, recently_active, mass_deletion, unread })
+    }
+
+    /// The cursor, unless the provider's clock has gone back behind it: nothing is stamped later than that
+    /// cursor for a while. The time since the last complete poll is then measured by PostgreSQL's clock.
+    fn not_after(
+        &self,
+        provider_clock: DateTime<Utc>,
+        cursor: DateTime<Utc>,
+        began_at: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        if cursor <= provider_clock {
+            return cursor;
+        }
+        if cursor > provider_clock + self.job.overlap {
+            tracing::warn!(%cursor, %provider_clock, "clock of the provider has gone back");
+        }
+        provider_clock - self.job.confirmed_at.map_or(TimeDelta::zero(), |confirmed| began_at - confirmed)
     }
 
     /// Reads the histories that are due while polls continue, and returns the last poll.
@@ -207,6 +243,7 @@ impl SyncPass<'_> {
         if updated { Ok(()) } else { Err(SyncError::LeaseLost) }
     }
 
+    /// Moves the cursor once everything before it is published.
     async fn move_cursor(&self, cursor: DateTime<Utc>) -> Result<(), SyncError> {
         let moved = connector_state::move_cursor(self.pool, self.job.lease, cursor).await?;
         if moved { Ok(()) } else { Err(SyncError::LeaseLost) }
@@ -242,28 +279,19 @@ impl SyncPass<'_> {
 
     /// Draws the version and time of an observation, before its page is requested.
     async fn observe(&self) -> Result<Observation, SyncError> {
+        self.check_budget()?;
         Ok(platform::db::observe(self.pool).await?)
     }
 
     /// Waits until the read model contains all records published so far.
     async fn await_read_model(&self) -> Result<(), SyncError> {
-        let published = self.publisher.offsets();
-        if published.is_empty() {
-            return Ok(());
-        }
-        let mut least = i64::MAX;
-        let mut since = Instant::now();
-        loop {
-            let behind = self.publisher.lag(&published).await?;
-            if behind == 0 {
-                return Ok(());
-            }
-            if behind < least {
-                (least, since) = (behind, Instant::now());
-            } else if since.elapsed() > READ_MODEL_TIMEOUT {
-                return Err(SyncError::ReadModelBehind { behind });
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
+        self.await_projected(&self.publisher.offsets()).await
+    }
+
+    async fn await_projected(&self, published: &Offsets) -> Result<(), SyncError> {
+        match projection::await_projected(self.pool, published).await? {
+            0 => Ok(()),
+            behind => Err(SyncError::ReadModelBehind { behind }),
         }
     }
 
@@ -286,6 +314,7 @@ impl SyncPass<'_> {
         self.progress.send_modify(|progress| {
             update(progress);
             progress.report = self.report();
+            progress.published = self.publisher.offsets();
         });
     }
 }

@@ -1,5 +1,8 @@
 //! One batch: its records are applied, its dead letters stored and its offsets advanced in one transaction.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use platform::offsets::Offsets;
 use sqlx::PgConnection;
 
@@ -8,7 +11,7 @@ use super::bisect::{Bisection, is_caused_by_data};
 use super::dead_letters;
 use crate::metrics::{count_left_out_dead_letters, count_records};
 use crate::records::{ConsumedRecord, Rejected};
-use crate::store::projection_offsets;
+use crate::store::projection_offsets::{self, StoredOffset};
 
 /// Why a batch was not applied.
 #[derive(Debug)]
@@ -26,11 +29,14 @@ impl From<sqlx::Error> for ApplyError {
 }
 
 /// Returns the records of assigned partitions that were not applied yet.
-pub(super) fn unapplied(records: &[ConsumedRecord], offsets: &Offsets) -> Vec<ConsumedRecord> {
+pub(super) fn unapplied<'a>(records: &'a [ConsumedRecord], offsets: &Offsets) -> Cow<'a, [ConsumedRecord]> {
     let is_unapplied = |record: &&ConsumedRecord| {
         let partition = (record.topic_name.clone(), record.partition);
         offsets.get(&partition).is_some_and(|next| record.offset >= *next)
     };
+    if records.iter().all(|record| is_unapplied(&record)) {
+        return Cow::Borrowed(records);
+    }
     records.iter().filter(is_unapplied).cloned().collect()
 }
 
@@ -83,15 +89,18 @@ async fn advance(
     offsets: &Offsets,
     records: &[ConsumedRecord],
 ) -> Result<Offsets, ApplyError> {
-    let ends =
-        records.iter().map(|record| ((record.topic_name.clone(), record.partition), record.offset + 1));
-    let advanced: Offsets = ends.collect();
-    for (partition, next) in &advanced {
-        let from = offsets.get(partition).copied();
-        if !projection_offsets::advance(&mut *db, partition, from, *next).await? {
-            let (topic, partition) = partition.clone();
+    let by_partition = records.iter().map(|record| {
+        let to = StoredOffset { next_offset: record.offset + 1, last_timestamp: record.timestamp };
+        ((record.topic_name.clone(), record.partition), to)
+    });
+    let mut advanced = Offsets::new();
+    for (partition, to) in by_partition.collect::<BTreeMap<_, _>>() {
+        let from = offsets.get(&partition).copied();
+        if !projection_offsets::advance(&mut *db, &partition, from, to).await? {
+            let (topic, partition) = partition;
             return Err(ApplyError::Fenced { topic, partition });
         }
+        advanced.insert(partition, to.next_offset);
     }
     Ok(advanced)
 }

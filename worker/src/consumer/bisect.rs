@@ -54,7 +54,8 @@ mod tests {
     fn record(offset: i64) -> ConsumedRecord {
         let (topic, topic_name) = (Topic::Runs, "runs".to_owned());
         let headers = BTreeMap::new();
-        ConsumedRecord { topic, topic_name, partition: 0, offset, key: None, headers, payload: None }
+        let (timestamp, key, payload) = (None, None, None);
+        ConsumedRecord { topic, topic_name, partition: 0, offset, timestamp, key, headers, payload }
     }
 
     #[test]

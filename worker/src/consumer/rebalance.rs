@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use platform::health::Heartbeat;
+use platform::kafka::KafkaConfig;
 use platform::offsets::Offsets;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -16,7 +17,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::ConsumerConfig;
-use crate::store::projection_offsets;
+use super::start::{self, AssignedPartition, CompareError};
+use crate::store::{connector_state, projection_offsets};
 
 const MAX_ATTEMPTS: u32 = 20;
 /// The first failures are no reason for a warning: a new topic or a broker that has just started takes a
@@ -26,6 +28,7 @@ const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The context of a consumer, which librdkafka calls at every rebalance.
 pub(super) struct RebalanceContext {
+    kafka: KafkaConfig,
     pool: PgPool,
     runtime: Handle,
     stop: CancellationToken,
@@ -40,11 +43,14 @@ enum AssignError {
     Kafka(#[from] KafkaError),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Compare(#[from] CompareError),
 }
 
 impl RebalanceContext {
     pub(super) fn new(config: &ConsumerConfig, runtime: Handle, stop: CancellationToken) -> Self {
         Self {
+            kafka: config.kafka.clone(),
             pool: config.pool.clone(),
             runtime,
             stop,
@@ -80,18 +86,47 @@ impl RebalanceContext {
         consumer: &BaseConsumer<Self>,
         partitions: &mut TopicPartitionList,
     ) -> Result<(), AssignError> {
-        let mut assigned = Offsets::new();
+        let assigned = self.find_offsets(consumer, partitions)?;
         for mut element in partitions.elements() {
-            self.heartbeat.record();
-            let (topic, partition) = (element.topic().to_owned(), element.partition());
-            let watermarks = consumer.fetch_watermarks(&topic, partition, WATERMARKS_TIMEOUT)?;
-            let next = self.runtime.block_on(start_offset(&self.pool, &topic, partition, watermarks))?;
+            let next = assigned[&(element.topic().to_owned(), element.partition())];
             element.set_offset(Offset::Offset(next))?;
-            assigned.insert((topic, partition), next);
         }
         consumer.incremental_assign(partitions)?;
         self.lock_offsets().extend(assigned);
         Ok(())
+    }
+
+    /// Returns the offsets at which these partitions start, and stores those that differ from the stored
+    /// ones.
+    fn find_offsets(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: &TopicPartitionList,
+    ) -> Result<Offsets, AssignError> {
+        let mut assigned = Vec::new();
+        for element in partitions.elements() {
+            self.heartbeat.record();
+            let (topic, partition) = (element.topic().to_owned(), element.partition());
+            let (low, high) = consumer.fetch_watermarks(&topic, partition, WATERMARKS_TIMEOUT)?;
+            let stored = self.runtime.block_on(projection_offsets::find(&self.pool, &topic, partition))?;
+            assigned.push(AssignedPartition { topic, partition, low, high, stored });
+        }
+        let replaced = start::find_replaced(&self.kafka, &assigned)?;
+        let mut offsets = Offsets::new();
+        for of in assigned {
+            self.heartbeat.record();
+            let partition = (of.topic.clone(), of.partition);
+            let start = of.start_offset(replaced.contains(&partition));
+            if of.stored.is_some_and(|stored| stored.next_offset != start) {
+                self.runtime.block_on(connector_state::forget_published(&self.pool))?;
+            }
+            if of.stored.is_none_or(|stored| stored.next_offset != start) {
+                let set = projection_offsets::set(&self.pool, &of.topic, of.partition, start);
+                self.runtime.block_on(set)?;
+            }
+            offsets.insert(partition, start);
+        }
+        Ok(offsets)
     }
 
     fn assign_with_retry(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) {
@@ -141,33 +176,4 @@ impl ConsumerContext for RebalanceContext {
             self.revoke(consumer, partitions);
         }
     }
-}
-
-/// The stored offset of a partition, or its low watermark where none is stored or the stored one is outside
-/// of the log, because the topic was created again or old records were removed.
-async fn start_offset(
-    pool: &PgPool,
-    topic: &str,
-    partition: i32,
-    (low, high): (i64, i64),
-) -> sqlx::Result<i64> {
-    let stored = projection_offsets::find(pool, topic, partition).await?;
-    let start = match stored {
-        Some(stored) if stored > high => {
-            tracing::warn!(
-                topic,
-                partition,
-                stored,
-                high,
-                "stored offset beyond the end of the log; reading from its start"
-            );
-            low
-        }
-        Some(stored) => stored.max(low),
-        None => low,
-    };
-    if stored != Some(start) {
-        projection_offsets::set(pool, topic, partition, start).await?;
-    }
-    Ok(start)
 }

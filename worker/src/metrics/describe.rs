@@ -2,8 +2,10 @@
 
 use contract::state::EntityKind;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use platform::notifications::ChannelType;
+use strum::VariantArray;
 
-use super::count_unreadable;
+use super::{NOTIFICATION_OUTCOMES, count_notifications, count_unreadable};
 
 /// Describes the metrics. Counters of rare events exist from the start, so that their first event is an
 /// increase.
@@ -11,10 +13,11 @@ pub fn describe() {
     describe_connectors();
     describe_queues();
     describe_projection();
+    describe_signals();
     let histogram = |name, help| describe_histogram!(name, Unit::Seconds, help);
     histogram(
         "orchestration_sync_duration_seconds",
-        "How long syncs took, by outcome: succeeded, failed, or left to another worker",
+        "How long syncs took, by outcome: succeeded, failed, cancelled, or left to another worker",
     );
     histogram(
         "orchestration_schedule_lateness_seconds",
@@ -33,6 +36,13 @@ pub fn describe() {
         "Rows of providers that could not be read, or only in part, by what they describe"
     );
     describe_counter!("orchestration_events_published_total", "Events acknowledged by Kafka, by topic");
+    counter!("orchestration_signal_evaluations_total").increment(0);
+    for channel_type in ChannelType::VARIANTS {
+        for outcome in NOTIFICATION_OUTCOMES {
+            count_notifications(*channel_type, outcome, 0);
+        }
+    }
+    counter!("orchestration_log_resets_total").increment(0);
     counter!("orchestration_ticks_total").increment(0);
     counter!("orchestration_ticks_missed_total").increment(0);
     EntityKind::KNOWN.into_iter().for_each(|what| count_unreadable(what, 0));
@@ -73,8 +83,30 @@ fn describe_queues() {
         "Age of the oldest record in the outbox"
     );
     describe_gauge!(
+        "orchestration_notifications_pending",
+        "Notifications that are queued for their channels, counted up to 10000"
+    );
+    describe_gauge!(
+        "orchestration_notifications_oldest_pending_seconds",
+        Unit::Seconds,
+        "Age of the oldest notification that its channel was not delivered yet"
+    );
+    describe_counter!(
+        "orchestration_notification_attempts_total",
+        "Attempts to send notifications, by type of channel and outcome: delivered, retried, failed"
+    );
+    describe_gauge!(
         "orchestration_dead_letters_open",
         "Dead letters that were not sent again, counted up to 10000"
+    );
+}
+
+fn describe_signals() {
+    describe_gauge!("orchestration_incidents_unresolved", "Open and acknowledged incidents, by kind");
+    describe_counter!("orchestration_incidents_opened_total", "Incidents that were opened, by kind");
+    describe_counter!(
+        "orchestration_signal_evaluations_total",
+        "Evaluations of signals, one every ten seconds over all workers"
     );
 }
 
@@ -98,6 +130,10 @@ fn describe_projection() {
     describe_counter!(
         "orchestration_events_too_large_total",
         "Events left out because they were larger than Kafka accepts, by topic"
+    );
+    describe_counter!(
+        "orchestration_log_resets_total",
+        "Partitions read from their start, because the topic was created again or has lost records"
     );
     describe_counter!("orchestration_dead_letters_total", "Records stored as dead letters, by group");
     describe_counter!(

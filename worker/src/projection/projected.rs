@@ -4,11 +4,17 @@
 use chrono::DateTime;
 use contract::events::{PipelineObserved, RunObserved, TaskRunObserved};
 use contract::ids::{PipelineId, RunId, TaskRunId};
+use contract::state::EntityKind;
 
 use crate::store::entities::{ExpiryCandidate, StoredEntity};
 
 /// An event that is projected into a row.
 pub trait Projected: StoredEntity {
+    const KIND: EntityKind;
+
+    /// The external ids of the entity and its parents, for messages.
+    fn full_name(&self) -> String;
+
     /// The times by which this entity expires; none when it never does.
     fn expiry_candidate(&self) -> Option<ExpiryCandidate>;
 
@@ -22,6 +28,12 @@ pub trait Projected: StoredEntity {
 
 /// A pipeline never expires.
 impl Projected for PipelineObserved {
+    const KIND: EntityKind = EntityKind::Pipeline;
+
+    fn full_name(&self) -> String {
+        self.external_id.clone()
+    }
+
     fn has_derived_ids(&self) -> bool {
         self.id == PipelineId::of(self.connector_id, &self.external_id)
     }
@@ -37,6 +49,12 @@ impl Projected for PipelineObserved {
 
 /// A run that is finished or deleted expires by the last of its own times.
 impl Projected for RunObserved {
+    const KIND: EntityKind = EntityKind::Run;
+
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.pipeline_external_id, self.external_id)
+    }
+
     fn has_derived_ids(&self) -> bool {
         let Self { connector_id, pipeline_external_id: pipeline, external_id: run, .. } = self;
         self.id == RunId::of(*connector_id, pipeline, run)
@@ -61,6 +79,12 @@ impl Projected for RunObserved {
 
 /// A task run expires with its run.
 impl Projected for TaskRunObserved {
+    const KIND: EntityKind = EntityKind::TaskRun;
+
+    fn full_name(&self) -> String {
+        self.external_id.clone()
+    }
+
     fn has_derived_ids(&self) -> bool {
         let Self { connector_id, pipeline_external_id: pipeline, run_external_id: run, .. } = self;
         self.id == TaskRunId::of(*connector_id, pipeline, run, &self.task_id, self.map_index)

@@ -14,7 +14,7 @@ use crate::metrics::record_schedule_lateness;
 use crate::store::connector_state::{self, Lease};
 use crate::store::connectors::{self, SyncSettings};
 use crate::store::syncs::{self, StartedSync};
-use crate::sync::{SyncError, SyncJob};
+use crate::sync::{SyncBudget, SyncError, SyncJob};
 
 /// How often a sync is started before it fails as exhausted.
 const MAX_ATTEMPTS: i32 = 5;
@@ -67,11 +67,12 @@ pub async fn claim(
 fn build_job(
     lease: Lease,
     started: &[StartedSync],
-    settings: SyncSettings,
+    mut settings: SyncSettings,
     keyring: &Keyring,
     overlap: TimeDelta,
 ) -> Result<SyncJob, SyncError> {
     let (config, secrets) = open_settings(lease, &settings, keyring)?;
+    let published = settings.take_published();
     let full_syncs = || started.iter().filter(|sync| sync.full);
     Ok(SyncJob {
         lease,
@@ -81,9 +82,11 @@ fn build_job(
         cursor_at: settings.cursor_at,
         overlap,
         confirmed_at: settings.confirmed_at,
+        published,
         syncs: ids(started),
         full_since: full_syncs().map(|sync| sync.requested_at).max(),
         accept_mass_deletion: full_syncs().any(|sync| sync.accept_mass_deletion),
+        budget: SyncBudget::default(),
         trace: started.iter().find_map(|sync| sync.traceparent.as_deref()?.parse().ok()),
     })
 }

@@ -1,13 +1,12 @@
 //! Finishing a sync: success, or failure with its reason.
 
-use contract::events::SyncReport;
 use contract::ids::SyncId;
 use provider::ProviderError;
 use sqlx::PgPool;
 
 use crate::store::connector_state::{self, Failure, Lease};
 use crate::store::syncs;
-use crate::sync::{SyncError, SyncJob, SyncOutcome};
+use crate::sync::{SyncError, SyncJob, SyncOutcome, SyncProgress};
 
 /// The maximum length of the reason of a failed sync, in characters. The provider's message in it has a limit
 /// of its own.
@@ -25,31 +24,33 @@ pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &SyncOutcome) -> Resu
 }
 
 /// Finishes failed syncs: the cursor stays, and the reason is stored. Syncs that were stopped, or whose lease
-/// could not be renewed, are requeued. After a lost lease nothing changes, because the syncs belong to the
-/// new holder of the lease.
+/// could not be renewed, are requeued; cancelled ones have ended already. Until the read model contains what
+/// was published, no other sync is scheduled. After a lost lease nothing changes, because the syncs belong to
+/// the new holder of the lease.
 pub async fn fail(
     pool: &PgPool,
     lease: Lease,
     syncs: &[SyncId],
     error: &SyncError,
-    report: &SyncReport,
+    progress: &SyncProgress,
 ) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     let is_requeued = matches!(error, SyncError::Stopped | SyncError::DatabaseUnresponsive { .. });
     let failure = Failure {
         credentials_refused: matches!(error, SyncError::Provider(ProviderError::CredentialsRefused { .. })),
         // A sync that needs an operator has read everything else.
-        counts: !is_requeued && !error.needs_operator(),
+        counts: !is_requeued && !error.needs_operator() && !matches!(error, SyncError::Cancelled),
         retry_after: error.retry_after().as_secs_f64(),
     };
     if !connector_state::update_after_failure(&mut tx, lease, &failure).await? {
         return Ok(());
     }
+    connector_state::store_published(&mut *tx, lease, &progress.published).await?;
     if is_requeued {
         syncs::requeue(&mut tx, syncs).await?;
     } else {
         let error: String = error.to_string().chars().take(MAX_ERROR_LENGTH).collect();
-        syncs::finish(&mut tx, syncs, Some(&error), report).await?;
+        syncs::finish(&mut tx, syncs, Some(&error), &progress.report).await?;
     }
     tx.commit().await
 }

@@ -30,7 +30,7 @@ impl OpenProviders {
     pub(crate) fn open(
         &self,
         job: &SyncJob,
-        network: NetworkPolicy,
+        network: &NetworkPolicy,
     ) -> Result<Arc<dyn Provider>, ProviderError> {
         let mut open = self.lock();
         let connector = job.lease.connector_id;

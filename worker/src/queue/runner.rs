@@ -25,7 +25,7 @@ use super::open_providers::OpenProviders;
 use crate::metrics::record_sync_duration;
 use crate::store::connector_state::{self, LEASE_SECONDS, Lease};
 use crate::store::syncs;
-use crate::sync::{SyncError, SyncJob, SyncOutcome, SyncProgress, sync_connector};
+use crate::sync::{SyncError, SyncJob, SyncOutcome, SyncPhase, SyncProgress, sync_connector};
 
 const LEASE_DURATION: Duration = Duration::from_secs(LEASE_SECONDS as u64);
 const RENEW_INTERVAL: Duration = Duration::from_secs(4);
@@ -35,6 +35,8 @@ const ERROR_BACKOFF: Duration = Duration::from_secs(2);
 const KAFKA_BACKOFF: Duration = Duration::from_secs(5);
 /// A sync without progress for this long releases its permit: its provider is slow, or does not respond.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The maximum number of histories that this process reads at once.
+pub const MAX_HISTORIES: usize = 64;
 /// The maximum number of open syncs for each permit, including idle ones.
 const MAX_OPEN_PER_PERMIT: usize = 8;
 
@@ -52,6 +54,8 @@ pub struct Runner {
     /// Names this process in leases.
     pub owner: Arc<str>,
     pub(crate) providers: Arc<OpenProviders>,
+    /// The histories that this process reads at once.
+    pub history_permits: Arc<Semaphore>,
     /// Notified when this process has enqueued a sync, so that it is claimed before the next poll of the
     /// queue.
     pub job_ready: Arc<Notify>,
@@ -187,7 +191,9 @@ impl Runner {
     ) -> Result<SyncOutcome, SyncError> {
         let span = claimed.span();
         let trace = trace::start(&span, claimed.job.as_ref().ok().and_then(|job| job.trace));
-        trace::scope(Some(trace), self.run_and_finish(claimed, progress)).instrument(span).await
+        // A sync is a large future: on the heap it does not pass through the stack frames of all callers.
+        let sync = Box::pin(self.run_and_finish(claimed, progress));
+        trace::scope(Some(trace), sync).instrument(span).await
     }
 
     /// Runs a job and stores a failure, with retries: PostgreSQL may be down at this moment.
@@ -202,10 +208,10 @@ impl Runner {
             Ok(job) => self.run_job(&job, progress).await,
             Err(error) => Err(error),
         };
-        let report = progress.borrow().report.clone();
+        let progress = progress.borrow().clone();
         log_outcome(&outcome, started.elapsed());
         if let Err(error) = &outcome {
-            let fail = || finish::fail(&self.control, lease, &syncs, error, &report);
+            let fail = || finish::fail(&self.control, lease, &syncs, error, &progress);
             if let Err(error) = fail.retry(ExponentialBuilder::default().with_max_times(5)).await {
                 tracing::warn!(%error, "sync failure not stored; the sync is started again later");
             }
@@ -218,9 +224,10 @@ impl Runner {
         job: &SyncJob,
         progress: &watch::Sender<SyncProgress>,
     ) -> Result<SyncOutcome, SyncError> {
-        let provider = self.providers.open(job, self.network)?;
+        let provider = self.providers.open(job, &self.network)?;
         let synced = tokio::select! {
-            synced = sync_connector(&self.pool, &self.producer, job, provider.as_ref(), progress) => {
+            synced = sync_connector(
+                &self.pool, &self.producer, job, provider.as_ref(), progress, &self.history_permits) => {
                 synced.inspect_err(|error| self.close_unless_transient(job, error))?
             }
             lost = self.hold_lease(job, progress) => return Err(lost),
@@ -236,17 +243,18 @@ impl Runner {
         }
     }
 
-    /// Renews the lease and stores the report until the lease is lost. A database that is down for less than
-    /// the duration of a lease does not end a sync; after that another worker may have the lease.
+    /// Renews the lease and stores the report until the lease is lost or the syncs are cancelled. A database
+    /// that is down for less than the duration of a lease does not end a sync; after that another worker may
+    /// have the lease.
     async fn hold_lease(&self, job: &SyncJob, progress: &watch::Sender<SyncProgress>) -> SyncError {
         let mut renewed_at = Instant::now();
         loop {
             tokio::time::sleep(RENEW_INTERVAL).await;
-            let (report, requested_at) = (progress.borrow().report.clone(), Instant::now());
+            let (progress, requested_at) = (progress.borrow().clone(), Instant::now());
             let remaining = LEASE_DURATION.saturating_sub(renewed_at.elapsed());
-            match tokio::time::timeout(remaining, self.renew(job, &report)).await {
-                Ok(Ok(true)) => renewed_at = requested_at,
-                Ok(Ok(false)) => return SyncError::LeaseLost,
+            match tokio::time::timeout(remaining, self.renew(job, &progress)).await {
+                Ok(Ok(None)) => renewed_at = requested_at,
+                Ok(Ok(Some(end))) => return end,
                 Ok(Err(error)) => tracing::warn!(%error, "lease renewal failed"),
                 Err(_) => tracing::warn!("lease renewal failed: PostgreSQL does not answer"),
             }
@@ -256,15 +264,22 @@ impl Runner {
         }
     }
 
-    async fn renew(&self, job: &SyncJob, report: &SyncReport) -> sqlx::Result<bool> {
-        let renewed = connector_state::renew(&self.control, job.lease).await?;
-        syncs::update_report(&self.control, &job.syncs, report).await?;
-        Ok(renewed)
+    /// Renews the lease, and stores the report and what was published; returns the reason why the job must
+    /// end, if there is one.
+    async fn renew(&self, job: &SyncJob, progress: &SyncProgress) -> sqlx::Result<Option<SyncError>> {
+        if !connector_state::renew(&self.control, job.lease).await? {
+            return Ok(Some(SyncError::LeaseLost));
+        }
+        // If this process is killed, the next poll waits for what was published.
+        connector_state::store_published(&self.control, job.lease, &progress.published).await?;
+        let is_running = syncs::update_report(&self.control, &job.syncs, &progress.report).await?;
+        Ok((!is_running).then_some(SyncError::Cancelled))
     }
 }
 
 /// Releases the permit of a job while it makes no progress, and acquires one again, if one is free, when it
-/// makes progress.
+/// makes progress. A job that reads histories has released it: histories have permits of their own, so that
+/// long ones do not delay the polls of other connectors.
 async fn release_while_idle(
     permit: OwnedSemaphorePermit,
     permits: Arc<Semaphore>,
@@ -274,6 +289,7 @@ async fn release_while_idle(
     loop {
         match tokio::time::timeout(IDLE_TIMEOUT, progress.changed()).await {
             Err(_) => drop(permit.take()),
+            Ok(Ok(())) if progress.borrow_and_update().phase == SyncPhase::Histories => drop(permit.take()),
             Ok(Ok(())) if permit.is_none() => permit = permits.clone().try_acquire_owned().ok(),
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
@@ -293,6 +309,10 @@ fn log_outcome(outcome: &Result<SyncOutcome, SyncError>, duration: Duration) {
             tracing::debug!(seconds, requests = report.requests, "sync succeeded without changes");
             "succeeded"
         }
+        Err(SyncError::Cancelled) => {
+            tracing::info!(seconds, "sync cancelled");
+            "cancelled"
+        }
         Err(error @ (SyncError::Stopped | SyncError::DatabaseUnresponsive { .. } | SyncError::LeaseLost)) => {
             tracing::info!(seconds, %error, "sync left to another worker");
             "left"
@@ -303,4 +323,29 @@ fn log_outcome(outcome: &Result<SyncOutcome, SyncError>, duration: Duration) {
         }
     };
     record_sync_duration(label, seconds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_reads_histories_holds_no_permit_of_polls() {
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = permits.clone().acquire_owned().await.unwrap();
+        let progress = watch::Sender::new(SyncProgress::default());
+        tokio::spawn(release_while_idle(permit, permits.clone(), progress.subscribe()));
+        let work = async {
+            loop {
+                progress.send_modify(|progress| progress.phase = SyncPhase::Histories);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            permit = tokio::time::timeout(Duration::from_secs(30), permits.acquire()) => {
+                drop(permit.expect("the permit is released").unwrap());
+            }
+        }
+    }
 }

@@ -47,6 +47,24 @@ pub async fn enqueue_due(pool: &PgPool) -> sqlx::Result<usize> {
     Ok(scheduled.len())
 }
 
+/// Enqueues the full syncs that were scheduled, such as after a rebuild, and are due; returns how many.
+pub async fn enqueue_full_syncs(pool: &PgPool) -> sqlx::Result<usize> {
+    let mut tx = pool.begin().await?;
+    let due = connector_state::take_due_full_syncs(&mut *tx, BATCH).await?;
+    let full_sync = |(space_id, connector_id)| NewSync {
+        id: SyncId(Uuid::now_v7()),
+        space_id,
+        connector_id,
+        full: true,
+        accept_mass_deletion: false,
+        origin: SyncOrigin::CommandLine,
+    };
+    let syncs: Vec<NewSync> = due.into_iter().map(full_sync).collect();
+    let enqueued = enqueue(&mut tx, &syncs).await?;
+    tx.commit().await?;
+    Ok(enqueued)
+}
+
 /// When a connector is due next, and how many ticks after the due one have passed.
 fn next_tick(due: &DueConnector) -> (Option<DateTime<Utc>>, i64) {
     let Some(cron) = due.schedule.as_deref().and_then(|line| parse_schedule(line).ok()) else {
@@ -100,6 +118,7 @@ mod tests {
         assert_eq!(missed("* * * * * *", TimeDelta::days(365)), 365 * 86_400);
         assert_eq!(missed("*/5 * * * * *", TimeDelta::days(10)), 10 * 86_400 / 5);
         assert_eq!(missed("0 0 6 * * *", TimeDelta::days(50)), 50);
+        assert_eq!(missed("*/5 * * * *", TimeDelta::hours(1)), 12, "five fields");
         // Working hours: the mean of the counted ticks is near.
         let working_hours = missed("0 * 8-17 * * *", TimeDelta::days(30));
         assert!((17_000..45_000).contains(&working_hours), "{working_hours}");

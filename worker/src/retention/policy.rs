@@ -64,9 +64,18 @@ pub struct RetentionConfig {
     #[arg(long, env = "ORCHESTRATION_KEEP_DEAD_LETTERS", default_value_t = RetentionDays(Some(30)))]
     pub keep_dead_letters: RetentionDays<1>,
 
+    /// Days that incidents are kept after they were resolved, or `forever`
+    #[arg(long, env = "ORCHESTRATION_KEEP_INCIDENTS", default_value_t = RetentionDays(Some(365)))]
+    pub keep_incidents: RetentionDays<1>,
+
     /// Days that the audit log is kept, or `forever`
     #[arg(long, env = "ORCHESTRATION_KEEP_AUDIT", default_value_t = RetentionDays(None))]
     pub keep_audit: RetentionDays<1>,
+
+    /// Days that notifications are kept, in inboxes and in the log of deliveries, or `forever`. A message
+    /// that is still to be delivered is always kept
+    #[arg(long, env = "ORCHESTRATION_KEEP_NOTIFICATIONS", default_value_t = RetentionDays(Some(30)))]
+    pub keep_notifications: RetentionDays<7>,
 
     /// Maximum number of rows that retention removes per second
     #[arg(

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, SpaceId};
+use platform::offsets::Offsets;
 use sqlx::{PgConnection, PgExecutor};
 
 /// How long a lease is valid without being renewed, in seconds.
@@ -51,6 +52,75 @@ pub async fn lease(
     .bind(only)
     .fetch_optional(db)
     .await
+}
+
+/// Whether the read model lacks records that were published of the connector, in SQL. An hour later they do
+/// not count any more: their topic may have been created again.
+macro_rules! is_behind {
+    () => {
+        "(coalesce(state.published_at > now() - interval '1 hour', false) and exists (
+             select from jsonb_to_recordset(state.published_offsets)
+                 as published(topic text, partition int, next_offset bigint)
+             left join projection_offsets projected using (topic, partition)
+             where coalesce(projected.next_offset, 0) < published.next_offset))"
+    };
+}
+pub(crate) use is_behind;
+
+/// Leases a deleted connector with active pipelines; none when there is none, or only such whose last records
+/// are not in the read model yet.
+pub(crate) async fn lease_deleted(db: impl PgExecutor<'_>, owner: &str) -> sqlx::Result<Option<Lease>> {
+    sqlx::query_as(concat!(
+        "update connector_state set lease_owner = $1, lease_epoch = lease_epoch + 1,
+             lease_until = clock_timestamp() + make_interval(secs => $2)
+         where connector_id = (
+             select state.connector_id from connectors c
+             join connector_state state on state.connector_id = c.id
+             where c.deleted_at is not null and (state.lease_until is null or state.lease_until < now())
+               and exists (select from pipelines p where p.connector_id = c.id and p.is_active)
+               and not ",
+        is_behind!(),
+        "
+             limit 1 for update of state skip locked)
+         returning connector_id, lease_epoch"
+    ))
+    .bind(owner)
+    .bind(LEASE_SECONDS)
+    .fetch_optional(db)
+    .await
+}
+
+/// Stores the offsets after the last published records, if there are any: the read model may not contain them
+/// yet. Nothing changes when the lease is lost.
+pub(crate) async fn store_published(
+    db: impl PgExecutor<'_>,
+    lease: Lease,
+    published: &Offsets,
+) -> sqlx::Result<()> {
+    if published.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update connector_state set published_at = now(), published_offsets = (
+             select jsonb_agg(jsonb_build_object('topic', topic, 'partition', partition, 'next_offset', next))
+             from unnest($3::text[], $4::int[], $5::bigint[]) as published(topic, partition, next))
+         where connector_id = $1 and lease_epoch = $2",
+    )
+    .bind(lease.connector_id)
+    .bind(lease.epoch)
+    .bind(published.keys().map(|(topic, _)| topic.as_str()).collect::<Vec<_>>())
+    .bind(published.keys().map(|(_, partition)| *partition).collect::<Vec<_>>())
+    .bind(published.values().copied().collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Forgets what was published of every connector, because the log that it was published on was replaced: its
+/// offsets mean nothing any more.
+pub(crate) async fn forget_published(db: impl PgExecutor<'_>) -> sqlx::Result<()> {
+    let forget = "update connector_state set published_offsets = null where published_offsets is not null";
+    sqlx::query(forget).execute(db).await.map(drop)
 }
 
 /// Extends a lease; false when it is lost.
@@ -199,9 +269,10 @@ pub(crate) struct DueConnector {
 }
 
 /// Finds connectors that are due and locks their rows for this transaction. Those that another worker holds
-/// are skipped.
+/// are skipped, and so are those whose last records are not in the read model yet: a poll would publish the
+/// same changes again. They stay due.
 pub(crate) async fn lock_due(db: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<DueConnector>> {
-    sqlx::query_as(
+    sqlx::query_as(concat!(
         "select state.connector_id, c.space_id, state.next_due_at, c.config->>'schedule' as schedule,
              now() as now,
              exists (select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running')
@@ -209,10 +280,12 @@ pub(crate) async fn lock_due(db: &mut PgConnection, limit: i64) -> sqlx::Result<
          from connector_state state join connectors c on c.id = state.connector_id
          where state.next_due_at <= now()
            and (state.retry_at is null or state.retry_at <= now())
-           and c.is_active and c.deleted_at is null
+           and c.is_active and c.deleted_at is null and not ",
+        is_behind!(),
+        "
          order by state.next_due_at limit $1
-         for update of state skip locked",
-    )
+         for update of state skip locked"
+    ))
     .bind(limit)
     .fetch_all(db)
     .await
@@ -238,4 +311,47 @@ pub(crate) async fn update_next_ticks(db: &mut PgConnection, ticks: &[NextTick])
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Schedules a full sync of every active connector of a type, `spacing` seconds apart, or less apart so that
+/// the last one is due within `within` seconds; returns how many.
+pub(crate) async fn schedule_full_syncs(
+    db: impl PgExecutor<'_>,
+    connector_type: &str,
+    spacing: f64,
+    within: f64,
+) -> sqlx::Result<u64> {
+    let scheduled = sqlx::query(
+        "with active as (
+             select id, row_number() over (order by id) - 1 as place, count(*) over () as total
+             from connectors where is_active and deleted_at is null and connector_type = $1)
+         update connector_state state
+         set full_sync_at = now() + make_interval(secs => active.place * least($2, $3 / active.total))
+         from active where state.connector_id = active.id",
+    )
+    .bind(connector_type)
+    .bind(spacing)
+    .bind(within)
+    .execute(db)
+    .await?;
+    Ok(scheduled.rows_affected())
+}
+
+/// Takes scheduled full syncs that are due, each as space and connector.
+pub(crate) async fn take_due_full_syncs(
+    db: impl PgExecutor<'_>,
+    limit: i64,
+) -> sqlx::Result<Vec<(SpaceId, ConnectorId)>> {
+    sqlx::query_as(
+        "with due as (
+             select state.connector_id, c.space_id from connector_state state
+             join connectors c on c.id = state.connector_id
+             where state.full_sync_at <= now() and c.is_active and c.deleted_at is null
+             order by state.full_sync_at limit $1 for update of state skip locked)
+         update connector_state state set full_sync_at = null from due
+         where state.connector_id = due.connector_id returning due.space_id, due.connector_id",
+    )
+    .bind(limit)
+    .fetch_all(db)
+    .await
 }

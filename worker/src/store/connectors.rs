@@ -2,9 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, SpaceId, SyncId};
+use platform::offsets::Offsets;
 use provider::connector::ConnectorType;
+use serde::Deserialize;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
+
+use super::connector_state::is_behind;
 
 /// Returns which of these connectors exist, deleted ones included.
 pub(crate) async fn find_existing(
@@ -25,6 +29,24 @@ pub(crate) struct SyncSettings {
     pub credentials_sealed: Option<Vec<u8>>,
     pub cursor_at: Option<DateTime<Utc>>,
     pub confirmed_at: Option<DateTime<Utc>>,
+    /// The offsets after the last published records, unless these are too old to count.
+    pub published: Option<Json<Vec<PublishedOffset>>>,
+}
+
+/// The offset after the last published record of a partition.
+#[derive(Deserialize)]
+pub(crate) struct PublishedOffset {
+    topic: String,
+    partition: i32,
+    next_offset: i64,
+}
+
+impl SyncSettings {
+    /// Takes the published offsets.
+    pub(crate) fn take_published(&mut self) -> Offsets {
+        let published = self.published.take().map_or_else(Vec::new, |published| published.0);
+        published.into_iter().map(|of| ((of.topic, of.partition), of.next_offset)).collect()
+    }
 }
 
 /// Finds the settings for a sync; none when the connector is deleted.
@@ -34,7 +56,9 @@ pub(crate) async fn find_sync_settings(
 ) -> sqlx::Result<Option<SyncSettings>> {
     sqlx::query_as(
         "select spaces.slug as space, c.connector_type, c.config, c.credentials_sealed, state.cursor_at,
-             state.confirmed_at
+             state.confirmed_at,
+             case when state.published_at > now() - interval '1 hour' then state.published_offsets end
+                 as published
          from connectors c join spaces on spaces.id = c.space_id
          join connector_state state on state.connector_id = c.id
          where c.id = $1 and c.deleted_at is null",
@@ -89,19 +113,6 @@ pub(crate) async fn find_space(
         .await
 }
 
-/// Finds the active connectors of a type, each with its space.
-pub(crate) async fn find_active(
-    db: impl PgExecutor<'_>,
-    connector_type: &str,
-) -> sqlx::Result<Vec<(SpaceId, ConnectorId)>> {
-    sqlx::query_as(
-        "select space_id, id from connectors where is_active and deleted_at is null and connector_type = $1",
-    )
-    .bind(connector_type)
-    .fetch_all(db)
-    .await
-}
-
 /// Finds the idle connectors with an unfinished run that was triggered through the API, each with its space.
 ///
 /// `max_age` of the trigger and `min_interval` since the last poll are PostgreSQL intervals. The interval
@@ -112,11 +123,14 @@ pub(crate) async fn find_followed(
     min_interval: &str,
     age_divisor: f64,
 ) -> sqlx::Result<Vec<(SpaceId, ConnectorId)>> {
-    sqlx::query_as(
+    sqlx::query_as(concat!(
         "select c.space_id, c.id
          from connectors c join connector_state state on state.connector_id = c.id
          where c.is_active and c.deleted_at is null
            and (state.retry_at is null or state.retry_at <= now())
+           and not ",
+        is_behind!(),
+        "
            and not exists (
                select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running'))
            and exists (
@@ -125,8 +139,8 @@ pub(crate) async fn find_followed(
                  and r.deleted_at is null and r.triggered_by_id is not null
                  and t.created_at > now() - $1::interval
                  and coalesce(state.confirmed_at, '-infinity')
-                     < now() - greatest($2::interval, (now() - greatest(t.created_at, t.sent_at)) / $3))",
-    )
+                     < now() - greatest($2::interval, (now() - greatest(t.created_at, t.sent_at)) / $3))"
+    ))
     .bind(max_age)
     .bind(min_interval)
     .bind(age_divisor)

@@ -163,10 +163,15 @@ pub(crate) async fn find_replayable(
     .await
 }
 
-/// Closes dead letters, which were sent again or discarded.
-pub(crate) async fn close(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<()> {
-    sqlx::query("update dead_letters set replayed_at = now() where id = any($1)")
+/// Closes dead letters, which were sent again, or discarded for a reason.
+pub(crate) async fn close(
+    db: impl PgExecutor<'_>,
+    ids: &[Uuid],
+    discard_reason: Option<&str>,
+) -> sqlx::Result<()> {
+    sqlx::query("update dead_letters set replayed_at = now(), discard_reason = $2 where id = any($1)")
         .bind(ids)
+        .bind(discard_reason)
         .execute(db)
         .await?;
     Ok(())

@@ -14,14 +14,19 @@ use uuid::Uuid;
 pub trait StoredEntity: Observed + Send + Sync + Unpin + 'static {
     /// `$1` ids → id, version, fingerprint, log_offset.
     const FIND_VERSIONS: &'static str;
-    /// `$1` a JSON array of events, each with its fingerprint and log offset. Rows with a newer version stay
-    /// as they are.
+    /// `$1` a JSON array of events, each with its fingerprint, log offset and size of its `conf`. Rows with a
+    /// newer version stay as they are.
     const UPSERT: &'static str;
     /// `$1` ids → the events, as JSON.
     const FIND: &'static str;
     /// `$1` ids without a row, `$2` ids of their parents, `$3` the times that order runs (nullable), `$4` the
     /// times of their last activity → the ids that are past retention.
     const EXPIRED: &'static str;
+
+    /// The size of a run's `conf` as compact JSON, in bytes; none where there is no `conf`.
+    fn conf_size(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The version of an entity that its row holds.
@@ -69,6 +74,7 @@ struct EntityRow<'a, E> {
     event: &'a E,
     fingerprint: String,
     log_offset: i64,
+    conf_size: Option<usize>,
 }
 
 /// Inserts or updates the rows of events, each given with the offset of its record.
@@ -80,7 +86,7 @@ pub async fn upsert<E: StoredEntity>(db: impl PgExecutor<'_>, events: &[(&E, i64
         .iter()
         .map(|&(event, log_offset)| {
             let fingerprint = event.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
-            EntityRow { event, fingerprint, log_offset }
+            EntityRow { event, fingerprint, log_offset, conf_size: event.conf_size() }
         })
         .collect();
     let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;

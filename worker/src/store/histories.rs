@@ -1,5 +1,5 @@
-//! `pipeline_crawls`: the time at which the history of each pipeline was read, its consecutive failures, and
-//! the number of listings in which the pipeline was missing.
+//! `pipeline_crawls`: the time at which the history of each pipeline was read, its consecutive failures, the
+//! number of listings in which the pipeline was missing, and its deactivations.
 
 use std::collections::BTreeMap;
 
@@ -227,4 +227,73 @@ pub(crate) async fn count_missed_listing(
     .bind(limit)
     .fetch_all(db)
     .await
+}
+
+/// How often and when a pipeline was deactivated.
+#[derive(sqlx::FromRow)]
+pub(crate) struct Deactivations {
+    pub external_id: String,
+    pub deactivations: i32,
+    pub deactivated_at: Option<DateTime<Utc>>,
+    /// Since when it is kept active although it is gone.
+    pub kept_active_since: Option<DateTime<Utc>>,
+    pub now: DateTime<Utc>,
+}
+
+/// Finds the deactivations of each of these pipelines, also of those that have never been deactivated.
+pub(crate) async fn find_deactivations(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    pipelines: &[String],
+) -> sqlx::Result<Vec<Deactivations>> {
+    sqlx::query_as(
+        "select pipeline.external_id, coalesce(deactivations, 0) as deactivations, deactivated_at,
+             kept_active_since, now() as now
+         from unnest($2::text[]) as pipeline(external_id)
+         left join pipeline_crawls c on c.connector_id = $1 and c.external_id = pipeline.external_id",
+    )
+    .bind(connector)
+    .bind(pipelines)
+    .fetch_all(db)
+    .await
+}
+
+/// Stores the deactivations of pipelines.
+pub(crate) async fn update_deactivations(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    pipelines: &[Deactivations],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into pipeline_crawls
+             (connector_id, external_id, deactivations, deactivated_at, kept_active_since)
+         select $1, * from unnest($2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[])
+         on conflict (connector_id, external_id) do update set deactivations = excluded.deactivations,
+             deactivated_at = excluded.deactivated_at, kept_active_since = excluded.kept_active_since",
+    )
+    .bind(connector)
+    .bind(pipelines.iter().map(|pipeline| &*pipeline.external_id).collect::<Vec<_>>())
+    .bind(pipelines.iter().map(|pipeline| pipeline.deactivations).collect::<Vec<_>>())
+    .bind(pipelines.iter().map(|pipeline| pipeline.deactivated_at).collect::<Vec<_>>())
+    .bind(pipelines.iter().map(|pipeline| pipeline.kept_active_since).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Marks all pipelines but these as not kept active.
+pub(crate) async fn reset_kept_active(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    gone: &[&String],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update pipeline_crawls set kept_active_since = null
+         where connector_id = $1 and kept_active_since is not null and external_id <> all($2)",
+    )
+    .bind(connector)
+    .bind(gone)
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use contract::events::PipelineObserved;
 use contract::ids::{ConnectorId, PipelineId};
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
 use super::entities::StoredEntity;
 
@@ -54,6 +55,19 @@ pub(crate) async fn find_existing(
 ) -> sqlx::Result<Vec<(String, PipelineId)>> {
     sqlx::query_as("select external_id, id from pipelines where connector_id = $1 and deleted_at is null")
         .bind(connector)
+        .fetch_all(db)
+        .await
+}
+
+/// Finds active pipelines of a connector, up to `limit`.
+pub(crate) async fn find_active(
+    db: impl PgExecutor<'_>,
+    connector: ConnectorId,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar("select id from pipelines where connector_id = $1 and is_active limit $2")
+        .bind(connector)
+        .bind(limit)
         .fetch_all(db)
         .await
 }

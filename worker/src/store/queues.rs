@@ -1,4 +1,4 @@
-//! The lengths of the queues (`syncs`, `outbox`, `dead_letters`), for metrics.
+//! The lengths of the queues (`syncs`, `outbox`, `dead_letters`, `notification_deliveries`), for metrics.
 
 use sqlx::PgExecutor;
 
@@ -12,12 +12,14 @@ pub(crate) struct QueueLengths {
     pub outbox_records: i64,
     pub oldest_outbox_seconds: f64,
     pub open_dead_letters: i64,
+    pub pending_notifications: i64,
+    pub oldest_notification_seconds: f64,
 }
 
-/// Counts the queues. Records of the outbox and dead letters are counted up to `limit`.
+/// Counts the queues. Records of the outbox, dead letters and notifications are counted up to `limit`.
 pub(crate) async fn find_lengths(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<QueueLengths> {
     sqlx::query_as(
-        "select s.*, o.*, d.* from
+        "select s.*, o.*, d.*, n.* from
              (select count(*) filter (where status = 'queued') as queued_syncs,
                   count(*) filter (where status = 'running') as running_syncs,
                   coalesce(extract(epoch from now() - min(requested_at) filter (
@@ -30,7 +32,12 @@ pub(crate) async fn find_lengths(db: impl PgExecutor<'_>, limit: i64) -> sqlx::R
                   coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as oldest_outbox_seconds
               from (select created_at from outbox order by id limit $1) oldest) o,
              (select count(*) as open_dead_letters
-              from (select from dead_letters where replayed_at is null limit $1) letters) d",
+              from (select from dead_letters where replayed_at is null limit $1) letters) d,
+             (select count(*) as pending_notifications,
+                  coalesce(extract(epoch from now() - min(created_at)), 0)::float8
+                      as oldest_notification_seconds
+              from (select created_at from notification_deliveries
+                    where next_attempt_at is not null limit $1) pending) n",
     )
     .bind(limit)
     .fetch_one(db)

@@ -22,23 +22,66 @@ const FRESH_TABLES: &str = "
     create table rebuild.pipelines (like public.pipelines including all);
     create table rebuild.runs (like public.runs including all);
     create table rebuild.task_runs (like public.task_runs including all);
-    -- `including all` leaves out the storage parameters of the tables.
+    create table rebuild.pipeline_metrics (like public.pipeline_metrics including all);
+    create table rebuild.run_changes (like public.run_changes including all);
+    create table rebuild.run_counts (like public.run_counts including all);
+    create table rebuild.space_run_counts (like public.space_run_counts including all);
+    create table rebuild.run_days (like public.run_days including all);
+    create table rebuild.run_windows (like public.run_windows including all);
+    create table rebuild.run_window_day (like public.run_window_day including all);
+    insert into rebuild.run_window_day select * from public.run_window_day;
+    -- `including all` leaves out the storage parameters and the triggers of the tables. The triggers of runs
+    -- count them in the fresh tables, because this session finds those.
     do $$
     declare
         live record;
     begin
-        for live in select relname, array_to_string(reloptions, ', ') as options from pg_class
-            where oid in ('public.pipelines'::regclass, 'public.runs'::regclass, 'public.task_runs'::regclass)
-                and reloptions is not null
+        for live in select old.relname, array_to_string(old.reloptions, ', ') as options from pg_class old
+            join pg_class fresh
+                on fresh.relname = old.relname and fresh.relnamespace = 'rebuild'::regnamespace
+            where old.relnamespace = 'public'::regnamespace and old.relkind = 'r'
+                and old.reloptions is not null
         loop
             execute format('alter table rebuild.%I set (%s)', live.relname, live.options);
+        end loop;
+        for live in select pg_get_triggerdef(oid) as definition from pg_trigger
+            where tgrelid = 'public.runs'::regclass and not tgisinternal
+        loop
+            execute replace(live.definition, ' ON public.runs ', ' ON rebuild.runs ');
         end loop;
     end $$;
     -- This session finds the fresh tables before the live ones.
     set search_path = rebuild, public";
 
-/// Replaces the live tables by the fresh ones. Indexes keep the names of the live ones, so that later
-/// migrations find them; triggers are created again, and owners and privileges stay.
+/// Locks the live tables and then their offsets, in the order of a projection. A lock that is not free within
+/// two seconds is an error, so that readers do not wait for long behind this session.
+pub(crate) async fn lock_for_swap(db: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::raw_sql(LOCK_FOR_SWAP).execute(db).await?;
+    Ok(())
+}
+
+const LOCK_FOR_SWAP: &str = "
+    set local lock_timeout = '2s';
+    do $$
+    declare
+        fresh name;
+    begin
+        foreach fresh in array array(select tablename from pg_tables where schemaname = 'rebuild' order by 1)
+        loop
+            execute format('lock table public.%I in access exclusive mode', fresh);
+        end loop;
+        lock table projection_offsets in exclusive mode;
+    end $$";
+
+/// Whether a statement failed because another session holds a lock.
+pub(crate) fn is_lock_conflict(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    // lock_not_available and deadlock_detected.
+    code.is_some_and(|code| ["55P03", "40P01"].contains(&code.as_ref()))
+}
+
+/// Replaces the live tables by the fresh ones, whose runs are counted already. Indexes keep the names of the
+/// live ones, so that later migrations find them; triggers are created again, and owners and privileges stay.
 pub(crate) async fn swap_tables(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(SWAP).execute(db).await?;
     Ok(())
@@ -53,11 +96,13 @@ const SWAP: &str = "
         statement text;
     begin
         with old as (
-            select oid, relname, relowner, relacl from pg_class where oid in
-                ('public.pipelines'::regclass, 'public.runs'::regclass, 'public.task_runs'::regclass))
+            select live.oid, live.relname, live.relowner, live.relacl from pg_class live
+            join pg_class fresh
+                on fresh.relname = live.relname and fresh.relnamespace = 'rebuild'::regnamespace
+            where live.relnamespace = 'public'::regnamespace and live.relkind = 'r')
         select array_agg(made) into statements from (
             select pg_get_triggerdef(t.oid) as made from pg_trigger t join old on old.oid = t.tgrelid
-            where not t.tgisinternal
+            where not t.tgisinternal and old.relname <> 'runs'
             union all
             select format('alter table public.%I owner to %I', relname, pg_get_userbyid(relowner)) from old
             union all
@@ -69,10 +114,14 @@ const SWAP: &str = "
             on old.schemaname = 'public' and old.tablename = fresh.tablename
             and split_part(old.indexdef, ' USING ', 2) = split_part(fresh.indexdef, ' USING ', 2)
         where fresh.schemaname = 'rebuild';
-        drop table public.pipelines, public.runs, public.task_runs;
-        alter table rebuild.pipelines set schema public;
-        alter table rebuild.runs set schema public;
-        alter table rebuild.task_runs set schema public;
+        drop table public.pipelines, public.runs, public.task_runs, public.pipeline_metrics,
+            public.run_changes, public.run_counts, public.space_run_counts, public.run_days,
+            public.run_windows, public.run_window_day;
+        for renamed in select relname from pg_class
+            where relnamespace = 'rebuild'::regnamespace and relkind = 'r'
+        loop
+            execute format('alter table rebuild.%I set schema public', renamed.relname);
+        end loop;
         drop schema rebuild;
         for renamed in select key, value from jsonb_each_text(names) where key <> value loop
             execute format('alter index public.%I rename to %I', renamed.key, renamed.value);
@@ -80,7 +129,6 @@ const SWAP: &str = "
         foreach statement in array statements loop
             execute statement;
         end loop;
-        perform count_all_runs();
     end $$";
 
 /// The highest log offsets in the rows of pipelines, runs and task runs.

@@ -184,45 +184,80 @@ pub(crate) const RUNS: RetentionSql = RetentionSql {
             and not exists (select from comments c where c.run_id = r.id and c.task_run_id is not null)",
 };
 
-pub(crate) const SYNCS: RetentionSql = RetentionSql {
-    partitions: "select id from connectors",
-    find: "
-        select id, requested_at, true from syncs
-        where connector_id = $1 and requested_at < $2 and (requested_at, id) > ($3, $4)
-            and status in ('succeeded', 'failed')
-            and id <> (select latest.id from syncs latest
-                       where latest.connector_id = $1 and latest.status in ('succeeded', 'failed')
-                       order by latest.requested_at desc, latest.id desc limit 1)
-        order by requested_at, id limit $5 for update skip locked",
-    remove: "delete from syncs where id = any($1)",
-};
+/// The statements of a table whose rows are removed by the age of a column, as far as a condition says so.
+macro_rules! by_age {
+    ($table:literal, $time:literal) => {
+        by_age!($table, $time, "true", "")
+    };
+    ($table:literal, $time:literal, $condition:literal, $lock:literal) => {
+        RetentionSql {
+            partitions: SINGLE_PARTITION,
+            find: concat!(
+                "select id, ",
+                $time,
+                ", true from ",
+                $table,
+                " where $1::uuid is not null and ",
+                $condition,
+                " and ",
+                $time,
+                " < $2
+                    and (",
+                $time,
+                ", id) > ($3, $4)
+                order by ",
+                $time,
+                ", id limit $5 ",
+                $lock
+            ),
+            remove: concat!("delete from ", $table, " where id = any($1) and ", $condition),
+        }
+    };
+}
 
-pub(crate) const TRIGGERS: RetentionSql = RetentionSql {
-    partitions: SINGLE_PARTITION,
-    find: "
-        select id, created_at, true from triggers
-        where $1::uuid is not null and created_at < $2 and (created_at, id) > ($3, $4)
-        order by created_at, id limit $5",
-    remove: "delete from triggers where id = any($1)",
-};
+/// The statements of the syncs that satisfy a condition, without the last one of each connector.
+macro_rules! syncs {
+    ($condition:literal) => {
+        RetentionSql {
+            partitions: "select id from connectors",
+            find: concat!(
+                "select id, requested_at, true from syncs
+                where connector_id = $1 and requested_at < $2 and (requested_at, id) > ($3, $4)
+                    and ",
+                $condition,
+                "
+                    and id <> (select latest.id from syncs latest
+                               where latest.connector_id = $1 and latest.status in ('succeeded', 'failed')
+                               order by latest.requested_at desc, latest.id desc limit 1)
+                order by requested_at, id limit $5 for update skip locked"
+            ),
+            remove: "delete from syncs where id = any($1)",
+        }
+    };
+}
 
-pub(crate) const DEAD_LETTERS: RetentionSql = RetentionSql {
-    partitions: SINGLE_PARTITION,
-    find: "
-        select id, replayed_at, true from dead_letters
-        where $1::uuid is not null and replayed_at < $2 and (replayed_at, id) > ($3, $4)
-        order by replayed_at, id limit $5 for update skip locked",
-    remove: "delete from dead_letters where id = any($1)",
-};
+pub(crate) const SYNCS: RetentionSql = syncs!("status in ('succeeded', 'failed')");
 
-pub(crate) const AUDIT: RetentionSql = RetentionSql {
-    partitions: SINGLE_PARTITION,
-    find: "
-        select id, at, true from audit
-        where $1::uuid is not null and at < $2 and (at, id) > ($3, $4)
-        order by at, id limit $5",
-    remove: "delete from audit where id = any($1)",
-};
+/// Scheduled syncs that found nothing.
+pub(crate) const QUIET_SYNCS: RetentionSql = syncs!(
+    "trigger = 'schedule' and status = 'succeeded'
+                    and ((report ->> 'events_published')::bigint > 0) is not true"
+);
+
+pub(crate) const TRIGGERS: RetentionSql = by_age!("triggers", "created_at");
+
+pub(crate) const DEAD_LETTERS: RetentionSql =
+    by_age!("dead_letters", "replayed_at", "true", "for update skip locked");
+
+pub(crate) const NOTIFICATION_DELIVERIES: RetentionSql =
+    by_age!("notification_deliveries", "created_at", "next_attempt_at is null", "");
+
+pub(crate) const INBOX: RetentionSql = by_age!("inbox", "created_at");
+
+pub(crate) const AUDIT: RetentionSql = by_age!("audit", "at");
+
+pub(crate) const INCIDENTS: RetentionSql =
+    by_age!("incidents", "resolved_at", "status = 'resolved'", "for update skip locked");
 
 /// For kinds that are scanned as a whole.
 const SINGLE_PARTITION: &str = "select '00000000-0000-0000-0000-000000000000'::uuid";

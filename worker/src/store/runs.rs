@@ -25,11 +25,11 @@ impl StoredEntity for RunObserved {
             case when e.deleted then e.observed_at end, e.pipeline_id, e.status, e.provider_status,
             e.run_type, e.logical_date, e.data_interval_start, e.data_interval_end, e.run_after,
             e.queued_at, e.started_at, e.ended_at, e.duration_seconds,
-            coalesce(e.conf, 'null'), e.conf_bytes, e.note,
+            coalesce(e.conf, 'null'), coalesce(e.conf_bytes, e.conf_size), e.note,
             (e.triggered_by->>'id')::uuid, e.triggered_by->>'name', e.external_url
         from json_to_recordset($1::json) as e(
             id uuid, connector_id uuid, provider text, external_id text, version bigint,
-            fingerprint text, log_offset bigint, observed_at timestamptz, deleted boolean,
+            fingerprint text, log_offset bigint, conf_size bigint, observed_at timestamptz, deleted boolean,
             pipeline_id uuid, status text, provider_status text, run_type text,
             logical_date timestamptz, data_interval_start timestamptz, data_interval_end timestamptz,
             run_after timestamptz, queued_at timestamptz, started_at timestamptz, ended_at timestamptz,
@@ -53,7 +53,8 @@ impl StoredEntity for RunObserved {
     const FIND: &'static str = "
         select to_jsonb(r) || jsonb_build_object(
             'space', s.slug, 'deleted', r.deleted_at is not null,
-            'truncated', r.conf_bytes is not null,
+            'conf_bytes', case when r.conf = 'null' then r.conf_bytes end,
+            'truncated', r.conf = 'null' and r.conf_bytes is not null,
             'pipeline_external_id', coalesce(p.external_id, ''),
             'triggered_by', case when r.triggered_by_id is not null
                 then jsonb_build_object('id', r.triggered_by_id, 'name', r.triggered_by_name) end)
@@ -73,10 +74,14 @@ impl StoredEntity for RunObserved {
                     and (later.ordered_at, later.id) > (entity.ordered_at, entity.id)))
             and not exists (select from comments c where c.run_id = entity.id and c.task_run_id is null)
             and not exists (select from comments c where c.run_id = entity.id and c.task_run_id is not null)";
+
+    fn conf_size(&self) -> Option<usize> {
+        (!self.conf.is_null()).then(|| self.conf.get().len())
+    }
 }
 
 /// The external ids of a run and its pipeline.
-#[derive(sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct RunExternalIds {
     pub pipeline: String,
     pub run: String,
@@ -131,14 +136,16 @@ pub(crate) async fn find_unfinished(
     Ok(by_id(runs))
 }
 
-/// Finds the runs of a pipeline that were due at or after this time and are not deleted.
+/// Finds the runs of a pipeline that were due at or after this time and are not deleted. Where the provider
+/// does not return when a run was due, also those that ended since.
 pub(crate) async fn find_ids_since(
     db: impl PgExecutor<'_>,
     pipeline: PipelineId,
     since: DateTime<Utc>,
 ) -> sqlx::Result<BTreeSet<RunId>> {
     let runs: Vec<RunId> = sqlx::query_scalar(
-        "select id from runs where pipeline_id = $1 and ordered_at >= $2 and deleted_at is null",
+        "select id from runs where pipeline_id = $1 and deleted_at is null
+             and (ordered_at >= $2 or run_after is null and ended_at >= $2)",
     )
     .bind(pipeline)
     .bind(since)

@@ -76,18 +76,19 @@ pub(crate) async fn start_polled(
     .await
 }
 
-/// Stores the report of running syncs.
+/// Stores the report of running syncs, and returns whether any still runs: the API ends those that are
+/// cancelled.
 pub(crate) async fn update_report(
     db: impl PgExecutor<'_>,
     syncs: &[SyncId],
     report: &SyncReport,
-) -> sqlx::Result<()> {
-    sqlx::query("update syncs set report = $2 where id = any($1) and status = 'running'")
+) -> sqlx::Result<bool> {
+    let stored = sqlx::query("update syncs set report = $2 where id = any($1) and status = 'running'")
         .bind(syncs)
         .bind(Json(report))
         .execute(db)
         .await?;
-    Ok(())
+    Ok(stored.rows_affected() > 0)
 }
 
 /// Finishes running syncs, as failed when there is an error. Those that are manual, failed, found changes or
@@ -121,7 +122,7 @@ pub(crate) async fn finish(
 pub(crate) async fn requeue(db: &mut PgConnection, syncs: &[SyncId]) -> sqlx::Result<()> {
     let manual: Vec<Option<SyncId>> = sqlx::query_scalar(
         "update syncs set status = 'queued', started_at = null, attempts = attempts - 1,
-             version = nextval('observation_version') where id = any($1)
+             version = nextval('observation_version') where id = any($1) and status = 'running'
          returning case when trigger = 'manual' then id end",
     )
     .bind(syncs)

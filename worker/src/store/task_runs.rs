@@ -89,6 +89,24 @@ pub(crate) async fn find_ids_since(
     Ok(task_runs.into_iter().collect())
 }
 
+/// Returns those of these runs of which at least one task run is stored.
+pub(crate) async fn find_runs_with_any(
+    db: impl PgExecutor<'_>,
+    runs: &[RunId],
+) -> sqlx::Result<BTreeSet<RunId>> {
+    if runs.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let found: Vec<RunId> = sqlx::query_scalar(
+        "select run.id from unnest($1::uuid[]) as run(id)
+         where exists (select from task_runs t where t.run_id = run.id)",
+    )
+    .bind(runs)
+    .fetch_all(db)
+    .await?;
+    Ok(found.into_iter().collect())
+}
+
 /// Finds the task runs of a run that are not deleted.
 pub(crate) async fn find_ids_of_run(db: impl PgExecutor<'_>, run: RunId) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar("select id from task_runs where run_id = $1 and deleted_at is null")

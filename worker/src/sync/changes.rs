@@ -11,9 +11,10 @@ use contract::ids::{PipelineId, RunId, TaskRunId};
 use contract::state::{EntityKind, TaskState};
 use futures::future::ready;
 use futures::{StreamExt, TryStreamExt, stream};
-use provider::{ProviderError, RunScope, TaskRunScope};
+use provider::{RunScope, TaskRunScope};
 use uuid::Uuid;
 
+use super::change_windows::ChangeWindow;
 use super::error::is_request_specific;
 use super::pages::ObservedItems;
 use super::pipelines::ListedPipelines;
@@ -26,7 +27,7 @@ use crate::store::{entities, histories, runs};
 /// The age of the oldest changes that a first sync reads before it reads histories.
 const NEWEST: TimeDelta = TimeDelta::minutes(15);
 /// The maximum number of runs that a poll requests one by one, for each reason to do so.
-const MAX_REREADS: usize = 200;
+pub(super) const MAX_REREADS: usize = 200;
 /// The map index of the placeholder of a mapped task before it is expanded.
 const UNMAPPED: i32 = -1;
 
@@ -37,7 +38,7 @@ pub(super) type RunsById = BTreeMap<RunId, RunExternalIds>;
 #[derive(Default)]
 pub(super) struct RunsRead {
     pub(super) runs: BTreeMap<RunId, PipelineId>,
-    older_than_history: RunsById,
+    pub(super) older_than_history: RunsById,
 }
 
 /// The task runs that were read.
@@ -49,53 +50,96 @@ pub(super) struct TaskRunsRead {
 }
 
 /// The pipelines of the runs that a poll has read.
-#[derive(Default)]
 pub(super) struct ActivePipelines {
     /// The pipelines with unfinished runs.
     pub(super) running: BTreeSet<PipelineId>,
+    /// The unfinished runs themselves, as they were listed last in this poll.
+    unfinished: Option<BTreeMap<RunId, PipelineId>>,
     /// The pipelines with unfinished or changed runs.
     pub(super) recently_active: BTreeSet<PipelineId>,
     pub(super) unread: UnreadLists,
+    /// Everything before this time of the provider was read.
+    pub(super) cursor: DateTime<Utc>,
 }
 
-/// Whether an error is about one run, so that others may be read.
-fn is_about_run(error: &ProviderError) -> bool {
-    is_request_specific(error) || matches!(error, ProviderError::Unaddressable { .. })
+impl ActivePipelines {
+    fn at(cursor: DateTime<Utc>) -> Self {
+        let (running, unfinished, recently_active, unread) = Default::default();
+        Self { running, unfinished, recently_active, unread, cursor }
+    }
 }
 
 impl SyncPass<'_> {
-    /// Publishes everything that changed at or after the cursor.
+    /// Publishes everything that changed since the cursor, window by window. The cursor moves with each
+    /// window, as long as all lists are read.
     pub(super) async fn publish_changes(
         &self,
         cursor: DateTime<Utc>,
+        now: DateTime<Utc>,
         listed: &ListedPipelines,
     ) -> Result<ActivePipelines, SyncError> {
-        let since = cursor - self.job.overlap;
-        let mut unread = UnreadLists::default();
-        let runs = self.publish_runs_of(&RunScope::ChangedSince(since)).await;
-        let RunsRead { mut runs, mut older_than_history } = unread.or_default(CHANGED_RUNS, runs)?;
-        let task_runs = self.publish_changed_task_runs(since).await;
-        let (mut changed, executed) = unread.or_default(CHANGED_TASK_RUNS, task_runs)?;
-        if let Some(error) = unread.error_of(CHANGED_TASK_RUNS) {
+        let overlap = self.job.overlap;
+        let mut active = ActivePipelines::at(cursor);
+        for window in ChangeWindow::split(cursor - overlap, now, overlap) {
+            self.publish_window(window, listed, &mut active).await?;
+            if active.unread.is_empty() {
+                active.cursor = window.until.unwrap_or(now);
+                if window.until.is_some() {
+                    self.move_cursor(active.cursor).await?;
+                }
+            }
+        }
+        Ok(active)
+    }
+
+    /// Publishes everything that changed in a window, and the unfinished runs.
+    async fn publish_window(
+        &self,
+        window: ChangeWindow,
+        listed: &ListedPipelines,
+        active: &mut ActivePipelines,
+    ) -> Result<(), SyncError> {
+        let runs = active.unread.read(CHANGED_RUNS, self.publish_runs_of(&window.runs())).await?;
+        let RunsRead { mut runs, mut older_than_history } = runs;
+        let scope = window.task_runs();
+        let task_runs = self.publish_changed_task_runs(&scope);
+        let (mut changed, executed) = active.unread.read(CHANGED_TASK_RUNS, task_runs).await?;
+        if let Some(error) = active.unread.error_of(CHANGED_TASK_RUNS) {
             self.task_runs_error.get_or_init(|| error.clone());
         }
-        let unfinished = self.publish_runs_of(&RunScope::Unfinished).await;
-        let unfinished = unread.or_default(UNFINISHED_RUNS, unfinished)?.runs;
-        let running = unfinished.values().copied().collect();
-        runs.extend(unfinished);
+        let is_last = window.until.is_none();
+        runs.extend(self.publish_unfinished(is_last, active).await?);
         changed.retain(|run, _| !runs.contains_key(run));
-        let mut stale = self.unread_unfinished_runs(&runs).await?;
-        if unread.are_runs_refused() {
-            stale.clear();
+        let mut stale = RunsById::new();
+        if is_last && !active.unread.are_runs_refused() {
+            stale = self.unread_unfinished_runs(&runs).await?;
         }
         stale.extend(self.limit_rereads(changed).await?);
         // The provider deletes a pipeline with its runs; the read model keeps them as last seen.
         stale.retain(|_, external_ids| listed.contains(&external_ids.pipeline));
         self.reread(stale).await?;
         older_than_history.retain(|_, external_ids| listed.contains(&external_ids.pipeline));
-        self.publish_all_task_runs(older_than_history).await?;
+        self.complete_runs(older_than_history).await?;
         self.refresh_stale_graphs(&executed).await?;
-        Ok(ActivePipelines { running, recently_active: runs.into_values().collect(), unread })
+        active.recently_active.extend(runs.into_values());
+        Ok(())
+    }
+
+    /// Publishes the unfinished runs in the first and in the last window of a poll, and returns those that
+    /// were listed last: they have changed after the windows between.
+    async fn publish_unfinished(
+        &self,
+        is_last: bool,
+        active: &mut ActivePipelines,
+    ) -> Result<BTreeMap<RunId, PipelineId>, SyncError> {
+        if let (false, Some(unfinished)) = (is_last, &active.unfinished) {
+            return Ok(unfinished.clone());
+        }
+        let unfinished = self.publish_runs_of(&RunScope::Unfinished);
+        let unfinished = active.unread.read(UNFINISHED_RUNS, unfinished).await?.runs;
+        active.running = unfinished.values().copied().collect();
+        active.unfinished = Some(unfinished.clone());
+        Ok(unfinished)
     }
 
     /// Returns the runs if there are at most [`MAX_REREADS`]. Requesting more runs one by one would take too
@@ -110,51 +154,27 @@ impl SyncPass<'_> {
         Ok(RunsById::new())
     }
 
-    /// Publishes all task runs of runs that are too old for any history: otherwise only the changed task runs
-    /// would be stored.
-    async fn publish_all_task_runs(&self, runs: RunsById) -> Result<(), SyncError> {
-        let scopes = runs.into_values().take(MAX_REREADS);
-        let scopes = scopes.map(|RunExternalIds { pipeline, run }| TaskRunScope::Run { pipeline, run });
-        let reads = scopes.map(|scope| self.publish_or_report_task_runs(scope));
-        stream::iter(reads).buffer_unordered(self.concurrency()).try_for_each(|()| ready(Ok(()))).await
-    }
-
-    /// Publishes the task runs of a scope, or reports the run whose task runs cannot be read.
-    async fn publish_or_report_task_runs(&self, scope: TaskRunScope) -> Result<(), SyncError> {
-        let run = match &scope {
-            TaskRunScope::Run { pipeline, run } => format!("{pipeline}/{run}"),
-            _ => String::new(),
-        };
-        match self.publish_task_runs_of(scope).await {
-            Err(SyncError::Provider(error)) if is_about_run(&error) => {
-                let reason = format!("its task runs cannot be read: {error}");
-                self.publisher.report_unreadable(EntityKind::Run, &run, &reason);
-                Ok(())
-            }
-            read => read.map(drop),
-        }
-    }
-
     /// Publishes unfinished and just finished runs, so that a first sync shows the newest runs within
     /// seconds.
     pub(super) async fn publish_newest(
         &self,
         provider_clock: DateTime<Utc>,
     ) -> Result<ActivePipelines, SyncError> {
-        let mut unread = UnreadLists::default();
-        let unfinished = self.publish_runs_of(&RunScope::Unfinished).await;
-        let mut runs = unread.or_default(UNFINISHED_RUNS, unfinished)?.runs;
-        let running = runs.values().copied().collect();
-        let changed = self.publish_runs_of(&RunScope::ChangedSince(provider_clock - NEWEST)).await;
-        runs.extend(unread.or_default(CHANGED_RUNS, changed)?.runs);
-        Ok(ActivePipelines { running, recently_active: runs.into_values().collect(), unread })
+        let mut active = ActivePipelines::at(provider_clock);
+        let unfinished = self.publish_runs_of(&RunScope::Unfinished);
+        let mut runs = active.unread.read(UNFINISHED_RUNS, unfinished).await?.runs;
+        active.running = runs.values().copied().collect();
+        let scope = RunScope::ChangedSince(provider_clock - NEWEST);
+        runs.extend(active.unread.read(CHANGED_RUNS, self.publish_runs_of(&scope)).await?.runs);
+        active.recently_active = runs.into_values().collect();
+        Ok(active)
     }
 
     /// Publishes the runs of a scope and returns their ids and pipelines.
     pub(super) async fn publish_runs_of(&self, scope: &RunScope) -> Result<RunsRead, SyncError> {
         let mut read = RunsRead::default();
         let mut pages = pin!(self.run_pages(scope));
-        while let Some(ObservedItems { observation, items: runs, .. }) = pages.try_next().await? {
+        while let Some(ObservedItems { observation, items: runs, permit, .. }) = pages.try_next().await? {
             let history_begin = observation.at - TimeDelta::days(self.job.config.history_days.into());
             for run in &runs {
                 read.runs.insert(run.id, run.pipeline_id);
@@ -164,6 +184,7 @@ impl SyncPass<'_> {
                 }
             }
             self.publish_runs(runs).await?;
+            drop(permit);
         }
         Ok(read)
     }
@@ -171,12 +192,11 @@ impl SyncPass<'_> {
     /// Publishes the task runs that changed; returns their runs, and the tasks that were executed.
     async fn publish_changed_task_runs(
         &self,
-        since: DateTime<Utc>,
+        scope: &TaskRunScope,
     ) -> Result<(RunsById, ExecutedTasks), SyncError> {
-        let scope = TaskRunScope::ChangedSince(since);
         let (mut changed, mut executed) = (RunsById::new(), ExecutedTasks::new());
-        let mut pages = pin!(self.task_run_pages(&scope));
-        while let Some(ObservedItems { items: task_runs, .. }) = pages.try_next().await? {
+        let mut pages = pin!(self.task_run_pages(scope));
+        while let Some(ObservedItems { items: task_runs, permit, .. }) = pages.try_next().await? {
             for task_run in &task_runs {
                 let (pipeline, run) =
                     (task_run.pipeline_external_id.clone(), task_run.run_external_id.clone());
@@ -184,6 +204,7 @@ impl SyncPass<'_> {
                 executed.entry(task_run.pipeline_id).or_default().insert(task_run.task_id.clone());
             }
             self.publish_task_runs(task_runs).await?;
+            drop(permit);
         }
         Ok((changed, executed))
     }
@@ -192,10 +213,11 @@ impl SyncPass<'_> {
     pub(super) async fn publish_task_runs_of(&self, scope: TaskRunScope) -> Result<TaskRunsRead, SyncError> {
         let mut read = TaskRunsRead::default();
         let mut pages = pin!(self.task_run_pages(&scope));
-        while let Some(ObservedItems { items: task_runs, lost, .. }) = pages.try_next().await? {
+        while let Some(ObservedItems { items: task_runs, lost, permit, .. }) = pages.try_next().await? {
             read.lost += lost;
             read.ids.extend(task_runs.iter().map(|task_run| task_run.id));
             self.publish_task_runs(task_runs).await?;
+            drop(permit);
         }
         Ok(read)
     }
@@ -273,7 +295,7 @@ impl SyncPass<'_> {
         match self.provider.run(&external_ids.pipeline, &external_ids.run, observation).await {
             Ok(Some(observed)) => self.publish_runs(vec![self.note(observed)]).await,
             Ok(None) => self.delete_run(id, observation).await,
-            Err(error) if is_about_run(&error) => {
+            Err(error) if is_request_specific(&error) => {
                 let run = format!("{}/{}", external_ids.pipeline, external_ids.run);
                 let entry = UnreadableEntry::new(EntityKind::Run, &run, &error.to_string());
                 self.publisher.note_unreadable(entry.into());

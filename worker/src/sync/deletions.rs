@@ -8,7 +8,7 @@ use contract::events::{Observation, PipelineObserved, RunObserved, TaskRunObserv
 use contract::ids::{PipelineId, RunId, TaskRunId};
 use futures::future::ready;
 use futures::{StreamExt, TryStreamExt, stream};
-use provider::{ProviderError, TaskRunScope};
+use provider::ProviderError;
 use uuid::Uuid;
 
 use super::error::is_request_specific;
@@ -51,6 +51,7 @@ impl SyncPass<'_> {
         // Counted also before the limit: when a mass deletion is accepted, the pipelines have been missed
         // before.
         let gone = self.count_missed_listing(&missing).await?;
+        self.note_present(&missing, &listing.stale).await?;
         // A missing pipeline may be one whose row could not be read.
         let unlisted = missing.len().saturating_sub(usize::try_from(listing.lost).unwrap_or(usize::MAX));
         let mass = MassDeletion { missing: unlisted + listing.stale.len(), total };
@@ -68,7 +69,19 @@ impl SyncPass<'_> {
         Ok(None)
     }
 
-    /// Publishes stale pipelines, as active ones if their deactivation is stopped.
+    /// Pipelines that are neither missing nor stale are not kept active in spite of that.
+    async fn note_present(
+        &self,
+        missing: &BTreeMap<String, PipelineId>,
+        stale: &[PipelineObserved],
+    ) -> Result<(), SyncError> {
+        let stale = stale.iter().map(|pipeline| &pipeline.external_id);
+        let absent: Vec<&String> = missing.keys().chain(stale).collect();
+        let connector = self.job.lease.connector_id;
+        Ok(histories::reset_kept_active(self.pool, connector, &absent).await?)
+    }
+
+    /// Publishes stale pipelines, as active ones if their deactivation is stopped or they flap.
     async fn publish_stale(
         &self,
         mut stale: Vec<PipelineObserved>,
@@ -79,8 +92,14 @@ impl SyncPass<'_> {
         }
         let _guard = self.pipelines_lock.lock().await;
         self.await_read_model().await?;
-        for pipeline in &mut stale {
-            pipeline.is_active = is_stopped;
+        if is_stopped {
+            stale.iter_mut().for_each(|pipeline| pipeline.is_active = true);
+        } else {
+            let names: Vec<_> = stale.iter().map(|pipeline| pipeline.external_id.clone()).collect();
+            let may_go = self.without_flapping(&names).await?;
+            stale
+                .iter_mut()
+                .for_each(|pipeline| pipeline.is_active = !may_go.contains(&pipeline.external_id));
         }
         self.publish_completed(stale).await
     }
@@ -114,6 +133,7 @@ impl SyncPass<'_> {
         let observation = self.observe().await?;
         match self.provider.has_pipeline(&name).await {
             Ok(true) => Ok(()),
+            Ok(false) if self.without_flapping(std::slice::from_ref(&name)).await?.is_empty() => Ok(()),
             Ok(false) => self.deactivate(pipeline, observation).await,
             Err(ProviderError::Forbidden { .. }) if self.job.accept_mass_deletion => {
                 self.deactivate(pipeline, observation).await
@@ -195,14 +215,12 @@ impl SyncPass<'_> {
     async fn delete_missing_task_runs(
         &self,
         run: RunId,
-        RunExternalIds { pipeline, run: name }: RunExternalIds,
+        external_ids: RunExternalIds,
         suspects: &[Uuid],
     ) -> Result<(), SyncError> {
         let observation = self.observe().await?;
-        let read = self.publish_task_runs_of(TaskRunScope::Run { pipeline, run: name }).await?;
-        if read.lost > 0 {
-            return Ok(());
-        }
+        let read = self.publish_or_report_task_runs(external_ids).await?;
+        let Some(read) = read.filter(|read| read.lost == 0) else { return Ok(()) };
         let read: Vec<Uuid> = read.ids.into_iter().map(Uuid::from).collect();
         let gone = task_runs::find_missing(self.pool, run, suspects, &read).await?;
         self.delete_task_runs(&gone, observation).await

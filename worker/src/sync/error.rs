@@ -37,6 +37,11 @@ pub enum SyncError {
          full sync with accept_mass_deletion."
     )]
     MassDeletion { missing: usize, total: usize },
+    #[error(
+        "The sync was ended after {used_up}, since a list of the provider seems to have no end; what was \
+         read stays."
+    )]
+    BudgetUsedUp { used_up: String },
     #[error("Another worker took this connector over.")]
     LeaseLost,
     /// Another worker may have taken the connector over in the meantime.
@@ -44,6 +49,9 @@ pub enum SyncError {
     DatabaseUnresponsive { seconds: u64 },
     #[error("The worker was stopped.")]
     Stopped,
+    /// The syncs have ended already, with an error that names who cancelled them.
+    #[error("The sync was cancelled.")]
+    Cancelled,
 }
 
 impl SyncError {

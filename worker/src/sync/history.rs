@@ -2,14 +2,15 @@
 //! full sync and a sync after a crash all read the histories that are not marked as read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use contract::events::UnreadableEntry;
 use contract::ids::{PipelineId, TaskRunId};
-use contract::state::EntityKind;
 use futures::{StreamExt, stream};
 use provider::{ProviderError, RunScope, TaskRunScope};
 
+use super::back_off::PipelinePart;
+use super::changes::RunsRead;
 use super::error::is_request_specific;
 use super::{CompletedPoll, SyncError, SyncPass};
 use crate::store::retention::StoredRetention;
@@ -20,6 +21,8 @@ use crate::store::{histories, runs, task_runs};
 const RECONCILE_INTERVAL: TimeDelta = TimeDelta::hours(6);
 /// Number of pipelines whose task graphs are read at once, before their histories.
 const CHUNK: usize = 100;
+/// After this time a history is read without a permit.
+const HISTORY_PERMIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A sync fails when more histories than this cannot be read for one cause, or more than one in
 /// `UNREADABLE_RATIO` of all if that is more: the cause is then hardly a single pipeline.
 const MIN_UNREADABLE: usize = 5;
@@ -65,7 +68,7 @@ impl SyncPass<'_> {
     pub(super) async fn due_histories(&self, poll: &CompletedPoll) -> Result<Vec<String>, SyncError> {
         let connector = self.job.lease.connector_id;
         let read_at = histories::find_read(self.pool, connector, self.history_days()).await?;
-        let in_backoff = self.keep_in_backoff(histories::find_in_backoff(self.pool, connector).await?);
+        let in_backoff = self.find_histories_in_backoff().await?;
         let is_read = |name: &String| {
             read_at.get(name).is_some_and(|at| self.job.full_since.is_none_or(|full| *at >= full))
         };
@@ -82,21 +85,6 @@ impl SyncPass<'_> {
         old.truncate(self.reconcile_budget(poll));
         due.extend(old);
         Ok(due)
-    }
-
-    /// Reports pipelines in back-off as unreadable.
-    fn report_in_backoff<'n>(&self, pipelines: impl Iterator<Item = &'n String>) {
-        let reason = "its history could not be read; it is tried again with growing pauses";
-        let entry = |name: &String| UnreadableEntry::new(EntityKind::Pipeline, name, reason);
-        let entries: Vec<_> = pipelines.map(entry).collect();
-        self.publisher.count(|report| report.add_unreadable(entries.iter().cloned(), entries.len() as u64));
-    }
-
-    /// Pipelines in back-off: keeps the pipelines whose last attempt was after the latest full sync was
-    /// requested, because a full sync tries each pipeline once more.
-    pub(super) fn keep_in_backoff(&self, tried_at: BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
-        let is_in_backoff = |at: DateTime<Utc>| self.job.full_since.is_none_or(|full| at >= full);
-        tried_at.into_iter().filter(|(_, at)| is_in_backoff(*at)).map(|(name, _)| name).collect()
     }
 
     fn history_days(&self) -> i32 {
@@ -156,15 +144,11 @@ impl SyncPass<'_> {
                 }
                 // Only the task runs are missing, so this does not count as an unreadable history.
                 Err(error @ SyncError::UnreadTaskRuns(_)) => {
-                    let connector = self.job.lease.connector_id;
-                    histories::count_failure(self.pool, connector, &name).await?;
-                    self.publisher.report_unreadable(EntityKind::Pipeline, &name, &error.to_string());
+                    self.back_off(PipelinePart::History, &name, &error.to_string()).await?;
                 }
                 Err(SyncError::Provider(error)) if is_request_specific(&error) => {
-                    let connector = self.job.lease.connector_id;
-                    histories::count_failure(self.pool, connector, &name).await?;
                     let reason = format!("its history cannot be read: {error}");
-                    self.publisher.report_unreadable(EntityKind::Pipeline, &name, &reason);
+                    self.back_off(PipelinePart::History, &name, &reason).await?;
                     unreadable.add(name, error);
                 }
                 Err(error) => return Err(error),
@@ -181,7 +165,11 @@ impl SyncPass<'_> {
         name: String,
         retention: StoredRetention,
     ) -> (String, Result<(), SyncError>) {
+        // First come, first served, so that connectors with long histories take turns. Histories that hang do
+        // not stop the others.
+        let permit = tokio::time::timeout(HISTORY_PERMIT_TIMEOUT, self.history_permits.acquire()).await;
         let outcome = self.read_history(&name, retention).await;
+        drop(permit);
         (name, outcome)
     }
 
@@ -196,9 +184,11 @@ impl SyncPass<'_> {
         let mut missing_task_runs: BTreeSet<_> =
             task_runs::find_ids_since(self.pool, id, task_runs_since).await?;
         let scope = RunScope::Pipeline { pipeline: pipeline.to_owned(), since };
-        for run in self.publish_runs_of(&scope).await?.runs.keys() {
+        let RunsRead { runs, older_than_history } = self.publish_runs_of(&scope).await?;
+        for run in runs.keys() {
             missing_runs.remove(run);
         }
+        self.complete_runs_later(older_than_history).await?;
         let scope = TaskRunScope::Pipeline { pipeline: pipeline.to_owned(), since: task_runs_since };
         for task_run in self.publish_history_task_runs(scope).await? {
             missing_task_runs.remove(&task_run);

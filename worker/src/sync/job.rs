@@ -4,8 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use contract::events::Source;
 use contract::ids::SyncId;
 use contract::trace::TraceContext;
+use platform::offsets::Offsets;
 use provider::connector::{ConnectorConfig, Secrets};
 
+use super::budget::SyncBudget;
 use crate::store::connector_state::Lease;
 
 /// A leased connector and the syncs that one pass over it completes.
@@ -23,11 +25,14 @@ pub struct SyncJob {
     pub overlap: TimeDelta,
     /// When the last complete poll began, by PostgreSQL's clock.
     pub confirmed_at: Option<DateTime<Utc>>,
+    /// The offsets after the last records that earlier syncs have published: the read model may lack them.
+    pub published: Offsets,
     pub syncs: Vec<SyncId>,
     /// When the latest full sync among them was requested: every history must have been read since.
     pub full_since: Option<DateTime<Utc>>,
     /// Whether one of the full syncs accepts a mass deletion.
     pub accept_mass_deletion: bool,
+    pub budget: SyncBudget,
     /// The trace context of the first of them that has one.
     pub trace: Option<TraceContext>,
 }

@@ -4,7 +4,7 @@
 use contract::events::{Observation, PipelineObserved, RunObserved, TaskRunObserved};
 use futures::Stream;
 use futures::stream::try_unfold;
-use provider::{Page, PageToken, ProviderError, RunScope, TaskRunScope};
+use provider::{Page, PagePermit, PageToken, ProviderError, RunScope, TaskRunScope};
 
 use super::{SyncError, SyncPass};
 
@@ -14,6 +14,8 @@ pub(super) struct ObservedItems<T> {
     pub(super) items: Vec<T>,
     /// How many rows are missing from the items because their ids could not be read.
     pub(super) lost: u64,
+    /// Held until the items are published.
+    pub(super) permit: PagePermit,
 }
 
 type ObservedPage<T> = Result<ObservedItems<T>, SyncError>;
@@ -55,9 +57,9 @@ impl SyncPass<'_> {
             let Some(token) = next else { return Ok(None) };
             let observation = self.observe().await?;
             let page = fetch(observation, token).await?;
-            let lost = page.unreadable.lost;
+            let (lost, permit) = (page.unreadable.lost, page.permit);
             self.publisher.note_unreadable(page.unreadable);
-            Ok(Some((ObservedItems { observation, items: page.items, lost }, page.next.map(Some))))
+            Ok(Some((ObservedItems { observation, items: page.items, lost, permit }, page.next.map(Some))))
         })
     }
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use contract::events::PipelineObserved;
 use futures::{StreamExt, TryStreamExt, stream};
-use provider::is_same_definition;
+use provider::{is_same_definition, with_time_zone_of};
 use uuid::Uuid;
 
 use super::pages::ObservedItems;
@@ -33,7 +33,9 @@ impl SyncPass<'_> {
         self.await_read_model().await?;
         let mut listing = Listing::default();
         let mut pages = pin!(self.pipeline_pages());
-        while let Some(ObservedItems { items: pipelines, lost, .. }) = pages.try_next().await? {
+        while let Some(ObservedItems { items: pipelines, lost, permit, .. }) = pages.try_next().await? {
+            // Task graphs are requested while the pipelines are published, and need permits of their own.
+            drop(permit);
             listing.lost += lost;
             listing.names.extend(pipelines.iter().map(|pipeline| pipeline.external_id.clone()));
             self.publisher.count(|report| report.pipelines_seen += pipelines.len() as u64);
@@ -87,24 +89,26 @@ impl SyncPass<'_> {
         Ok(())
     }
 
-    /// Adds the fields that the list does not contain. The task graph is requested when the other fields of
-    /// the definition have changed. The graph of a new pipeline is read with its history, so that the list
-    /// appears within seconds, and so is a graph that cannot be read now.
+    /// Adds the fields that the list does not contain. The task graph and the time zone are requested when
+    /// the other fields of the definition have changed. Those of a new pipeline are read with its history, so
+    /// that the list appears within seconds, and so is a graph that cannot be read now.
     async fn complete(
         &self,
         pipeline: PipelineObserved,
         before: Option<PipelineObserved>,
     ) -> Result<PipelineObserved, SyncError> {
         let Some(before) = before else { return Ok(pipeline) };
+        let pipeline = with_time_zone_of(&before, pipeline);
         let pipeline = PipelineObserved { first_seen_at: before.first_seen_at, ..pipeline };
         if before.is_active && !pipeline.is_active {
             self.publisher.count(|report| report.pipelines_deactivated += 1);
         }
-        let tasks = if !pipeline.is_active || is_same_definition(&before, &pipeline) {
-            before.tasks
-        } else {
-            self.request_graph(&pipeline.external_id, &before.tasks).await?.unwrap_or(before.tasks)
-        };
-        Ok(PipelineObserved { tasks, ..pipeline })
+        if !pipeline.is_active || is_same_definition(&before, &pipeline) {
+            return Ok(PipelineObserved { tasks: before.tasks, ..pipeline });
+        }
+        match self.request_graph(&pipeline.external_id, &before.tasks).await? {
+            Some(tasks) => self.with_time_zone(PipelineObserved { tasks, ..pipeline }).await,
+            None => Ok(PipelineObserved { tasks: before.tasks, ..pipeline }),
+        }
     }
 }

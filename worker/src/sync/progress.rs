@@ -1,6 +1,7 @@
 //! The progress of a sync, for its observers.
 
 use contract::events::SyncReport;
+use platform::offsets::Offsets;
 
 /// How far a sync has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct SyncProgress {
     pub histories_read: usize,
     pub histories_due: usize,
     pub report: SyncReport,
+    /// The offsets after the last published records.
+    pub published: Offsets,
 }
 
 /// The phases of a sync in their order. A sync never goes back to an earlier one.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use contract::events::{Record, SyncReport, UnreadableEntry};
 use contract::state::EntityKind;
 use platform::kafka::Producer;
-use platform::offsets::{Offsets, find_projected_of};
+use platform::offsets::Offsets;
 use platform::trace;
 use provider::UnreadableRows;
 use sqlx::PgPool;
@@ -20,12 +20,23 @@ use crate::store::entities;
 /// The maximum number of unreadable rows that a sync remembers, to count each once; further ones are counted
 /// each time they are read.
 const MAX_NOTED_UNREADABLE: usize = 1000;
+/// Records of one observation are sent in batches of at most this many bytes, or one by one where a record
+/// alone is larger: they are copied more than once on their way.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// Publishes the events of a sync and counts them.
 pub(super) struct Publisher {
     pool: PgPool,
     producer: Producer,
     published: Mutex<Published>,
+}
+
+/// Records that are sent together, and the names of their entities.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    names: Vec<String>,
+    bytes: usize,
 }
 
 #[derive(Default)]
@@ -49,22 +60,36 @@ impl Publisher {
         let stored = entities::find_versions::<E>(&self.pool, &ids).await?;
         let unstored = newest.values().filter(|event| !stored.contains_key(&event.subject()));
         let expired = projection::find_expired::<E>(&self.pool, unstored).await?;
-        let is_change = |event: &&E| match stored.get(&event.subject()) {
+        let is_change = |event: &E| match stored.get(&event.subject()) {
             Some(stored) => stored.fingerprint != event.fingerprint(),
             None => !expired.contains(&event.subject()),
         };
-        let records: Vec<Record> = newest
-            .values()
-            .filter(is_change)
-            .map(|event| Ok(Record::of(event)?.with_traceparent(trace::current())))
-            .collect::<Result<_, serde_json::Error>>()
-            .map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let mut batch = Batch::default();
+        // An event is dropped once it is encoded.
+        for event in newest.into_values().filter(is_change) {
+            let record = Record::of(&event).map_err(|error| sqlx::Error::Encode(error.into()))?;
+            if batch.bytes + record.payload.len() > MAX_BATCH_BYTES {
+                self.send::<E>(std::mem::take(&mut batch)).await?;
+            }
+            batch.bytes += record.payload.len();
+            batch.records.push(record.with_traceparent(trace::current()));
+            batch.names.push(event.full_name());
+        }
+        self.send::<E>(batch).await
+    }
+
+    /// Sends a batch. An event that Kafka does not take is reported: its row stays as it was.
+    async fn send<E: Projected>(&self, Batch { records, names, .. }: Batch) -> Result<(), SyncError> {
         if records.is_empty() {
             return Ok(());
         }
         let sent = self.producer.send(&records).await?;
         let count = (records.len() - sent.oversized.len()) as u64;
         count_changes(E::TOPIC, count);
+        for index in &sent.oversized {
+            let reason = "its event is larger than Kafka takes, so that what was last seen of it is kept";
+            self.report_unreadable(E::KIND, &names[*index], reason);
+        }
         let mut published = self.published();
         published.report.events_published += count;
         for (partition, next) in sent.offsets {
@@ -109,14 +134,6 @@ impl Publisher {
     /// The offsets after the last published record of each partition.
     pub(super) fn offsets(&self) -> Offsets {
         self.published().offsets.clone()
-    }
-
-    /// How many records the read model is behind these offsets.
-    pub(super) async fn lag(&self, target: &Offsets) -> Result<i64, SyncError> {
-        let topics: HashSet<String> = target.keys().map(|(topic, _)| topic.clone()).collect();
-        let projected = find_projected_of(&self.pool, &Vec::from_iter(topics)).await?;
-        let lag = |(partition, target): (&_, &i64)| (target - projected.get(partition).unwrap_or(&0)).max(0);
-        Ok(target.iter().map(lag).sum())
     }
 
     fn published(&self) -> MutexGuard<'_, Published> {

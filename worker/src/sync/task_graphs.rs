@@ -1,15 +1,16 @@
-//! Task graphs. They may change without a change in any list, so they are read with every history, and again
-//! when an executed task is not in the stored graph.
+//! Task graphs, and the time zones of schedules. They may change without a change in any list, so they are
+//! read with every history, and again when an executed task is not in the stored graph.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use contract::events::{PipelineObserved, TaskNode};
 use contract::ids::PipelineId;
-use contract::state::EntityKind;
 use futures::{StreamExt, stream};
 use provider::ProviderError;
 use uuid::Uuid;
 
+use super::back_off::PipelinePart;
 use super::error::is_request_specific;
 use super::{SyncError, SyncPass};
 use crate::store::{entities, histories, pipelines};
@@ -39,7 +40,8 @@ impl SyncPass<'_> {
         let _guard = self.pipelines_lock.lock().await;
         self.await_read_model().await?;
         let connector = self.job.lease.connector_id;
-        let in_backoff = self.find_graphs_in_backoff().await?;
+        let in_backoff = self.graphs_in_backoff().await?;
+        let in_backoff = in_backoff.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let names = names.iter().filter(|name| !in_backoff.contains(*name));
         let ids: Vec<Uuid> = names.map(|name| PipelineId::of(connector, name).0).collect();
         let observation = self.observe().await?;
@@ -49,9 +51,9 @@ impl SyncPass<'_> {
             .buffer_unordered(self.concurrency());
         let mut read = Vec::new();
         while let Some(outcome) = reads.next().await {
-            if let (pipeline, Some(tasks)) = outcome? {
+            if let Some(pipeline) = outcome? {
                 let (version, observed_at) = (observation.version, observation.at);
-                read.push(PipelineObserved { version, observed_at, tasks, ..pipeline });
+                read.push(PipelineObserved { version, observed_at, ..pipeline });
             }
         }
         let names = Vec::from_iter(read.iter().map(|pipeline| &pipeline.external_id));
@@ -59,18 +61,30 @@ impl SyncPass<'_> {
         self.publisher.publish(read).await
     }
 
-    /// Pipelines in back-off: their graphs could not be read, and are not tried again yet.
-    pub(super) async fn find_graphs_in_backoff(&self) -> Result<BTreeSet<String>, SyncError> {
-        let connector = self.job.lease.connector_id;
-        Ok(self.keep_in_backoff(histories::find_graphs_in_backoff(self.pool, connector).await?))
+    /// Returns a pipeline with its graph and its time zone; none when the graph cannot be read.
+    async fn read_graph(&self, pipeline: PipelineObserved) -> Result<Option<PipelineObserved>, SyncError> {
+        match self.request_graph(&pipeline.external_id, &pipeline.tasks).await? {
+            Some(tasks) => self.with_time_zone(PipelineObserved { tasks, ..pipeline }).await.map(Some),
+            None => Ok(None),
+        }
     }
 
-    async fn read_graph(
+    /// Reads the time zone of a pipeline that has a schedule. One that cannot be read stays as it was.
+    pub(super) async fn with_time_zone(
         &self,
         pipeline: PipelineObserved,
-    ) -> Result<(PipelineObserved, Option<Vec<TaskNode>>), SyncError> {
-        let tasks = self.request_graph(&pipeline.external_id, &pipeline.tasks).await?;
-        Ok((pipeline, tasks))
+    ) -> Result<PipelineObserved, SyncError> {
+        if pipeline.schedule.is_none() {
+            return Ok(provider::with_time_zone(pipeline, None));
+        }
+        match self.provider.time_zone(&pipeline.external_id).await {
+            Ok(zone) => Ok(provider::with_time_zone(pipeline, zone)),
+            Err(error) if is_request_specific(&error) => {
+                tracing::debug!(%error, pipeline = %pipeline.id, "time zone not read");
+                Ok(pipeline)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Requests the graph of a pipeline with this stored graph; none when it cannot be read, or the provider
@@ -90,8 +104,7 @@ impl SyncPass<'_> {
             Err(error) if is_request_specific(&error) => format!("its task graph cannot be read: {error}"),
             Err(error) => return Err(error.into()),
         };
-        self.publisher.report_unreadable(EntityKind::Pipeline, pipeline, &reason);
-        histories::count_graph_failure(self.pool, self.job.lease.connector_id, pipeline).await?;
+        self.back_off(PipelinePart::TaskGraph, pipeline, &reason).await?;
         Ok(None)
     }
 }

@@ -15,16 +15,19 @@ pub(super) const CHANGED_TASK_RUNS: &str = "changed task runs";
 pub(super) struct UnreadLists(Vec<(&'static str, ProviderError)>);
 
 impl UnreadLists {
-    /// What was read of a list, or nothing when the list alone fails.
+    /// Reads a list; nothing when the list alone fails, or has failed before.
     ///
     /// # Errors
     /// Also when a second list is not answered: then the provider is hardly up.
-    pub(super) fn or_default<T: Default>(
+    pub(super) async fn read<T: Default>(
         &mut self,
         list: &'static str,
-        read: Result<T, SyncError>,
+        read: impl Future<Output = Result<T, SyncError>>,
     ) -> Result<T, SyncError> {
-        match read {
+        if self.error_of(list).is_some() {
+            return Ok(T::default());
+        }
+        match read.await {
             Err(SyncError::Provider(error)) if self.is_about_list(&error) => {
                 tracing::warn!(list, %error, "list not read");
                 self.0.push((list, error));

@@ -58,10 +58,12 @@ async fn consume(test: &TestWorker) -> BTreeMap<RunId, RunObserved> {
     runs.map(|run| (run.id, run)).collect()
 }
 
-/// The runs of the read model.
+/// The runs of the read model, which has the size of every `conf`. An event has it only where `conf` is left
+/// out.
 async fn read_model(test: &TestWorker) -> BTreeMap<RunId, RunObserved> {
     let runs: Vec<Json<RunObserved>> = sqlx::query_scalar(
-        "select to_jsonb(r) || '{\"space\": \"test\", \"pipeline_external_id\": \"sales\"}'
+        "select to_jsonb(r)
+             || '{\"space\": \"test\", \"pipeline_external_id\": \"sales\", \"conf_bytes\": null}'
          from runs r where deleted_at is null",
     )
     .fetch_all(&test.pool)

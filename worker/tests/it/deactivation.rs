@@ -114,3 +114,55 @@ async fn pipelines_without_permission_are_requested_with_growing_pauses() {
     assert_eq!(provider.take_presence_requests(), 0, "the second one is longer");
     assert_eq!(test.number(ACTIVE).await, 20);
 }
+
+const IS_E_ACTIVE: &str = "select count(*) from pipelines where external_id = 'e' and is_active";
+
+/// Adds the report of a sync to the number of events and of reports that name the pipeline.
+async fn sync_and_count(test: &TestWorker, provider: &FakeProvider, counts: &mut (u64, usize)) {
+    let report = test.sync(provider, false).await.unwrap().report;
+    counts.0 += report.events_published;
+    counts.1 += report.unreadable.iter().filter(|entry| entry.id == "e").count();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_turns_stale_again_and_again_causes_few_events_and_one_warning() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    let mut counts = (0, 0);
+    for _ in 0..8 {
+        for is_active in [false, true] {
+            provider.pipelines.lock().unwrap()[4].is_active = is_active;
+            sync_and_count(&test, &provider, &mut counts).await;
+        }
+    }
+    assert_eq!(counts, (6, 1), "three deactivations and three activations");
+    provider.pipelines.lock().unwrap()[4].is_active = false;
+    test.sync(&provider, false).await.unwrap();
+    assert_eq!(test.number(IS_E_ACTIVE).await, 1);
+    test.execute(
+        "update pipeline_crawls set kept_active_since = now() - interval '61 minutes'
+                  where kept_active_since is not null",
+    )
+    .await;
+    test.sync(&provider, false).await.unwrap();
+    assert_eq!(test.number(IS_E_ACTIVE).await, 0, "it has been stale for an hour");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_vanishes_again_and_again_causes_few_events_and_one_warning() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    let pipeline = provider.pipelines.lock().unwrap()[4].clone();
+    let mut counts = (0, 0);
+    for _ in 0..6 {
+        provider.pipelines.lock().unwrap().pop();
+        sync_and_count(&test, &provider, &mut counts).await;
+        sync_and_count(&test, &provider, &mut counts).await;
+        provider.pipelines.lock().unwrap().push(pipeline.clone());
+        sync_and_count(&test, &provider, &mut counts).await;
+    }
+    assert_eq!(counts, (6, 1), "three deactivations and three activations");
+    assert_eq!(test.number(IS_E_ACTIVE).await, 1);
+}

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::http::{StatusCode, Uri};
+use contract::events::SyncReport;
 use serde_json::json;
 use testkit::FakeAirflow;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use worker::queue::schedule;
+use worker::sync::SyncError;
 
 use crate::airflow::seeded_airflow;
 use crate::test_worker::TestWorker;
@@ -119,7 +121,7 @@ async fn a_faulty_server_fails_the_sync_and_changes_no_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_poll_of_a_real_airflow_publishes_nothing_and_hardly_writes() {
+async fn an_idle_poll_of_a_real_airflow_sends_few_requests_and_hardly_writes() {
     let airflow = seeded_airflow().await;
     // A PostgreSQL of its own, so that no other test writes there meanwhile.
     let test = TestWorker::isolated("postgres-quiet", &local::kafka().await.unwrap()).await;
@@ -134,7 +136,11 @@ async fn an_idle_poll_of_a_real_airflow_publishes_nothing_and_hardly_writes() {
     for _ in 0..5 {
         let wal = test.number("select (pg_current_wal_insert_lsn() - '0/0')::int8").await;
         let idle = test.run_sync(false).await.unwrap();
-        assert_eq!(idle.report.events_published, 0);
+        let SyncReport { requests, pipelines_seen, events_published, .. } = idle.report;
+        assert_eq!(events_published, 0);
+        // The clock, the pipelines, and the changed runs, unfinished runs and changed task runs: nine for
+        // five hundred pipelines.
+        assert_eq!(requests, 1 + pipelines_seen.div_ceil(100) + 3);
         let written = test.number("select (pg_current_wal_insert_lsn() - '0/0')::int8").await - wal;
         least = least.min(written);
     }
@@ -223,4 +229,34 @@ async fn the_schedule_backs_off_after_three_failures_and_respects_retry_after() 
     assert_eq!(test.number(BACK_OFF).await, 900, "the server sent retry-after");
     test.execute("update connector_state set next_due_at = now()").await;
     assert_eq!(schedule::enqueue_due(&test.pool).await.unwrap(), 0, "no sync is scheduled before retry_at");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_sync_ends_at_the_next_renewal_and_keeps_its_error() {
+    // Connections are accepted by the system, and no request is answered.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let test = TestWorker::start().await;
+    test.set_base_url(&format!("http://{}", silent.local_addr().unwrap())).await;
+    test.enqueue_sync(false, false).await;
+    let cancel = async {
+        test.wait_for("select count(*) = 1 from syncs where status = 'running'").await;
+        test.execute("update syncs set status = 'failed', finished_at = now(), error = 'Ada cancelled it'")
+            .await;
+    };
+    let (outcome, ()) = tokio::join!(test.run_next(), cancel);
+    assert!(matches!(outcome, Err(SyncError::Cancelled)), "{outcome:?}");
+    let kept = "select count(*) from syncs where status = 'failed' and error = 'Ada cancelled it'";
+    assert_eq!(test.number(kept).await, 1);
+    assert_eq!(test.number("select failures::bigint from connector_state").await, 0, "it is not a failure");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_with_characters_that_postgresql_refuses_ends_the_sync() {
+    let test = TestWorker::start().await;
+    let refused = br#"{"detail":"no\u0000thing","version":"3.3.2"}"#.to_vec();
+    let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n";
+    test.set_base_url(&start_faulty_server(head, refused).await).await;
+    test.run_sync(false).await.unwrap_err();
+    let stored = "select count(*) from syncs where status = 'failed' and error like '%no\u{fffd}thing%'";
+    assert_eq!(test.number(stored).await, 1);
 }

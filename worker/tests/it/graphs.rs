@@ -61,3 +61,26 @@ async fn a_task_graph_that_fails_is_named_and_requested_with_growing_pauses() {
     let whole = "select count(*) from pipelines where jsonb_array_length(tasks) = 3";
     assert_eq!(test.number(whole).await, 5);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_zone_of_a_schedule_is_read_with_the_graph_and_kept() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    for pipeline in provider.pipelines.lock().unwrap().iter_mut().take(2) {
+        pipeline.schedule = None;
+    }
+    *provider.time_zone.lock().unwrap() = Some("Europe/Berlin");
+    test.sync(&provider, false).await.unwrap();
+    let berlin = "select count(*) from pipelines where provider_metadata->>'timezone' = 'Europe/Berlin'";
+    assert_eq!(test.number(berlin).await, 3, "of those with a schedule");
+    // The list does not have it, and that is no change.
+    *provider.time_zone.lock().unwrap() = Some("Europe/Madrid");
+    let report = test.sync(&provider, false).await.unwrap().report;
+    assert_eq!(report.events_published, 0);
+    for pipeline in &mut *provider.pipelines.lock().unwrap() {
+        pipeline.description = Some("another definition".to_owned());
+    }
+    test.sync(&provider, false).await.unwrap();
+    let madrid = "select count(*) from pipelines where provider_metadata->>'timezone' = 'Europe/Madrid'";
+    assert_eq!(test.number(madrid).await, 3);
+}

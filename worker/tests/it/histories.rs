@@ -4,7 +4,7 @@ use chrono::{TimeDelta, Utc};
 use contract::state::{EntityKind, RunState, SyncTrigger, TaskState};
 use testkit::SeededSync;
 use tokio::sync::watch;
-use worker::sync::{SyncError, sync_connector};
+use worker::sync::SyncError;
 
 use crate::syncing::small_provider;
 use crate::test_worker::TestWorker;
@@ -72,7 +72,7 @@ async fn a_killed_full_sync_resumes_even_if_others_have_joined_it() {
     provider.allow_histories(3);
     let job = test.enqueue_and_claim(true).await;
     let progress = watch::Sender::default();
-    let blocked = sync_connector(&test.pool, test.producer(), &job, &provider, &progress);
+    let blocked = test.run_pass(&provider, &job, &progress);
     let full_crawls =
         "select count(*) >= 3 from pipeline_crawls where crawled_at >= (select max(requested_at)
                         from syncs where \"full\")";
@@ -254,6 +254,53 @@ async fn a_changed_run_older_than_the_history_is_read_with_its_task_runs() {
     assert_eq!(test.number(old_task_runs).await, 2);
     test.sync(&provider, true).await.unwrap();
     assert_eq!(test.number(old_task_runs).await, 2, "a full sync does not delete it");
+}
+
+const WHOLE_OLD_RUNS: &str = "select count(*) from runs r where r.external_id like 'old%'
+    and exists (select from task_runs t where t.run_id = r.id)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_old_runs_that_change_at_once_all_become_whole() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    for number in 0..450 {
+        let name = format!("old{number}");
+        let mut old = test.run("a", &name, 0, RunState::Success);
+        old.run_after = Some(Utc::now() - TimeDelta::days(90));
+        provider.runs.lock().unwrap().push(old);
+        provider.task_runs.lock().unwrap().push(test.task_run("a", &name, "t", -1, TaskState::Success));
+    }
+    test.sync(&provider, false).await.unwrap();
+    *provider.hides_tasks.lock().unwrap() = true;
+    for (changed, whole) in [(true, 200), (false, 400), (false, 450), (false, 450)] {
+        *provider.changed.lock().unwrap() = changed;
+        test.sync(&provider, false).await.unwrap();
+        assert_eq!(test.number(WHOLE_OLD_RUNS).await, whole);
+    }
+    assert_eq!(test.number("select count(*) from incomplete_runs").await, 0);
+}
+
+/// Airflow 2 does not return when a run was due: the run of a month begins at its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ended_within_the_history_belongs_to_it_whatever_its_date() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    let mut monthly = test.run("a", "old", 0, RunState::Success);
+    (monthly.run_after, monthly.logical_date) = (None, Some(Utc::now() - TimeDelta::days(60)));
+    monthly.ended_at = Some(Utc::now() - TimeDelta::days(29));
+    provider.runs.lock().unwrap().push(monthly);
+    provider.task_runs.lock().unwrap().push(test.task_run("a", "old", "t", -1, TaskState::Success));
+    test.sync(&provider, false).await.unwrap();
+    assert_eq!(test.number("select count(*) from runs where external_id = 'old'").await, 1);
+    test.sync(&provider, false).await.unwrap();
+    assert_eq!(test.number(WHOLE_OLD_RUNS).await, 1, "its task runs are read by the next poll");
+    test.sync(&provider, true).await.unwrap();
+    assert_eq!(test.number("select count(*) from incomplete_runs").await, 0, "not again");
+    provider.runs.lock().unwrap().pop();
+    provider.task_runs.lock().unwrap().pop();
+    test.sync(&provider, true).await.unwrap();
+    let deleted = "select count(*) from runs where external_id = 'old' and deleted_at is not null";
+    assert_eq!(test.number(deleted).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

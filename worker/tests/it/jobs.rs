@@ -1,13 +1,13 @@
 //! Requests and schedules become jobs, each exactly once.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use contract::events::{Record, SyncReport, SyncRequested, Topic};
+use contract::events::{Record, SyncRequested, Topic};
 use contract::ids::{PipelineId, RunId, SyncId};
 use contract::state::{RunState, SyncStatus};
 use uuid::Uuid;
 use worker::queue::{claim, finish, follow_ups, schedule};
 use worker::store::connector_state;
-use worker::sync::SyncError;
+use worker::sync::{SyncError, SyncProgress};
 
 use crate::test_worker::TestWorker;
 
@@ -100,7 +100,7 @@ async fn a_thousand_requests_for_one_connector_are_claimed_in_jobs_of_bounded_si
             job.lease,
             &job.syncs,
             &SyncError::Deleted,
-            &SyncReport::default(),
+            &SyncProgress::default(),
         )
         .await
         .unwrap();
@@ -177,23 +177,29 @@ async fn a_tick_is_enqueued_once_by_many_workers_and_missed_ticks_are_counted() 
     test.wait_for("select next_due_at > now() - interval '1 second' from connector_state").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_triggered_run_is_followed_up_for_a_day_whatever_its_dates() {
-    let test = TestWorker::idle().await;
-    let pool = &test.worker.runner.pool;
+/// Inserts the command of a user who has triggered this run.
+pub(crate) async fn insert_trigger(test: &TestWorker, pipeline: &str, run: &str) {
     sqlx::query(
         "with ada as (
              insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada')
              returning id)
          insert into triggers (id, space_id, connector_id, pipeline_id, user_id, run_external_id, run_id,
              command_sha256, attempt_until)
-         select gen_random_uuid(), c.space_id, c.id, $1, ada.id, 'r1', $2, '', now() from ada, connectors c",
+         select gen_random_uuid(), c.space_id, c.id, $1, ada.id, $3, $2, '', now() from ada, connectors c",
     )
-    .bind(PipelineId::of(test.connector, "sales"))
-    .bind(RunId::of(test.connector, "sales", "r1"))
+    .bind(PipelineId::of(test.connector, pipeline))
+    .bind(RunId::of(test.connector, pipeline, run))
+    .bind(run)
     .execute(&test.pool)
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_triggered_run_is_followed_up_for_a_day_whatever_its_dates() {
+    let test = TestWorker::idle().await;
+    let pool = &test.worker.runner.pool;
+    insert_trigger(&test, "sales", "r1").await;
     test.worker.start_projecting();
     let run = test.run("sales", "r1", 1, RunState::Queued);
     test.send(std::slice::from_ref(&run)).await;

@@ -131,7 +131,7 @@ async fn change(metadata: &mut PgConnection, round: i64) {
 }
 
 /// Waits until a statement of the worker waits for a lock.
-async fn wait_until_blocked(test: &TestWorker, statement: &str) {
+pub(crate) async fn wait_until_blocked(test: &TestWorker, statement: &str) {
     let is_blocked = format!(
         "select exists (select from pg_stat_activity where datname = current_database()
          and wait_event_type = 'Lock' and query like '%{statement}%' and pid <> pg_backend_pid())"

@@ -1,9 +1,11 @@
 //! Lists that are refused or do not answer, and runs that fail: what does not depend on them is read.
 
+use std::time::Duration;
+
 use contract::state::{EntityKind, RunState, TaskState};
 use provider::ProviderError;
 use testkit::FakeProvider;
-use worker::sync::SyncError;
+use worker::sync::{SyncBudget, SyncError, SyncJob};
 
 use crate::syncing::small_provider;
 use crate::test_worker::TestWorker;
@@ -109,4 +111,23 @@ async fn a_provider_that_answers_no_list_fails_the_sync() {
     *provider.failing_task_runs.lock().unwrap() = Some(unreachable());
     let error = test.sync(&provider, false).await.unwrap_err();
     assert!(matches!(error, SyncError::Provider(ProviderError::Unreachable { .. })), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_has_used_up_its_budget_ends_with_a_reason_and_the_next_one_goes_on() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    let unlimited = SyncBudget::default();
+    for (budget, expected) in [
+        (SyncBudget { requests: 3, ..unlimited }, "3 requests"),
+        (SyncBudget { rows: 10, ..unlimited }, "10 rows"),
+        (SyncBudget { duration: Duration::ZERO, ..unlimited }, "0 minutes"),
+    ] {
+        let job = SyncJob { budget, ..test.enqueue_and_claim(false).await };
+        let error = test.sync_job(&provider, &job).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("ended after {expected}")), "{error}");
+        test.execute("update connector_state set retry_at = null").await;
+    }
+    test.sync(&provider, false).await.unwrap();
+    assert_eq!(test.number("select count(*) from task_runs").await, 30);
 }

@@ -102,14 +102,16 @@ fn normalize(mut row: Value) -> Value {
     row
 }
 
-/// The task graph of an inactive pipeline is the last observed one, and is not compared.
+/// The task graph and the time zone of an inactive pipeline are the last observed ones, and are not compared.
 async fn stored_pipelines(test: &TestWorker) -> ComparedRows {
     read_rows(
         test,
         "select external_id, jsonb_build_object('name', name, 'description', description, 'owner', owner,
              'owners', owners, 'tags', tags, 'schedule', schedule, 'is_paused', is_paused,
              'is_active', is_active, 'external_url', external_url, 'next_run_at', next_run_at,
-             'provider_metadata', provider_metadata, 'tasks', case when is_active then tasks end)
+             'provider_metadata',
+             case when is_active then provider_metadata else provider_metadata - 'timezone' end,
+             'tasks', case when is_active then tasks end)
          from pipelines where deleted_at is null",
     )
     .await

@@ -80,7 +80,10 @@ async fn events_with_headers_of_any_bytes_are_applied_or_dead_letters() {
     let cut: Uuid = sqlx::query_scalar(cut).fetch_one(&test.pool).await.unwrap();
     let error = test.run_failing_command(&["dead-letters", "replay", &cut.to_string()]).await;
     assert!(error.contains(&format!("{cut} was stored without all of its payload")), "{error}");
-    test.run_command(&["dead-letters", "discard", &cut.to_string()]).await;
+    let reason = "sent by a stranger";
+    test.run_command(&["dead-letters", "discard", &cut.to_string(), "--reason", reason]).await;
+    let discarded = "select id from dead_letters where discard_reason = 'sent by a stranger'";
+    assert_eq!(sqlx::query_scalar::<_, Uuid>(discarded).fetch_one(&test.pool).await.unwrap(), cut);
     assert_eq!(test.number("select count(*) from dead_letters where replayed_at is null").await, 2);
 }
 

@@ -21,7 +21,8 @@ async fn a_rebuild_under_a_running_worker_gives_the_same_read_model() {
             (0..3_000).map(|run| test.run("sales", &format!("r{run}"), version, RunState::Success)).collect();
         test.send(&runs).await;
     }
-    test.wait_for("select count(*) = 3000 from runs where version = 3").await;
+    test.wait_until_projected().await;
+    assert_eq!(test.number("select count(*) from runs where version = 3").await, 3_000);
     let rows_before = test.read_model().await;
     let tables_before = table_definitions(&test).await;
     // A change that is in no topic does not survive.
@@ -35,7 +36,11 @@ async fn a_rebuild_under_a_running_worker_gives_the_same_read_model() {
     // The running worker continues with the new tables.
     test.send(&[test.run("sales", "after", 4, RunState::Success)]).await;
     test.wait_for("select count(*) = 3001 from runs").await;
-    assert_eq!(test.number("select sum(n)::bigint from run_counts").await, 3_001);
+    let counted =
+        "select sum(n)::bigint from (select n from run_counts union all select n from run_changes) c";
+    assert_eq!(test.number(counted).await, 3_001);
+    test.wait_for("select sum(n) = 3001 from run_days").await;
+    test.wait_for("select sum(success_count) = 3001 from run_windows where days = 365").await;
     // The worker refreshes the metrics of the new tables.
     test.wait_for("select bool_and(counted_revision = revision and run_count = 3001) from pipeline_metrics")
         .await;
@@ -45,8 +50,11 @@ async fn a_rebuild_under_a_running_worker_gives_the_same_read_model() {
 async fn table_definitions(test: &TestWorker) -> Vec<String> {
     sqlx::query_scalar(
         "select concat_ws(' ', relname, relowner, relacl::text, reloptions::text,
-             (select string_agg(indexname, ' ' order by indexname) from pg_indexes where tablename = relname))
-         from pg_class where relname in ('pipelines', 'runs', 'task_runs') order by relname",
+             (select string_agg(indexname, ' ' order by indexname) from pg_indexes where tablename = relname),
+             (select string_agg(pg_get_triggerdef(oid), ' ' order by tgname) from pg_trigger
+              where tgrelid = pg_class.oid and not tgisinternal))
+         from pg_class where relkind = 'r' and (relname in ('pipelines', 'task_runs', 'pipeline_metrics')
+             or relname like 'run%') order by relname",
     )
     .fetch_all(&test.pool)
     .await

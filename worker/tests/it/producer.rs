@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use contract::events::{Record, Topic};
 use platform::kafka::Producer;
+use platform::offsets::Offsets;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
@@ -49,4 +50,19 @@ async fn a_producer_is_failing_after_some_failures_in_a_row_until_it_succeeds() 
     assert!(!producer.is_failing());
     assert!(is_sent(&producer).await);
     assert!(!producer.is_failing());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_kafka_had_already_stored_has_an_offset() {
+    let kafka = MockCluster::new(1).unwrap();
+    let config = testkit::kafka_config(&kafka.bootstrap_servers(), "");
+    kafka.create_topic(&config.topic(Topic::Runs), 1, 1).unwrap();
+    let producer = Producer::new(&config).unwrap();
+    assert!(is_sent(&producer).await);
+    // The acknowledgement of the first attempt was lost.
+    let stored = RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
+    kafka.request_errors(RDKafkaApiKey::Produce, &[stored]);
+    let sent = tokio::time::timeout(BOUND, producer.send(&[record()])).await.expect("the call ends").unwrap();
+    // The simulated broker has not stored it.
+    assert_eq!(sent.offsets, Offsets::from([((config.topic(Topic::Runs), 0), 1)]));
 }

@@ -25,6 +25,8 @@ async fn a_row_is_equal_to_its_event() {
     let runs: Vec<RunObserved> =
         worker::store::entities::find(&test.worker.runner.pool, &[run.id.0]).await.unwrap();
     assert_eq!(runs, [run]);
+    // Lists have a budget of bytes.
+    assert_eq!(test.number("select conf_bytes from runs").await, r#"{"k":"v"}"#.len() as i64);
 }
 
 #[tokio::test(flavor = "multi_thread")]

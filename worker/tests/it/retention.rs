@@ -14,6 +14,14 @@ use worker::retention::{self, RetentionConfig};
 
 use crate::test_worker::TestWorker;
 
+/// The stored counts of runs, with the changes that are not added to them yet.
+const COUNTED: &str = "select sum(n)::bigint from (
+    select n, status, is_deleted from run_counts
+    union all select n, status, is_deleted from run_changes) counts";
+const COUNTED_FAILED_OR_DELETED: &str = "select sum(n)::bigint from (
+    select n, status, is_deleted from run_counts
+    union all select n, status, is_deleted from run_changes) counts where status = 'failed' or is_deleted";
+
 #[derive(Parser)]
 struct RetentionCli {
     #[command(flatten)]
@@ -26,7 +34,7 @@ fn parse(arguments: &[&str]) -> Result<RetentionConfig, clap::Error> {
 }
 
 /// Stores the retention policy, and runs the passes that are due.
-async fn apply_policy(pool: &PgPool, arguments: &[&str]) {
+pub(crate) async fn apply_policy(pool: &PgPool, arguments: &[&str]) {
     let config = parse(arguments).unwrap();
     retention::store_policy(pool, &config).await.unwrap();
     run_due_pass(pool).await;
@@ -90,8 +98,7 @@ impl OldRuns {
         test.send(&["sales", "yearly"].map(|name| test.pipeline(name, 1))).await;
         test.send(&self.runs).await;
         test.send(&self.task_runs).await;
-        test.wait_for("select count(*) = 9 from runs").await;
-        test.wait_for("select count(*) = 18 from task_runs").await;
+        test.wait_until_projected().await;
         let user = "insert into users (id, email, name) values (gen_random_uuid(), 'ada@example.org', 'Ada')";
         test.execute(user).await;
         test.execute(
@@ -123,11 +130,8 @@ async fn runs_past_retention_are_deleted_with_their_task_runs() {
         0
     );
     // Totals are updated.
-    assert_eq!(test.number("select sum(n)::bigint from run_counts").await, 6);
-    assert_eq!(
-        test.number("select sum(n)::bigint from run_counts where status = 'failed' or is_deleted").await,
-        0
-    );
+    assert_eq!(test.number(COUNTED).await, 6);
+    assert_eq!(test.number(COUNTED_FAILED_OR_DELETED).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,7 +292,7 @@ async fn a_pass_deletes_in_batches_and_runs_on_one_worker() {
     // Running runs stay, and the last run of each of the three pipelines.
     let remaining = test.number("select count(*) from runs").await;
     assert_eq!(remaining, test.number("select count(*) from runs where status = 'running'").await + 3);
-    assert_eq!(test.number("select sum(n)::bigint from run_counts").await, remaining);
+    assert_eq!(test.number(COUNTED).await, remaining);
     test.wait_for(
         "select bool_and(next_pass_at > now() + interval '5 hours') from retention where days is not null",
     )
@@ -325,6 +329,34 @@ async fn syncs_triggers_and_replayed_dead_letters_past_retention_are_deleted() {
     let idempotency_keys: String = sqlx::query_scalar(idempotency_keys).fetch_one(&test.pool).await.unwrap();
     assert_eq!(idempotency_keys, "1 29");
     assert_eq!(test.number("select count(*) from dead_letters").await, 2);
+}
+
+/// They are most of all syncs; the other ones tell what happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn scheduled_syncs_that_found_nothing_are_deleted_after_a_day() {
+    let test = TestWorker::start().await;
+    test.execute(
+        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, report, error)
+         select gen_random_uuid(), c.space_id, c.id, s.status, trigger, now() - hours * interval '1 hour',
+             jsonb_build_object('events_published', published), s.name
+         from connectors c, (values
+             ('quiet', 'succeeded', 'schedule', 25, 0), ('of today', 'succeeded', 'schedule', 23, 0),
+             ('changed', 'succeeded', 'schedule', 60, 7), ('failed', 'failed', 'schedule', 50, 0),
+             ('manual', 'succeeded', 'manual', 40, 0), ('queued', 'queued', 'schedule', 30, 0),
+             ('followed', 'succeeded', 'trigger', 70, 0)) s(name, status, trigger, hours, published)",
+    )
+    .await;
+    test.execute("update syncs set report = '{}' where error = 'quiet'").await;
+    apply_policy(&test.pool, &[]).await;
+    let kept = "select string_agg(error, ',' order by requested_at) from syncs";
+    let kept: String = sqlx::query_scalar(kept).fetch_one(&test.pool).await.unwrap();
+    assert_eq!(kept, "followed,changed,failed,manual,queued,of today");
+    // The latest sync of a connector is kept.
+    test.execute("delete from syncs where error <> 'of today'").await;
+    test.execute("update syncs set requested_at = now() - interval '9 days'").await;
+    test.execute("update retention set next_pass_at = now()").await;
+    run_due_pass(&test.pool).await;
+    assert_eq!(test.number("select count(*) from syncs").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

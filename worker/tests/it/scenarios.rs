@@ -19,6 +19,9 @@ use local::AirflowVersion;
 use mirrored_airflow::MirroredAirflow;
 use tokio::sync::Mutex;
 
+/// Held by a test while its Airflow with a scheduler runs.
+pub(crate) static ONE_SCHEDULER: Mutex<()> = Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn airflow_2_11_is_mirrored_in_all_scenarios() {
     run_exclusively(AirflowVersion::V2_11).await;
@@ -37,8 +40,7 @@ async fn airflow_3_3_is_mirrored_in_all_scenarios() {
 /// Runs one Airflow at a time and stops it after its scenarios, since each takes a gigabyte and most of a
 /// core.
 async fn run_exclusively(version: AirflowVersion) {
-    static LOCK: Mutex<()> = Mutex::const_new(());
-    let _lock = LOCK.lock().await;
+    let _lock = ONE_SCHEDULER.lock().await;
     let airflow = MirroredAirflow::open(version).await;
     let outcome = AssertUnwindSafe(run_scenarios(&airflow)).catch_unwind().await;
     airflow.close().await;

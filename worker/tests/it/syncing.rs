@@ -2,7 +2,7 @@
 //! mistake.
 
 use chrono::TimeDelta;
-use contract::events::SyncReport;
+use contract::events::{RunConf, SyncReport, Topic, UnreadableEntry};
 use contract::state::{EntityKind, RunState, TaskState};
 use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
@@ -244,12 +244,16 @@ fn random_text(mib: usize) -> String {
 async fn a_run_larger_than_a_kafka_message_does_not_fail_the_sync() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
-    let set_conf = |conf: String| provider.runs.lock().unwrap()[0].conf = serde_json::json!({ "text": conf });
+    let set_conf =
+        |conf: String| provider.runs.lock().unwrap()[0].conf = serde_json::json!({ "text": conf }).into();
     // Larger than the producer accepts.
     set_conf("x".repeat(17 << 20));
     let first = test.sync(&provider, false).await.unwrap();
     assert_eq!(test.number("select count(*) from runs").await, 14);
     assert_eq!(first.report.events_published, 5 + 14 + 30);
+    let [UnreadableEntry { what, id, reason }] = &first.report.unreadable[..] else { panic!("{first:?}") };
+    assert_eq!((*what, id.as_str()), (EntityKind::Run, "a/r1"));
+    assert!(reason.contains("larger than Kafka takes"), "{reason}");
     // Larger than the topic accepts: the broker rejects this event, and accepts the others.
     set_conf(random_text(13));
     provider.runs.lock().unwrap()[1].status = RunState::Failed;
@@ -263,11 +267,32 @@ async fn a_run_larger_than_a_kafka_message_does_not_fail_the_sync() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn numbers_in_a_conf_keep_their_digits() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    let conf = r#"{"big":12345678901234567890123,"exact":0.10000000000000000000001,"far":1e+400}"#;
+    provider.runs.lock().unwrap()[0].conf = conf.parse().unwrap();
+    let run = provider.runs.lock().unwrap()[0].id;
+    test.sync(&provider, false).await.unwrap();
+    let events = test.events(Topic::Runs, &run.to_string());
+    assert_eq!(events[0].1["conf"].to_string(), conf);
+    let kept = "select count(*) from runs where conf->>'big' = '12345678901234567890123'
+        and conf->>'exact' = '0.10000000000000000000001' and conf->'far' = '1e400'";
+    assert_eq!(test.number(kept).await, 1);
+    assert_eq!(test.sync(&provider, true).await.unwrap().report.events_published, 0);
+    // It is deleted as it was seen.
+    provider.runs.lock().unwrap().remove(0);
+    test.sync(&provider, true).await.unwrap();
+    assert_eq!(test.number(kept).await, 1);
+    assert_eq!(test.number("select count(*) from runs where deleted_at is not null").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_conf_that_was_left_out_stays_marked() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     let mut run = test.run("a", "r1", 0, RunState::Success);
-    (run.conf, run.conf_bytes, run.truncated) = (serde_json::Value::Null, Some(9_000_000), true);
+    (run.conf, run.conf_bytes, run.truncated) = (RunConf::default(), Some(9_000_000), true);
     provider.runs.lock().unwrap()[0] = run;
     test.sync(&provider, false).await.unwrap();
     let marked = "select count(*) from runs where conf = 'null' and conf_bytes = 9000000";

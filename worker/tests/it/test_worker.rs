@@ -1,21 +1,15 @@
 //! One worker under test: a database, topics and a connector of its own, and the worker, run in this
 //! process.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::SubsecRound;
 use clap::Parser;
-use contract::events::{
-    Event, Observation, PipelineObserved, Record, RunObserved, Source, TaskRunObserved, Topic,
-};
+use contract::events::{Event, Observation, PipelineObserved, Record, RunObserved, Source, TaskRunObserved};
 use contract::ids::{ConnectorId, SyncId};
 use contract::state::{RunState, TaskState};
 use platform::kafka::{KafkaConfig, Producer};
 use provider::connector::Credentials;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Headers;
-use rdkafka::{Message, TopicPartitionList};
 use sqlx::PgPool;
 use testkit::{FakeProvider, ProgramSettings, SeededSync, sealing_keys};
 use tokio::sync::watch;
@@ -23,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::app::Worker;
 use worker::cli::{WorkerCli, WorkerCommand, WorkerSettings};
+use worker::queue::runner::Runner;
 use worker::queue::{claim, finish};
 use worker::store::connector_state;
-use worker::sync::{SyncError, SyncJob, SyncOutcome, sync_connector};
+use worker::sync::{SyncError, SyncJob, SyncOutcome, SyncProgress, sync_connector};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -42,9 +37,13 @@ pub(crate) struct TestWorker {
 impl TestWorker {
     /// A worker whose topics exist, without a started task.
     pub(crate) async fn idle() -> Self {
+        Self::idle_with(&local::kafka().await.unwrap()).await
+    }
+
+    /// An idle worker on this Kafka.
+    pub(crate) async fn idle_with(kafka: &str) -> Self {
         let database = local::test_database().await.unwrap();
-        let kafka = local::kafka().await.unwrap();
-        Self::on(database.url, &database.worker_url, database.pool, &kafka).await
+        Self::on(database.url, &database.worker_url, database.pool, kafka).await
     }
 
     /// A worker with a started projection and relay.
@@ -174,16 +173,28 @@ impl TestWorker {
         job: &SyncJob,
     ) -> Result<SyncOutcome, SyncError> {
         let progress = watch::Sender::default();
+        let outcome = self.run_pass(provider, job, &progress).await;
         let pool = &self.worker.runner.pool;
-        let outcome = sync_connector(pool, self.producer(), job, provider, &progress).await;
         let outcome = match outcome {
             Ok(synced) => finish::succeed(pool, job, &synced).await.map(|()| synced),
             Err(error) => Err(error),
         };
         if let Err(error) = &outcome {
-            finish::fail(pool, job.lease, &job.syncs, error, &progress.borrow().report).await.unwrap();
+            let progress = progress.borrow().clone();
+            finish::fail(pool, job.lease, &job.syncs, error, &progress).await.unwrap();
         }
         outcome
+    }
+
+    /// Executes a job, and does not finish it.
+    pub(crate) async fn run_pass(
+        &self,
+        provider: &FakeProvider,
+        job: &SyncJob,
+        progress: &watch::Sender<SyncProgress>,
+    ) -> Result<SyncOutcome, SyncError> {
+        let Runner { pool, producer, history_permits, .. } = &self.worker.runner;
+        sync_connector(pool, producer, job, provider, progress, history_permits).await
     }
 
     /// Runs one of the worker's commands and returns its standard output.
@@ -245,49 +256,6 @@ impl TestWorker {
         .unwrap()
     }
 
-    /// Every event of one entity on a topic, oldest first: its headers and its data.
-    pub(crate) fn events(
-        &self,
-        topic: Topic,
-        key: &str,
-    ) -> Vec<(BTreeMap<String, String>, serde_json::Value)> {
-        let consumer: BaseConsumer = self.kafka().client().set("group.id", "reader").create().unwrap();
-        let mut partitions = TopicPartitionList::new();
-        for partition in 0..self.kafka().kafka_partitions {
-            partitions
-                .add_partition_offset(&self.kafka().topic(topic), partition, rdkafka::Offset::Beginning)
-                .unwrap();
-        }
-        consumer.assign(&partitions).unwrap();
-        let mut events = Vec::new();
-        while let Some(message) = consumer.poll(Duration::from_secs(5)) {
-            let message = message.unwrap();
-            if message.key() != Some(key.as_bytes()) {
-                continue;
-            }
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            let headers = message.headers().unwrap().iter();
-            let headers =
-                headers.map(|header| (header.key.to_owned(), text(header.value.unwrap()))).collect();
-            events.push((headers, serde_json::from_slice(message.payload().unwrap()).unwrap()));
-        }
-        events
-    }
-
-    /// The number of records in the state topics.
-    pub(crate) fn published_records(&self) -> i64 {
-        let consumer: BaseConsumer = self.kafka().client().create().unwrap();
-        let ends = Topic::STATE.iter().flat_map(|topic| {
-            let name = self.kafka().topic(*topic);
-            (0..self.kafka().kafka_partitions).map(move |partition| (name.clone(), partition))
-        });
-        ends.map(|(topic, partition)| {
-            let (low, high) = consumer.fetch_watermarks(&topic, partition, TIMEOUT).unwrap();
-            high - low
-        })
-        .sum()
-    }
-
     pub(crate) fn pipeline(&self, name: &str, version: i64) -> PipelineObserved {
         PipelineObserved {
             description: Some("as of every day".to_owned()),
@@ -305,7 +273,7 @@ impl TestWorker {
         RunObserved {
             run_after: Some((chrono::Utc::now() - chrono::TimeDelta::minutes(5)).trunc_subsecs(6)),
             duration_seconds: status.is_finished().then_some(12.5),
-            conf: serde_json::json!({"k": "v"}),
+            conf: serde_json::json!({"k": "v"}).into(),
             conf_bytes: None,
             truncated: false,
             ..testkit::events::run(&self.source(), pipeline, name, status, observation(version))

@@ -7,7 +7,6 @@ use platform::trace;
 use testkit::FakeProvider;
 use tokio::sync::watch;
 use uuid::Uuid;
-use worker::sync::sync_connector;
 
 use crate::test_worker::TestWorker;
 
@@ -38,8 +37,10 @@ async fn the_trace_of_a_request_is_in_the_events_of_its_sync() {
     provider.pipelines.lock().unwrap().push(test.pipeline("sales", 0));
     provider.runs.lock().unwrap().push(test.run("sales", "r1", 0, RunState::Success));
     let progress = watch::Sender::default();
-    let sync = sync_connector(&test.pool, test.producer(), &job, &provider, &progress);
+    let sync = test.run_pass(&provider, &job, &progress);
     trace::scope(Some(child), sync).await.unwrap();
+    // Events of the sync itself are published by the relay.
+    test.wait_for("select count(*) = 0 from outbox").await;
 
     let run = test.run("sales", "r1", 0, RunState::Success).id.to_string();
     for (topic, key) in [(Topic::Runs, run), (Topic::Syncs, request.id.to_string())] {

@@ -38,6 +38,7 @@ async fn pipeline(airflow: &AirflowServer, id: &str, dag: Value) -> Value {
     };
     let owners = sorted(dag["owners"].as_array().unwrap().iter().map(text));
     let is_paused = dag["is_paused"] == true;
+    let has_zone = is_active && !schedule.is_null();
     json!({
         "name": dag["dag_display_name"], "description": dag["description"],
         "owner": owners.first(), "owners": owners,
@@ -46,7 +47,7 @@ async fn pipeline(airflow: &AirflowServer, id: &str, dag: Value) -> Value {
         "external_url": url(airflow, &[&["dags", id], page.as_slice()].concat()),
         "next_run_at": if is_paused { Value::Null } else { time(&dag[next]) },
         "tasks": if is_active { graph(airflow, id).await } else { Value::Null },
-        "provider_metadata": without_volatile_fields(dag),
+        "provider_metadata": metadata(airflow, id, dag, has_zone).await,
     })
 }
 
@@ -62,6 +63,16 @@ fn schedule_text(interval: &Value) -> Value {
         Some("TimeDelta") => json!(format!("{days} days, {clock}")),
         Some(other) => panic!("unexpected type of schedule: {other}"),
     }
+}
+
+/// A DAG as listed, with the time zone of its schedule, which is in its details.
+async fn metadata(airflow: &AirflowServer, id: &str, dag: Value, has_zone: bool) -> Value {
+    let mut metadata = without_volatile_fields(dag);
+    if has_zone {
+        let details = airflow.get(&format!("dags/{id}/details")).await.unwrap();
+        metadata["timezone"] = details["timezone"].clone();
+    }
+    metadata
 }
 
 /// A DAG as listed, without the fields that change with time.
