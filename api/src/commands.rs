@@ -2,11 +2,14 @@
 //! name; only keys are always new. Every change is audited. The commands need the owner of the schema: the
 //! role of the service lacks the rights.
 
+mod after_restore;
 mod arguments;
 mod credentials;
+mod group;
 mod key;
 mod member;
 mod migrate;
+mod republish;
 mod space;
 mod team;
 mod user;
@@ -19,7 +22,9 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgExecutor, PgPool};
 
+pub(crate) use self::after_restore::after_restore;
 pub(crate) use self::migrate::migrate;
+pub(crate) use self::republish::republish;
 use crate::APPLICATION_NAME;
 use crate::store::{spaces, users};
 
@@ -32,6 +37,8 @@ pub enum AdminCommand {
     User(OnDatabase<user::UserCommand>),
     /// Set and list the members of a space
     Member(OnDatabase<member::MemberCommand>),
+    /// Give groups of the OpenID Connect provider roles in spaces
+    Group(OnDatabase<group::GroupCommand>),
     /// Create and list the teams of a space
     Team(OnDatabase<team::TeamCommand>),
     /// Create, list and revoke API keys
@@ -55,18 +62,19 @@ pub struct OnDatabase<C: Subcommand> {
 /// Also when something that the command names does not exist.
 pub(crate) async fn run(command: AdminCommand, json: bool) -> anyhow::Result<()> {
     let result = match command {
-        AdminCommand::Space(on) => space::run(&open(&on.database)?, on.command).await,
-        AdminCommand::User(on) => user::run(&open(&on.database)?, on.command).await,
-        AdminCommand::Member(on) => member::run(&open(&on.database)?, on.command).await,
-        AdminCommand::Team(on) => team::run(&open(&on.database)?, on.command).await,
-        AdminCommand::Key(on) => key::run(&open(&on.database)?, on.command).await,
-        AdminCommand::Credentials(on) => credentials::run(&open(&on.database)?, on.command).await,
+        AdminCommand::Space(on) => space::run(&open(&on.database).await?, on.command).await,
+        AdminCommand::User(on) => user::run(&open(&on.database).await?, on.command).await,
+        AdminCommand::Member(on) => member::run(&open(&on.database).await?, on.command).await,
+        AdminCommand::Group(on) => group::run(&open(&on.database).await?, on.command).await,
+        AdminCommand::Team(on) => team::run(&open(&on.database).await?, on.command).await,
+        AdminCommand::Key(on) => key::run(&open(&on.database).await?, on.command).await,
+        AdminCommand::Credentials(on) => credentials::run(&open(&on.database).await?, on.command).await,
     };
     print(&result?, json)
 }
 
-fn open(database: &DatabaseConfig) -> anyhow::Result<PgPool> {
-    Ok(db::pool(database, APPLICATION_NAME)?)
+async fn open(database: &DatabaseConfig) -> anyhow::Result<PgPool> {
+    Ok(db::pool_of_command(database, APPLICATION_NAME).await?)
 }
 
 /// Returns the action to audit when something gets a name: created, renamed, or none when nothing changed.

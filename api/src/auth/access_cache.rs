@@ -1,8 +1,8 @@
-//! A cache of the access that keys give, so that not every request needs a query.
+//! A cache of the access that keys and sessions give, so that not every request needs a query.
 //!
-//! PostgreSQL notifies of every change to keys, members and spaces, and the whole cache is cleared then.
-//! Without a listening connection nothing is cached. Entries expire after `TTL`, in case the connection
-//! broke unnoticed.
+//! PostgreSQL notifies of every change to keys, members and spaces and of every session that ends, and the
+//! whole cache is cleared then, with what is known of invalid keys. Without a listening connection nothing is
+//! cached. Entries expire after `TTL`, in case the connection broke unnoticed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::access::{self, Access};
+use super::failed_attempts::FailedAttempts;
+use crate::store::access::{self, Access, Credential};
 
 const TTL: Duration = Duration::from_secs(5);
 const CHANNEL: &str = "access_changed";
@@ -21,11 +22,14 @@ const CHANNEL: &str = "access_changed";
 const MAX_ENTRIES: usize = 10_000;
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The SHA-256 of a key, and the slug of the requested space.
-type AccessKey = ([u8; 32], Option<String>);
+/// A key or session, and the slug of the requested space.
+type AccessKey = (Credential, Option<String>);
 
 #[derive(Debug, Default)]
-pub struct AccessCache(Mutex<CacheState>);
+pub struct AccessCache {
+    state: Mutex<CacheState>,
+    pub(super) failed_attempts: FailedAttempts,
+}
 
 #[derive(Debug, Default)]
 struct CacheState {
@@ -36,23 +40,25 @@ struct CacheState {
 }
 
 impl AccessCache {
-    /// Finds the access that a key gives; none when the key is unknown or revoked.
+    /// Finds the access that a key or session gives; none when it is not valid.
     pub async fn find(
         &self,
         db: &PgPool,
-        key_sha256: [u8; 32],
+        credential: Credential,
         slug: Option<&str>,
+        idle: Duration,
     ) -> sqlx::Result<Option<Access>> {
-        let key = (key_sha256, slug.map(str::to_owned));
+        let key = (credential, slug.map(str::to_owned));
         let generation = match self.get(&key) {
             Ok(access) => return Ok(Some(access)),
             Err(generation) => generation,
         };
-        let found = access::find(db, key_sha256, slug).await?;
+        let found = access::find(db, credential, slug, idle).await?;
         if let Some(access) = &found
             && (slug.is_none() || access.role.is_some())
         {
-            self.insert(key, access.clone(), generation);
+            // The use that is due is recorded after this call.
+            self.insert(key, Access { is_use_due: false, ..access.clone() }, generation);
         }
         Ok(found)
     }
@@ -103,9 +109,12 @@ impl AccessCache {
         state.entries.clear();
         state.is_listening = is_listening;
         state.generation += 1;
+        drop(state);
+        // A key that was invalid may be valid now.
+        self.failed_attempts.forget_invalid();
     }
 
     fn lock(&self) -> MutexGuard<'_, CacheState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

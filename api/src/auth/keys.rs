@@ -8,6 +8,15 @@ use sha2::{Digest, Sha256};
 /// What every key starts with.
 pub const SCHEME: &str = "qk_";
 
+/// Longer than every key.
+const MAX_LENGTH: usize = 100;
+
+/// Whether this can be a key, so that it is worth a look-up.
+pub fn is_well_formed(key: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    key.len() <= MAX_LENGTH && key.strip_prefix(SCHEME).is_some_and(|key| key.bytes().all(is_part))
+}
+
 /// A newly generated key.
 pub struct GeneratedKey {
     /// The public part, by which people recognize the key in a list.

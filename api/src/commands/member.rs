@@ -1,18 +1,21 @@
-//! `member`: sets the role of a user in a space, and lists members.
+//! `member`: sets the role of a user in a space, removes and lists members.
 
+use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
 use contract::state::Role;
-use platform::audit::{self, Action, Actor, AuditEvent};
+use platform::audit::Actor;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use super::{find_space, find_user, to_json};
-use crate::store::members;
+use crate::store::members::{self, MemberOutcome, MemberRow, RoleSource};
 
 #[derive(Subcommand, Debug)]
 pub enum MemberCommand {
     /// Set the role of a user in a space
     Set { slug: String, email: String, role: RoleName },
+    /// Remove a user from a space; open streams end within seconds
+    Remove { slug: String, email: String },
     /// List a space's members
     List { slug: String },
 }
@@ -38,6 +41,7 @@ impl From<RoleName> for Role {
 pub(super) async fn run(db: &PgPool, command: MemberCommand) -> anyhow::Result<Value> {
     match command {
         MemberCommand::Set { slug, email, role } => set(db, &slug, &email, role).await,
+        MemberCommand::Remove { slug, email } => remove(db, &slug, &email).await,
         MemberCommand::List { slug } => to_json(members::list(db, find_space(db, &slug).await?.id).await?),
     }
 }
@@ -46,13 +50,30 @@ async fn set(db: &PgPool, slug: &str, email: &str, role: RoleName) -> anyhow::Re
     let mut tx = db.begin().await?;
     let space = find_space(&mut *tx, slug).await?;
     let user = find_user(&mut *tx, email).await?;
-    let before = members::find_role_locked(&mut tx, space.id, user.id).await?;
-    let member = members::upsert(&mut tx, space.id, user.id, role.into()).await?;
-    if before != Some(member.role) {
-        let details = json!({"from": before, "to": member.role});
-        let event = AuditEvent::new(Actor::CommandLine, Action::UserRoleChanged, user.id, details);
-        audit::insert(&mut tx, space.id, &event).await?;
-    }
+    let role = role.into();
+    let (actor, source) = (Actor::CommandLine, RoleSource::Person);
+    check(members::set_role(&mut tx, actor, space.id, user.id, role, source).await?, slug, email)?;
     tx.commit().await?;
-    to_json(member)
+    to_json(MemberRow { id: user.id, email: user.email, name: user.name, role })
+}
+
+async fn remove(db: &PgPool, slug: &str, email: &str) -> anyhow::Result<Value> {
+    let mut tx = db.begin().await?;
+    let space = find_space(&mut *tx, slug).await?;
+    let user = find_user(&mut *tx, email).await?;
+    check(members::remove(&mut tx, Actor::CommandLine, space.id, user.id).await?, slug, email)?;
+    tx.commit().await?;
+    Ok(json!({"id": user.id, "email": user.email, "name": user.name, "role": null}))
+}
+
+fn check(outcome: MemberOutcome, slug: &str, email: &str) -> anyhow::Result<()> {
+    match outcome {
+        MemberOutcome::Done => Ok(()),
+        MemberOutcome::NotFound => {
+            bail!("{email:?} is no member of {slug:?}; `member list {slug}` shows the members.")
+        }
+        MemberOutcome::LastAdmin => {
+            bail!("{email:?} is the last admin of {slug:?}; make another user an admin first.")
+        }
+    }
 }
