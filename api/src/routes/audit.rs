@@ -32,8 +32,9 @@ pub(super) async fn list(
         to: query.time("to"),
         target_id: query.id("target_id"),
     };
-    let paging = read_paging(&mut query);
+    let page = read_paging(&mut query, uri, audit::ORDER);
     query.finish()?;
-    let rows = audit::list(&app.db, space.space, &filter, paging).await?;
-    Ok(PageResponse::new(rows, paging, uri))
+    let _permit = app.reads.acquire(space.key).await?;
+    let rows = audit::list(&app.db, space.space, &filter, &page.paging).await?;
+    Ok(PageResponse::new(rows, page))
 }

@@ -1,20 +1,19 @@
-//! Comments on runs and task runs: members read them, editors write them, authors edit their own.
+//! Comments on runs, task runs and incidents: members read them, editors write them, authors edit their own.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use contract::ids::{CommentId, RunId, TaskRunId};
+use contract::ids::{CommentId, IncidentId, RunId, TaskRunId};
 use contract::state::Role;
 use utoipa::ToSchema;
 
 use crate::auth::{Forbidden, SpaceEditor, SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::pagination::{PageRequest, PageResponse, RequestUri, read_paging};
 use crate::http::request::{Body, Id, Query, body};
 use crate::state::App;
 use crate::store::comments::{self, Comment, CommentTarget};
-use crate::store::page::Paging;
-use crate::store::{runs, task_runs};
+use crate::store::{incidents, runs, task_runs};
 
 const MAX_CONTENT_LENGTH: usize = 10_000;
 
@@ -38,10 +37,9 @@ pub(super) async fn list_of_run(
     uri: RequestUri,
     query: Query,
 ) -> ApiResult<PageResponse<Comment>> {
-    let paging = read_only_paging(query)?;
+    let page = read_only_paging(query, uri)?;
     let target = find_run(&app, &space, run).await?;
-    let rows = comments::list(&app.db, space.space, target, paging).await?;
-    Ok(PageResponse::new(rows, paging, uri))
+    list(&app, &space, target, page).await
 }
 
 /// List the comments on a task run, oldest first.
@@ -57,10 +55,37 @@ pub(super) async fn list_of_task_run(
     uri: RequestUri,
     query: Query,
 ) -> ApiResult<PageResponse<Comment>> {
-    let paging = read_only_paging(query)?;
+    let page = read_only_paging(query, uri)?;
     let target = find_task_run(&app, &space, task_run).await?;
-    let rows = comments::list(&app.db, space.space, target, paging).await?;
-    Ok(PageResponse::new(rows, paging, uri))
+    list(&app, &space, target, page).await
+}
+
+/// List the comments on an incident, oldest first.
+#[utoipa::path(
+    get, path = "/incidents/{incident_id}/comments",
+    operation_id = "get_incidents_by_incident_id_comments", tag = "Comments",
+    responses((status = 200, description = "Comments", body = [Comment])),
+)]
+pub(super) async fn list_of_incident(
+    space: SpaceViewer,
+    State(app): State<App>,
+    Id(incident): Id<IncidentId>,
+    uri: RequestUri,
+    query: Query,
+) -> ApiResult<PageResponse<Comment>> {
+    let page = read_only_paging(query, uri)?;
+    let target = find_incident(&app, &space, incident).await?;
+    list(&app, &space, target, page).await
+}
+
+async fn list(
+    app: &App,
+    space: &SpaceMember,
+    target: CommentTarget,
+    page: PageRequest,
+) -> ApiResult<PageResponse<Comment>> {
+    let rows = comments::list(&app.db, space.space, target, &page.paging).await?;
+    Ok(PageResponse::new(rows, page))
 }
 
 /// Comment on a run.
@@ -104,6 +129,26 @@ pub(super) async fn create_on_task_run(
     create(&app, &space, target, &content).await
 }
 
+/// Comment on an incident.
+#[utoipa::path(
+    post, path = "/incidents/{incident_id}/comments",
+    operation_id = "post_incidents_by_incident_id_comments", tag = "Comments", request_body = NewComment,
+    responses(
+        (status = 201, description = "The comment", body = Comment),
+        (status = 403, response = Forbidden),
+    ),
+)]
+pub(super) async fn create_on_incident(
+    space: SpaceEditor,
+    State(app): State<App>,
+    Id(incident): Id<IncidentId>,
+    body: Body,
+) -> ApiResult<(StatusCode, Json<Comment>)> {
+    let NewComment { content } = NewComment::read(body)?;
+    let target = find_incident(&app, &space, incident).await?;
+    create(&app, &space, target, &content).await
+}
+
 async fn create(
     app: &App,
     space: &SpaceMember,
@@ -111,7 +156,8 @@ async fn create(
     content: &str,
 ) -> ApiResult<(StatusCode, Json<Comment>)> {
     let inserted = comments::insert(&app.db, space.space, target, space.user.id, content).await?;
-    let id = inserted.ok_or(ApiError::NotFound("Run"))?;
+    let gone = if matches!(target, CommentTarget::Incident(_)) { "Incident" } else { "Run" };
+    let id = inserted.ok_or(ApiError::NotFound(gone))?;
     Ok((StatusCode::CREATED, Json(find(app, space, id).await?)))
 }
 
@@ -180,10 +226,10 @@ pub(super) async fn delete(
 }
 
 /// Reads a query that has no other parameters.
-fn read_only_paging(mut query: Query) -> ApiResult<Paging> {
-    let paging = read_paging(&mut query);
+fn read_only_paging(mut query: Query, uri: RequestUri) -> ApiResult<PageRequest> {
+    let page = read_paging(&mut query, uri, comments::ORDER);
     query.finish()?;
-    Ok(paging)
+    Ok(page)
 }
 
 impl NewComment {
@@ -204,11 +250,18 @@ async fn find_run(app: &App, space: &SpaceMember, run: RunId) -> ApiResult<Comme
     if !runs::exists(&app.db, space.space, run).await? {
         return Err(ApiError::NotFound("Run"));
     }
-    Ok(CommentTarget { run, task_run: None })
+    Ok(CommentTarget::Run(run))
 }
 
 async fn find_task_run(app: &App, space: &SpaceMember, task_run: TaskRunId) -> ApiResult<CommentTarget> {
     let found = task_runs::find(&app.db, space.space, task_run).await?;
     let task_run = found.ok_or(ApiError::NotFound("Task run"))?;
-    Ok(CommentTarget { run: task_run.run_id, task_run: Some(task_run.id) })
+    Ok(CommentTarget::TaskRun(task_run.run_id, task_run.id))
+}
+
+async fn find_incident(app: &App, space: &SpaceMember, incident: IncidentId) -> ApiResult<CommentTarget> {
+    if incidents::find(&app.db, space.space, incident).await?.is_none() {
+        return Err(ApiError::NotFound("Incident"));
+    }
+    Ok(CommentTarget::Incident(incident))
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use contract::ids::PipelineId;
+use contract::state::Health;
 
 use super::filters;
 use crate::auth::SpaceViewer;
@@ -10,12 +11,19 @@ use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
 use crate::http::request::{Id, Query};
 use crate::state::App;
-use crate::store::pipelines::{self, MetricsWindow, Pipeline, PipelineDetail, PipelineFilter, PipelineQuery};
+use crate::store::pipelines::{
+    self, MetricsWindow, Pipeline, PipelineDetail, PipelineFacets, PipelineFilter, PipelineQuery,
+    PipelineStatus, PipelineView,
+};
+use crate::store::schema::IdList;
 
 /// List the pipelines of the space.
 #[utoipa::path(
     get, path = "/pipelines", operation_id = "get_pipelines", tag = "Pipelines",
-    params(PipelineFilter, PipelineQuery, MetricsWindow),
+    params(
+        ("id" = inline(Option<IdList>), Query, description = "Any of these"),
+        PipelineFilter, PipelineQuery, PipelineView, MetricsWindow,
+    ),
     responses((status = 200, description = "Pipelines", body = [Pipeline])),
 )]
 pub(super) async fn list(
@@ -25,16 +33,42 @@ pub(super) async fn list(
     mut query: Query,
 ) -> ApiResult<PageResponse<Pipeline>> {
     let pipeline_query = filters::pipelines(&mut query);
-    let paging = read_paging(&mut query);
+    let page = read_paging(&mut query, uri, pipeline_query.order());
     query.finish()?;
-    let rows = pipelines::list(&app.db, space.space, space.user.id, &pipeline_query, paging).await?;
-    Ok(PageResponse::new(rows, paging, uri))
+    let _permit = app.reads.acquire(space.key).await?;
+    let rows = pipelines::list(&app.db, space.space, space.user.id, &pipeline_query, &page.paging).await?;
+    Ok(PageResponse::new(rows, page))
+}
+
+/// Count the pipelines by status, health, owner, tag, criticality, team and connector. Each is counted under
+/// the filters on the others.
+#[utoipa::path(
+    get, path = "/pipelines/facets", operation_id = "get_pipelines_facets", tag = "Pipelines",
+    params(
+        ("id" = inline(Option<IdList>), Query, description = "Any of these"),
+        ("status" = inline(Option<Vec<PipelineStatus>>), Query,
+            description = "The latest run's status, or `never_run`"),
+        ("health" = inline(Option<Vec<Health>>), Query, description = "Any of these"),
+        PipelineFilter,
+    ),
+    responses((status = 200, description = "The facets", body = PipelineFacets)),
+)]
+pub(super) async fn get_facets(
+    space: SpaceViewer,
+    State(app): State<App>,
+    mut query: Query,
+) -> ApiResult<Json<PipelineFacets>> {
+    let pipeline_query = filters::pipelines(&mut query);
+    query.finish()?;
+    let _permit = app.reads.acquire(space.key).await?;
+    let facets = pipelines::count_facets(&app.db, space.space, space.user.id, &pipeline_query).await?;
+    Ok(Json(facets))
 }
 
 /// One pipeline, with the provider's own description of it and its task graph.
 #[utoipa::path(
     get, path = "/pipelines/{pipeline_id}", operation_id = "get_pipelines_by_pipeline_id",
-    tag = "Pipelines", params(MetricsWindow),
+    tag = "Pipelines", params(PipelineView, MetricsWindow),
     responses((status = 200, description = "The pipeline", body = PipelineDetail)),
 )]
 pub(super) async fn get(
@@ -43,8 +77,8 @@ pub(super) async fn get(
     Id(pipeline): Id<PipelineId>,
     mut query: Query,
 ) -> ApiResult<Json<PipelineDetail>> {
-    let window = filters::metrics_window(&mut query);
+    let view = filters::pipeline_view(&mut query);
     query.finish()?;
-    let found = pipelines::find(&app.db, space.space, space.user.id, pipeline, window).await?;
+    let found = pipelines::find(&app.db, space.space, space.user.id, pipeline, view).await?;
     found.map(Json).ok_or(ApiError::NotFound("Pipeline"))
 }

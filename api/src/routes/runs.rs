@@ -12,11 +12,13 @@ use crate::http::request::{Id, Query};
 use crate::state::App;
 use crate::store::pipelines::PipelineFilter;
 use crate::store::runs::{self, Run, RunDetail, RunFilter, RunQuery, RunsOf};
+use crate::store::schema::IdList;
 
 /// List the runs of a pipeline, newest first.
 #[utoipa::path(
     get, path = "/pipelines/{pipeline_id}/runs", operation_id = "get_pipelines_by_pipeline_id_runs",
-    tag = "Runs", params(RunFilter, RunQuery),
+    tag = "Runs",
+    params(("id" = inline(Option<IdList>), Query, description = "Any of these"), RunFilter, RunQuery),
     responses((status = 200, description = "Runs", body = [Run])),
 )]
 pub(super) async fn list_of_pipeline(
@@ -32,7 +34,11 @@ pub(super) async fn list_of_pipeline(
 /// List the runs of all pipelines of the space, newest first.
 #[utoipa::path(
     get, path = "/runs", operation_id = "get_runs", tag = "Runs",
-    params(PipelineFilter, RunFilter, RunQuery),
+    params(
+        ("id" = inline(Option<IdList>), Query, description = "Any of these"),
+        ("pipeline_id" = inline(Option<IdList>), Query, description = "Any of these pipelines"),
+        PipelineFilter, RunFilter, RunQuery,
+    ),
     responses((status = 200, description = "Runs", body = [Run])),
 )]
 pub(super) async fn list_of_space(
@@ -42,7 +48,7 @@ pub(super) async fn list_of_space(
     mut query: Query,
 ) -> ApiResult<PageResponse<Run>> {
     // Runs of inactive pipelines are included by default, because they belong to the history.
-    let filter = filters::pipeline_filter(&mut query, None);
+    let filter = filters::pipeline_filter(&mut query, "pipeline_id", None);
     list(&space, &app, &RunsOf::Space(&filter), uri, query).await
 }
 
@@ -54,10 +60,11 @@ async fn list(
     mut query: Query,
 ) -> ApiResult<PageResponse<Run>> {
     let run_query = filters::runs(&mut query);
-    let paging = read_paging(&mut query);
+    let page = read_paging(&mut query, uri, run_query.order());
     query.finish()?;
-    let found = runs::list(&app.db, space.space, space.user.id, of, &run_query, paging).await?;
-    Ok(PageResponse::new(found.ok_or(ApiError::NotFound("Pipeline"))?, paging, uri))
+    let _permit = app.reads.acquire(space.key).await?;
+    let found = runs::list(&app.db, space.space, space.user.id, of, &run_query, &page.paging).await?;
+    Ok(PageResponse::new(found.ok_or(ApiError::NotFound("Pipeline"))?, page))
 }
 
 /// One run with every one of its task runs.

@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use contract::ids::{ConnectorId, SyncId};
 use contract::state::SyncTrigger;
 
+use super::filters;
 use crate::auth::{Forbidden, SpaceEditor, SpaceViewer};
 use crate::http::BASE_PATH;
 use crate::http::error::{ApiError, ApiResult};
@@ -14,7 +15,7 @@ use crate::http::pagination::{PageResponse, RequestUri, read_paging};
 use crate::http::request::{Body, Id, Query, body};
 use crate::state::App;
 use crate::store::connectors;
-use crate::store::syncs::{self, SyncEligibility, SyncOptions, SyncView};
+use crate::store::syncs::{self, CancelOutcome, SyncEligibility, SyncFilter, SyncOptions, SyncView};
 
 /// Ask for a sync of a connector.
 #[utoipa::path(
@@ -62,7 +63,8 @@ pub(super) async fn create(
 /// List the syncs of a connector, newest first.
 #[utoipa::path(
     get, path = "/connectors/{connector_id}/syncs", operation_id = "get_connectors_by_connector_id_syncs",
-    tag = "Syncs", responses((status = 200, description = "Syncs", body = [SyncView])),
+    tag = "Syncs", params(SyncFilter),
+    responses((status = 200, description = "Syncs", body = [SyncView])),
 )]
 pub(super) async fn list(
     space: SpaceViewer,
@@ -71,13 +73,55 @@ pub(super) async fn list(
     uri: RequestUri,
     mut query: Query,
 ) -> ApiResult<PageResponse<SyncView>> {
-    let paging = read_paging(&mut query);
+    let filter = filters::syncs(&mut query);
+    let page = read_paging(&mut query, uri, syncs::ORDER);
     query.finish()?;
     if !connectors::exists(&app.db, space.space, connector).await? {
         return Err(ApiError::NotFound("Connector"));
     }
-    let rows = syncs::list(&app.db, space.space, connector, paging).await?;
-    Ok(PageResponse::new(rows, paging, uri))
+    let _permit = app.reads.acquire(space.key).await?;
+    let rows = syncs::list(&app.db, space.space, Some(connector), &filter, &page.paging).await?;
+    Ok(PageResponse::new(rows, page))
+}
+
+/// Ask for a sync of a connector, as `…/orchestration/connectors/{connector_id}/sync` does.
+#[utoipa::path(
+    post, path = "/{connector_id}/sync", operation_id = "post_catalog_connectors_by_connector_id_sync",
+    tag = "Syncs", request_body = Option<SyncOptions>,
+    responses(
+        (status = 202, description = "The sync that will complete this request", body = SyncView,
+            headers(("Location" = String))),
+        (status = 403, response = Forbidden),
+        (status = 409, description = "The connector is switched off"),
+    ),
+)]
+pub(super) async fn create_in_catalog(
+    space: SpaceEditor,
+    state: State<App>,
+    id: Id<ConnectorId>,
+    body: Body,
+) -> ApiResult<impl IntoResponse> {
+    create(space, state, id, body).await
+}
+
+/// List the syncs of all connectors of the space, newest first.
+#[utoipa::path(
+    get, path = "/catalog/spaces/{slug}/sync-history", operation_id = "get_sync_history",
+    tag = "Syncs", params(SyncFilter),
+    responses((status = 200, description = "Syncs", body = [SyncView])),
+)]
+pub(super) async fn list_of_space(
+    space: SpaceViewer,
+    State(app): State<App>,
+    uri: RequestUri,
+    mut query: Query,
+) -> ApiResult<PageResponse<SyncView>> {
+    let filter = filters::syncs(&mut query);
+    let page = read_paging(&mut query, uri, syncs::ORDER);
+    query.finish()?;
+    let _permit = app.reads.acquire(space.key).await?;
+    let rows = syncs::list(&app.db, space.space, None, &filter, &page.paging).await?;
+    Ok(PageResponse::new(rows, page))
 }
 
 /// One sync of a connector.
@@ -94,4 +138,27 @@ pub(super) async fn get(
 ) -> ApiResult<Json<SyncView>> {
     let found = syncs::find(&app.db, space.space, connector, sync).await?;
     found.map(Json).ok_or(ApiError::NotFound("Sync"))
+}
+
+/// Cancel a queued or running sync. It fails, and its error names who cancelled it.
+#[utoipa::path(
+    delete, path = "/connectors/{connector_id}/syncs/{sync_id}",
+    operation_id = "delete_connectors_by_connector_id_syncs_by_sync_id", tag = "Syncs",
+    responses(
+        (status = 204, description = "Cancelled; a running one ends within seconds"),
+        (status = 403, response = Forbidden),
+        (status = 409, description = "The sync has ended"),
+    ),
+)]
+pub(super) async fn cancel(
+    space: SpaceEditor,
+    State(app): State<App>,
+    Id(connector): Id<ConnectorId>,
+    Id(sync): Id<SyncId>,
+) -> ApiResult<StatusCode> {
+    match syncs::cancel(&app.db, space.space, connector, sync, &space.user).await? {
+        CancelOutcome::Cancelled => Ok(StatusCode::NO_CONTENT),
+        CancelOutcome::NotFound => Err(ApiError::NotFound("Sync")),
+        CancelOutcome::Ended => Err(ApiError::Conflict("The sync has ended")),
+    }
 }

@@ -13,17 +13,17 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::page::{Paging, Rows};
+use super::page::{self, KeyKind, ListOrder, LongList, Paging, Rows};
 use super::schema::TimeOrDate;
 
-#[doc = "Something that somebody did."]
+/// An action of the audit log.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct AuditEntry {
     pub id: Uuid,
     pub at: DateTime<Utc>,
     #[schema(value_type = Action)]
     pub action: String,
-    #[doc = "Null where nobody's key was used."]
+    /// Null if no key was used.
     #[sqlx(json(nullable))]
     pub actor: Option<UserRef>,
     /// The way it was asked: `api`; `cli` for the command line; `kafka` for the topic of sync requests.
@@ -38,7 +38,8 @@ pub struct AuditEntry {
              of a sync;"]
     #[doc = "`command_id`, `run_id` and `run_external_id` of a trigger; `author_id`, `run_id` and \
              `task_run_id` of a deleted"]
-    #[doc = "comment; `user_id` and `label` of a key. Never a secret."]
+    #[doc = "comment; `user_id` and `label` of a key; the new `team_id` and `criticality` of several \
+             pipelines, and as `pipelines` what they were. Never a secret."]
     #[schema(value_type = Object)]
     pub details: Value,
 }
@@ -78,27 +79,24 @@ pub struct AuditFilter {
     pub target_id: Option<Uuid>,
 }
 
+const COLUMNS: &str = "select a.id, a.at, a.action, a.via, a.target_type, a.target_id, a.details,
+    case when a.actor_id is not null then
+        jsonb_build_object('id', a.actor_id, 'name', coalesce(u.name, '')) end as actor";
+
+const ENTRIES: LongList =
+    LongList { columns: COLUMNS, table: "audit a", joins: " left join users u on u.id = a.actor_id" };
+
+/// The order of audit entries: newest first.
+pub const ORDER: ListOrder = ListOrder::by("a.at", KeyKind::Time, "a.id").descending();
+
 /// Lists a page of the audit entries of a space, newest first.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
     filter: &AuditFilter,
-    paging: Paging,
+    paging: &Paging,
 ) -> sqlx::Result<Rows<AuditEntry>> {
-    let mut sql = QueryBuilder::new(
-        "select a.id, a.at, a.action, a.via, a.target_type, a.target_id, a.details,
-             case when a.actor_id is not null then
-                 jsonb_build_object('id', a.actor_id, 'name', coalesce(u.name, '')) end as actor
-         from audit a left join users u on u.id = a.actor_id",
-    );
-    push_filter(&mut sql, space, filter);
-    sql.push(" order by a.at desc, a.id desc limit ").push_bind(paging.limit());
-    sql.push(" offset ").push_bind(paging.offset());
-    let rows = sql.build_query_as().fetch_all(db).await?;
-    let mut sql = QueryBuilder::new("select count(*) from audit a");
-    push_filter(&mut sql, space, filter);
-    let total = sql.build_query_scalar().fetch_one(db).await?;
-    Ok(Rows { rows, total })
+    page::read_long(db, paging, ENTRIES, |sql| push_filter(sql, space, filter)).await
 }
 
 fn push_filter(sql: &mut QueryBuilder<Postgres>, space: SpaceId, filter: &AuditFilter) {

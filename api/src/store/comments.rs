@@ -1,29 +1,33 @@
-//! Comments on runs and task runs. They belong to the space and outlive every sync and rebuild.
+//! Comments on runs, task runs and incidents. They belong to the space and outlive every sync and rebuild.
 
 use chrono::{DateTime, Utc};
-use contract::events::UserRef;
-use contract::ids::{CommentId, RunId, SpaceId, TaskRunId, UserId};
+use contract::events::{CommentChanged, UserRef};
+use contract::ids::{CommentId, IncidentId, RunId, SpaceId, TaskRunId, UserId};
 use platform::audit::{self, Action, Actor, AuditEvent};
+use platform::outbox;
 use serde::Serialize;
 use serde_json::json;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection, PgPool, Postgres, QueryBuilder};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::page::{Paging, Rows};
+use super::page::{self, KeyKind, ListOrder, LongList, Paging, Rows};
 
 /// A comment.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct Comment {
     #[schema(value_type = Uuid)]
     pub id: CommentId,
-    /// `run` or `task_run`.
+    /// `run`, `task_run` or `incident`.
     pub target_type: String,
-    /// On a task run, its run's.
-    #[schema(value_type = Uuid)]
-    pub run_id: RunId,
+    /// On a task run, its run's; null on an incident.
+    #[schema(value_type = Option<Uuid>)]
+    pub run_id: Option<RunId>,
     #[schema(value_type = Option<Uuid>)]
     pub task_run_id: Option<TaskRunId>,
+    #[schema(value_type = Option<Uuid>)]
+    pub incident_id: Option<IncidentId>,
     /// As it was given.
     pub content: String,
     #[sqlx(json)]
@@ -33,52 +37,56 @@ pub struct Comment {
     pub updated_at: DateTime<Utc>,
 }
 
-/// The run or task run that a comment belongs to.
+/// What a comment belongs to.
 #[derive(Clone, Copy, Debug)]
-pub struct CommentTarget {
-    pub run: RunId,
-    /// None for a comment on the run itself.
-    pub task_run: Option<TaskRunId>,
+pub enum CommentTarget {
+    Run(RunId),
+    /// A task run of a run.
+    TaskRun(RunId, TaskRunId),
+    Incident(IncidentId),
 }
 
 const COLUMNS: &str =
-    "select c.id, case when c.task_run_id is null then 'run' else 'task_run' end as target_type,
-    c.run_id, c.task_run_id, c.content, jsonb_build_object('id', u.id, 'name', u.name) as author, c.edited,
-    c.created_at, c.updated_at from comments c join users u on u.id = c.author_id where c.space_id = ";
+    "select c.id, case when c.incident_id is not null then 'incident' when c.task_run_id is null then 'run'
+        else 'task_run' end as target_type,
+    c.run_id, c.task_run_id, c.incident_id, c.content,
+    jsonb_build_object('id', u.id, 'name', u.name) as author, c.edited, c.created_at, c.updated_at";
 
-/// Lists a page of the comments on a run or a task run, oldest first.
+const COMMENTS: LongList =
+    LongList { columns: COLUMNS, table: "comments c", joins: " join users u on u.id = c.author_id" };
+
+/// The order of comments: oldest first.
+pub const ORDER: ListOrder = ListOrder::by("c.created_at", KeyKind::Time, "c.id");
+
+/// Lists a page of the comments on a run, a task run or an incident, oldest first.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
     target: CommentTarget,
-    paging: Paging,
+    paging: &Paging,
 ) -> sqlx::Result<Rows<Comment>> {
-    let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push_bind(space);
-    push_target(&mut sql, target);
-    sql.push(" order by c.created_at, c.id limit ").push_bind(paging.limit());
-    sql.push(" offset ").push_bind(paging.offset());
-    let rows = sql.build_query_as().fetch_all(db).await?;
-    let mut sql = QueryBuilder::new("select count(*) from comments c where c.space_id = ");
-    sql.push_bind(space);
-    push_target(&mut sql, target);
-    let total = sql.build_query_scalar().fetch_one(db).await?;
-    Ok(Rows { rows, total })
+    page::read_long(db, paging, COMMENTS, |sql| {
+        sql.push(" where c.space_id = ").push_bind(space);
+        push_target(sql, target);
+    })
+    .await
 }
 
 fn push_target(sql: &mut QueryBuilder<Postgres>, target: CommentTarget) {
-    match target.task_run {
-        Some(task_run) => sql.push(" and c.task_run_id = ").push_bind(task_run),
-        None => sql.push(" and c.task_run_id is null and c.run_id = ").push_bind(target.run),
+    match target {
+        CommentTarget::Run(run) => sql.push(" and c.task_run_id is null and c.run_id = ").push_bind(run),
+        CommentTarget::TaskRun(_, task_run) => sql.push(" and c.task_run_id = ").push_bind(task_run),
+        CommentTarget::Incident(incident) => sql.push(" and c.incident_id = ").push_bind(incident),
     };
 }
 
-/// Finds one comment of a space. None also when its run or task run no longer exists.
+/// Finds one comment of a space. None also when what it belongs to no longer exists.
 pub async fn find(db: &PgPool, space: SpaceId, comment: CommentId) -> sqlx::Result<Option<Comment>> {
-    let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push_bind(space).push(" and c.id = ").push_bind(comment);
+    let mut sql = COMMENTS.select();
+    sql.push(" where c.space_id = ").push_bind(space).push(" and c.id = ").push_bind(comment);
     sql.push(
-        " and exists (select from runs where runs.id = c.run_id and runs.space_id = c.space_id)
+        " and (c.incident_id is not null
+              or exists (select from runs where runs.id = c.run_id and runs.space_id = c.space_id))
           and (c.task_run_id is null or exists (
               select from task_runs t where t.id = c.task_run_id and t.space_id = c.space_id))",
     );
@@ -94,23 +102,33 @@ pub async fn insert(
     content: &str,
 ) -> sqlx::Result<Option<CommentId>> {
     let id = CommentId(Uuid::now_v7());
+    let (run, task_run, incident) = match target {
+        CommentTarget::Run(run) => (Some(run), None, None),
+        CommentTarget::TaskRun(run, task_run) => (Some(run), Some(task_run), None),
+        CommentTarget::Incident(incident) => (None, None, Some(incident)),
+    };
+    let mut tx = db.begin().await?;
     let inserted = sqlx::query(
-        "insert into comments (id, space_id, run_id, task_run_id, author_id, content)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into comments (id, space_id, run_id, task_run_id, incident_id, author_id, content)
+         values ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(id)
     .bind(space)
-    .bind(target.run)
-    .bind(target.task_run)
+    .bind(run)
+    .bind(task_run)
+    .bind(incident)
     .bind(author)
     .bind(content)
-    .execute(db)
+    .execute(&mut *tx)
     .await?;
+    publish(&mut tx, &[id], false).await?;
+    tx.commit().await?;
     Ok((inserted.rows_affected() > 0).then_some(id))
 }
 
 /// Replaces the content of a comment; false when the comment no longer exists.
 pub async fn update(db: &PgPool, space: SpaceId, comment: CommentId, content: &str) -> sqlx::Result<bool> {
+    let mut tx = db.begin().await?;
     let updated = sqlx::query(
         "update comments set content = $3, edited = edited or content <> $3, updated_at = clock_timestamp()
          where id = $1 and space_id = $2",
@@ -118,28 +136,67 @@ pub async fn update(db: &PgPool, space: SpaceId, comment: CommentId, content: &s
     .bind(comment)
     .bind(space)
     .bind(content)
-    .execute(db)
+    .execute(&mut *tx)
     .await?;
-    Ok(updated.rows_affected() > 0)
+    let is_updated = updated.rows_affected() > 0;
+    if is_updated {
+        publish(&mut tx, &[comment], false).await?;
+    }
+    tx.commit().await?;
+    Ok(is_updated)
 }
 
 /// Deletes a comment; false when it no longer exists. Deleting another user's comment is audited, without its
 /// content.
 pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, comment: &Comment) -> sqlx::Result<bool> {
     let mut tx = db.begin().await?;
-    let deleted = sqlx::query("delete from comments where id = $1 and space_id = $2")
-        .bind(comment.id)
-        .bind(space)
-        .execute(&mut *tx)
-        .await?;
-    let is_deleted = deleted.rows_affected() > 0;
-    if is_deleted && comment.author.id != user {
+    // The event is made from the row, and the lock orders it behind the event of an edit.
+    let locked = sqlx::query("select from comments where id = $1 and space_id = $2 for update");
+    if locked.bind(comment.id).bind(space).fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(false);
+    }
+    publish(&mut tx, &[comment.id], true).await?;
+    let delete = sqlx::query("delete from comments where id = $1 and space_id = $2");
+    delete.bind(comment.id).bind(space).execute(&mut *tx).await?;
+    if comment.author.id != user {
         let details = json!({
             "author_id": comment.author.id, "run_id": comment.run_id, "task_run_id": comment.task_run_id,
+            "incident_id": comment.incident_id,
         });
         let event = AuditEvent::new(Actor::User(user), Action::CommentDeleted, comment.id, details);
         audit::insert(&mut tx, space, &event).await?;
     }
     tx.commit().await?;
-    Ok(is_deleted)
+    Ok(true)
+}
+
+/// Inserts the state of comments into the outbox, within the transaction that changes or locks them. The text
+/// of deleted comments is left out. A comment on an incident has no event: those of comments name a run.
+pub(super) async fn publish(
+    db: &mut PgConnection,
+    comments: &[CommentId],
+    deleted: bool,
+) -> sqlx::Result<()> {
+    let changed: Vec<Json<CommentChanged>> = sqlx::query_scalar(
+        "select jsonb_build_object('id', c.id, 'space', s.slug, 'connector_id', r.connector_id,
+             'version', nextval('observation_version'), 'observed_at', clock_timestamp(), 'deleted', $2,
+             'target_type', case when c.task_run_id is null then 'run' else 'task_run' end,
+             'pipeline_id', r.pipeline_id, 'run_id', c.run_id, 'task_run_id', c.task_run_id,
+             'content', case when not $2 then c.content end,
+             'author', jsonb_build_object('id', u.id, 'name', u.name), 'edited', c.edited,
+             'created_at', c.created_at, 'updated_at', c.updated_at)
+         from comments c
+         join spaces s on s.id = c.space_id
+         join runs r on r.id = c.run_id and r.space_id = c.space_id
+         join users u on u.id = c.author_id
+         where c.id = any($1)",
+    )
+    .bind(comments)
+    .bind(deleted)
+    .fetch_all(&mut *db)
+    .await?;
+    for Json(event) in changed {
+        outbox::enqueue(db, &event).await?;
+    }
+    Ok(())
 }

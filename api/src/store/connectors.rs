@@ -1,6 +1,7 @@
 //! Connectors: their settings, their sealed credentials and their state.
 
 mod change;
+mod quotas;
 
 use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
@@ -16,7 +17,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use self::change::{ConfigChange, ConnectorChange, update};
-use super::page::{Paging, Rows};
+pub use self::quotas::ConnectorQuotas;
+use super::page::{self, KeyKind, ListOrder, Paging, Rows};
 use super::syncs::{self, SyncView};
 
 /// The maximum number of extra headers in a connector's credentials.
@@ -27,6 +29,10 @@ pub const MAX_EXTRA_HEADERS: usize = 20;
 pub enum SaveConnectorError {
     #[error("the space has a connector of this name")]
     NameTaken,
+    #[error("the stored credentials would be sent to another origin, or to one that is not verified")]
+    CredentialsRequired,
+    #[error("the space has as many connectors as it may")]
+    TooMany,
     #[error(transparent)]
     Database(sqlx::Error),
     #[error(transparent)]
@@ -47,8 +53,8 @@ impl From<sqlx::Error> for SaveConnectorError {
 pub struct Connector {
     #[serde(flatten)]
     pub row: ConnectorRow,
-    /// The newest.
-    pub last_sync: Option<SyncView>,
+    /// The sync that began last, or that is queued to begin.
+    pub latest_sync: Option<SyncView>,
 }
 
 /// A connector without its syncs.
@@ -66,6 +72,8 @@ pub struct ConnectorRow {
     #[sqlx(json)]
     #[schema(value_type = Object)]
     pub credentials: Value,
+    /// When a sync last ended, whether it succeeded or not.
+    pub last_sync: Option<DateTime<Utc>>,
     pub last_success_at: Option<DateTime<Utc>>,
     #[doc = "When the last good poll began: what is shown of this connector was true then, or later. The \
              time since is its"]
@@ -124,50 +132,50 @@ impl StoredConnectorRow {
     }
 }
 
+// Only a sync that was cancelled in the queue ends before one that was requested earlier, so that the newest
+// ten contain the one that ended last.
 const COLUMNS: &str = "select c.id, c.name, c.connector_type, c.is_active, c.config,
     jsonb_build_object('headers', '[]'::jsonb) || c.credentials_public as credentials, s.last_success_at,
+    (select max(finished_at) from (select finished_at from syncs where syncs.connector_id = c.id
+         and finished_at is not null order by requested_at desc, id desc limit 10) ended) as last_sync,
     s.confirmed_at as last_synced_at, coalesce(s.failures, 0)::bigint as failures,
     (select error from syncs where syncs.connector_id = c.id and status = 'failed' and s.failures > 0
      order by requested_at desc, id desc limit 1) as last_error,
     case when s.failures > 0 then s.retry_at end as retry_at, s.credentials_refused_at, s.next_due_at,
     coalesce(s.missed_ticks, 0) as missed_ticks,
     (select count(*) from pipelines p where p.connector_id = c.id and p.is_active) as pipeline_count,
-    c.created_at, c.updated_at
-    from connectors c left join connector_state s on s.connector_id = c.id where c.deleted_at is null and ";
+    c.created_at, c.updated_at";
+
+const FROM: &str = " from connectors c left join connector_state s on s.connector_id = c.id
+    where c.deleted_at is null and c.space_id = ";
+
+/// The order of connectors: by name.
+pub const ORDER: ListOrder = ListOrder::by("c.name", KeyKind::Text, "c.id");
 
 /// Lists a page of the connectors of a space, by name.
-pub async fn list(db: &PgPool, space: SpaceId, paging: Paging) -> sqlx::Result<Rows<Connector>> {
-    let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push("c.space_id = ").push_bind(space);
-    sql.push(" order by c.name, c.id limit ")
-        .push_bind(paging.limit())
-        .push(" offset ")
-        .push_bind(paging.offset());
-    let rows: Vec<ConnectorRow> = sql.build_query_as().fetch_all(db).await?;
-    let ids: Vec<ConnectorId> = rows.iter().map(|row| row.id).collect();
+pub async fn list(db: &PgPool, space: SpaceId, paging: &Paging) -> sqlx::Result<Rows<Connector>> {
+    let page: Rows<ConnectorRow> = page::read(db, paging, COLUMNS, |sql| {
+        sql.push(FROM).push_bind(space);
+    })
+    .await?;
+    let ids: Vec<ConnectorId> = page.rows.iter().map(|row| row.id).collect();
     let mut syncs = syncs::list_newest(db, &ids).await?;
-    let rows = rows.into_iter().map(|row| {
+    let rows = page.rows.into_iter().map(|row| {
         let last = syncs.iter().position(|sync| sync.connector_id == row.id);
-        Connector { last_sync: last.map(|index| syncs.swap_remove(index)), row }
+        Connector { latest_sync: last.map(|index| syncs.swap_remove(index)), row }
     });
-    let rows = rows.collect();
-    let total =
-        sqlx::query_scalar("select count(*) from connectors where space_id = $1 and deleted_at is null")
-            .bind(space)
-            .fetch_one(db)
-            .await?;
-    Ok(Rows { rows, total })
+    Ok(Rows { rows: rows.collect(), total: page.total, next: page.next })
 }
 
 /// Finds one connector of a space.
 pub async fn find(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::Result<Option<Connector>> {
     let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push("c.space_id = ").push_bind(space).push(" and c.id = ").push_bind(connector);
+    sql.push(FROM).push_bind(space).push(" and c.id = ").push_bind(connector);
     let Some(row) = sql.build_query_as::<ConnectorRow>().fetch_optional(db).await? else {
         return Ok(None);
     };
-    let last_sync = syncs::list_newest(db, &[connector]).await?.pop();
-    Ok(Some(Connector { row, last_sync }))
+    let latest_sync = syncs::list_newest(db, &[connector]).await?.pop();
+    Ok(Some(Connector { row, latest_sync }))
 }
 
 /// Returns whether the space has this connector.
@@ -204,11 +212,15 @@ pub async fn insert(
     space: SpaceId,
     user: UserId,
     new: &NewConnector,
+    quotas: ConnectorQuotas,
 ) -> Result<ConnectorId, SaveConnectorError> {
     let id = ConnectorId(Uuid::now_v7());
     let sealed = seal(keyring, id, &new.credentials)?;
     let config = new.config.apply(&Value::Null);
     let mut tx = db.begin().await?;
+    if quotas.max_connectors > 0 && count_locked(&mut tx, space).await? >= quotas.max_connectors.into() {
+        return Err(SaveConnectorError::TooMany);
+    }
     sqlx::query(
         "insert into connectors (id, space_id, name, connector_type, is_active, config, credentials_public,
              credentials_sealed)
@@ -232,6 +244,14 @@ pub async fn insert(
     audit::insert(&mut tx, space, &event).await?;
     tx.commit().await?;
     Ok(id)
+}
+
+/// Counts the connectors of a space. Until the transaction ends, no other one counts them.
+async fn count_locked(db: &mut PgConnection, space: SpaceId) -> sqlx::Result<i64> {
+    let lock = "select pg_advisory_xact_lock(hashtextextended('connectors of ' || $1::text, 0))";
+    sqlx::query(lock).bind(space).execute(&mut *db).await?;
+    let count = "select count(*) from connectors where space_id = $1 and deleted_at is null";
+    sqlx::query_scalar(count).bind(space).fetch_one(db).await
 }
 
 async fn insert_state(db: &mut PgConnection, connector: ConnectorId, is_due: bool) -> sqlx::Result<()> {

@@ -1,20 +1,29 @@
 //! Pipelines as the API returns them: the provider's facts, the space's governance, the latest run and the
 //! metrics.
 
+mod facets;
 mod filter;
+mod health;
+mod latest;
 mod response;
+mod sums;
 
 use contract::ids::{PipelineId, SpaceId, UserId};
+use contract::state::Health;
 use derive_more::Display;
 use platform::pipeline_metrics;
-use sqlx::{PgPool, Postgres, QueryBuilder};
+use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 use strum::VariantArray;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-pub use self::filter::{ActiveFilter, PipelineFilter};
+pub use self::facets::{PipelineFacets, count_facets};
+pub use self::filter::{ActiveFilter, AnyOf, PipelineFilter};
+use self::latest::{LATEST_AT, LATEST_STATUS, push_latest};
 pub use self::response::{Pipeline, PipelineDetail, PipelineStatus};
-use super::page::{Paging, Rows};
+pub use self::sums::WindowSums;
+use super::expectations;
+use super::page::{self, CURSOR_KEY, KeyKind, ListOrder, Paging, Rows, Total};
 use super::schema::sort_keys;
 
 /// The keys by which a list of pipelines can be sorted.
@@ -40,10 +49,12 @@ impl PipelineSort {
     fn key(self) -> &'static str {
         match self {
             Self::Name => NAME_KEY,
-            Self::LastRun => "latest.ordered_at",
-            Self::FailedCount => "m.failed_count",
-            Self::SuccessRate => SUCCESS_RATE,
-            Self::AvgDuration => "m.avg_duration_seconds",
+            Self::LastRun => LATEST_AT,
+            Self::FailedCount => "coalesce(sums.failed_count, 0)::float8",
+            Self::SuccessRate => {
+                "sums.success_count / nullif(sums.success_count + sums.failed_count, 0)::float8"
+            }
+            Self::AvgDuration => "(sums.duration_sum / nullif(sums.durations, 0))::float8",
         }
     }
 
@@ -61,13 +72,34 @@ pub struct PipelineQuery {
     /// The latest run's status, or `never_run`
     #[param(required = false, inline)]
     pub status: Vec<PipelineStatus>,
+    /// Any of these
+    #[param(required = false, inline)]
+    pub health: Vec<Health>,
     /// By what; a leading `-` descends, and what has no value comes last either way
     #[param(value_type = Option<PipelineSort>, inline)]
     pub sort: PipelineSort,
     #[param(ignore)]
     pub descending: bool,
     #[param(ignore)]
+    pub view: PipelineView,
+}
+
+/// What a pipeline is shown with.
+#[derive(Clone, Copy, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PipelineView {
+    #[param(ignore)]
     pub window: MetricsWindow,
+    /// How many of its newest runs are shown
+    #[param(required = false, minimum = 0, maximum = 50, default = 0)]
+    pub recent_runs: i64,
+}
+
+impl Default for PipelineView {
+    fn default() -> Self {
+        let window = MetricsWindow { days: pipeline_metrics::WINDOW_DAYS, include_deleted: false };
+        Self { window, recent_runs: 0 }
+    }
 }
 
 /// The runs that the metrics count.
@@ -84,13 +116,6 @@ pub struct MetricsWindow {
 
 const NAME_KEY: &str = r#"lower(p.name collate "und-x-icu") collate "C""#;
 
-const SUCCESS_RATE: &str = "m.success_count::float8 / nullif(m.success_count + m.failed_count, 0)";
-
-const LATEST: &str = " left join lateral (
-    select r.id, r.ordered_at, r.status from runs r
-    where r.pipeline_id = p.id and r.deleted_at is null
-    order by r.ordered_at desc, r.id desc limit 1) latest on true";
-
 const COLUMNS: &str =
     "select p.id, p.connector_id, c.name as connector_name, p.provider, p.external_id, p.name,
     p.description, p.owner, p.owners, p.tags, p.schedule, p.is_paused,
@@ -106,6 +131,15 @@ const COLUMNS: &str =
     case when p.deleted_at is null and coalesce(seen.absences, 0) = 0
         then greatest(p.observed_at, s.confirmed_at) else p.observed_at end as last_synced_at, ";
 
+const FILTERED: &str = " from pipelines p join connectors c on c.id = p.connector_id
+    left join pipeline_governance g on g.pipeline_id = p.id and g.space_id = p.space_id";
+
+const RECENT_RUNS: &str = "(
+    select coalesce(jsonb_agg(to_jsonb(r) order by r.ordered_at desc, r.id desc), '[]') from (
+        select r.id, r.status, r.run_type, r.ordered_at, r.started_at, r.duration_seconds from runs r
+        where r.pipeline_id = p.id and r.deleted_at is null
+        order by r.ordered_at desc, r.id desc limit ";
+
 const JOINS: &str = " join connectors c on c.id = p.connector_id
     left join connector_state s on s.connector_id = p.connector_id
     left join pipeline_crawls seen on seen.connector_id = p.connector_id and seen.external_id = p.external_id
@@ -117,64 +151,121 @@ const JOINS: &str = " join connectors c on c.id = p.connector_id
         from runs r where r.pipeline_id = p.id and r.deleted_at is null
         order by r.ordered_at desc, r.id desc limit 1) run on true";
 
+impl PipelineQuery {
+    /// Returns whether the page is read in the order of an index. With a condition that few pipelines meet,
+    /// the index would be read to its end.
+    fn is_in_index_order(&self) -> bool {
+        self.sort == PipelineSort::Name
+            && self.status.is_empty()
+            && self.health.is_empty()
+            && !self.filter.is_selective()
+    }
+
+    /// Returns the order of the list.
+    pub fn order(&self) -> ListOrder {
+        if self.is_in_index_order() {
+            let order = ListOrder::by(NAME_KEY, KeyKind::Text, "p.id");
+            return if self.descending { order.descending().ascending_ids() } else { order };
+        }
+        let kind = match self.sort {
+            PipelineSort::Name => KeyKind::Text,
+            PipelineSort::LastRun => KeyKind::Time,
+            PipelineSort::FailedCount | PipelineSort::SuccessRate | PipelineSort::AvgDuration => {
+                KeyKind::Number
+            }
+        };
+        let order = ListOrder::by(CURSOR_KEY, kind, "id").nullable();
+        if self.descending { order.descending().ascending_ids() } else { order }
+    }
+}
+
 /// Lists a page of the pipelines of a space.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
     user: UserId,
     query: &PipelineQuery,
-    paging: Paging,
+    paging: &Paging,
 ) -> sqlx::Result<Rows<Pipeline>> {
-    let (total, ids) = find_page(db, space, user, query, paging).await?;
-    let rows = if ids.is_empty() { Vec::new() } else { list_by_id(db, user, query.window, &ids).await? };
-    Ok(Rows { rows, total })
+    let page = find_page(db, space, user, query, paging).await?;
+    let ids: Vec<PipelineId> = page.rows.into_iter().map(|(id,)| id).collect();
+    let rows = if ids.is_empty() { Vec::new() } else { list_by_id(db, user, query.view, &ids).await? };
+    Ok(Rows { rows, total: page.total, next: page.next })
 }
 
-/// Finds the number of pipelines that match the query, and the ids of those on the page.
+/// Finds the ids of the pipelines on a page, and the number of pipelines that match the query.
 async fn find_page(
     db: &PgPool,
     space: SpaceId,
     user: UserId,
     query: &PipelineQuery,
-    paging: Paging,
-) -> sqlx::Result<(i64, Vec<PipelineId>)> {
+    paging: &Paging,
+) -> sqlx::Result<Rows<(PipelineId,)>> {
+    if query.is_in_index_order() {
+        let matching = |sql: &mut QueryBuilder<Postgres>| {
+            sql.push(FILTERED);
+            query.filter.push(sql, space, user);
+        };
+        return page::read(db, paging, "select p.id", matching).await;
+    }
     let mut sql = QueryBuilder::new("with found as materialized (select p.id, ");
-    sql.push(query.sort.key()).push(
-        " as key from pipelines p join connectors c on c.id = p.connector_id
-         left join pipeline_governance g on g.pipeline_id = p.id and g.space_id = p.space_id",
-    );
-    if !query.status.is_empty() || query.sort == PipelineSort::LastRun {
-        sql.push(LATEST);
+    sql.push(query.sort.key()).push(format_args!(" as {CURSOR_KEY}{FILTERED}"));
+    if !query.status.is_empty() || !query.health.is_empty() || query.sort == PipelineSort::LastRun {
+        push_latest(&mut sql, space);
+    }
+    if !query.health.is_empty() {
+        health::push_incidents_of_space(&mut sql, space);
     }
     if query.sort.needs_metrics() {
-        push_metrics(&mut sql, query.window);
+        WindowSums::of(space, query.view.window).push(&mut sql);
     }
     query.filter.push(&mut sql, space, user);
     if !query.status.is_empty() {
-        let statuses: Vec<String> = query.status.iter().map(ToString::to_string).collect();
-        sql.push(" and coalesce(latest.status, 'never_run') = any(").push_bind(statuses).push(")");
+        sql.push(" and ");
+        push_status(&mut sql, &query.status);
     }
-    sql.push(") select (select count(*) from found), array(select id from found order by key ")
-        .push(if query.descending { "desc" } else { "asc" })
-        .push(" nulls last, id limit ")
-        .push_bind(paging.limit())
-        .push(" offset ")
-        .push_bind(paging.offset())
-        .push(")");
-    sql.build_query_as().fetch_one(db).await
+    if !query.health.is_empty() {
+        sql.push(" and ");
+        push_health_condition(&mut sql, &query.health);
+    }
+    // The total is known also where the page is empty.
+    sql.push(format_args!(
+        ") select id, {CURSOR_KEY}, total from (select count(*) as total from found) counted
+         left join (select id, {CURSOR_KEY} from found where true"
+    ));
+    paging.push_page(&mut sql);
+    sql.push(") page on true");
+    paging.push_order(&mut sql);
+    let mut rows = sql.build().fetch_all(db).await?;
+    let total = rows.first().map(|row| row.try_get("total")).transpose()?.unwrap_or(0);
+    rows.retain(|row| !matches!(row.try_get::<Option<PipelineId>, _>("id"), Ok(None)));
+    paging.rows(rows, Total::exact(total))
+}
+
+/// Adds the condition on the status as an expression.
+fn push_status(sql: &mut QueryBuilder<Postgres>, status: &[PipelineStatus]) {
+    let words: Vec<String> = status.iter().map(ToString::to_string).collect();
+    sql.push(LATEST_STATUS).push(" = any(").push_bind(words).push(")");
+}
+
+/// Adds the condition on the health as an expression.
+fn push_health_condition(sql: &mut QueryBuilder<Postgres>, health: &[Health]) {
+    let words: Vec<String> = health.iter().map(ToString::to_string).collect();
+    health::push_health(sql, LATEST_STATUS);
+    sql.push(" = any(").push_bind(words).push(")");
 }
 
 /// Lists these pipelines, in the order of their ids.
 async fn list_by_id(
     db: &PgPool,
     user: UserId,
-    window: MetricsWindow,
+    view: PipelineView,
     ids: &[PipelineId],
 ) -> sqlx::Result<Vec<Pipeline>> {
-    let mut sql = columns(window);
+    let mut sql = columns(view);
     sql.push(" from unnest(").push_bind(ids.to_vec()).push(") with ordinality as page(id, position)");
     sql.push(" join pipelines p on p.id = page.id");
-    push_joins(&mut sql, user, window);
+    push_joins(&mut sql, user, view.window);
     sql.push(" order by page.position");
     sql.build_query_as().fetch_all(db).await
 }
@@ -185,11 +276,11 @@ pub async fn find(
     space: SpaceId,
     user: UserId,
     pipeline: PipelineId,
-    window: MetricsWindow,
+    view: PipelineView,
 ) -> sqlx::Result<Option<PipelineDetail>> {
-    let mut sql = columns(window);
-    sql.push(", p.provider_metadata, p.tasks from pipelines p");
-    push_joins(&mut sql, user, window);
+    let mut sql = columns(view);
+    sql.push(", ").push(expectations::OF_PIPELINE).push(", p.provider_metadata, p.tasks from pipelines p");
+    push_joins(&mut sql, user, view.window);
     sql.push(" where p.id = ").push_bind(pipeline).push(" and p.space_id = ").push_bind(space);
     sql.build_query_as().fetch_optional(db).await
 }
@@ -203,14 +294,21 @@ pub async fn exists(db: &PgPool, space: SpaceId, pipeline: PipelineId) -> sqlx::
         .await
 }
 
-fn columns(window: MetricsWindow) -> QueryBuilder<Postgres> {
+fn columns(view: PipelineView) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push_bind(window.days).push(" as days");
+    health::push_health(&mut sql, "coalesce(run.status, 'never_run')");
+    sql.push(" as health, ").push_bind(view.window.days).push(" as days, ");
+    if view.recent_runs == 0 {
+        sql.push("'[]'::jsonb as recent_runs");
+    } else {
+        sql.push(RECENT_RUNS).push_bind(view.recent_runs).push(") r) as recent_runs");
+    }
     sql
 }
 
 fn push_joins(sql: &mut QueryBuilder<Postgres>, user: UserId, window: MetricsWindow) {
     sql.push(JOINS);
+    health::push_incidents(sql);
     sql.push(" left join pipeline_watches w on w.pipeline_id = p.id and w.user_id = ").push_bind(user);
     push_metrics(sql, window);
 }
@@ -227,7 +325,8 @@ fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: MetricsWindow) {
     sql.push(
         " left join lateral (
              select * from pipeline_metrics k
-             where k.pipeline_id = p.id and k.counted_revision = k.revision and k.valid_until >= now() limit 1
+             where k.pipeline_id = p.id and k.counted_revision = k.revision and k.valid_until >= now()
+                 and not exists (select from run_changes where run_changes.pipeline_id = p.id) limit 1
          ) stored on true
          cross join lateral (
              select stored.run_count, stored.success_count, stored.failed_count, stored.running_count,
@@ -245,6 +344,5 @@ fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: MetricsWindow) {
 
 fn push_counted(sql: &mut QueryBuilder<Postgres>, window: MetricsWindow) {
     sql.push("run_metrics(p.id, now() - ").push_bind(window.days).push(" * interval '24 hours', ");
-    // A literal, because only then PostgreSQL uses the partial index of runs that are not deleted.
-    sql.push(if window.include_deleted { "true)" } else { "false)" });
+    sql.push_bind(window.include_deleted).push(")");
 }

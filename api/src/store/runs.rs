@@ -1,21 +1,24 @@
 //! Runs as the API returns them.
 
+mod conf;
 mod filter;
 mod response;
+mod selection;
 
 use contract::ids::{PipelineId, RunId, SpaceId, UserId};
 use derive_more::Display;
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder, Row};
+use sqlx::{PgPool, Postgres, QueryBuilder, Row};
 use strum::VariantArray;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 pub use self::filter::RunFilter;
-pub use self::response::{Run, RunDetail};
-use super::page::{Paging, Rows};
+pub use self::response::{Run, RunDetail, RunSummary};
+use self::selection::Selection;
+use super::page::{KeyKind, ListOrder, Paging, Rows, Total};
 use super::pipelines::PipelineFilter;
 use super::schema::sort_keys;
-use super::task_runs;
+use super::{expectations, task_runs};
 
 /// The keys by which a list of runs can be sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
@@ -46,6 +49,22 @@ pub struct RunQuery {
     pub sort: Option<(RunSort, bool)>,
 }
 
+impl RunQuery {
+    /// Returns the order of the list.
+    pub fn order(&self) -> ListOrder {
+        let by = |key, kind| ListOrder::by(key, kind, "r.id").nullable();
+        let (order, descends) = match self.sort {
+            None => (ListOrder::by("r.ordered_at", KeyKind::Time, "r.id"), true),
+            Some((RunSort::StartedAt, descends)) => (by("r.started_at", KeyKind::Time), descends),
+            Some((RunSort::EndedAt, descends)) => (by("r.ended_at", KeyKind::Time), descends),
+            Some((RunSort::DurationSeconds, descends)) => {
+                (by("r.duration_seconds", KeyKind::Number), descends)
+            }
+        };
+        if descends { order.descending() } else { order }
+    }
+}
+
 /// The pipelines whose runs are listed.
 #[derive(Debug)]
 pub enum RunsOf<'a> {
@@ -54,13 +73,10 @@ pub enum RunsOf<'a> {
     Space(&'a PipelineFilter),
 }
 
-/// In bytes of compact JSON: a larger `conf` is not part of a list.
-const MAX_LISTED_CONF: usize = 16 * 1024;
-
 const COLUMNS: &str =
     "select r.id, r.pipeline_id, coalesce(p.name, '') as pipeline_name, r.external_id, r.status,
     r.provider_status, r.run_type, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after,
-    r.queued_at, r.started_at, r.ended_at, r.duration_seconds, r.conf,
+    r.queued_at, r.started_at, r.ended_at, r.duration_seconds,
     coalesce(r.conf_bytes, 0) as conf_bytes, r.note,
     case when r.triggered_by_id is not null then jsonb_build_object('id', r.triggered_by_id,
         'name', coalesce(r.triggered_by_name, '')) end as triggered_by, r.external_url, r.deleted_at,
@@ -72,7 +88,7 @@ const COLUMNS: &str =
     (select coalesce(jsonb_object_agg(counted.status, counted.n), '{}') from (
         select tr.status, count(*) as n from task_runs tr where tr.run_id = r.id";
 
-const COUNTED_BY_STATUS: &str = " group by tr.status) counted) as task_counts";
+const COUNTED_BY_STATUS: &str = " group by tr.status) counted) as task_counts, ";
 
 const JOINS: &str = " left join pipelines p on p.id = r.pipeline_id
     left join connector_state s on s.connector_id = r.connector_id
@@ -86,49 +102,42 @@ pub async fn list(
     user: UserId,
     of: &RunsOf<'_>,
     query: &RunQuery,
-    paging: Paging,
+    paging: &Paging,
 ) -> sqlx::Result<Option<Rows<Run>>> {
-    let mut sql = columns(query.filter.include_deleted);
-    sql.push(", (");
-    push_total(&mut sql, space, user, of, &query.filter);
-    sql.push(") as total from (select r.id");
-    push_matching(&mut sql, space, user, of, &query.filter);
-    push_order(&mut sql, query.sort);
-    sql.push(" limit ").push_bind(paging.limit()).push(" offset ").push_bind(paging.offset());
+    let selection = Selection::find(db, space, user, of, &query.filter).await?;
+    // The number of all runs is read with the page, in one statement.
+    let size = if selection.is_whole() { None } else { Some(selection.count(db).await?) };
+    let mut sql = columns(query.filter.include_deleted, conf::LISTED);
+    paging.push_key(&mut sql);
+    if size.is_none() {
+        sql.push(", (");
+        selection.push_whole_count(&mut sql);
+        sql.push(") as total");
+    }
+    sql.push(" from (");
+    match size {
+        Some(size) => selection.push_page(&mut sql, paging, size),
+        None => selection.push_walk(&mut sql, paging),
+    }
     sql.push(") page join runs r on r.id = page.id")
         .push(JOINS)
         .push(" where r.space_id = ")
         .push_bind(space);
-    push_order(&mut sql, query.sort);
-    let rows = sql.build().fetch_all(db).await?;
-    match rows.first() {
-        Some(row) => {
-            let total = row.try_get("total")?;
-            let runs = rows.iter().map(|row| Ok(Run::from_row(row)?.with_conf_of_at_most(MAX_LISTED_CONF)));
-            Ok(Some(Rows { rows: runs.collect::<sqlx::Result<_>>()?, total }))
-        }
-        None => empty_page(db, space, user, of, &query.filter).await,
-    }
-}
-
-/// Returns the total of a page without rows: a page past the end, or an empty list. None when the pipeline
-/// does not exist.
-async fn empty_page(
-    db: &PgPool,
-    space: SpaceId,
-    user: UserId,
-    of: &RunsOf<'_>,
-    filter: &RunFilter,
-) -> sqlx::Result<Option<Rows<Run>>> {
-    if let RunsOf::Pipeline(pipeline) = of
+    paging.push_order(&mut sql);
+    let rows = sql.build().persistent(size.is_none()).fetch_all(db).await?;
+    let total = match (size, rows.first()) {
+        (Some(size), _) => size.total,
+        (None, Some(row)) => Total::exact(row.try_get("total")?),
+        (None, None) => selection.count(db).await?.total,
+    };
+    if let (RunsOf::Pipeline(pipeline), true) = (of, rows.is_empty())
         && !super::pipelines::exists(db, space, *pipeline).await?
     {
         return Ok(None);
     }
-    let mut sql = QueryBuilder::new("");
-    push_total(&mut sql, space, user, of, filter);
-    let total = sql.build_query_scalar().fetch_one(db).await?;
-    Ok(Some(Rows { rows: Vec::new(), total }))
+    let page: Rows<Run> = paging.rows(rows, total)?;
+    let rows = conf::measure(db, space, page.rows).await?;
+    Ok(Some(Rows { rows, ..page }))
 }
 
 /// Finds one run of a space with its task runs.
@@ -138,14 +147,15 @@ pub async fn find(
     run: RunId,
     include_deleted: bool,
 ) -> sqlx::Result<Option<RunDetail>> {
-    let mut sql = columns(include_deleted);
+    let mut sql = columns(include_deleted, conf::WHOLE);
     sql.push(" from runs r").push(JOINS);
     sql.push(" where r.id = ").push_bind(run).push(" and r.space_id = ").push_bind(space);
     let Some(run) = sql.build_query_as::<Run>().fetch_optional(db).await? else {
         return Ok(None);
     };
-    let tasks = task_runs::list(db, space, run.id, include_deleted).await?;
-    Ok(Some(RunDetail { run: run.with_conf_of_at_most(usize::MAX), tasks }))
+    let tasks = task_runs::list(db, space, run.summary.id, include_deleted).await?;
+    let expected = expectations::find_of_run(db, space, run.summary.id).await?;
+    Ok(Some(RunDetail { run: run.with_conf_of_at_most(usize::MAX), expected, tasks }))
 }
 
 /// Returns whether the space has this run. A run that the provider no longer has counts, too.
@@ -159,73 +169,13 @@ pub async fn exists(db: &PgPool, space: SpaceId, run: RunId) -> sqlx::Result<boo
 
 /// Selects the columns. Two partial indexes cover the deleted and the other task runs; naming both halves
 /// lets PostgreSQL use them.
-fn columns(include_deleted: bool) -> QueryBuilder<Postgres> {
+fn columns(include_deleted: bool, conf: &'static str) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push(if include_deleted {
         " and (tr.deleted_at is null or tr.deleted_at is not null)"
     } else {
         " and tr.deleted_at is null"
     });
-    sql.push(COUNTED_BY_STATUS);
+    sql.push(COUNTED_BY_STATUS).push(conf);
     sql
-}
-
-fn push_order(sql: &mut QueryBuilder<Postgres>, sort: Option<(RunSort, bool)>) {
-    match sort {
-        None => sql.push(" order by r.ordered_at desc, r.id desc"),
-        Some((key, true)) => sql.push(format_args!(" order by r.{key} desc nulls last, r.id desc")),
-        Some((key, false)) => sql.push(format_args!(" order by r.{key} asc nulls last, r.id asc")),
-    };
-}
-
-/// Adds the total: the sum of the stored counts where the filter allows it, else a count of the rows.
-fn push_total(
-    sql: &mut QueryBuilder<Postgres>,
-    space: SpaceId,
-    user: UserId,
-    of: &RunsOf<'_>,
-    filter: &RunFilter,
-) {
-    if !filter.is_status_only() {
-        sql.push("select count(*)");
-        return push_matching(sql, space, user, of, filter);
-    }
-    sql.push("select coalesce(sum(r.n), 0)::bigint from run_counts r");
-    push_of(sql, space, user, of);
-    if !filter.include_deleted {
-        sql.push(" and not r.is_deleted");
-    }
-    filter.push_status(sql);
-}
-
-fn push_matching(
-    sql: &mut QueryBuilder<Postgres>,
-    space: SpaceId,
-    user: UserId,
-    of: &RunsOf<'_>,
-    filter: &RunFilter,
-) {
-    sql.push(" from runs r");
-    push_of(sql, space, user, of);
-    filter.push(sql);
-}
-
-fn push_of(sql: &mut QueryBuilder<Postgres>, space: SpaceId, user: UserId, of: &RunsOf<'_>) {
-    match of {
-        RunsOf::Pipeline(pipeline) => {
-            sql.push(" where r.pipeline_id = ").push_bind(*pipeline);
-        }
-        RunsOf::Space(pipelines) => {
-            sql.push(" where r.space_id = ").push_bind(space);
-            if !pipelines.is_empty() {
-                sql.push(
-                    " and r.pipeline_id in (select p.id from pipelines p
-                     join connectors c on c.id = p.connector_id
-                     left join pipeline_governance g on g.pipeline_id = p.id and g.space_id = p.space_id",
-                );
-                pipelines.push(sql, space, user);
-                sql.push(")");
-            }
-        }
-    }
 }

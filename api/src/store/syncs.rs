@@ -4,15 +4,16 @@ use chrono::{DateTime, Utc};
 use contract::events::{SyncReport, UserRef};
 use contract::ids::{ConnectorId, SpaceId, SyncId, UserId};
 use contract::state::{SyncStatus, SyncTrigger};
-use platform::audit::{self, Actor, AuditEvent};
+use platform::audit::{self, Action, Actor, AuditEvent};
 use platform::sync_queue::{NewSync, SyncOrigin, enqueue, enqueue_sync_events};
 use provider::connector::ConnectorType;
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder};
-use utoipa::ToSchema;
+use serde_json::json;
+use sqlx::{FromRow, PgConnection, PgPool, Postgres, QueryBuilder};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::page::{Paging, Rows};
+use super::page::{self, KeyKind, ListOrder, LongList, Paging, Rows, push_words};
 
 /// A sync of a connector.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
@@ -41,26 +42,55 @@ const COLUMNS: &str = r#"select s.id, s.connector_id, s.status, s.trigger, s."fu
     case when u.id is not null then jsonb_build_object('id', u.id, 'name', u.name) end as requested_by,
     s.requested_at, s.started_at, s.finished_at, s.error, s.report "#;
 
-/// Lists a page of the syncs of a connector, newest first.
+const SYNCS: LongList =
+    LongList { columns: COLUMNS, table: "syncs s", joins: " left join users u on u.id = s.requested_by" };
+
+/// The order of syncs: newest first.
+pub const ORDER: ListOrder = ListOrder::by("s.requested_at", KeyKind::Time, "s.id").descending();
+
+/// Conditions on syncs.
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SyncFilter {
+    #[param(required = false, inline)]
+    pub status: Vec<SyncStatus>,
+    #[param(required = false, inline)]
+    pub trigger: Vec<SyncTrigger>,
+    /// Only those that published something or failed, or only the others
+    pub changed: Option<bool>,
+}
+
+/// The condition that a sync published something or failed. The indexes have this expression.
+const CHANGED: &str = "(s.status = 'failed' or coalesce((s.report->>'events_published')::bigint, 0) > 0)";
+
+impl SyncFilter {
+    /// Adds the conditions. Words are part of the statement, because only then PostgreSQL uses partial
+    /// indexes.
+    fn push(&self, sql: &mut QueryBuilder<Postgres>) {
+        push_words(sql, "s.status", &self.status);
+        push_words(sql, "s.trigger", &self.trigger);
+        if let Some(changed) = self.changed {
+            sql.push(format_args!(" and {}{CHANGED}", if changed { "" } else { "not " }));
+        }
+    }
+}
+
+/// Lists a page of the syncs of a connector, or of all connectors of the space, newest first.
 pub async fn list(
     db: &PgPool,
     space: SpaceId,
-    connector: ConnectorId,
-    paging: Paging,
+    connector: Option<ConnectorId>,
+    filter: &SyncFilter,
+    paging: &Paging,
 ) -> sqlx::Result<Rows<SyncView>> {
-    let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push("from syncs s left join users u on u.id = s.requested_by where s.connector_id = ")
-        .push_bind(connector);
-    sql.push(" and s.space_id = ").push_bind(space);
-    sql.push(" order by s.requested_at desc, s.id desc limit ").push_bind(paging.limit());
-    sql.push(" offset ").push_bind(paging.offset());
-    let rows = sql.build_query_as().fetch_all(db).await?;
-    let total = sqlx::query_scalar("select count(*) from syncs where connector_id = $1 and space_id = $2")
-        .bind(connector)
-        .bind(space)
-        .fetch_one(db)
-        .await?;
-    Ok(Rows { rows, total })
+    page::read_long(db, paging, SYNCS, |sql| {
+        sql.push(" where s.space_id = ").push_bind(space);
+        if let Some(connector) = connector {
+            sql.push(" and s.connector_id = ").push_bind(connector);
+        }
+        filter.push(sql);
+    })
+    .await
 }
 
 /// Finds one sync of a connector.
@@ -70,8 +100,8 @@ pub async fn find(
     connector: ConnectorId,
     sync: SyncId,
 ) -> sqlx::Result<Option<SyncView>> {
-    let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push("from syncs s left join users u on u.id = s.requested_by where s.id = ").push_bind(sync);
+    let mut sql = SYNCS.select();
+    sql.push(" where s.id = ").push_bind(sync);
     sql.push(" and s.connector_id = ").push_bind(connector).push(" and s.space_id = ").push_bind(space);
     sql.build_query_as().fetch_optional(db).await
 }
@@ -200,4 +230,46 @@ async fn merge_into_queued(
         enqueue_sync_events(db, &[id]).await?;
     }
     Ok(Some(id))
+}
+
+/// What became of the cancellation of a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelOutcome {
+    Cancelled,
+    NotFound,
+    /// The sync has ended before.
+    Ended,
+}
+
+/// Cancels a queued or running sync: it fails with an error that names the user. The worker that runs it
+/// notices when it renews its lease, and stores no other end.
+pub async fn cancel(
+    db: &PgPool,
+    space: SpaceId,
+    connector: ConnectorId,
+    sync: SyncId,
+    user: &UserRef,
+) -> sqlx::Result<CancelOutcome> {
+    let mut tx = db.begin().await?;
+    let cancelled = sqlx::query(
+        "update syncs set status = 'failed', finished_at = clock_timestamp(), error = $4,
+             version = nextval('observation_version')
+         where id = $1 and connector_id = $2 and space_id = $3 and status in ('queued', 'running')",
+    )
+    .bind(sync)
+    .bind(connector)
+    .bind(space)
+    .bind(format!("{} cancelled this sync; the next one goes on from there.", user.name))
+    .execute(&mut *tx)
+    .await?;
+    if cancelled.rows_affected() == 0 {
+        let is_known = find(db, space, connector, sync).await?.is_some();
+        return Ok(if is_known { CancelOutcome::Ended } else { CancelOutcome::NotFound });
+    }
+    enqueue_sync_events(&mut tx, &[sync]).await?;
+    let details = json!({ "connector_id": connector });
+    let event = AuditEvent::new(Actor::User(user.id), Action::SyncCancelled, sync, details);
+    audit::insert(&mut tx, space, &event).await?;
+    tx.commit().await?;
+    Ok(CancelOutcome::Cancelled)
 }

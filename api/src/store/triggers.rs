@@ -24,6 +24,7 @@ pub struct TriggerTarget {
     pub connector_type: ConnectorType,
     pub external_id: String,
     pub is_active: bool,
+    pub is_connector_active: bool,
 }
 
 /// Finds the trigger target for a pipeline of the space.
@@ -34,7 +35,7 @@ pub async fn find_target(
 ) -> sqlx::Result<Option<TriggerTarget>> {
     sqlx::query_as(
         "select p.connector_id, c.connector_type, p.external_id,
-             p.is_active and c.deleted_at is null as is_active
+             p.is_active and c.deleted_at is null as is_active, c.is_active as is_connector_active
          from pipelines p join connectors c on c.id = p.connector_id
          where p.id = $1 and p.space_id = $2",
     )

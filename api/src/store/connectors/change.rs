@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use contract::ids::{ConnectorId, SpaceId, UserId};
 use platform::audit::{self, Action, Actor, AuditEvent};
 use platform::secrets::Keyring;
-use provider::connector::{ConnectorConfigPatch, Secrets};
+use provider::connector::{ConnectorConfigPatch, SecretKeys, Secrets};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
+use url::Url;
 
 use super::{SaveConnectorError, seal};
 
@@ -46,9 +48,33 @@ struct ConnectorBefore {
     is_active: bool,
     #[sqlx(json)]
     config: Value,
+    #[sqlx(json)]
+    credentials_public: Value,
 }
 
 impl ConnectorBefore {
+    /// Returns whether the change would send the stored credentials to another origin, or to one whose
+    /// certificate is no longer verified. The request must then contain them, because an editor who does not
+    /// know them could otherwise read them on a server of their own.
+    fn exposes_credentials(&self, change: &ConnectorChange, config: &Value) -> bool {
+        if change.credentials.is_some() || !matches!(change.config, Some(ConfigChange::Airflow(_))) {
+            return false;
+        }
+        let origin = |config: &Value| {
+            config["base_url"].as_str().and_then(|url| Url::parse(url).ok()).map(|url| url.origin())
+        };
+        let is_unverified = |config: &Value| config["verify_tls"] == false;
+        self.has_credentials()
+            && (origin(config) != origin(&self.config)
+                || (is_unverified(config) && !is_unverified(&self.config)))
+    }
+
+    fn has_credentials(&self) -> bool {
+        let public = &self.credentials_public;
+        public["auth_type"].as_str().is_some_and(|name| name != "none")
+            || public["headers"].as_array().is_some_and(|headers| !headers.is_empty())
+    }
+
     /// Returns the names of the changed fields, for the audit log. Their values may be secret and are left
     /// out.
     fn changed_fields(&self, change: &ConnectorChange, config: Option<&Value>) -> Vec<String> {
@@ -75,6 +101,10 @@ impl ConnectorBefore {
     }
 }
 
+fn secret_keys(config: &Value) -> SecretKeys {
+    SecretKeys::deserialize(&config["redact_conf"]).unwrap_or_default()
+}
+
 /// The effects of a change on the schedule, the lease and the cursor of a connector.
 struct ChangeEffect {
     is_scheduled: bool,
@@ -84,7 +114,7 @@ struct ChangeEffect {
     reconnects: bool,
     /// The address changed, so that the provider may be another one.
     is_moved: bool,
-    /// The run histories must be read again.
+    /// The run histories must be read again: longer ones, of another provider, or with other values replaced.
     restarts_history: bool,
 }
 
@@ -92,8 +122,9 @@ impl ChangeEffect {
     fn of(change: &ConnectorChange, before: &ConnectorBefore, config: &Value) -> Self {
         let differs = |field: &str| config[field] != before.config[field];
         let is_moved = differs("base_url");
-        let reconnects =
-            is_moved || change.credentials.is_some() || differs("verify_tls") || differs("api_version");
+        let reconnects = is_moved
+            || change.credentials.is_some()
+            || ["verify_tls", "ca_certificate", "api_version"].into_iter().any(differs);
         let is_scheduled = change.is_active.unwrap_or(before.is_active) && !config["schedule"].is_null();
         let history_days = |config: &Value| config["history_days"].as_i64();
         Self {
@@ -101,7 +132,9 @@ impl ChangeEffect {
             is_due: is_scheduled && (reconnects || differs("schedule") || !before.is_active),
             reconnects,
             is_moved,
-            restarts_history: is_moved || history_days(config) > history_days(&before.config),
+            restarts_history: is_moved
+                || history_days(config) > history_days(&before.config)
+                || secret_keys(config) != secret_keys(&before.config),
         }
     }
 
@@ -153,6 +186,9 @@ pub async fn update(
     };
     // The row is locked, so that the fields of a concurrent change are kept.
     let config = change.config.as_ref().map(|given| given.apply(&before.config));
+    if config.as_ref().is_some_and(|config| before.exposes_credentials(change, config)) {
+        return Err(SaveConnectorError::CredentialsRequired);
+    }
     store_change(&mut tx, connector, change, config.as_ref(), sealed).await?;
     let effect = ChangeEffect::of(change, &before, config.as_ref().unwrap_or(&before.config));
     effect.apply(&mut tx, connector).await?;
@@ -172,7 +208,7 @@ async fn find_before(
     connector: ConnectorId,
 ) -> sqlx::Result<Option<ConnectorBefore>> {
     sqlx::query_as(
-        "select name, is_active, config from connectors
+        "select name, is_active, config, credentials_public from connectors
          where id = $1 and space_id = $2 and deleted_at is null for update",
     )
     .bind(connector)

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, PipelineId, RunId};
-use contract::state::{Criticality, RunState, RunType};
+use contract::state::{Criticality, Health, RunState, RunType};
 use derive_more::Display;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
@@ -12,6 +12,7 @@ use strum::{EnumString, VariantArray};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::store::expectations::PipelineExpectation;
 use crate::store::teams::Team;
 
 /// The status of a pipeline's latest run, or that it never ran.
@@ -64,6 +65,8 @@ pub struct Pipeline {
     /// The latest run's status, or `never_run`.
     #[sqlx(try_from = "String")]
     pub status: PipelineStatus,
+    /// The worst of `ok`, `slow`, `late`, `failing` and `unknown`: never run, or its connector is stale.
+    pub health: Health,
     pub criticality: Option<Criticality>,
     #[sqlx(json(nullable))]
     pub team: Option<Team>,
@@ -76,6 +79,9 @@ pub struct Pipeline {
     pub last_run: LastRunColumns,
     #[sqlx(flatten)]
     pub metrics: PipelineMetrics,
+    /// The newest runs, as many as `recent_runs` asks for.
+    #[sqlx(json)]
+    pub recent_runs: Vec<RecentRun>,
     pub first_seen_at: DateTime<Utc>,
     #[sqlx(rename = "last_synced_at")]
     pub last_seen_at: DateTime<Utc>,
@@ -109,6 +115,19 @@ pub(super) struct LastRun {
     pub duration_seconds: Option<f64>,
 }
 
+/// One of the newest runs of a pipeline.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecentRun {
+    #[schema(value_type = Uuid)]
+    pub id: RunId,
+    pub status: RunState,
+    pub run_type: RunType,
+    /// The time that orders runs.
+    pub ordered_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub duration_seconds: Option<f64>,
+}
+
 /// The runs whose start, or queue time before they start, lies in the window.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
 #[schema(as = Metrics)]
@@ -136,6 +155,9 @@ pub struct PipelineDetail {
     #[serde(flatten)]
     #[sqlx(flatten)]
     pub pipeline: Pipeline,
+    /// What its runs are expected to do.
+    #[sqlx(json)]
+    pub expectation: PipelineExpectation,
     /// As the provider gave it.
     #[sqlx(json)]
     #[schema(value_type = Object)]

@@ -1,17 +1,20 @@
 //! The conditions on a list of runs.
 
 use chrono::{DateTime, Utc};
-use contract::ids::UserId;
+use contract::ids::{RunId, UserId};
 use contract::state::{RunState, RunType};
 use sqlx::{Postgres, QueryBuilder};
 use utoipa::IntoParams;
 
+use crate::store::page::push_words;
 use crate::store::schema::TimeOrDate;
 
 /// The conditions on runs. A `from` is inclusive, a `to` is exclusive.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RunFilter {
+    #[param(ignore)]
+    pub ids: Vec<RunId>,
     /// Started then or later: RFC 3339, or a date
     #[param(value_type = Option<TimeOrDate>, inline)]
     pub started_from: Option<DateTime<Utc>>,
@@ -50,6 +53,7 @@ impl RunFilter {
         matches!(
             self,
             Self {
+                ids,
                 started_from: None,
                 started_to: None,
                 ended_from: None,
@@ -61,14 +65,20 @@ impl RunFilter {
                 run_type,
                 status: _,
                 include_deleted: _,
-            } if run_type.is_empty()
+            } if run_type.is_empty() && ids.is_empty()
         )
     }
 
+    /// Returns whether the indexes by pipeline find the runs that match.
+    pub(super) fn has_index_by_pipeline(&self) -> bool {
+        let has_time = self.started_from.is_some() || self.started_to.is_some();
+        has_time || !self.status.is_empty() || !self.run_type.is_empty()
+    }
+
+    /// Adds the condition on the status. Its words are part of the statement, because only then PostgreSQL
+    /// uses partial indexes.
     pub(super) fn push_status(&self, sql: &mut QueryBuilder<Postgres>) {
-        if !self.status.is_empty() {
-            sql.push(" and r.status = any(").push_bind(words(&self.status)).push(")");
-        }
+        push_words(sql, "r.status", &self.status);
     }
 
     /// Adds the conditions to a statement in which `r` is the run.
@@ -76,18 +86,51 @@ impl RunFilter {
         if !self.include_deleted {
             sql.push(" and r.deleted_at is null");
         }
+        if !self.ids.is_empty() {
+            sql.push(" and r.id = any(").push_bind(self.ids.clone()).push(")");
+        }
         self.push_times(sql);
         self.push_status(sql);
-        if !self.run_type.is_empty() {
-            sql.push(" and r.run_type = any(").push_bind(words(&self.run_type)).push(")");
-        }
+        push_words(sql, "r.run_type", &self.run_type);
         if let Some(user) = self.triggered_by {
             sql.push(" and r.triggered_by_id = ").push_bind(user);
         }
         if let Some(text) = &self.run_id {
-            sql.push(r#" and strpos(lower(r.external_id collate "und-x-icu"), lower("#)
-                .push_bind(text.clone())
-                .push(r#" collate "und-x-icu")) > 0"#);
+            // The index of trigrams has this expression.
+            sql.push(r#" and lower(r.external_id collate "und-x-icu") like '%' || lower("#)
+                .push_bind(escape_pattern(text))
+                .push(r#" collate "und-x-icu") || '%'"#);
+        }
+    }
+
+    /// Adds conditions on `counted_at` that follow from those on `started_at`: the indexes by pipeline have
+    /// the former.
+    pub(super) fn push_counted_at(&self, sql: &mut QueryBuilder<Postgres>) {
+        let times = [(" and r.counted_at >= ", self.started_from), (" and r.counted_at < ", self.started_to)];
+        for (condition, time) in times {
+            if let Some(time) = time {
+                sql.push(condition).push_bind(time);
+            }
+        }
+    }
+
+    /// Adds an order in which an index has the runs that match. A scan of the table would find as many in the
+    /// same time only if they lay everywhere in it, and a bitmap is made of all that match.
+    pub(super) fn push_order_of_index(&self, sql: &mut QueryBuilder<Postgres>) {
+        let ranges = [
+            (" order by r.started_at desc", self.started_from.or(self.started_to).is_some()),
+            (" order by r.ended_at desc", self.ended_from.or(self.ended_to).is_some()),
+            (" order by r.duration_seconds desc", self.duration_min.or(self.duration_max).is_some()),
+        ];
+        let range = ranges.into_iter().find(|(_, is_asked)| *is_asked);
+        match (range, self.run_type.len(), self.status.len()) {
+            (Some((order, _)), 0, 0 | 1) => {
+                sql.push(order);
+            }
+            (None, 1, 0) if self.triggered_by.is_none() && self.run_id.is_none() && self.ids.is_empty() => {
+                sql.push(" order by r.ordered_at desc");
+            }
+            _ => {}
         }
     }
 
@@ -112,6 +155,7 @@ impl RunFilter {
     }
 }
 
-fn words<T: ToString>(values: &[T]) -> Vec<String> {
-    values.iter().map(ToString::to_string).collect()
+/// Escapes what has a meaning in a pattern of `like`.
+fn escape_pattern(text: &str) -> String {
+    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
 }

@@ -9,11 +9,13 @@ use serde_json::value::RawValue;
 use sqlx::FromRow;
 use utoipa::ToSchema;
 
+use super::conf::compact_size;
+use crate::store::expectations::ExpectedRun;
 use crate::store::task_runs::TaskRun;
 
-/// A run.
+/// A run without its `conf`.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
-pub struct Run {
+pub struct RunSummary {
     #[schema(value_type = Uuid)]
     pub id: RunId,
     #[schema(value_type = Uuid)]
@@ -33,11 +35,6 @@ pub struct Run {
     pub started_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub duration_seconds: Option<f64>,
-    /// The parameters it was given; null in lists if they are larger than 16 KiB, and everywhere if the
-    /// provider's are larger than 4 MiB or cannot be read.
-    #[sqlx(json)]
-    #[schema(value_type = Option<Object>)]
-    pub conf: Box<RawValue>,
     /// The size of `conf` as compact JSON, in bytes.
     pub conf_bytes: i64,
     pub note: Option<String>,
@@ -58,36 +55,39 @@ pub struct Run {
     pub updated_at: DateTime<Utc>,
 }
 
+/// A run.
+#[derive(Debug, Serialize, FromRow, ToSchema)]
+pub struct Run {
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    pub summary: RunSummary,
+    /// The parameters it was given; null in lists if they are larger than 16 KiB, or those of the page are
+    /// larger than 1 MiB together, and everywhere if the provider's are larger than 4 MiB or cannot be read.
+    #[sqlx(json)]
+    #[schema(value_type = Option<Object>)]
+    pub conf: Box<RawValue>,
+}
+
 /// A run and its task runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RunDetail {
     #[serde(flatten)]
     pub run: Run,
+    /// What is expected of it; null while its pipeline is being learned.
+    pub expected: Option<ExpectedRun>,
     pub tasks: Vec<TaskRun>,
 }
 
 impl Run {
     /// Measures `conf`, and leaves it out if it is larger than this.
     pub(super) fn with_conf_of_at_most(mut self, max: usize) -> Self {
-        if self.conf_bytes == 0 {
+        if self.summary.conf_bytes == 0 {
             let size = compact_size(self.conf.get());
-            self.conf_bytes = size as i64;
+            self.summary.conf_bytes = size as i64;
             if size > max {
                 self.conf = RawValue::NULL.to_owned();
             }
         }
         self
     }
-}
-
-/// The size of a JSON text without the white space between its tokens, in bytes.
-fn compact_size(json: &str) -> usize {
-    let (mut in_string, mut is_escaped) = (false, false);
-    let counted = json.bytes().filter(|byte| {
-        let is_token = in_string || !byte.is_ascii_whitespace();
-        in_string ^= *byte == b'"' && !is_escaped;
-        is_escaped = in_string && *byte == b'\\' && !is_escaped;
-        is_token
-    });
-    counted.count()
 }
