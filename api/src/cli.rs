@@ -11,12 +11,15 @@ use platform::telemetry::LogConfig;
 use provider::NetworkPolicy;
 use url::Url;
 
+use crate::auth::sessions::SessionConfig;
 use crate::commands::AdminCommand;
+use crate::oidc::config::OidcConfig;
+use crate::store::connectors::ConnectorQuotas;
 use crate::stream::StreamConfig;
 
 /// Serves and administers Orchestration.
 #[derive(Parser, Debug)]
-#[command(name = "orchestration-api", version)]
+#[command(name = "orchestration-api", version = platform::version())]
 pub struct Cli {
     /// Print JSON: an object for a single item, an array for a list
     #[arg(long, global = true)]
@@ -35,6 +38,13 @@ pub enum ApiCommand {
     /// Migrate the database schema, and grant the worker's and the API's roles their privileges
     Migrate(MigrateConfig),
 
+    /// Prepare a restored database, before any program starts: new observations of Airflow get higher
+    /// versions than everything that was published since the backup
+    AfterRestore(DatabaseConfig),
+
+    /// Publish governance, comments and incidents once more, after Kafka or its topics were lost
+    Republish(DatabaseConfig),
+
     #[command(flatten)]
     Admin(AdminCommand),
 }
@@ -46,6 +56,11 @@ pub struct MigrateConfig {
     pub database: DatabaseConfig,
     #[command(flatten)]
     pub roles: Roles,
+
+    /// How long to wait for a PostgreSQL that does not answer yet, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub wait: u32,
 }
 
 /// The settings of `serve`.
@@ -55,11 +70,16 @@ pub struct ServeConfig {
     #[arg(long, env = "ORCHESTRATION_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Maximum number of requests per key and minute; 0 for no limit
+    /// Address and port of /metrics, /health and /readyz for the cluster; without it, /metrics is served with
+    /// the API
+    #[arg(long, env = "ORCHESTRATION_API_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// Maximum number of requests per key and minute, over all replicas; 0 for no limit
     #[arg(long, env = "ORCHESTRATION_RATE_LIMIT_PER_MINUTE", default_value_t = 600)]
     pub rate_limit_per_minute: u32,
 
-    /// Maximum number of requests per key and hour; 0 for no limit
+    /// Maximum number of requests per key and hour, over all replicas; 0 for no limit
     #[arg(long, env = "ORCHESTRATION_RATE_LIMIT_PER_HOUR", default_value_t = 20_000)]
     pub rate_limit_per_hour: u32,
 
@@ -72,7 +92,17 @@ pub struct ServeConfig {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=600))]
     pub request_timeout: u16,
 
-    /// Maximum size of a request body, in bytes
+    /// Maximum number of open connections of clients; more get a 503
+    #[arg(long, env = "ORCHESTRATION_CONNECTIONS", default_value_t = 4_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
+    pub connections: u32,
+
+    /// Seconds for which an idle connection is kept open; longer than your load balancer uses one again
+    #[arg(long, env = "ORCHESTRATION_IDLE_TIMEOUT", default_value_t = 75)]
+    #[arg(value_parser = clap::value_parser!(u16).range(5..=3600))]
+    pub idle_timeout: u16,
+
+    /// Maximum size of a trigger's body, in bytes; other bodies have at most 64 KiB
     #[arg(long, env = "ORCHESTRATION_BODY_LIMIT", default_value_t = 1_048_576)]
     #[arg(value_parser = clap::value_parser!(u32).range(1024..=67_108_864))]
     pub body_limit: u32,
@@ -83,6 +113,12 @@ pub struct ServeConfig {
     #[arg(value_parser = clap::value_parser!(u16).range(0..=10))]
     pub drain_seconds: u16,
 
+    /// Timeout of one SQL statement of a request, in seconds; ORCHESTRATION_STATEMENT_TIMEOUT if that is
+    /// shorter
+    #[arg(long, env = "ORCHESTRATION_API_STATEMENT_TIMEOUT", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub api_statement_timeout: u32,
+
     #[command(flatten)]
     pub database: DatabaseConfig,
     #[command(flatten)]
@@ -91,6 +127,12 @@ pub struct ServeConfig {
     pub sealing: SealingConfig,
     #[command(flatten)]
     pub network: NetworkPolicy,
+    #[command(flatten)]
+    pub quotas: ConnectorQuotas,
+    #[command(flatten)]
+    pub sessions: SessionConfig,
+    #[command(flatten)]
+    pub oidc: OidcConfig,
     #[command(flatten)]
     pub stream: StreamConfig,
     #[command(flatten)]

@@ -5,8 +5,12 @@
 pub mod auth;
 pub mod cli;
 mod commands;
+mod console;
 pub mod http;
+pub mod oidc;
 pub mod openapi;
+pub mod read_queue;
+pub mod readiness;
 pub mod routes;
 pub mod server;
 pub mod state;
@@ -14,11 +18,15 @@ pub mod store;
 pub mod stream;
 mod triggers;
 
+use std::time::Duration;
+
 use cli::{ApiCommand, Cli};
 use platform::db;
 
 /// The name of this program in logs, and of its connections in PostgreSQL.
 const APPLICATION_NAME: &str = "orchestration-api";
+/// The name of the connections that requests do not use.
+const CONTROL_APPLICATION_NAME: &str = "orchestration-api-control";
 
 /// Runs one command.
 ///
@@ -27,7 +35,12 @@ const APPLICATION_NAME: &str = "orchestration-api";
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let outcome = match cli.command {
         ApiCommand::Serve(config) => server::serve(*config).await,
-        ApiCommand::Migrate(config) => commands::migrate(&config.database, &config.roles).await,
+        ApiCommand::AfterRestore(database) => commands::after_restore(&database).await,
+        ApiCommand::Republish(database) => commands::republish(&database).await,
+        ApiCommand::Migrate(config) => {
+            let wait = Duration::from_secs(config.wait.into());
+            commands::migrate(&config.database, &config.roles, wait).await
+        }
         ApiCommand::Admin(command) => commands::run(command, cli.json).await,
     };
     outcome.map_err(|error| match db::advice(error.as_ref()) {

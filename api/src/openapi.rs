@@ -1,6 +1,7 @@
 //! The OpenAPI document: what the handlers and their types declare, completed with what all operations share:
 //! path parameters, the security scheme, headers, errors, links and examples.
 
+mod channels;
 mod inputs;
 mod links;
 mod operation;
@@ -10,6 +11,8 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
+
+use crate::auth::sessions::TLS_COOKIE;
 
 /// Builds the document from the operations and schemas that the handlers declare.
 pub(crate) fn build(declared: &OpenApi) -> Value {
@@ -25,8 +28,11 @@ pub(crate) fn build(declared: &OpenApi) -> Value {
     complete_schemas(&mut document);
     document["components"]["headers"] = responses::header_components();
     document["components"]["responses"] = responses::error_components();
-    document["components"]["securitySchemes"] = json!({"key": {
-        "type": "http", "scheme": "bearer", "description": "An API key, `qk_…`"}});
+    document["components"]["securitySchemes"] = json!({
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key, `qk_…`"},
+        "session": {"type": "apiKey", "in": "cookie", "name": TLS_COOKIE,
+            "description": "A browser session; without TLS its name has no `__Host-`"},
+    });
     let paths = document["paths"].as_object_mut();
     for (path, methods) in paths.into_iter().flatten() {
         for (method, operation) in methods.as_object_mut().into_iter().flatten() {
@@ -43,6 +49,7 @@ fn complete_schemas(document: &mut Value) {
     let mut schemas = document["components"]["schemas"].take();
     write_errors(&mut schemas);
     inputs::write(&mut schemas);
+    channels::write(&mut schemas);
     let of_requests = inputs::request_schemas(&document["paths"], &schemas);
     for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
         if of_requests.contains(name) {

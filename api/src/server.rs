@@ -5,35 +5,40 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use platform::db::{self, DatabaseConfig, ServerCheckError};
 use platform::kafka::KafkaProbe;
 use platform::secrets::Keyring;
 use platform::telemetry::GaugeTtl;
-use platform::{db, shutdown, telemetry};
+use platform::{shutdown, telemetry};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::APPLICATION_NAME;
 use crate::auth::Authenticator;
 use crate::auth::access_cache::AccessCache;
 use crate::auth::rate_limit::KeyRateLimiter;
 use crate::cli::ServeConfig;
-use crate::http::connection::{ConnectionTimeouts, TimeoutListener};
+use crate::http::connection::ConnectionTimeouts;
+use crate::http::listener::{self, ConnectionLimits};
 use crate::http::middleware;
+use crate::oidc::OidcClient;
+use crate::read_queue::ReadQueue;
+use crate::readiness::ReadinessProbe;
 use crate::state::{App, AppState};
 use crate::stream::{self, StreamHub};
-use crate::{openapi, routes};
+use crate::{APPLICATION_NAME, CONTROL_APPLICATION_NAME};
+use crate::{auth, openapi, routes};
 
-/// How long open requests may take once no new connection is accepted.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(12);
+/// How much longer than the request time-out open requests may take once no new connection is accepted.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+/// The number of connections to PostgreSQL for keys, readiness and streams.
+const CONTROL_CONNECTIONS: u32 = 4;
 /// How long the connection pool may take to close.
 const POOL_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a client may read nothing of its response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The shortest time for which an idle connection is kept open.
-const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Returns the OpenAPI document of all routes.
 pub fn document() -> &'static Value {
@@ -48,8 +53,10 @@ pub fn document() -> &'static Value {
 pub(crate) async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let _logging = telemetry::start_logging(&config.log, APPLICATION_NAME).map_err(anyhow::Error::msg)?;
     let stopping = shutdown::on_signal().context("The signals cannot be watched")?;
-    let app = app(&config, stopping.clone())?;
+    let drained = CancellationToken::new();
+    let app = app(&config, stopping.clone(), drained.clone())?;
     middleware::describe();
+    auth::describe();
     stream::describe();
     let listener = TcpListener::bind(config.listen)
         .await
@@ -58,35 +65,82 @@ pub(crate) async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     app.tasks.spawn(listen_for_access_changes(app.clone()));
     app.tasks.spawn(stream::run(app.stream.clone()));
 
-    let drained = CancellationToken::new();
-    let idle = 2 * app.request_timeout.max(app.stream.heartbeat());
-    let timeouts = ConnectionTimeouts { write: WRITE_TIMEOUT, idle: idle.max(MIN_IDLE_TIMEOUT) };
-    let server = axum::serve(TimeoutListener::new(listener, timeouts), routes::router(app.clone()))
-        .with_graceful_shutdown(drained.clone().cancelled_owned());
-    let server = tokio::spawn(server.into_future());
-    stopping.cancelled().await;
-    sleep(Duration::from_secs(config.drain_seconds.into())).await;
+    let limits = connection_limits(&config, &app);
+    let metrics_listener = bind_metrics(&config).await?;
+    let mut routes = routes::router(app.clone());
+    if let Some(listener) = metrics_listener {
+        routes = routes::without_metrics(routes);
+        let metrics = routes::metrics_router(app.clone());
+        app.tasks.spawn(listener::serve(listener, metrics, limits, drained.clone()));
+    }
+    let server = tokio::spawn(listener::serve(listener, routes, limits, drained.clone()));
+    let usable = wait_for_stop(&app).await;
+    if usable.is_ok() {
+        sleep(Duration::from_secs(config.drain_seconds.into())).await;
+    }
+    stopping.cancel();
     drained.cancel();
     finish(&app, server).await;
+    Ok(usable?)
+}
+
+/// Waits until the process is asked to stop.
+///
+/// # Errors
+/// When PostgreSQL is reached in a way that cannot work.
+async fn wait_for_stop(app: &App) -> Result<(), ServerCheckError> {
+    db::check_server(&[&app.control_db, &app.db], &app.stopping).await?;
+    app.stopping.cancelled().await;
     Ok(())
 }
 
-fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App> {
-    let db = db::pool(&config.database, APPLICATION_NAME)?;
+/// Listens for scrapes of metrics, if they have an address of their own.
+async fn bind_metrics(config: &ServeConfig) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    let advice = || format!("Cannot listen on {address}; choose another with --metrics-listen");
+    Ok(Some(listener.with_context(advice)?))
+}
+
+/// Returns the limits of connections. One that waits for a response or a heartbeat is not idle.
+fn connection_limits(config: &ServeConfig, app: &App) -> ConnectionLimits {
+    let busy = 2 * app.request_timeout.max(app.stream.heartbeat());
+    let idle = Duration::from_secs(config.idle_timeout.into()).max(busy);
+    let timeouts = ConnectionTimeouts { write: WRITE_TIMEOUT, idle };
+    ConnectionLimits { timeouts, connections: config.connections as usize }
+}
+
+/// Builds the state. The streams end once the process is `drained`: until then, load balancers may still send
+/// clients back to it.
+fn app(config: &ServeConfig, stopping: CancellationToken, drained: CancellationToken) -> anyhow::Result<App> {
+    let statement_timeout = config.database.statement_timeout.min(config.api_statement_timeout);
+    let database = DatabaseConfig { statement_timeout, ..config.database.clone() };
+    let control = DatabaseConfig { database_connections: CONTROL_CONNECTIONS, ..database.clone() };
+    let db = db::pool(&database, APPLICATION_NAME)?;
+    let control_db = db::pool(&control, CONTROL_APPLICATION_NAME)?;
     let keyring = Keyring::new(&config.sealing)?;
+    config.network.check()?;
+    config.kafka.check()?;
+    let kafka_probe = KafkaProbe::new(&config.kafka).context("The Kafka settings cannot work")?;
     let (kafka, settings) = (config.kafka.clone(), config.stream.clone());
-    let stream = StreamHub::new(kafka, settings, db.clone(), keyring.clone(), stopping.clone());
+    let stream = StreamHub::new(kafka, settings, control_db.clone(), keyring.clone(), drained);
+    let oidc = OidcClient::open(&config.oidc, config.sessions.public_url.as_ref(), &keyring)?;
     let authenticator = Authenticator {
-        db: db.clone(),
+        db: control_db.clone(),
         access: AccessCache::default(),
         rate_limiter: KeyRateLimiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
+        sessions: config.sessions.clone(),
     };
     Ok(App::new(AppState {
         db,
-        kafka: KafkaProbe::new(&config.kafka).context("The Kafka settings cannot work")?,
+        readiness: ReadinessProbe::new(control_db.clone(), kafka_probe),
+        control_db,
+        reads: ReadQueue::of_pool(database.database_connections),
         authenticator: Arc::new(authenticator),
+        oidc,
         keyring,
-        network: config.network,
+        network: config.network.clone(),
+        quotas: config.quotas,
         stream: Arc::new(stream),
         metrics: telemetry::start_metrics("api", GaugeTtl::Never).context("Metrics cannot be collected")?,
         document: document(),
@@ -100,19 +154,20 @@ fn app(config: &ServeConfig, stopping: CancellationToken) -> anyhow::Result<App>
 
 /// Awaits open requests and tasks, at most until the deadline: a request that never ends must not keep the
 /// process.
-async fn finish(app: &App, server: tokio::task::JoinHandle<std::io::Result<()>>) {
+async fn finish(app: &App, server: tokio::task::JoinHandle<()>) {
     app.tasks.close();
-    let finished = timeout(SHUTDOWN_TIMEOUT, async {
+    let finished = timeout(app.request_timeout + SHUTDOWN_GRACE, async {
         let _ = server.await;
         app.tasks.wait().await;
     });
     if finished.await.is_err() {
         tracing::warn!("shutdown deadline exceeded: open requests are cancelled");
     }
-    let _ = timeout(POOL_CLOSE_TIMEOUT, app.db.close()).await;
+    let pools = async { tokio::join!(app.db.close(), app.control_db.close()) };
+    let _ = timeout(POOL_CLOSE_TIMEOUT, pools).await;
     tracing::info!("service stopped");
 }
 
 async fn listen_for_access_changes(app: App) {
-    app.authenticator.access.listen(&app.db, &app.stopping).await;
+    app.authenticator.access.listen(&app.control_db, &app.stopping).await;
 }

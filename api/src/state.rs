@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
-use platform::kafka::KafkaProbe;
 use platform::secrets::Keyring;
 use provider::NetworkPolicy;
 use serde_json::Value;
@@ -17,6 +16,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::http::request::body::BodyLimit;
+use crate::oidc::OidcClient;
+use crate::read_queue::ReadQueue;
+use crate::readiness::ReadinessProbe;
+use crate::store::connectors::ConnectorQuotas;
 use crate::stream::StreamHub;
 
 /// A cheap handle to the state.
@@ -25,11 +28,19 @@ pub struct App(Arc<AppState>);
 
 /// What the handlers share.
 pub struct AppState {
+    /// The connections of requests.
     pub db: PgPool,
-    pub kafka: KafkaProbe,
+    /// A few connections for keys, readiness and streams, which slow requests cannot take.
+    pub control_db: PgPool,
+    pub readiness: ReadinessProbe,
+    /// Lists acquire a permit before a connection.
+    pub reads: ReadQueue,
     pub authenticator: Arc<Authenticator>,
+    /// The OpenID Connect provider at which people sign in, if there is one.
+    pub oidc: Option<OidcClient>,
     pub keyring: Keyring,
     pub network: NetworkPolicy,
+    pub quotas: ConnectorQuotas,
     pub stream: Arc<StreamHub>,
     pub metrics: PrometheusHandle,
     /// The OpenAPI document.
@@ -49,6 +60,14 @@ pub struct AppState {
 impl App {
     pub fn new(state: AppState) -> Self {
         Self(Arc::new(state))
+    }
+}
+
+impl AppState {
+    /// The time that a provider has for its answers: shorter than the request time-out, so that the response
+    /// can say that they are missing.
+    pub(crate) fn provider_time_limit(&self) -> Duration {
+        self.request_timeout.mul_f64(0.9)
     }
 }
 

@@ -18,4 +18,12 @@ pub(crate) use self::sse::stream;
 pub use self::tail::run;
 
 /// The topics whose changes are streamed.
-const STREAMED_TOPICS: [Topic; 4] = [Topic::Pipelines, Topic::Runs, Topic::TaskRuns, Topic::Syncs];
+const STREAMED_TOPICS: [Topic; 7] = [
+    Topic::Pipelines,
+    Topic::Runs,
+    Topic::TaskRuns,
+    Topic::Syncs,
+    Topic::Governance,
+    Topic::Comments,
+    Topic::Incidents,
+];

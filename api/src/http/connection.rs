@@ -1,15 +1,22 @@
-//! Accepted connections with time-outs. A connection is closed when its client stops reading the response, so
-//! that the buffered data is freed, and when it is idle for too long.
+//! An accepted connection with time-outs. It is closed when its client stops reading the response, so that
+//! the buffered data is freed, when the head of a request takes too long, and when it is idle for too long.
+//! The HTTP library's own errors get a JSON body here.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::raw_response;
+
+/// How long the head of a request may take from its first byte to its last one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time-outs of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -20,50 +27,83 @@ pub(crate) struct ConnectionTimeouts {
     pub idle: Duration,
 }
 
-/// A TCP listener whose connections have time-outs.
-pub(crate) struct TimeoutListener {
-    inner: TcpListener,
-    timeouts: ConnectionTimeouts,
+/// The requests of a connection that the service has received and has answered.
+#[derive(Debug, Default)]
+pub(crate) struct RequestProgress {
+    received: AtomicU64,
+    answered: AtomicU64,
+}
+
+/// Counts a request as answered when it is dropped.
+pub(crate) struct OpenRequest(Arc<RequestProgress>);
+
+impl RequestProgress {
+    /// Counts a request whose head is complete.
+    pub(crate) fn receive(self: &Arc<Self>) -> OpenRequest {
+        self.received.fetch_add(1, Ordering::Relaxed);
+        OpenRequest(self.clone())
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The head of a request that is being read.
+#[derive(Clone, Copy, Debug)]
+struct PartialHead {
+    /// The number of requests that were received before it.
+    predecessors: u64,
+    deadline: Instant,
 }
 
 /// A connection with time-outs.
 pub(crate) struct Connection {
     inner: TcpStream,
     timeouts: ConnectionTimeouts,
+    progress: Arc<RequestProgress>,
+    head: Option<PartialHead>,
     /// Runs while a write is pending.
     write_timer: Option<Pin<Box<Sleep>>>,
     last_activity: Instant,
-    /// Runs out no later than the idle time-out after the last activity.
+    /// Runs out no later than the next deadline of the head or of the idle time.
     idle_timer: Pin<Box<Sleep>>,
 }
 
-impl TimeoutListener {
-    pub(crate) fn new(inner: TcpListener, timeouts: ConnectionTimeouts) -> Self {
-        Self { inner, timeouts }
-    }
-}
-
-impl axum::serve::Listener for TimeoutListener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let (inner, address) = axum::serve::Listener::accept(&mut self.inner).await;
+impl Connection {
+    pub(crate) fn new(
+        inner: TcpStream,
+        timeouts: ConnectionTimeouts,
+        progress: Arc<RequestProgress>,
+    ) -> Self {
         // A stream event is small; without this option it would wait for more data to fill a packet.
         if let Err(error) = inner.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let (timeouts, last_activity) = (self.timeouts, Instant::now());
+        let last_activity = Instant::now();
         let idle_timer = Box::pin(sleep_until(last_activity + timeouts.idle));
-        (Connection { inner, timeouts, write_timer: None, last_activity, idle_timer }, address)
+        Self { inner, timeouts, progress, head: None, write_timer: None, last_activity, idle_timer }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+    /// Starts the deadline of a head with its first byte. Bytes during a request belong to its body.
+    fn record_read(&mut self) {
+        self.last_activity = Instant::now();
+        self.forget_complete_head();
+        let received = self.progress.received.load(Ordering::Relaxed);
+        if self.head.is_none() && received == self.progress.answered.load(Ordering::Relaxed) {
+            let deadline = self.last_activity + HEAD_TIMEOUT;
+            self.head = Some(PartialHead { predecessors: received, deadline });
+            self.idle_timer.as_mut().reset(deadline);
+        }
     }
-}
 
-impl Connection {
+    fn forget_complete_head(&mut self) {
+        let received = self.progress.received.load(Ordering::Relaxed);
+        self.head = self.head.filter(|head| head.predecessors == received);
+    }
+
     /// Fails a write that is pending for too long.
     fn with_write_timeout<T>(
         &mut self,
@@ -81,11 +121,13 @@ impl Connection {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Returns ready once the connection has been idle for too long.
+    /// Returns ready once the connection was idle, or the head of a request incomplete, for too long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.idle_timer.as_mut().poll(cx));
-            let until = self.last_activity + self.timeouts.idle;
+            self.forget_complete_head();
+            let idle_until = self.last_activity + self.timeouts.idle;
+            let until = self.head.map_or(idle_until, |head| head.deadline.min(idle_until));
             if until <= Instant::now() {
                 return Poll::Ready(());
             }
@@ -100,9 +142,12 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
         if read.is_ready() {
-            self.last_activity = Instant::now();
+            if buffer.filled().len() > before {
+                self.record_read();
+            }
             return read;
         }
         ready!(self.poll_idle(cx));
@@ -112,6 +157,10 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(response) = raw_response::with_body(bytes) {
+            // It fits into the socket's buffer, since the connection ends with it.
+            return Poll::Ready(self.inner.try_write(&response).map(|_| bytes.len()));
+        }
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.with_write_timeout(written, cx)
     }
@@ -121,6 +170,11 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [head] = bytes
+            && raw_response::with_body(head).is_some()
+        {
+            return self.poll_write(cx, head);
+        }
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bytes);
         self.with_write_timeout(written, cx)
     }
@@ -135,85 +189,5 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-    use axum::Router;
-    use axum::body::Body;
-    use axum::routing::get;
-    use futures::stream::repeat_with;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::sync::oneshot;
-
-    /// An endless response body that reports when it is dropped.
-    struct Endless(Option<oneshot::Sender<()>>);
-
-    impl Drop for Endless {
-        fn drop(&mut self) {
-            let _ = self.0.take().map(|sender| sender.send(()));
-        }
-    }
-
-    #[tokio::test]
-    async fn stalled_client_is_disconnected_and_slow_client_is_not() {
-        let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = inner.local_addr().unwrap();
-        let (sender, dropped) = oneshot::channel();
-        let endless = Arc::new(Mutex::new(Some(Endless(Some(sender)))));
-        let send = move || {
-            let endless = endless.lock().unwrap().take();
-            async move {
-                Body::from_stream(repeat_with(move || {
-                    let _held = &endless;
-                    Ok::<_, io::Error>(vec![b'x'; 1 << 16])
-                }))
-            }
-        };
-        let timeouts = ConnectionTimeouts { write: Duration::from_secs(5), idle: Duration::from_secs(600) };
-        let listener = TimeoutListener::new(inner, timeouts);
-        tokio::spawn(axum::serve(listener, Router::new().route("/", get(send))).into_future());
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        let mut dropped = Box::pin(dropped);
-        for _ in 0..12 {
-            sleep(Duration::from_millis(500)).await;
-            client.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
-            assert!(
-                futures::FutureExt::now_or_never(&mut dropped).is_none(),
-                "a slow client stays connected"
-            );
-        }
-        tokio::time::timeout(Duration::from_secs(60), dropped).await.expect("the body is dropped").unwrap();
-    }
-
-    #[tokio::test]
-    async fn idle_connection_is_closed_and_busy_connection_is_not() {
-        let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = inner.local_addr().unwrap();
-        let timeouts = ConnectionTimeouts { write: Duration::from_secs(600), idle: Duration::from_secs(3) };
-        let app = Router::new().route("/", get(async || "here"));
-        tokio::spawn(axum::serve(TimeoutListener::new(inner, timeouts), app).into_future());
-        let mut silent =
-            [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
-        silent[1].write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
-        let mut busy = TcpStream::connect(address).await.unwrap();
-        for _ in 0..8 {
-            busy.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-            assert!(busy.read(&mut [0; 1024]).await.unwrap() > 0, "the busy connection stays open");
-            sleep(Duration::from_millis(500)).await;
-        }
-        for mut client in silent {
-            let mut nothing = [0; 1024];
-            let closed = client.read(&mut nothing);
-            let closed = tokio::time::timeout(Duration::from_secs(60), closed)
-                .await
-                .expect("the idle connection is closed");
-            assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
-        }
     }
 }

@@ -1,10 +1,13 @@
 //! Every error response: its status code, its body and its headers. Details of internal errors go to the log
 //! and never into a response.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contract::state::Role;
+use platform::notifications::ChannelSecretError;
 use platform::secrets::SecretError;
 use platform::stored_connector::StoredConnectorError;
 use provider::ProviderError;
@@ -17,6 +20,12 @@ pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 /// The `Retry-After` header, in seconds, while a dependency is unavailable.
 const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// The SQLSTATE of a statement that was cancelled, in the API by its time-out alone.
+const STATEMENT_CANCELED: &str = "57014";
+
+/// The `Retry-After` header, in seconds, of a request that asked for too much.
+const STATEMENT_RETRY_SECONDS: u64 = 30;
 
 /// Why a request fails.
 #[derive(Debug)]
@@ -34,13 +43,19 @@ pub enum ApiError {
     /// The limit, in bytes.
     TooLarge(usize),
     Invalid(Vec<FieldError>),
+    /// A page of another origin sends what is not declared as JSON.
+    NotJson,
     /// The number of seconds until the next request is accepted.
     TooManyRequests(u64),
     /// The limit on open event streams is reached: the key's with the number it has open, or the process's.
     TooManyStreams {
         open_of_key: Option<u32>,
     },
+    /// The number of reads of the key that wait already.
+    TooManyReads(usize),
     Internal,
+    /// PostgreSQL did not finish a statement within its time-out.
+    StatementTimeout,
     /// The reason, without the advice to try again.
     Unavailable(&'static str),
     /// The provider refused the request.
@@ -78,11 +93,12 @@ impl ApiError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyRequests(_) | Self::TooManyStreams { open_of_key: Some(_) } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyRequests(_)
+            | Self::TooManyReads(_)
+            | Self::TooManyStreams { open_of_key: Some(_) } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable(_) | Self::TooManyStreams { open_of_key: None } => {
+            Self::Unavailable(_) | Self::StatementTimeout | Self::TooManyStreams { open_of_key: None } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Refused { status, .. } => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
@@ -106,7 +122,8 @@ impl ApiError {
         match self {
             Self::BadRequest(text) | Self::Forbidden(text) | Self::Conflict(text) => (*text).to_owned(),
             Self::Unauthorized => {
-                "A valid API key is needed: send the header `Authorization: Bearer qk_…`".to_owned()
+                "A valid API key is needed: send the header `Authorization: Bearer qk_…`, or sign in"
+                    .to_owned()
             }
             Self::RoleTooLow(role) => format!("This needs the role {role} in the space"),
             Self::NotFound(what) => format!("{what} not found"),
@@ -114,12 +131,20 @@ impl ApiError {
                 "This route has no such method; the header Allow names those it has".to_owned()
             }
             Self::TooLarge(limit) => format!("The body is larger than the {limit} bytes allowed"),
+            Self::NotJson => "Send JSON, with the header `Content-Type: application/json`".to_owned(),
             Self::TooManyRequests(seconds) => format!("Too many requests; try again in {seconds} seconds"),
             Self::TooManyStreams { open_of_key: Some(open) } => {
                 format!("This key has {open} event streams open, and may have no more; close one first")
             }
             Self::TooManyStreams { open_of_key: None } => {
                 "No more event streams can be open here; try again in a moment".to_owned()
+            }
+            Self::TooManyReads(waiting) => {
+                format!("{waiting} lists wait for this key already; ask for fewer at a time")
+            }
+            Self::StatementTimeout => {
+                "This takes longer than it may: narrow the filter or the time range, or ask for less"
+                    .to_owned()
             }
             Self::Unavailable(what) => format!("{what}; try again in a moment"),
             Self::OutcomeUnknown => {
@@ -135,6 +160,9 @@ impl ApiError {
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         if let Self::TooManyRequests(seconds) = self {
             return Some((header::RETRY_AFTER, (*seconds).into()));
+        }
+        if let Self::StatementTimeout = self {
+            return Some((header::RETRY_AFTER, STATEMENT_RETRY_SECONDS.into()));
         }
         // By status code, because HTTP demands these headers of a provider's refusal that is passed on, too.
         match self.status() {
@@ -157,6 +185,10 @@ impl IntoResponse for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
+        if sql_state(&error).is_some_and(|code| code == STATEMENT_CANCELED) {
+            tracing::warn!(%error, "SQL statement timed out");
+            return Self::StatementTimeout;
+        }
         if is_transient(&error) {
             tracing::warn!(%error, "PostgreSQL unavailable");
             return Self::Unavailable("The database does not answer");
@@ -177,19 +209,29 @@ fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed => true,
         // SQLSTATE classes: connection exception, read-only transaction after a failover, invalid
         // authorization, invalid catalog name, transaction rollback, insufficient resources, object not in
-        // prerequisite state, operator intervention (statement time-outs included), system error.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+        // prerequisite state, operator intervention, system error.
+        error => sql_state(error).is_some_and(|code| {
             ["08", "25006", "28", "3D", "40", "53", "55", "57", "58"]
                 .iter()
                 .any(|class| code.starts_with(class))
         }),
-        _ => false,
     }
+}
+
+fn sql_state(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
 
 impl From<SecretError> for ApiError {
     fn from(error: SecretError) -> Self {
         tracing::error!(%error, "secret could not be sealed or opened");
+        Self::Internal
+    }
+}
+
+impl From<ChannelSecretError> for ApiError {
+    fn from(error: ChannelSecretError) -> Self {
+        tracing::error!(%error, "secrets of a channel could not be sealed or opened");
         Self::Internal
     }
 }

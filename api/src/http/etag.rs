@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use crate::http::error::ApiError;
-use crate::http::pagination::TOTAL_COUNT;
+use crate::http::pagination::{NEXT_CURSOR, TOTAL_COUNT, TOTAL_RELATION};
 
 /// Answers 304 to a read whose content the client has already.
 pub(crate) async fn conditional(request: Request, next: Next) -> Response {
@@ -45,16 +45,32 @@ async fn tagged(response: Response, known: Vec<HeaderValue>) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// Returns a weak tag, because compression may change the bytes but not the content. The total and the links
-/// of a list belong to its content.
+/// The field that every poll changes in every row. The content is the same when nothing else changes.
+const CONFIRMED_AT: &str = "\"last_synced_at\":\"";
+
+/// Returns a weak tag, because compression may change the bytes but not the content. The total, the links
+/// and the cursor of a list belong to its content.
 fn tag(headers: &HeaderMap, body: &[u8]) -> String {
     let mut hash = Sha256::new();
-    for name in [TOTAL_COUNT, header::LINK] {
+    for name in [TOTAL_COUNT, TOTAL_RELATION, header::LINK, NEXT_CURSOR] {
         hash.update(headers.get(name).map_or(&[][..], HeaderValue::as_bytes));
         hash.update([0]);
     }
-    hash.update(body);
+    hash_content(&mut hash, body);
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&hash.finalize()[..16]))
+}
+
+/// Hashes a body without the times at which its rows were confirmed. In a text, the quotes would be escaped.
+fn hash_content(hash: &mut Sha256, body: &[u8]) {
+    let mut rest = str::from_utf8(body).unwrap_or_default();
+    if rest.is_empty() {
+        return hash.update(body);
+    }
+    while let Some((before, time)) = rest.split_once(CONFIRMED_AT) {
+        hash.update(before);
+        rest = time.split_once('"').map_or("", |(_, rest)| rest);
+    }
+    hash.update(rest);
 }
 
 fn matches(known: &HeaderValue, tag: &str) -> bool {
@@ -76,6 +92,17 @@ mod tests {
         for known in ["", "abc", "\"ab\"", "W/\"abcd\""] {
             assert!(!matches(&HeaderValue::from_static(known), tag), "{known}");
         }
+    }
+
+    #[test]
+    fn the_time_of_the_last_poll_is_no_part_of_the_tag() {
+        let row = |id: u8, at: &str| format!(r#"[{{"id":{id},"last_synced_at":"{at}","x":1}},{{"id":2}}]"#);
+        let of = |row: String| tag(&HeaderMap::new(), row.as_bytes());
+        assert_eq!(of(row(1, "2026-01-01T00:00:00Z")), of(row(1, "2026-01-01T00:00:30Z")));
+        assert_ne!(of(row(1, "2026-01-01T00:00:00Z")), of(row(3, "2026-01-01T00:00:00Z")));
+        let note = |text: &str| format!(r#"{{"note":"\"last_synced_at\":\"{text}\""}}"#);
+        assert_ne!(of(note("a")), of(note("b")));
+        assert_ne!(tag(&HeaderMap::new(), b"\xff\x00"), tag(&HeaderMap::new(), b"\xff\x01"));
     }
 
     #[test]

@@ -126,6 +126,46 @@ pub(crate) async fn limit_duration(
     }
 }
 
+/// Refuses what a page of another origin can send without asking first: a POST that is not declared as JSON.
+/// A proxy that adds the key would send it on.
+pub(crate) async fn refuse_forms(
+    State(origins): State<Vec<HeaderValue>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let is_form = *request.method() == Method::POST && !is_json(headers);
+    // A session, which needs no header, is checked by the authentication.
+    if is_form && headers.contains_key(header::AUTHORIZATION) && is_of_another_origin(headers, &origins) {
+        return ApiError::NotJson.into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a browser sent this for a page of another origin, which is not one of the permitted ones.
+fn is_of_another_origin(headers: &HeaderMap, permitted: &[HeaderValue]) -> bool {
+    let origin = headers.get(header::ORIGIN);
+    if origin.is_some_and(|origin| permitted.contains(origin)) {
+        return false;
+    }
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        Some(site) => !matches!(site, b"same-origin" | b"none"),
+        None => origin.is_some_and(|origin| !is_of_host(origin, headers.get(header::HOST))),
+    }
+}
+
+/// Whether an origin, which is a scheme and a host, has this host.
+fn is_of_host(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    origin.zip(host).is_some_and(|((_, of_origin), host)| of_origin.as_bytes() == host.as_bytes())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
 /// Returns the response to a request whose handler panicked.
 pub(crate) fn handle_panic(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -154,6 +194,8 @@ pub(crate) fn cors(origins: &[HeaderValue]) -> CorsLayer {
             header::LOCATION,
             header::RETRY_AFTER,
             pagination::TOTAL_COUNT,
+            pagination::TOTAL_RELATION,
+            pagination::NEXT_CURSOR,
             pagination::PAGE,
             pagination::PAGE_SIZE,
             pagination::TOTAL_PAGES,

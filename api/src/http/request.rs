@@ -2,11 +2,13 @@
 //! one response reports every invalid field. The meaning of the values is up to the routes.
 
 pub mod body;
+mod json_text;
+pub mod list;
 mod path;
 mod query;
 mod value;
 
-pub use body::{Body, Fields};
-pub use path::Id;
+pub use body::{Body, Fields, LargeBody};
+pub use path::{Id, path_parameter};
 pub use query::{Query, is_named};
-pub use value::{ValueError, one_of};
+pub use value::{ValueError, id, one_of, text};

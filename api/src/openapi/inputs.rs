@@ -15,7 +15,7 @@ const TEXT: &str = r"^[^\u0000]*$";
 const NOT_BLANK: &str =
     r"^[^\u0000]*[^\u0000\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\u0000]*$";
 /// Formats that need no pattern.
-const FORMATS: [&str; 5] = ["uuid", "date-time", "date", "uri", "cron"];
+const FORMATS: [&str; 6] = ["uuid", "date-time", "date", "uri", "cron", "pem"];
 
 /// Writes the schemas that cannot be derived.
 pub(super) fn write(schemas: &mut Value) {
@@ -86,8 +86,10 @@ fn collect(value: &Value, schemas: &Value, names: &mut BTreeSet<String>) {
 }
 
 fn credentials() -> Value {
-    let variant = |word: &str, mut properties: Value| {
-        properties["auth_type"] = json!({"const": word});
+    let variant = |word: Option<&str>, mut properties: Value| {
+        if let Some(word) = word {
+            properties["auth_type"] = json!({"const": word});
+        }
         let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
         properties["headers"] = headers();
         json!({
@@ -97,12 +99,30 @@ fn credentials() -> Value {
     let username = json!({"type": "string", "minLength": 1, "maxLength": 500});
     let secret =
         |min: usize| json!({"type": "string", "format": "password", "minLength": min, "maxLength": 10_000});
+    let basic = json!({"username": username, "password": secret(0)});
+    let mut client = variant(
+        Some("oauth2"),
+        json!({
+            "token_url": {"type": "string", "format": "uri", "maxLength": 2000, "description": "The token \
+                endpoint, at an address that this installation may reach"},
+            "client_id": username, "client_secret": secret(1),
+        }),
+    );
+    for name in ["scope", "audience"] {
+        client["properties"][name] = json!({"type": ["string", "null"], "minLength": 1, "maxLength": 2000});
+    }
     json!({
-        "description": "What the provider wants to see; written whole, and read back without its secrets.",
+        "description": "What the provider wants to see; written whole, and read back without its secrets. \
+            `password`, or no `auth_type`, is read back as `basic`, and `api_token` as `token`. `oauth2` is \
+            a client of an identity provider, whose access tokens are renewed before they expire.",
         "oneOf": [
-            variant("none", json!({})),
-            variant("basic", json!({"username": username, "password": secret(0)})),
-            variant("token", json!({"token": secret(1)})),
+            variant(Some("none"), json!({})),
+            variant(Some("basic"), basic.clone()),
+            variant(Some("password"), basic.clone()),
+            variant(None, basic),
+            variant(Some("token"), json!({"token": secret(1)})),
+            variant(Some("api_token"), json!({"api_token": secret(1)})),
+            client,
         ],
     })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 /// The sources of ids: the schema, the path parameter that takes the id, and the JSON pointer of the id.
-const ID_SOURCES: [(&str, &str, &str); 9] = [
+const ID_SOURCES: [(&str, &str, &str); 10] = [
     ("Pipeline", "pipeline_id", "id"),
     ("PipelineDetail", "pipeline_id", "id"),
     ("Run", "run_id", "id"),
@@ -15,6 +15,7 @@ const ID_SOURCES: [(&str, &str, &str); 9] = [
     ("TaskRun", "task_run_id", "id"),
     ("Comment", "comment_id", "id"),
     ("Sync", "sync_id", "id"),
+    ("Incident", "incident_id", "id"),
     ("Connector", "connector_id", "id"),
 ];
 

@@ -6,6 +6,16 @@ use super::responses::{self, ERRORS, ResponseTraits};
 use super::{inputs, reference};
 use crate::http::BASE_PATH;
 
+/// The paths below the base path that need neither a key nor a session.
+const OPEN_PATHS: [&str; 4] = [
+    "/api/v1.0/session/providers",
+    "/api/v1.0/session/oidc",
+    "/api/v1.0/session/oidc/callback",
+    "/api/v1.0/session/oidc/sign-out",
+];
+/// The operation that exchanges a key in its body: its answers are those of an operation with a key.
+const SIGN_IN: (&str, &str) = ("post", "/api/v1.0/session");
+
 /// An example of an event stream.
 const STREAM: &str = include_str!("stream.txt");
 
@@ -18,8 +28,9 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) {
     let may_return = |code: &str| match code {
         "304" => traits.is_read,
         "400" | "413" => has_body,
-        // Declared by the handlers.
-        "403" => false,
+        "415" => method == "post",
+        // A read that needs more than the role viewer declares it itself.
+        "403" => traits.has_key && method != "get",
         "404" => path.contains('{'),
         "422" => is_validated,
         _ => traits.has_key,
@@ -30,18 +41,21 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) {
     }
     operation["responses"] = Value::Object(responses);
     operation["parameters"] = Value::Array(parameters);
-    if traits.has_key {
-        operation["security"] = json!([{"key": []}]);
+    if traits.has_key && (method, path) != SIGN_IN {
+        operation["security"] = json!([{"key": []}, {"session": []}]);
     }
 }
 
 fn traits(path: &str, method: &str, ok: &Value) -> ResponseTraits {
+    let has_key = path.starts_with(BASE_PATH) && !OPEN_PATHS.contains(&path);
     ResponseTraits {
-        has_key: path.starts_with(BASE_PATH),
-        // An endless stream has no entity tag.
-        is_read: method == "get" && !is_stream(ok),
-        is_list: ok["content"]["application/json"]["schema"]["type"] == "array",
+        has_key,
+        // A redirect and an endless stream have no entity tag.
+        is_read: method == "get" && ok.is_object() && !is_stream(ok),
+        is_list: has_key && ok["content"]["application/json"]["schema"]["type"] == "array",
         has_location: false,
+        has_cursor: false,
+        sets_cookie: false,
     }
 }
 
@@ -79,11 +93,14 @@ fn responses(declared: Value, traits: &ResponseTraits) -> Map<String, Value> {
     let mut all = declared.as_object().cloned().unwrap_or_default();
     for (code, response) in all.iter_mut().filter(|(_, response)| response.get("$ref").is_none()) {
         let has_location = response["headers"]["Location"].is_object();
-        response["headers"] = responses::headers(&ResponseTraits { has_location, ..*traits }, code);
+        let sets_cookie = response["headers"]["Set-Cookie"].is_object();
+        let has_cursor = response["headers"]["X-Next-Cursor"].is_object();
+        let traits = ResponseTraits { has_location, has_cursor, sets_cookie, ..*traits };
+        response["headers"] = responses::headers(&traits, code);
         if is_stream(response) {
             response["content"]["text/event-stream"]["example"] = json!(STREAM);
         }
-        if !code.starts_with('2') {
+        if !code.starts_with(['2', '3']) {
             response["content"] = json!({"application/json": {"schema": responses::error_schema(code)}});
         }
     }
@@ -99,18 +116,25 @@ fn path_parameters(path: &str) -> Vec<Value> {
     names.map(|name| json!({"name": name, "in": "path", "required": true, "schema": schema(name)})).collect()
 }
 
-const PAGE_DESCRIPTION: &str = "Which page, from 1; one past the end is empty. A page is a cut through the \
-    list as it stands: what enters the list before it makes rows come again, known by their id, and what \
-    leaves makes it pass rows over";
+const PAGE_DESCRIPTION: &str = "Which page, from 1; one past the end is empty. The last one ends at row \
+    100,000; read on with `cursor`. A page is a cut through the list as it stands: what enters the list \
+    before it makes rows come again, known by their id, and what leaves makes it pass rows over";
 
-fn paging() -> [Value; 2] {
-    let parameter = |name: &str, description: &str, default: i64| {
-        json!({"name": name, "in": "query", "required": false, "description": description,
-               "schema": {"type": "integer", "minimum": 1, "default": default}})
+const CURSOR_DESCRIPTION: &str = "The X-Next-Cursor of a page, to read the one after it, with the same \
+    filters and sort: at the same cost at any depth, and without rows that come again or are passed over. \
+    `page` is ignored";
+
+fn paging() -> [Value; 3] {
+    let number = |default: i64| json!({"type": "integer", "minimum": 1, "default": default});
+    let parameter = |name: &str, description: &str, schema: Value| {
+        let (place, required) = ("query", false);
+        json!({"name": name, "in": place, "required": required, "description": description,
+               "schema": schema})
     };
     [
-        parameter("page", PAGE_DESCRIPTION, 1),
-        parameter("size", "Most things on a page; more than 500 is 500", 100),
+        parameter("page", PAGE_DESCRIPTION, number(1)),
+        parameter("size", "Most things on a page; more than 500 is 500", number(100)),
+        parameter("cursor", CURSOR_DESCRIPTION, json!({"type": "string"})),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Connectors: list, create, change, delete and test them. Secrets are write-only.
 
-use std::collections::BTreeMap;
+mod input;
+
 use std::time::Instant;
 
 use axum::extract::State;
@@ -9,38 +10,37 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use contract::events::Source;
 use contract::ids::ConnectorId;
-use provider::connector::{
-    ApiVersion, ConnectorConfig, ConnectorConfigPatch, ConnectorType, Credentials, Secrets, check_header,
-    parse_schedule,
-};
-use provider::{self, CheckFailure, NetworkPolicy, ProviderError, check_base_url};
-use secrecy::SecretString;
+use provider::connector::ConnectorType;
+use provider::{self, CheckFailure, ProviderError};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::time::timeout_at;
-use url::Url;
 use utoipa::ToSchema;
 
+use self::input::ConnectorLimits;
 use crate::auth::{Forbidden, SpaceAdmin, SpaceEditor, SpaceViewer};
 use crate::http::BASE_PATH;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::middleware::RequestStart;
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
-use crate::http::request::{Body, Fields, Id, Query, ValueError, body};
+use crate::http::request::{Body, Id, Query, ValueError};
 use crate::state::App;
-use crate::store::connectors::{
-    self, ConfigChange, Connector, ConnectorChange, MAX_EXTRA_HEADERS, NewConnector, SaveConnectorError,
-    StoredConnectorRow,
-};
-
-const MAX_NAME_LENGTH: usize = 200;
-const MAX_SECRET_LENGTH: usize = 10_000;
+use crate::store::connectors::{self, Connector, SaveConnectorError, StoredConnectorRow};
 
 impl From<SaveConnectorError> for ApiError {
     fn from(error: SaveConnectorError) -> Self {
         match error {
             SaveConnectorError::NameTaken => {
                 Self::Conflict("The space has a connector of this name already; choose another")
+            }
+            SaveConnectorError::TooMany => Self::Conflict(
+                "The space has as many connectors as this installation allows; delete one first",
+            ),
+            SaveConnectorError::CredentialsRequired => {
+                let message =
+                    "field required: another origin, or an unverified one, needs the credentials again";
+                Self::Invalid(vec![
+                    ValueError::new("value_error.missing", message).at(&["body", "credentials"]),
+                ])
             }
             SaveConnectorError::Database(error) => error.into(),
             SaveConnectorError::Seal(error) => error.into(),
@@ -60,10 +60,10 @@ pub(super) async fn list(
     uri: RequestUri,
     mut query: Query,
 ) -> ApiResult<PageResponse<Connector>> {
-    let paging = read_paging(&mut query);
+    let page = read_paging(&mut query, uri, connectors::ORDER);
     query.finish()?;
-    let rows = connectors::list(&app.db, space.space, paging).await?;
-    Ok(PageResponse::new(rows, paging, uri))
+    let rows = connectors::list(&app.db, space.space, &page.paging).await?;
+    Ok(PageResponse::new(rows, page))
 }
 
 /// One connector.
@@ -87,7 +87,7 @@ pub(super) async fn get(
     responses(
         (status = 201, description = "The connector", body = Connector, headers(("Location" = String))),
         (status = 403, response = Forbidden),
-        (status = 409, description = "The name is taken"),
+        (status = 409, description = "The name is taken, or the space has as many connectors as it may"),
     ),
 )]
 pub(super) async fn create(
@@ -95,41 +95,18 @@ pub(super) async fn create(
     State(app): State<App>,
     body: Body,
 ) -> ApiResult<impl IntoResponse> {
-    let new = read_new(body.fields()?, app.network)?;
-    let id = connectors::insert(&app.db, &app.keyring, space.space, space.user.id, &new).await?;
+    let new = input::read_new(body.fields()?, ConnectorLimits::of(&app))?;
+    let id = connectors::insert(&app.db, &app.keyring, space.space, space.user.id, &new, app.quotas).await?;
     let created = connectors::find(&app.db, space.space, id).await?;
     let created = created.ok_or(ApiError::NotFound("Connector"))?;
     let location = format!("{BASE_PATH}/catalog/spaces/{}/connectors/{id}", space.slug);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(created)))
 }
 
-fn read_new(mut fields: Fields, network: NetworkPolicy) -> ApiResult<NewConnector> {
-    let name = fields.required("name", body::text_of(1..=MAX_NAME_LENGTH));
-    let connector_type = fields.required("connector_type", body::text_of(1..=100));
-    let is_active = fields.optional("is_active", body::boolean).unwrap_or(true);
-    let connector_type = connector_type.map(ConnectorType::from);
-    let config = match connector_type {
-        Some(ConnectorType::Airflow) => read_airflow(&mut fields, true, network),
-        _ => {
-            let config = fields.optional("config", body::storable_object).unwrap_or_default();
-            Some(ConfigChange::Other(Value::Object(config)))
-        }
-    };
-    let credentials = if fields.has_value("credentials") {
-        read_credentials(&mut fields)
-    } else {
-        Some(Secrets::default())
-    };
-    fields.finish()?;
-    let (Some(name), Some(connector_type), Some(config), Some(credentials)) =
-        (name, connector_type, config, credentials)
-    else {
-        return Err(ApiError::Internal);
-    };
-    Ok(NewConnector { name: name.trim().to_owned(), connector_type, is_active, config, credentials })
-}
-
 /// Change a connector. What is left out stays; `config` is changed field by field, `credentials` as a whole.
+///
+/// A `base_url` of another origin, and `verify_tls` switched off, need `credentials` in the same body, unless
+/// the connector has none.
 #[utoipa::path(
     patch, path = "/{connector_id}", operation_id = "patch_connectors_by_connector_id", tag = "Connectors",
     request_body = ref("#/components/schemas/ConnectorChange"),
@@ -148,7 +125,7 @@ pub(super) async fn update(
     let found = connectors::find_stored(&app.db, space.space, connector).await?;
     let before = found.ok_or(ApiError::NotFound("Connector"))?;
     let mut fields = body.fields()?;
-    let change = read_change(&mut fields, &before, app.network);
+    let change = input::read_change(&mut fields, &before, ConnectorLimits::of(&app));
     fields.finish()?;
     let (db, keyring, user) = (&app.db, &app.keyring, space.user.id);
     if !connectors::update(db, keyring, space.space, user, connector, &change).await? {
@@ -209,8 +186,7 @@ pub(super) async fn test(
     }
     let source = Source { space: space.slug.clone(), connector_id: connector };
     let check_start = Instant::now();
-    // Shorter than the request time-out, so that the response can report it.
-    let limit = app.request_timeout.mul_f64(0.9);
+    let limit = app.provider_time_limit();
     let checked = timeout_at(started_at + limit, check_provider(&app, stored, source)).await;
     let checked = checked.unwrap_or_else(|_| {
         Err(FailedCheck::before_any_answer(format!("The provider gave no answer within {limit:.0?}")))
@@ -254,7 +230,7 @@ async fn check_provider(
     let (config, credentials) = opened.map_err(FailedCheck::before_any_answer)?;
     // A request that hangs is named, and the others have their time, too.
     let timeout = app.request_timeout.mul_f64(0.4);
-    let opened = provider::open_with_timeout(&config, &credentials, source, app.network, timeout);
+    let opened = provider::open_with_timeout(&config, &credentials, source, &app.network, timeout);
     let opened = opened.map_err(FailedCheck::before_any_answer)?;
     let checked = provider::check(opened.as_ref()).await;
     let info = checked.map_err(|CheckFailure { info, errors }| FailedCheck {
@@ -269,101 +245,4 @@ fn one_sentence(errors: &[ProviderError]) -> String {
     let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let clauses: Vec<&str> = sentences.iter().map(|sentence| sentence.trim_end_matches('.')).collect();
     format!("{}.", clauses.join("; besides: "))
-}
-
-fn read_change(fields: &mut Fields, before: &StoredConnectorRow, network: NetworkPolicy) -> ConnectorChange {
-    let name = fields.if_present("name", body::text_of(1..=MAX_NAME_LENGTH));
-    let name = name.map(|name| name.trim().to_owned());
-    let connector_type = fields.if_present("connector_type", body::text);
-    if connector_type.is_some_and(|name| name != before.connector_type.as_str()) {
-        let message = "the type cannot be changed; make another connector";
-        fields.add_error("connector_type", ValueError::new("value_error.const", message));
-    }
-    let config = if !fields.has("config") {
-        None
-    } else if before.connector_type == ConnectorType::Airflow {
-        read_airflow(fields, false, network)
-    } else {
-        let config = fields.if_present("config", body::storable_object);
-        config.map(|config| ConfigChange::Other(Value::Object(config)))
-    };
-    let credentials = if fields.has("credentials") { read_credentials(fields) } else { None };
-    ConnectorChange { name, is_active: fields.if_present("is_active", body::boolean), config, credentials }
-}
-
-/// Returns the given fields of an Airflow connector's configuration.
-fn read_airflow(fields: &mut Fields, is_new: bool, network: NetworkPolicy) -> Option<ConfigChange> {
-    let mut given = fields.object("config")?;
-    let read_url = |value| base_url(value, network);
-    let patch = ConnectorConfigPatch {
-        base_url: if is_new {
-            given.required("base_url", read_url)
-        } else {
-            given.if_present("base_url", read_url)
-        },
-        api_version: given.if_present("api_version", body::one_of(&ApiVersion::ALL)),
-        verify_tls: given.if_present("verify_tls", body::boolean),
-        history_days: given.if_present("history_days", body::integer(ConnectorConfig::HISTORY_DAYS)),
-        max_requests_in_flight: given
-            .if_present("max_requests_in_flight", body::integer(ConnectorConfig::MAX_REQUESTS_IN_FLIGHT)),
-        max_requests_per_second: given
-            .if_present("max_requests_per_second", body::integer(ConnectorConfig::MAX_REQUESTS_PER_SECOND)),
-        schedule: given.has("schedule").then(|| given.optional("schedule", schedule)),
-    };
-    given.deny_unknown();
-    fields.merge(given);
-    Some(ConfigChange::Airflow(patch))
-}
-
-/// Reads a base URL, which is stored as it was given. Every connection checks the resolved address again.
-fn base_url(value: Value, network: NetworkPolicy) -> Result<String, ValueError> {
-    let text = body::text_of(1..=2000)(value)?;
-    let url = Url::parse(&text).map_err(|_| ValueError::new("value_error.url", "invalid or missing URL"))?;
-    check_base_url(&url, network).map_err(|error| ValueError::new("value_error.url", error.to_string()))?;
-    Ok(text)
-}
-
-fn schedule(value: Value) -> Result<String, ValueError> {
-    let line = body::text_of(1..=200)(value)?;
-    parse_schedule(&line).map_err(|message| ValueError::new("value_error.cron", message))?;
-    Ok(line)
-}
-
-fn read_credentials(fields: &mut Fields) -> Option<Secrets> {
-    let mut given = fields.object("credentials")?;
-    let headers = given.optional("headers", headers).unwrap_or_default();
-    let credentials = match given.required("auth_type", body::one_of(&["basic", "token", "none"])) {
-        Some("basic") => {
-            let username = given.required("username", body::text_of(1..=500));
-            let password = given.required("password", body::text_of(0..=MAX_SECRET_LENGTH));
-            username
-                .zip(password)
-                .map(|(username, password)| Credentials::Basic { username, password: password.into() })
-        }
-        Some("token") => given
-            .required("token", body::text_of(1..=MAX_SECRET_LENGTH))
-            .map(|token| Credentials::Token { token: token.into() }),
-        Some(_) => Some(Credentials::None),
-        None => None,
-    };
-    if credentials.is_some() {
-        given.deny_unknown();
-    }
-    fields.merge(given);
-    credentials.map(|credentials| Secrets { credentials, headers })
-}
-
-/// Reads extra headers by name. An error never contains the value, which may be a secret.
-fn headers(value: Value) -> Result<BTreeMap<String, SecretString>, ValueError> {
-    let given = body::storable_object(value)?;
-    if given.len() > MAX_EXTRA_HEADERS {
-        let message = format!("ensure this value has at most {MAX_EXTRA_HEADERS} items");
-        return Err(ValueError::new("value_error.list.max_items", message));
-    }
-    let header = |(name, value): (String, Value)| {
-        let value = body::text_of(1..=MAX_SECRET_LENGTH)(value)?;
-        check_header(&name, &value).map_err(|message| ValueError::new("value_error.header", message))?;
-        Ok((name, value.into()))
-    };
-    given.into_iter().map(header).collect()
 }

@@ -16,11 +16,11 @@ use crate::stream::{self, EventFilter, StreamLimit};
 
 /// What clients must know, as CommonMark.
 const DESCRIPTION: &str = "\
-`event` is `pipeline`, `run`, `task_run` or `sync`; `data` is the event contract's JSON of it, as \
-subscribers of the
+`event` is `pipeline`, `run`, `task_run`, `sync`, `governance`, `comment` or `incident`; `data` is the event \
+contract's JSON of it, as subscribers of the
 topics get it (`shared/contract/schemas/`): complete, and newer the higher its `version`. An event is sent \
 once the reads of
-this API show it. A change may be told twice: keep the highest `version` of each `id`.
+this API show it. A change may be sent twice: keep the highest `version` of each `id`.
 
 Every event has an `id`. Send the last one as `Last-Event-ID`, to this replica or another, and nothing \
 between is
@@ -52,9 +52,6 @@ pub(super) async fn stream(
 ) -> ApiResult<impl IntoResponse> {
     let filter = filters::events(&mut query);
     query.finish()?;
-    if app.stopping.is_cancelled() {
-        return Err(ApiError::Unavailable("The service is stopping"));
-    }
     let permit = app.stream.acquire(space.key).map_err(|limit| match limit {
         StreamLimit::Key(open) => ApiError::TooManyStreams { open_of_key: Some(open) },
         StreamLimit::Process => ApiError::TooManyStreams { open_of_key: None },

@@ -5,21 +5,25 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use contract::ids::{PipelineId, TeamId};
 use contract::state::Criticality;
-use platform::pipeline_metrics::WINDOW_DAYS;
+use serde::Serialize;
 use strum::VariantArray;
 use utoipa::ToSchema;
 
 use crate::auth::{Forbidden, SpaceEditor, SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::request::{Body, Id, body};
+use crate::http::request::{Body, Id, body, list};
 use crate::state::App;
-use crate::store::pipelines::{self, MetricsWindow, PipelineDetail};
+use crate::store::governance::GovernanceChange;
+use crate::store::pipelines::{self, PipelineDetail, PipelineView};
 use crate::store::{governance, teams};
+
+/// The maximum number of pipelines of a change.
+const MAX_CHANGED: usize = 500;
 
 /// Who is to own a pipeline.
 #[derive(ToSchema)]
 pub(super) struct TeamChange {
-    #[doc = "Null for nobody"]
+    /// Null for none
     #[schema(value_type = Option<Uuid>, required = true)]
     team_id: Option<TeamId>,
 }
@@ -27,9 +31,81 @@ pub(super) struct TeamChange {
 /// How much a pipeline is to matter.
 #[derive(ToSchema)]
 pub(super) struct CriticalityChange {
-    #[doc = "Null when nobody says"]
+    /// Null for none
     #[schema(required = true)]
     criticality: Option<Criticality>,
+}
+
+/// A change of several pipelines: the team, the criticality, or both.
+#[derive(ToSchema)]
+#[schema(as = BulkChange)]
+#[allow(dead_code, reason = "only its schema is used: a key that is left out changes nothing")]
+pub(super) struct BulkChangeSchema {
+    /// The pipelines; an id that is given twice counts once.
+    #[schema(value_type = Vec<Uuid>, min_items = 1, max_items = 500)]
+    ids: Vec<PipelineId>,
+    /// The owning team; null for none.
+    #[schema(value_type = Option<Uuid>)]
+    team_id: Option<TeamId>,
+    /// Null for none.
+    criticality: Option<Criticality>,
+}
+
+/// The pipelines that a change has reached, and those that it has not.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BulkResult {
+    #[schema(value_type = Vec<Uuid>)]
+    updated: Vec<PipelineId>,
+    failed: Vec<FailedChange>,
+}
+
+/// A pipeline that was not changed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FailedChange {
+    #[schema(value_type = Uuid)]
+    id: PipelineId,
+    detail: &'static str,
+}
+
+/// Set the team, the criticality, or both, of several pipelines.
+#[utoipa::path(
+    post, path = "/pipelines/bulk", operation_id = "post_pipelines_bulk", tag = "Pipelines",
+    request_body = BulkChangeSchema,
+    responses(
+        (status = 200, description = "What was changed", body = BulkResult),
+        (status = 403, response = Forbidden),
+    ),
+)]
+pub(super) async fn update_many(
+    space: SpaceEditor,
+    State(app): State<App>,
+    body: Body,
+) -> ApiResult<Json<BulkResult>> {
+    let mut fields = body.fields()?;
+    let ids: Vec<PipelineId> = fields.required("ids", list::ids(1..=MAX_CHANGED)).unwrap_or_default();
+    let has_criticality = fields.has("criticality");
+    let change = GovernanceChange {
+        team: (fields.has("team_id") || !has_criticality)
+            .then(|| fields.nullable("team_id", body::id))
+            .flatten(),
+        criticality: has_criticality
+            .then(|| fields.nullable("criticality", body::one_of(Criticality::VARIANTS)))
+            .flatten(),
+    };
+    fields.finish()?;
+    check_team(&app, &space, change.team.flatten()).await?;
+    let updated = governance::update_many(&app.db, space.space, space.user.id, &ids, change).await?;
+    let failed = ids.iter().filter(|id| !updated.contains(id));
+    let failed = failed.map(|id| FailedChange { id: *id, detail: "Pipeline not found" }).collect();
+    let updated = ids.iter().copied().filter(|id| updated.contains(id)).collect();
+    Ok(Json(BulkResult { updated, failed }))
+}
+
+async fn check_team(app: &App, space: &SpaceMember, team: Option<TeamId>) -> ApiResult<()> {
+    match team {
+        Some(team) if !teams::exists(&app.db, space.space, team).await? => Err(ApiError::NotFound("Team")),
+        _ => Ok(()),
+    }
 }
 
 /// Assign or clear the owning team.
@@ -48,15 +124,11 @@ pub(super) async fn update_team(
     body: Body,
 ) -> ApiResult<Json<PipelineDetail>> {
     let mut fields = body.fields()?;
-    let change = TeamChange { team_id: fields.nullable("team_id", body::id).flatten() };
+    let given = TeamChange { team_id: fields.nullable("team_id", body::id).flatten() };
     fields.finish()?;
-    if let Some(team) = change.team_id
-        && !teams::exists(&app.db, space.space, team).await?
-    {
-        return Err(ApiError::NotFound("Team"));
-    }
-    governance::set_team(&app.db, space.space, space.user.id, pipeline, change.team_id).await?;
-    pipeline_response(&app, &space, pipeline).await
+    check_team(&app, &space, given.team_id).await?;
+    let change = GovernanceChange { team: Some(given.team_id), ..GovernanceChange::default() };
+    update(&app, &space, pipeline, change).await
 }
 
 /// Say how much a pipeline matters.
@@ -77,19 +149,21 @@ pub(super) async fn update_criticality(
 ) -> ApiResult<Json<PipelineDetail>> {
     let mut fields = body.fields()?;
     let criticality = fields.nullable("criticality", body::one_of(Criticality::VARIANTS)).flatten();
-    let change = CriticalityChange { criticality };
+    let given = CriticalityChange { criticality };
     fields.finish()?;
-    governance::set_criticality(&app.db, space.space, space.user.id, pipeline, change.criticality).await?;
-    pipeline_response(&app, &space, pipeline).await
+    let change = GovernanceChange { criticality: Some(given.criticality), ..GovernanceChange::default() };
+    update(&app, &space, pipeline, change).await
 }
 
-async fn pipeline_response(
+async fn update(
     app: &App,
     space: &SpaceMember,
     pipeline: PipelineId,
+    change: GovernanceChange,
 ) -> ApiResult<Json<PipelineDetail>> {
-    let window = MetricsWindow { days: WINDOW_DAYS, include_deleted: false };
-    let found = pipelines::find(&app.db, space.space, space.user.id, pipeline, window).await?;
+    governance::update(&app.db, space.space, space.user.id, pipeline, change).await?;
+    let view = PipelineView::default();
+    let found = pipelines::find(&app.db, space.space, space.user.id, pipeline, view).await?;
     found.map(Json).ok_or(ApiError::NotFound("Pipeline"))
 }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use crate::auth::{Forbidden, SpaceEditor};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::middleware::RequestStart;
-use crate::http::request::{Body, Id};
+use crate::http::request::{Id, LargeBody};
 use crate::state::App;
 use crate::store::runs::RunDetail;
 use crate::store::triggers;
@@ -29,7 +29,8 @@ use crate::triggers::request::TriggerRequest;
     responses(
         (status = 201, description = "The run", body = RunDetail),
         (status = 403, response = Forbidden),
-        (status = 409, description = "The pipeline is no longer active, or the provider has such a run"),
+        (status = 409, description =
+            "The pipeline is no longer active, its connector is off, or the provider has such a run"),
         (status = 422, description = "The input is invalid, or the provider finds it so"),
         (status = 502, description = "Nothing could be sent to the provider"),
         (status = 504, description =
@@ -43,12 +44,11 @@ pub(super) async fn create(
     Extension(RequestStart(started_at)): Extension<RequestStart>,
     Id(pipeline): Id<PipelineId>,
     headers: HeaderMap,
-    body: Body,
+    body: LargeBody,
 ) -> ApiResult<Response> {
-    // Before the request time-out, so that the response can say that the outcome is unknown.
-    let deadline = started_at + app.request_timeout.mul_f64(0.9);
+    let deadline = started_at + app.provider_time_limit();
     let IdempotencyHeader { key } = IdempotencyHeader::read(&headers)?;
-    let request = TriggerRequest::read(body.optional_fields()?)?;
+    let request = TriggerRequest::read(body)?;
     let found = triggers::find_target(&app.db, space.space, pipeline).await?;
     let target = found.ok_or(ApiError::NotFound("Pipeline"))?;
     if target.connector_type != ConnectorType::Airflow {

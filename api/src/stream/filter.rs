@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use contract::events::{Event, PipelineObserved, RunObserved, SyncChanged, TaskRunObserved, Topic};
+use contract::events::{
+    CommentChanged, Event, GovernanceChanged, IncidentChanged, PipelineObserved, RunObserved, SyncChanged,
+    TaskRunObserved, Topic,
+};
 use contract::ids::{ConnectorId, PipelineId, TeamId};
 use contract::state::{Criticality, RunState, SyncStatus, TaskState};
 use derive_more::Display;
@@ -16,13 +19,16 @@ use uuid::Uuid;
 use crate::store::stream::ChangeOwner;
 
 /// The kind of entity that changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, VariantArray)]
 #[display(rename_all = "snake_case")]
 pub enum ChangeKind {
     Pipeline,
     Run,
     TaskRun,
     Sync,
+    Governance,
+    Comment,
+    Incident,
 }
 
 impl PartialSchema for ChangeKind {
@@ -60,9 +66,9 @@ pub struct Change {
     pub id: Uuid,
     pub version: i64,
     pub connector: ConnectorId,
-    /// None for a sync.
+    /// None for a sync, and for an incident of a connector.
     pub pipeline: Option<PipelineId>,
-    /// None for a pipeline, whose status follows from its runs.
+    /// None for a pipeline, whose status follows from its runs, its governance, comments and incidents.
     pub status: Option<String>,
     /// The JSON of the event, on one line.
     pub data: String,
@@ -84,6 +90,15 @@ impl Change {
             Topic::Syncs => Self::of(ChangeKind::Sync, payload, |event: &SyncChanged| {
                 (None, Some(event.status.to_string()))
             }),
+            Topic::Governance => {
+                Self::of(ChangeKind::Governance, payload, |event: &GovernanceChanged| (Some(event.id), None))
+            }
+            Topic::Comments => Self::of(ChangeKind::Comment, payload, |event: &CommentChanged| {
+                (Some(event.pipeline_id), None)
+            }),
+            Topic::Incidents => {
+                Self::of(ChangeKind::Incident, payload, |event: &IncidentChanged| (event.pipeline_id, None))
+            }
             Topic::SyncRequests => None,
         }
     }
@@ -115,7 +130,7 @@ pub struct EventFilter {
     /// What the change is of
     #[param(rename = "type", required = false, inline)]
     pub kind: Vec<ChangeKind>,
-    /// The pipeline, its runs and their task runs; no syncs
+    /// The pipeline, its governance, incidents and runs, their task runs and comments; no syncs
     #[param(value_type = Option<Uuid>)]
     pub pipeline_id: Option<PipelineId>,
     /// What belongs to the pipelines of this team; no syncs
@@ -124,7 +139,8 @@ pub struct EventFilter {
     /// What belongs to pipelines that matter so much; no syncs
     #[param(required = false, inline)]
     pub criticality: Vec<Criticality>,
-    /// The status that a run, a task run or a sync has now; no pipelines
+    /// The status that a run, a task run or a sync has now; no pipelines, governance, comments and
+    /// incidents
     #[param(required = false, value_type = Vec<EventStatus>, inline)]
     pub status: Vec<&'static str>,
 }

@@ -140,23 +140,29 @@ impl LogReader {
 
 impl Watermarks {
     /// Returns the positions up to which the read model contains the log; everything after them is still to
-    /// be streamed. The row of a sync is written before its record, so that its topic counts as projected to
-    /// the end.
+    /// be streamed. The rows of topics that are not projected are written before their records, so that these
+    /// topics count as projected to the end.
     pub(super) fn projected(&self, offsets: &Positions) -> Positions {
         let projected = |(partition, high): (TopicPartition, i64)| match partition.0 {
-            Topic::Syncs => (partition, high),
+            topic if !Topic::STATE.contains(&topic) => (partition, high),
             _ => (partition, offsets.at(partition).clamp(self.low.at(partition), high)),
         };
         self.high.iter().map(projected).collect()
     }
 
-    /// Returns the positions that many records earlier, counted over all partitions together.
+    /// Returns the positions that many records earlier, counted over all partitions together. A partition
+    /// with few records leaves the rest of its share to the others.
     pub(super) fn before(&self, positions: &Positions, records: usize) -> Positions {
-        let of_each = (records / positions.iter().count().max(1)) as i64;
-        let before = |(partition, next): (TopicPartition, i64)| {
-            (partition, (next - of_each).max(self.low.at(partition)))
+        let stored = |(partition, next)| (next - self.low.at(partition), partition);
+        let mut partitions: Vec<_> = positions.iter().map(stored).collect();
+        partitions.sort_unstable();
+        let (mut left, mut sharing) = (records as i64, partitions.len() as i64);
+        let before = |(stored, partition): (i64, TopicPartition)| {
+            let read = stored.clamp(0, left / sharing);
+            (left, sharing) = (left - read, sharing - 1);
+            (partition, positions.at(partition) - read)
         };
-        positions.iter().map(before).collect()
+        partitions.into_iter().map(before).collect()
     }
 }
 
@@ -170,5 +176,29 @@ pub(super) fn is_fatal(error: &KafkaError) -> bool {
             [AutoOffsetReset, OffsetOutOfRange, UnknownPartition, UnknownTopicOrPartition].contains(code)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: TopicPartition = (Topic::Runs, 0);
+    const QUIET: TopicPartition = (Topic::Comments, 0);
+    const EMPTY: TopicPartition = (Topic::Incidents, 0);
+
+    #[test]
+    fn past_records_are_read_where_there_are_any() {
+        let low = Positions::from_iter([(BUSY, 1_000), (QUIET, 5), (EMPTY, 7)]);
+        let high = Positions::from_iter([(BUSY, 9_000), (QUIET, 15), (EMPTY, 7)]);
+        let watermarks = Watermarks { low, high: high.clone() };
+        let begin = |records| {
+            let begin = watermarks.before(&high, records);
+            [BUSY, QUIET, EMPTY].map(|partition| begin.at(partition))
+        };
+        assert_eq!(begin(300), [8_710, 5, 7]);
+        assert_eq!(begin(6), [8_997, 12, 7]);
+        assert_eq!(begin(100_000), [1_000, 5, 7]);
+        assert_eq!(begin(0), [9_000, 15, 7]);
     }
 }

@@ -276,9 +276,9 @@ fn split_ready(
 ) -> (Vec<PendingRecord>, VecDeque<PendingRecord>) {
     let (mut ready, mut pending, mut blocked) = (Vec::new(), VecDeque::new(), BTreeSet::new());
     for record in records {
-        // The transaction that enqueues the record of a sync also writes its row.
+        // The rows of the other topics are written by the transaction that enqueues the record.
         let is_projected =
-            record.partition.0 == Topic::Syncs || record.offset < projected.at(record.partition);
+            !Topic::STATE.contains(&record.partition.0) || record.offset < projected.at(record.partition);
         if ready.len() < BATCH && is_projected && !blocked.contains(&record.partition) {
             ready.push(record);
         } else {

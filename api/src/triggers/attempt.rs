@@ -7,6 +7,7 @@ use std::time::Duration;
 use contract::events::{Observation, RunObserved, UserRef};
 use contract::ids::SpaceId;
 use platform::db;
+use provider::connector::SecretKeys;
 use provider::{Provider, ProviderError, TriggerCommand};
 use sqlx::PgPool;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -39,6 +40,7 @@ pub(super) struct TriggerAttempt {
     pub pipeline: String,
     pub command: ClaimedTrigger,
     pub run: TriggerCommand,
+    pub redact_conf: SecretKeys,
     /// Nothing is sent after this time, because the client would not get the outcome any more.
     pub send_before: Instant,
     /// If the command has no answer by this time, its run is looked up, before the client's response is due.
@@ -46,16 +48,12 @@ pub(super) struct TriggerAttempt {
 }
 
 impl TriggerAttempt {
-    /// Sends the command and makes the resulting run readable.
+    /// Sends the command.
     ///
     /// # Errors
     /// When the database fails; the command can be reclaimed.
     pub(super) async fn run(&self) -> sqlx::Result<TriggerOutcome> {
-        let outcome = timeout(ATTEMPT_TIMEOUT, self.send()).await.unwrap_or(Ok(TriggerOutcome::Unknown))?;
-        if let TriggerOutcome::Created(run) = &outcome {
-            triggers::insert_run(&self.db, self.space, self.command.id, run).await?;
-        }
-        Ok(outcome)
+        timeout(ATTEMPT_TIMEOUT, self.send()).await.unwrap_or(Ok(TriggerOutcome::Unknown))
     }
 
     async fn send(&self) -> sqlx::Result<TriggerOutcome> {
@@ -158,7 +156,10 @@ impl TriggerAttempt {
     fn created(&self, mut run: RunObserved) -> TriggerOutcome {
         if run.truncated {
             // The provider's answer cannot be read in this; it is what was sent.
-            (run.conf, run.conf_bytes, run.truncated) = (self.run.conf.clone(), None, false);
+            let redacted = self.redact_conf.redact(self.run.conf.get());
+            let conf = redacted.as_deref().unwrap_or(self.run.conf.get());
+            let conf = conf.parse().unwrap_or_default();
+            (run.conf, run.conf_bytes, run.truncated) = (conf, None, false);
         }
         TriggerOutcome::Created(Box::new(RunObserved { triggered_by: Some(self.user.clone()), ..run }))
     }
@@ -170,6 +171,7 @@ fn is_definite_refusal(error: &ProviderError) -> bool {
         ProviderError::Refused { status, .. } => *status != 409,
         ProviderError::CredentialsRefused { .. }
         | ProviderError::LoginFailed { .. }
+        | ProviderError::TokenUnavailable { .. }
         | ProviderError::Forbidden { .. } => true,
         _ => false,
     }

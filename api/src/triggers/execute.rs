@@ -6,10 +6,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use contract::events::Source;
-use contract::ids::{PipelineId, RunId};
+use contract::events::{RunObserved, Source};
+use contract::ids::PipelineId;
 use provider::{self, TriggerCommand};
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::attempt::{TriggerAttempt, TriggerOutcome};
@@ -20,6 +21,11 @@ use crate::http::error::{ApiError, ApiResult};
 use crate::state::App;
 use crate::store::triggers::{self, ClaimedTrigger, NewTrigger, TriggerClaim, TriggerTarget};
 use crate::store::{connectors, runs};
+
+/// Runs with a larger `conf`, in bytes, are stored and answered a few at a time: each takes several times
+/// the memory of its `conf`.
+const LARGE_CONF: usize = 64 << 10;
+static LARGE_RUNS: Semaphore = Semaphore::const_new(2);
 
 /// How often a request checks whether the owner of its command has finished.
 const BUSY_POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -48,10 +54,7 @@ impl PendingTrigger {
             // The outcome of a sent command is resolved even if the pipeline is no longer active.
             Some(TriggerClaim::Busy) => {}
             Some(TriggerClaim::Claimed(command)) if command.sent => {}
-            Some(TriggerClaim::Claimed(_)) | None if self.target.is_active => {}
-            Some(TriggerClaim::Claimed(_)) | None => {
-                return Err(ApiError::Conflict("The pipeline is no longer active"));
-            }
+            Some(TriggerClaim::Claimed(_)) | None => self.check_target()?,
         }
         loop {
             match triggers::claim(db, &new).await? {
@@ -61,6 +64,14 @@ impl PendingTrigger {
                 }
                 other => return repeated_response(other),
             }
+        }
+    }
+
+    fn check_target(&self) -> ApiResult<()> {
+        match (self.target.is_active, self.target.is_connector_active) {
+            (true, true) => Ok(()),
+            (false, _) => Err(ApiError::Conflict("The pipeline is no longer active")),
+            (true, false) => Err(ApiError::Conflict("The connector is switched off")),
         }
     }
 
@@ -101,7 +112,7 @@ impl PendingTrigger {
         // The run can be looked up while the command has no answer.
         config.max_requests_in_flight = config.max_requests_in_flight.max(2);
         let source = Source { space: member.slug.clone(), connector_id: connector };
-        let provider = provider::open(&config, &credentials, source, app.network)?;
+        let provider = provider::open(&config, &credentials, source, &app.network)?;
         let run = TriggerCommand {
             run: command.run_external_id.clone(),
             logical_date: request.logical_date,
@@ -116,6 +127,7 @@ impl PendingTrigger {
             pipeline: target.external_id.clone(),
             command,
             run,
+            redact_conf: config.redact_conf,
             send_before: deadline - app.request_timeout.mul_f64(0.4),
             answer_before: deadline - app.request_timeout.mul_f64(0.2),
         })
@@ -123,7 +135,7 @@ impl PendingTrigger {
 
     async fn finish(&self, attempt: TriggerAttempt) -> ApiResult<Response> {
         match attempt.run().await? {
-            TriggerOutcome::Created(run) => self.created(&attempt, run.id).await,
+            TriggerOutcome::Created(run) => self.created(&attempt, run).await,
             TriggerOutcome::Refused { status, message } => {
                 let refusal = ApiError::Refused { status, message };
                 // The provider may answer these differently when the same request is repeated.
@@ -139,11 +151,19 @@ impl PendingTrigger {
         }
     }
 
-    async fn created(&self, attempt: &TriggerAttempt, run: RunId) -> ApiResult<Response> {
-        let db = &self.app.db;
-        let run = runs::find(db, attempt.space, run, false).await?.ok_or(ApiError::NotFound("Run"))?;
-        let body = to_raw_value(&run)?;
-        triggers::store_answer(db, attempt.command.id, StatusCode::CREATED.as_u16(), &body).await?;
+    /// Makes the run readable, and stores the response.
+    async fn created(&self, attempt: &TriggerAttempt, run: Box<RunObserved>) -> ApiResult<Response> {
+        let (db, space, command) = (&self.app.db, attempt.space, attempt.command.id);
+        let is_large = run.conf.get().len() > LARGE_CONF;
+        let _permit = if is_large { LARGE_RUNS.acquire().await.ok() } else { None };
+        triggers::insert_run(db, space, command, &run).await?;
+        let id = run.id;
+        // What is large is held once at a time.
+        drop(run);
+        let found = runs::find(db, space, id, false).await?.ok_or(ApiError::NotFound("Run"))?;
+        let body = to_raw_value(&found)?;
+        drop(found);
+        triggers::store_answer(db, command, StatusCode::CREATED.as_u16(), &body).await?;
         Ok((StatusCode::CREATED, Json(body)).into_response())
     }
 }

@@ -1,13 +1,16 @@
 //! The body of a trigger request.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use provider::{MAX_RUN_ID_LENGTH, is_run_id};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::http::error::ApiResult;
-use crate::http::request::{Fields, ValueError, body};
+use crate::http::request::{LargeBody, ValueError, body};
 use crate::store::schema::{JsonObject, TimeOrDate};
 
 /// The provider stores 1000 characters of a note; the rest of them is for the signature.
@@ -19,7 +22,7 @@ const MAX_NOTE_LENGTH: usize = 700;
 pub(crate) struct TriggerRequest {
     /// The parameters to give it
     #[schema(value_type = Option<JsonObject>)]
-    pub conf: Value,
+    pub conf: Arc<RawValue>,
     #[schema(value_type = Option<TimeOrDate>, inline)]
     pub logical_date: Option<DateTime<Utc>>,
     /// The provider's id for it; one is made when it is left out
@@ -30,9 +33,13 @@ pub(crate) struct TriggerRequest {
 }
 
 impl TriggerRequest {
-    pub(crate) fn read(mut fields: Fields) -> ApiResult<Self> {
+    pub(crate) fn read(body: LargeBody) -> ApiResult<Self> {
+        let (mut fields, conf) = body.optional_fields("conf")?;
         let request = Self {
-            conf: Value::Object(fields.optional("conf", body::storable_object).unwrap_or_default()),
+            conf: match fields.object_text("conf", conf) {
+                Some(conf) => conf.into(),
+                None => RawValue::from_string("{}".to_owned())?.into(),
+            },
             logical_date: fields.optional("logical_date", body::time),
             run_id: fields.optional("run_id", run_id),
             note: fields.optional("note", body::text_of(0..=MAX_NOTE_LENGTH)),
@@ -43,8 +50,8 @@ impl TriggerRequest {
 
     /// Returns the digest by which repeated requests are recognized.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        let content = json!([self.conf, self.logical_date, self.run_id, self.note]);
-        Sha256::digest(content.to_string()).into()
+        let others = json!([self.logical_date, self.run_id, self.note]);
+        Sha256::new().chain_update(self.conf.get()).chain_update(others.to_string()).finalize().into()
     }
 }
 

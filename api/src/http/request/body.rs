@@ -1,25 +1,47 @@
 //! The JSON body of a request, read field by field.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::header::CONTENT_LENGTH;
 use chrono::{DateTime, Utc};
-use contract::events::MAX_CONF_NESTING;
+use contract::events::{MAX_CONF_NESTING, MAX_CONF_SIZE};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::json_text;
 use super::value::{self, ValueError};
 use crate::http::error::{ApiError, ApiResult, FieldError};
 
-/// The maximum number of bytes of a body.
+/// The maximum number of bytes of a body that is not kept as text.
+const MAX_BODY: usize = 64 << 10;
+/// The number of larger bodies that are read and parsed at a time.
+const MAX_LARGE_BODIES: usize = 16;
+/// How long a larger body may take to arrive.
+const LARGE_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+static LARGE_BODIES: Semaphore = Semaphore::const_new(MAX_LARGE_BODIES);
+
+/// The maximum number of bytes of a [`LargeBody`].
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimit(pub usize);
 
-/// The bytes of a body within the [`BodyLimit`].
+/// The bytes of a body of at most 64 KiB.
 pub struct Body(Bytes);
+
+/// The bytes of a body within the [`BodyLimit`].
+pub struct LargeBody {
+    bytes: Bytes,
+    /// Held until the body is parsed.
+    _permit: Option<SemaphorePermit<'static>>,
+}
 
 impl<S: Send + Sync> FromRequest<S> for Body
 where
@@ -29,16 +51,43 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let BodyLimit(limit) = BodyLimit::from_ref(state);
-        let content_length =
-            request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if content_length.is_some_and(|length: usize| length > limit) {
-            return Err(ApiError::TooLarge(limit));
+        read(request, limit.min(MAX_BODY)).await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for LargeBody
+where
+    BodyLimit: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let BodyLimit(limit) = BodyLimit::from_ref(state);
+        if content_length(&request).is_some_and(|length| length <= MAX_BODY) {
+            return Ok(Self { bytes: read(request, limit).await?, _permit: None });
         }
-        match axum::body::to_bytes(request.into_body(), limit).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(error) if is_too_large(&error) => Err(ApiError::TooLarge(limit)),
-            Err(_) => Err(ApiError::BadRequest("The body ended before it was complete")),
+        let Ok(Ok(permit)) = timeout(LARGE_BODY_TIMEOUT, LARGE_BODIES.acquire()).await else {
+            return Err(ApiError::Unavailable("Other large bodies are read here for too long"));
+        };
+        match timeout(LARGE_BODY_TIMEOUT, read(request, limit)).await {
+            Ok(bytes) => Ok(Self { bytes: bytes?, _permit: Some(permit) }),
+            Err(_) => Err(ApiError::BadRequest("The body did not arrive in time")),
         }
+    }
+}
+
+fn content_length(request: &Request) -> Option<usize> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn read(request: Request, limit: usize) -> ApiResult<Bytes> {
+    if content_length(&request).is_some_and(|length| length > limit) {
+        return Err(ApiError::TooLarge(limit));
+    }
+    match axum::body::to_bytes(request.into_body(), limit).await {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if is_too_large(&error) => Err(ApiError::TooLarge(limit)),
+        Err(_) => Err(ApiError::BadRequest("The body ended before it was complete")),
     }
 }
 
@@ -71,6 +120,39 @@ impl Body {
             _ => self.fields(),
         }
     }
+}
+
+impl LargeBody {
+    /// Reads the fields of an optional body, of which one is kept as text. The other fields are no lists and
+    /// no objects.
+    ///
+    /// # Errors
+    /// When the body is present and not a JSON object.
+    pub fn optional_fields(self, text_field: &str) -> ApiResult<(Fields, Option<Box<RawValue>>)> {
+        let not_json = |_| ApiError::BadRequest("The body is not valid JSON");
+        let text = self.bytes.trim_ascii();
+        if matches!(text, b"" | b"null") {
+            return Ok((Fields::of(Map::new()), None));
+        }
+        if !text.starts_with(b"{") {
+            serde_json::from_slice::<&RawValue>(text).map_err(not_json)?;
+            return Err(ApiError::Invalid(vec![ValueError::not_object().at(&["body"])]));
+        }
+        let mut given: HashMap<String, &RawValue> = serde_json::from_slice(text).map_err(not_json)?;
+        let kept = given.remove(text_field).filter(|value| value.get() != "null").map(ToOwned::to_owned);
+        let fields = given.into_iter().map(|(name, value)| Ok((name, scalar(value)?)));
+        let fields = fields.collect::<Result<_, _>>().map_err(not_json)?;
+        Ok((Fields::of(fields), kept))
+    }
+}
+
+/// Decodes a text, a number or a boolean. A list or an object becomes an empty list: it costs no memory, and
+/// no field accepts it.
+fn scalar(value: &RawValue) -> serde_json::Result<Value> {
+    if value.get().starts_with(['[', '{']) {
+        return Ok(Value::Array(Vec::new()));
+    }
+    serde_json::from_str(value.get())
 }
 
 /// The fields of an object, and the errors found in them so far. Reading a field removes it, so that the
@@ -160,6 +242,20 @@ impl Fields {
     /// Takes over the errors of a nested object.
     pub fn merge(&mut self, nested: Self) {
         self.errors.extend(nested.errors);
+    }
+
+    /// Checks the text of an object that is stored and sent as it is.
+    pub fn object_text(&mut self, name: &str, text: Option<Box<RawValue>>) -> Option<Box<RawValue>> {
+        let text = text?;
+        let checked = match text.get() {
+            json if !json.starts_with('{') => Err(ValueError::not_object()),
+            json if json.len() > MAX_CONF_SIZE => {
+                let message = format!("ensure this value has at most {MAX_CONF_SIZE} bytes");
+                Err(ValueError::new("value_error.any_str.max_length", message))
+            }
+            json => json_text::check_storable(json),
+        };
+        self.keep_error(name, checked.map(|()| text))
     }
 
     /// Records an error for every remaining field.

@@ -1,22 +1,32 @@
 //! The query string, read parameter by parameter. Unknown parameters are ignored.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::value::{self, ValueError};
 use crate::http::error::{ApiError, ApiResult, FieldError};
+use crate::store::pipelines::AnyOf;
+use crate::store::schema::NONE;
+
+/// How often a parameter may be given.
+const MAX_VALUES: usize = 200;
 
 /// A query, and the errors found in it so far.
 #[derive(Debug)]
 pub struct Query {
     pairs: Vec<(String, Result<String, ValueError>)>,
+    /// The names of the parameters that were read.
+    read: BTreeSet<&'static str>,
     errors: Vec<FieldError>,
 }
 
@@ -35,13 +45,18 @@ impl Query {
             let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name).unwrap_or_default(), decode(text))
         });
-        Self { pairs: pairs.collect(), errors: Vec::new() }
+        Self { pairs: pairs.collect(), read: BTreeSet::new(), errors: Vec::new() }
     }
 
     /// Reads all valid values of a parameter; an invalid one is kept as an error.
-    pub fn all<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, ValueError>) -> Vec<T> {
+    pub fn all<T>(&mut self, name: &'static str, read: impl Fn(&str) -> Result<T, ValueError>) -> Vec<T> {
         let mut values = Vec::new();
+        self.read.insert(name);
         for (_, text) in self.pairs.iter().filter(|(key, _)| key == name) {
+            if values.len() == MAX_VALUES {
+                self.errors.push(ValueError::too_many_items(MAX_VALUES).at(&["query", name]));
+                break;
+            }
             match text.as_deref().map_err(Clone::clone).and_then(&read) {
                 Ok(value) => values.push(value),
                 Err(error) => self.errors.push(error.at(&["query", name])),
@@ -51,7 +66,7 @@ impl Query {
     }
 
     /// Reads the value of a parameter that may be given once.
-    pub fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, ValueError>) -> Option<T> {
+    pub fn one<T>(&mut self, name: &'static str, read: impl Fn(&str) -> Result<T, ValueError>) -> Option<T> {
         let mut values = self.all(name, read);
         if values.len() > 1 {
             self.errors.push(ValueError::repeated().at(&["query", name]));
@@ -59,35 +74,73 @@ impl Query {
         values.pop()
     }
 
-    pub fn text(&mut self, name: &str) -> Option<String> {
+    /// Records an error of a parameter.
+    pub fn reject(&mut self, name: &'static str, error: ValueError) {
+        self.errors.push(error.at(&["query", name]));
+    }
+
+    /// Returns a digest of a path and of the values of the parameters that were read so far, in any order.
+    pub fn digest(&self, path: &str, except: &[&str]) -> String {
+        let is_part = |name: &str| self.read.contains(name) && !except.contains(&name);
+        let mut pairs: Vec<_> = self.pairs.iter().filter(|(name, _)| is_part(name)).collect();
+        pairs.sort_by_key(|(name, text)| (name, text.as_deref().ok()));
+        let mut hash = Sha256::new();
+        hash.update(path);
+        for (name, text) in pairs {
+            let text = text.as_deref().unwrap_or_default();
+            hash.update(format!("\0{name}={}:{text}", text.len()));
+        }
+        URL_SAFE_NO_PAD.encode(&hash.finalize()[..9])
+    }
+
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.one(name, value::text)
     }
 
-    pub fn texts(&mut self, name: &str) -> Vec<String> {
+    pub fn texts(&mut self, name: &'static str) -> Vec<String> {
         self.all(name, value::text)
     }
 
-    pub fn id<T: From<Uuid>>(&mut self, name: &str) -> Option<T> {
-        self.one(name, value::uuid).map(T::from)
+    pub fn id<T: From<Uuid>>(&mut self, name: &'static str) -> Option<T> {
+        self.one(name, value::id)
     }
 
-    pub fn integer(&mut self, name: &str, range: RangeInclusive<i64>) -> Option<i64> {
+    /// Reads the ids of a parameter that may be repeated, up to a maximum number.
+    pub fn ids<T: From<Uuid>>(&mut self, name: &'static str, max: usize) -> Vec<T> {
+        let ids = self.all(name, value::id);
+        if ids.len() > max {
+            self.errors.push(ValueError::too_many_items(max).at(&["query", name]));
+        }
+        ids
+    }
+
+    /// Reads the values of a parameter that may be repeated, in which `none` is no value.
+    pub fn any_of<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&str) -> Result<T, ValueError>,
+    ) -> AnyOf<T> {
+        let read = |text: &str| if text == NONE { Ok(None) } else { read(&value::text(text)?).map(Some) };
+        self.all(name, read).into_iter().collect()
+    }
+
+    pub fn integer(&mut self, name: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
         self.one(name, |text| value::integer(text, &range))
     }
 
-    pub fn seconds(&mut self, name: &str) -> Option<f64> {
+    pub fn seconds(&mut self, name: &'static str) -> Option<f64> {
         self.one(name, value::seconds)
     }
 
-    pub fn boolean(&mut self, name: &str) -> Option<bool> {
+    pub fn boolean(&mut self, name: &'static str) -> Option<bool> {
         self.one(name, value::boolean)
     }
 
-    pub fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+    pub fn time(&mut self, name: &'static str) -> Option<DateTime<Utc>> {
         self.one(name, value::time)
     }
 
-    pub fn words<T: Copy + Display>(&mut self, name: &str, words: &[T]) -> Vec<T> {
+    pub fn words<T: Copy + Display>(&mut self, name: &'static str, words: &[T]) -> Vec<T> {
         self.all(name, |text| value::one_of(text, words))
     }
 

@@ -54,15 +54,23 @@ impl ValueError {
         Self::new("value_error.list.max_items", "ensure this value is given once")
     }
 
+    pub(super) fn too_many_items(max: usize) -> Self {
+        Self::new("value_error.list.max_items", format!("ensure this value has at most {max} items"))
+    }
+
+    pub(super) fn nul() -> Self {
+        Self::new("value_error.str.regex", "the character NUL (U+0000) is not allowed")
+    }
+
     pub(super) fn not_utf8() -> Self {
         Self::new("value_error.unicode", "value is not valid UTF-8")
     }
 }
 
 /// Text without the character NUL, the only one that PostgreSQL cannot store.
-pub(super) fn text(text: &str) -> Result<String, ValueError> {
+pub fn text(text: &str) -> Result<String, ValueError> {
     if text.contains('\0') {
-        return Err(ValueError::new("value_error.str.regex", "the character NUL (U+0000) is not allowed"));
+        return Err(ValueError::nul());
     }
     Ok(text.to_owned())
 }
@@ -73,6 +81,11 @@ pub(super) fn uuid(text: &str) -> Result<Uuid, ValueError> {
         Ok(id) if text.len() == 36 => Ok(id),
         _ => Err(ValueError::new("type_error.uuid", "value is not a valid uuid")),
     }
+}
+
+/// Reads the id of an entity.
+pub fn id<T: From<Uuid>>(text: &str) -> Result<T, ValueError> {
+    uuid(text).map(T::from)
 }
 
 /// Reads an integer in a range. A number outside of `i64` becomes its nearest bound.
