@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::Method;
+use contract::ids::RunId;
 use contract::state::SyncStatus;
 use serde_json::{Value, json};
 use testkit::SeededSync;
 use uuid::Uuid;
 
 use crate::app::{ApiSetup, OTHER_SPACE, SPACE, TestApi};
-use crate::seed::{ADMIN, EDITOR, REVOKED, STRANGER, VIEWER, hours_ago};
+use crate::seed::{
+    ADMIN, EDITOR, MESSAGE, REVOKED, STRANGER, VIEWER, hours_ago, insert_channel, insert_of_channel,
+    unused_key,
+};
 
 /// The lowest role that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RequiredRole {
     /// No key is needed.
     Public,
+    /// A session; a valid key finds none.
+    Session,
     /// Any valid key.
     User,
     Viewer,
@@ -24,7 +30,7 @@ pub(crate) enum RequiredRole {
     Admin,
 }
 
-use RequiredRole::{Admin, Editor, Public, User, Viewer};
+use RequiredRole::{Admin, Editor, Public, Session, User, Viewer};
 
 /// A route: its method, path and required role, the status that a sufficient role gets, and the body to send.
 pub(crate) type RouteRow = (&'static str, &'static str, RequiredRole, u16, Value);
@@ -37,20 +43,47 @@ pub(crate) fn routes() -> Vec<RouteRow> {
         |base: &str, path: &str| -> &'static str { Box::leak(format!("{base}{path}").into_boxed_str()) };
     let o = |path: &str| under(base, path);
     let c = |path: &str| under(catalog, path);
+    let s = |path: &str| under("/api/v1.0/spaces/{slug}", path);
     let none = Value::Null;
     let text = json!({"content": "a word"});
     let named = json!({"name": "made", "connector_type": "other"});
+    let channel = json!({"type": "email", "name": "made", "config": {"to": ["ada@example.org"]}});
     vec![
         ("GET", "/health", Public, 200, none.clone()),
-        ("GET", "/readyz", Public, 503, none.clone()),
+        ("GET", "/readyz", Public, 200, none.clone()),
         ("GET", "/metrics", Public, 200, none.clone()),
         ("GET", "/openapi.json", Public, 200, none.clone()),
         ("GET", "/docs", Public, 200, none.clone()),
         ("GET", "/docs/{file}", Public, 200, none.clone()),
+        ("GET", "/api/v1.0/session/providers", Public, 200, none.clone()),
+        ("POST", "/api/v1.0/session", Public, 201, json!({"key": ADMIN})),
+        ("GET", "/api/v1.0/session", Session, 404, none.clone()),
+        // No provider is configured.
+        ("GET", "/api/v1.0/session/oidc", Public, 404, none.clone()),
+        ("GET", "/api/v1.0/session/oidc/callback", Public, 404, none.clone()),
+        ("GET", "/api/v1.0/session/oidc/sign-out", Public, 404, none.clone()),
+        ("GET", "/api/v1.0/sessions", User, 200, none.clone()),
         ("GET", "/api/v1.0/me", User, 200, none.clone()),
-        ("GET", "/api/v1.0/spaces/{slug}/teams", Viewer, 200, none.clone()),
-        ("GET", "/api/v1.0/spaces/{slug}/audit", Admin, 200, none.clone()),
+        ("GET", "/api/v1.0/me/notifications", User, 200, none.clone()),
+        ("PUT", "/api/v1.0/me/notifications/read", User, 204, none.clone()),
+        ("GET", "/api/v1.0/api-keys", User, 200, none.clone()),
+        ("POST", "/api/v1.0/api-keys", User, 201, json!({"label": "made"})),
+        ("GET", s("/people"), Admin, 200, none.clone()),
+        ("GET", s("/group-mappings"), Admin, 200, none.clone()),
+        ("POST", s("/group-mappings"), Admin, 201, json!({"group": "made", "role": "viewer"})),
+        ("PATCH", s("/group-mappings/{group_mapping_id}"), Admin, 200, json!({"role": "editor"})),
+        ("GET", s("/members"), Viewer, 200, none.clone()),
+        ("PUT", s("/members/{user_id}"), Admin, 200, json!({"role": "viewer"})),
+        ("GET", s("/teams"), Viewer, 200, none.clone()),
+        ("POST", s("/teams"), Admin, 201, json!({"name": "made"})),
+        ("GET", s("/teams/{team_id}"), Viewer, 200, none.clone()),
+        ("PATCH", s("/teams/{team_id}"), Admin, 200, json!({"description": "new"})),
+        ("GET", s("/teams/{team_id}/members"), Viewer, 200, none.clone()),
+        ("PUT", s("/teams/{team_id}/members/{user_id}"), Admin, 200, json!({"role": "manager"})),
+        ("GET", s("/audit"), Admin, 200, none.clone()),
         ("GET", o("/pipelines"), Viewer, 200, none.clone()),
+        ("GET", o("/pipelines/facets"), Viewer, 200, none.clone()),
+        ("POST", o("/pipelines/bulk"), Editor, 200, json!({"ids": [Uuid::nil()], "criticality": "low"})),
         ("GET", o("/pipelines/{pipeline_id}"), Viewer, 200, none.clone()),
         ("PATCH", o("/pipelines/{pipeline_id}/team"), Editor, 200, json!({"team_id": null})),
         ("PATCH", o("/pipelines/{pipeline_id}/criticality"), Editor, 200, json!({"criticality": "low"})),
@@ -58,6 +91,8 @@ pub(crate) fn routes() -> Vec<RouteRow> {
         ("PUT", o("/pipelines/{pipeline_id}/watch"), Viewer, 204, none.clone()),
         ("DELETE", o("/pipelines/{pipeline_id}/watch"), Viewer, 204, none.clone()),
         ("GET", o("/pipelines/{pipeline_id}/runs"), Viewer, 200, none.clone()),
+        ("GET", o("/pipelines/{pipeline_id}/parameters"), Editor, 200, none.clone()),
+        ("GET", o("/pipelines/{pipeline_id}/grid"), Viewer, 200, none.clone()),
         ("GET", o("/runs"), Viewer, 200, none.clone()),
         ("GET", o("/runs/{run_id}"), Viewer, 200, none.clone()),
         ("GET", o("/runs/{run_id}/comments"), Viewer, 200, none.clone()),
@@ -67,19 +102,56 @@ pub(crate) fn routes() -> Vec<RouteRow> {
         ("POST", o("/task-runs/{task_run_id}/comments"), Editor, 201, text.clone()),
         // The comment is the admin's: an editor has the role, and is refused for not being its author.
         ("PUT", o("/comments/{comment_id}"), Editor, 200, text.clone()),
-        ("PATCH", o("/comments/{comment_id}"), Editor, 200, text),
+        ("PATCH", o("/comments/{comment_id}"), Editor, 200, text.clone()),
+        ("GET", o("/incidents"), Viewer, 200, none.clone()),
+        ("GET", o("/incidents/{incident_id}"), Viewer, 200, none.clone()),
+        ("POST", o("/incidents/{incident_id}/acknowledge"), Editor, 200, none.clone()),
+        ("POST", o("/incidents/{incident_id}/mute"), Editor, 200, json!({"until": null})),
+        ("GET", o("/incidents/{incident_id}/comments"), Viewer, 200, none.clone()),
+        ("POST", o("/incidents/{incident_id}/comments"), Editor, 201, text),
         // Kafka is unavailable in this test.
         ("GET", o("/events"), Viewer, 503, none.clone()),
         ("POST", o("/connectors/{connector_id}/sync"), Editor, 202, none.clone()),
         ("GET", o("/connectors/{connector_id}/syncs"), Viewer, 200, none.clone()),
         ("GET", o("/connectors/{connector_id}/syncs/{sync_id}"), Viewer, 200, none.clone()),
+        // The sync has ended.
+        ("DELETE", o("/connectors/{connector_id}/syncs/{sync_id}"), Editor, 409, none.clone()),
         ("GET", c(""), Viewer, 200, none.clone()),
         ("POST", c(""), Editor, 201, named),
         ("GET", c("/{connector_id}"), Viewer, 200, none.clone()),
         ("PATCH", c("/{connector_id}"), Editor, 200, json!({})),
         ("POST", c("/{connector_id}/test"), Editor, 200, none.clone()),
+        ("POST", c("/{connector_id}/sync"), Editor, 202, none.clone()),
+        ("GET", "/api/v1.0/catalog/spaces/{slug}/sync-history", Viewer, 200, none.clone()),
+        ("GET", o("/notifications/channels"), Admin, 200, none.clone()),
+        ("POST", o("/notifications/channels"), Admin, 201, channel),
+        ("GET", o("/notifications/channels/{channel_id}"), Admin, 200, none.clone()),
+        ("PATCH", o("/notifications/channels/{channel_id}"), Admin, 200, json!({})),
+        ("POST", o("/notifications/channels/{channel_id}/test"), Admin, 202, none.clone()),
+        ("GET", o("/notifications/channels/{channel_id}/deliveries"), Admin, 200, none.clone()),
+        (
+            "POST",
+            o("/notifications/channels/{channel_id}/deliveries/{delivery_id}/redeliver"),
+            Admin,
+            202,
+            none.clone(),
+        ),
+        ("GET", o("/notifications/rules"), Admin, 200, none.clone()),
+        // The space has no such channel.
+        ("POST", o("/notifications/rules"), Admin, 404, json!({"channel_id": Uuid::nil()})),
+        ("GET", o("/notifications/rules/{rule_id}"), Admin, 200, none.clone()),
+        ("PATCH", o("/notifications/rules/{rule_id}"), Admin, 200, json!({})),
         // Deletions come last, since other rows need what they delete.
+        ("DELETE", s("/group-mappings/{group_mapping_id}"), Admin, 204, none.clone()),
+        ("DELETE", s("/teams/{team_id}/members/{user_id}"), Admin, 204, none.clone()),
+        ("DELETE", s("/teams/{team_id}"), Admin, 204, none.clone()),
+        ("DELETE", s("/members/{user_id}"), Admin, 204, none.clone()),
+        ("DELETE", "/api/v1.0/api-keys/{key_id}", User, 204, none.clone()),
+        ("DELETE", "/api/v1.0/session", Session, 404, none.clone()),
+        ("DELETE", "/api/v1.0/sessions/{session_id}", User, 204, none.clone()),
         ("DELETE", o("/comments/{comment_id}"), Editor, 204, none.clone()),
+        ("DELETE", o("/notifications/rules/{rule_id}"), Admin, 204, none.clone()),
+        ("DELETE", o("/notifications/channels/{channel_id}"), Admin, 204, none.clone()),
         ("DELETE", c("/{connector_id}"), Admin, 204, none),
     ]
 }
@@ -91,17 +163,29 @@ pub(crate) async fn path_ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&
     let pipeline = test.pipeline_of(connector, name).await;
     let run = test.run(pipeline, "r1", "success", hours_ago(1)).await;
     let task_run = test.task_run(run, "t1", -1, "success").await;
-    let comment = test
-        .id(&format!(
-            "insert into comments (id, space_id, run_id, author_id, content)
-             select gen_random_uuid(), r.space_id, r.id, u.id, 'a word' from runs r, users u
-             where r.id = '{run}' and u.name = 'Ada' returning id"
-        ))
-        .await;
+    let comment = insert_comment(test, run).await;
+    let incident = test.incident(pipeline, "failing").await;
     let succeeded = SeededSync { status: SyncStatus::Succeeded, ..SeededSync::default() };
     let sync = testkit::insert_sync(&test.db, connector, succeeded).await;
+    let owner = if of_other_space { STRANGER } else { ADMIN };
+    let session = test.begin_session(owner, &format!("a session of {owner}")).await;
+    let key = unused_key(test, owner).await;
+    // Rex has no key that is valid.
+    let name = if of_other_space { "Olga" } else { "Rex" };
+    let user = test.id(&format!("select id from users where name = '{name}'")).await;
+    let group_mapping = test.group_mapping(if of_other_space { OTHER_SPACE } else { SPACE }, name).await;
+    let team = if of_other_space { test.other_team } else { test.team };
+    let channel = insert_channel(test, if of_other_space { OTHER_SPACE } else { SPACE }).await;
     BTreeMap::from([
+        ("{channel_id}", channel.to_string()),
+        ("{rule_id}", insert_of_channel(test, "notification_rules", channel, "").await),
+        ("{delivery_id}", insert_of_channel(test, "notification_deliveries", channel, MESSAGE).await),
+        ("{key_id}", key.to_string()),
+        ("{user_id}", user.to_string()),
+        ("{team_id}", team.to_string()),
+        ("{group_mapping_id}", group_mapping.to_string()),
         ("{slug}", SPACE.to_owned()),
+        ("{session_id}", session.to_string()),
         ("{file}", "swagger-ui.css".to_owned()),
         ("{pipeline_id}", pipeline.to_string()),
         ("{run_id}", run.to_string()),
@@ -109,7 +193,17 @@ pub(crate) async fn path_ids(test: &TestApi, of_other_space: bool) -> BTreeMap<&
         ("{comment_id}", comment.to_string()),
         ("{connector_id}", connector.to_string()),
         ("{sync_id}", sync.to_string()),
+        ("{incident_id}", incident.to_string()),
     ])
+}
+
+async fn insert_comment(test: &TestApi, run: RunId) -> Uuid {
+    test.id(&format!(
+        "insert into comments (id, space_id, run_id, author_id, content)
+         select gen_random_uuid(), r.space_id, r.id, u.id, 'a word' from runs r, users u
+         where r.id = '{run}' and u.name = 'Ada' returning id"
+    ))
+    .await
 }
 
 pub(crate) fn fill_path(path: &str, path_ids: &BTreeMap<&str, String>) -> String {
@@ -157,7 +251,12 @@ async fn every_route_requires_its_role() {
         let path = fill_path(path, &ids);
         for (key, expected) in expected_statuses(&row) {
             // The name is unique, so an earlier request's connector goes first.
-            test.sql("delete from connectors where name = 'made'").await;
+            test.sql(
+                "delete from connectors where name = 'made'; delete from teams where name = 'made';
+                 delete from notification_channels where name = 'made';
+                 delete from group_mappings where group_name = 'made'",
+            )
+            .await;
             assert_eq!(status_code(&test, &row, &path, key).await, expected, "{method} {path} with {key:?}");
         }
     }
@@ -174,8 +273,11 @@ fn expected_statuses((method, path, required, success, _): &RouteRow) -> Vec<(Op
         return vec![(None, *success)];
     }
     let mut statuses = vec![(None, 401), (Some("qk_wrong"), 401), (Some(REVOKED), 401)];
-    if *required == User {
-        statuses.push((Some(STRANGER), *success));
+    if *required <= User {
+        // A user's own things are found by their own keys alone.
+        let is_own = path.contains("_id}");
+        statuses.push((Some(STRANGER), if is_own { 404 } else { *success }));
+        statuses.push((Some(ADMIN), *success));
         return statuses;
     }
     let expected = |role: RequiredRole| if role < *required { 403 } else { *success };
@@ -204,7 +306,11 @@ async fn ids_and_spaces_that_do_not_match_are_not_found() {
         let (method, path, required, ..) = &row;
         let mut expected = Vec::new();
         if path.contains("_id}") {
-            expected.push((fill_path(path, &other), 404));
+            // A user of no or of another space can be added.
+            let is_added = *method == "PUT" && path.ends_with("{slug}/members/{user_id}");
+            if !is_added {
+                expected.push((fill_path(path, &other), 404));
+            }
             expected.push((with_ids(path, &Uuid::nil().to_string()), 404));
             expected.push((with_ids(path, "x"), 422));
         }

@@ -7,7 +7,13 @@ use std::time::Duration;
 use api::auth::Authenticator;
 use api::auth::access_cache::AccessCache;
 use api::auth::rate_limit::KeyRateLimiter;
+use api::auth::sessions::SessionConfig;
+use api::oidc::OidcClient;
+use api::oidc::config::OidcConfig;
+use api::read_queue::ReadQueue;
+use api::readiness::ReadinessProbe;
 use api::state::{App, AppState};
+use api::store::connectors::ConnectorQuotas;
 use api::stream::{StreamConfig, StreamHub};
 use api::{routes, server};
 use axum::Router;
@@ -17,6 +23,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use platform::kafka::{KafkaConfig, KafkaProbe};
 use platform::secrets::Keyring;
 use provider::NetworkPolicy;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use testkit::{kafka_config, keyring};
 use tokio_util::sync::CancellationToken;
@@ -47,9 +54,14 @@ pub(crate) struct ApiSetup {
     pub limits: (u32, u32),
     pub request_timeout: Duration,
     pub allow_private_networks: bool,
+    pub quotas: ConnectorQuotas,
     pub origins: Vec<&'static str>,
+    /// The number of connections for reads, if it matters.
+    pub connections: Option<u32>,
     /// By default an address at which no server listens.
     pub kafka: KafkaConfig,
+    pub sessions: SessionConfig,
+    pub oidc: OidcConfig,
 }
 
 impl Default for ApiSetup {
@@ -58,8 +70,12 @@ impl Default for ApiSetup {
             limits: (0, 0),
             request_timeout: Duration::from_secs(30),
             allow_private_networks: true,
+            quotas: ConnectorQuotas::default(),
             origins: vec![],
+            connections: None,
             kafka: kafka_config("127.0.0.1:9", ""),
+            sessions: SessionConfig::default(),
+            oidc: OidcConfig::default(),
         }
     }
 }
@@ -118,24 +134,43 @@ impl TestApi {
     }
 }
 
+fn open_pool(database: &TestDatabase, connections: Option<u32>) -> PgPool {
+    match connections {
+        None => local::test_pool(&database.api_url).unwrap(),
+        Some(connections) => {
+            PgPoolOptions::new().max_connections(connections).connect_lazy(&database.api_url).unwrap()
+        }
+    }
+}
+
 fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
-    let db = local::test_pool(&database.api_url).unwrap();
-    let stopping = CancellationToken::new();
+    let db = open_pool(database, setup.connections);
+    let (stopping, drained) = (CancellationToken::new(), CancellationToken::new());
+    let control_db = local::test_pool(&database.api_url).unwrap();
     let kafka = KafkaProbe::new(&setup.kafka).unwrap();
     let config =
         StreamConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 };
-    let stream = StreamHub::new(setup.kafka, config, db.clone(), keyring.clone(), stopping.clone());
+    let stream = StreamHub::new(setup.kafka, config, control_db.clone(), keyring.clone(), drained);
+    let oidc = OidcClient::open(&setup.oidc, setup.sessions.public_url.as_ref(), &keyring).unwrap();
     let authenticator = Authenticator {
-        db: db.clone(),
+        db: control_db.clone(),
         access: AccessCache::default(),
         rate_limiter: KeyRateLimiter::new(setup.limits.0, setup.limits.1),
+        sessions: setup.sessions,
     };
     App::new(AppState {
+        reads: ReadQueue::of_pool(db.options().get_max_connections()),
         db,
-        kafka,
+        readiness: ReadinessProbe::new(control_db.clone(), kafka),
+        control_db,
         authenticator: Arc::new(authenticator),
+        oidc,
         keyring,
-        network: NetworkPolicy { allow_private_networks: setup.allow_private_networks },
+        network: NetworkPolicy {
+            allow_private_networks: setup.allow_private_networks,
+            ..NetworkPolicy::default()
+        },
+        quotas: setup.quotas,
         stream: Arc::new(stream),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         document: server::document(),

@@ -82,8 +82,8 @@ async fn every_change_over_http_is_audited_with_its_actor() {
     assert_eq!(
         entry(0)["details"],
         json!({"name": "renamed", "changed": ["name", "config.api_version", "config.base_url",
-               "config.history_days",
-               "config.max_requests_in_flight", "config.max_requests_per_second", "config.schedule",
+               "config.ca_certificate", "config.history_days", "config.max_requests_in_flight",
+               "config.max_requests_per_second", "config.redact_conf", "config.schedule",
                "config.verify_tls", "credentials"]})
     );
     assert_eq!(entry(1)["details"], json!({"from": null, "to": test.team}));

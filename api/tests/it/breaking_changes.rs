@@ -42,7 +42,10 @@ impl Documents<'_> {
                 old["operationId"], new["operationId"]
             ));
         }
-        if old["security"] != new["security"] {
+        let has_alternative = |scheme: &Value| list(&new["security"]).contains(scheme);
+        if !list(&old["security"]).iter().all(has_alternative)
+            || list(&old["security"]).is_empty() != list(&new["security"]).is_empty()
+        {
             found.push(format!("{location}: `security` changed"));
         }
         self.parameters(old, new, location, found);
@@ -127,6 +130,10 @@ impl Documents<'_> {
         let mut comparison = Comparison { old: self.old, new: self.new, direction, open: Vec::new() };
         comparison.compare(old, new, location, found);
     }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -229,6 +236,7 @@ fn additions_break_no_client() {
         ("/components/schemas/Run/allOf/0/required", json!(["id", "more"])),
         ("/components/schemas/Run/allOf/1/properties/status/enum", json!(["success", "failed", "queued"])),
         ("/components/schemas/User/description", json!("A person")),
+        ("/paths/~1runs~1{id}/post/security", json!([{ "session": [] }, { "key": [] }])),
     ] {
         assert_eq!(breaks_after(pointer, Some(value)), [""; 0], "{pointer}");
     }
@@ -241,6 +249,7 @@ fn breaking_changes_of_operations_are_found() {
         ("", None, ": is removed"),
         ("/operationId", Some(json!("other")), ": the operation id was"),
         ("/security", None, ": `security` changed"),
+        ("/security", Some(json!([{ "session": [] }])), ": `security` changed"),
         ("/parameters/2", None, " query size: is removed"),
         ("/parameters/3", Some(parameter), " query more: is required, and was not"),
         ("/parameters/1/required", Some(json!(true)), " query sort: is required, and was not"),

@@ -65,3 +65,17 @@ async fn the_commands_of_the_page_on_roles_and_keys_succeed() {
         assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[tokio::test]
+async fn a_restored_database_gets_higher_observation_versions() {
+    let test = TestApi::new().await;
+    let next = async || {
+        let next = "select nextval('observation_version')";
+        sqlx::query_scalar::<_, i64>(next).fetch_one(&test.db).await.unwrap()
+    };
+    let before = next().await;
+    let output = run(command(&test.database.url, &["after-restore"])).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let after = next().await;
+    assert!(after >= before + 1_000_000_000, "{before} {after}");
+}

@@ -1,4 +1,4 @@
-//! Comments on runs and task runs.
+//! Comments on runs, task runs and incidents.
 
 use axum::http::Method;
 use contract::ids::RunId;
@@ -131,4 +131,40 @@ async fn a_deleted_run_keeps_its_comments() {
     assert_eq!(test.read(&format!("/runs/{run}")).await["comment_count"], 1);
     test.request(Method::POST, EDITOR, &path, comment("after")).await.expect(201);
     assert_eq!(field_of_each(&test.read(&path).await, "content"), ["before", "after"]);
+}
+
+#[tokio::test]
+async fn an_incident_is_commented_like_a_run() {
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let incident = test.incident(pipeline, "failing").await;
+    let on_incident = format!("/incidents/{incident}/comments");
+    let send = async |method, key, path: &str, body| test.request(method, key, path, body).await;
+    for n in 0..2 {
+        send(Method::POST, EDITOR, &on_incident, comment(&format!("note {n}"))).await.expect(201);
+    }
+    let listed = test.read(&on_incident).await;
+    assert_eq!(field_of_each(&listed, "content"), ["note 0", "note 1"]);
+    assert_eq!(listed[0]["target_type"], "incident");
+    assert_eq!((&listed[0]["run_id"], &listed[0]["incident_id"]), (&json!(null), &json!(incident)));
+
+    let path = format!("/comments/{}", listed[0]["id"].as_str().unwrap());
+    assert_eq!(send(Method::PUT, OTHER_EDITOR, &path, comment("mine")).await.status, 403);
+    let edited = send(Method::PUT, EDITOR, &path, comment("changed")).await.expect(200);
+    assert_eq!((&edited["content"], &edited["edited"]), (&json!("changed"), &json!(true)));
+    send(Method::DELETE, ADMIN, &path, json!(null)).await.expect(204);
+    let audited = "select count(*) from audit where action = 'comment.deleted'
+        and details->>'incident_id' is not null and details->>'run_id' is null";
+    assert_eq!(test.number(audited).await, 1);
+    assert_eq!(field_of_each(&test.read(&on_incident).await, "content"), ["note 1"]);
+
+    send(Method::POST, VIEWER, &on_incident, comment("no")).await.expect(403);
+    let theirs = test.pipeline_of(test.other_connector, "theirs").await;
+    let foreign = format!("/incidents/{}/comments", test.incident(theirs, "failing").await);
+    send(Method::POST, EDITOR, &foreign, comment("no")).await.expect(404);
+    send(Method::GET, VIEWER, &foreign, json!(null)).await.expect(404);
+
+    test.sql("delete from incidents").await;
+    assert_eq!(test.number("select count(*) from comments").await, 0, "they go with their incident");
+    send(Method::POST, EDITOR, &on_incident, comment("late")).await.expect(404);
 }

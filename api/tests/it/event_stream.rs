@@ -30,7 +30,7 @@ pub(crate) struct StreamedEvent {
 }
 
 impl StreamClient {
-    /// Opens a stream of the first space's events.
+    /// Opens a stream of the first space's events, with a key or the cookie of a session.
     pub(crate) async fn open(api: &str, key: &str, query: &str, last_id: Option<&str>) -> Self {
         Self::open_in(SPACE, api, key, query, last_id).await
     }
@@ -86,7 +86,9 @@ impl StreamClient {
     ) -> Result<Self, (u16, Value)> {
         let url = format!("{api}/api/v1.0/spaces/{space}/orchestration/events?{query}");
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut request = client.get(url).bearer_auth(key).header("accept-encoding", "gzip");
+        let mut request = client.get(url).header("accept-encoding", "gzip");
+        request =
+            if key.starts_with("qk_") { request.bearer_auth(key) } else { request.header("cookie", key) };
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }

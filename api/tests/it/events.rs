@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use contract::events::RunObserved;
+use contract::events::{RunConf, RunObserved};
 use contract::ids::PipelineId;
 use contract::state::{RunState, TaskState};
 use local::LocalService;
@@ -20,7 +20,7 @@ use crate::seed::{ADMIN, EDITOR, OTHER_EDITOR, STRANGER, VIEWER};
 /// Heartbeats every second.
 const HEARTBEAT: [&str; 2] = ["--stream-heartbeat", "1"];
 
-fn streamed<T: serde::Serialize>(kind: &str, event: &T) -> StreamedEvent {
+pub(crate) fn streamed<T: serde::Serialize>(kind: &str, event: &T) -> StreamedEvent {
     StreamedEvent { kind: kind.to_owned(), data: serde_json::to_value(event).unwrap() }
 }
 
@@ -46,6 +46,21 @@ async fn the_stream_contains_every_kind_of_event_of_the_contract() {
     let event = stream.next().await.unwrap();
     assert_eq!((event.kind.as_str(), &event.data["id"]), ("sync", &filters["id"]));
     assert_eq!((&event.data["status"], &event.data["space"]), (&json!("queued"), &json!(SPACE)));
+    let criticality = format!("/pipelines/{}/criticality", pipeline.id);
+    let high = json!({"criticality": "high"});
+    let governed = test.api.request(Method::PATCH, EDITOR, &criticality, high).await.expect(200);
+    let comments = format!("/runs/{}/comments", run.id);
+    let said = json!({"content": "Backfill"});
+    let comment = test.api.request(Method::POST, EDITOR, &comments, said).await.expect(201);
+    let mut events = stream.take(3).await;
+    events.retain(|event| event.kind != "sync");
+    events.sort_by_key(|event| event.kind.clone());
+    let kinds: Vec<_> = events.iter().map(|event| (event.kind.as_str(), &event.data["id"])).collect();
+    assert_eq!(kinds, [("comment", &comment["id"]), ("governance", &governed["id"])]);
+    assert_eq!(
+        (&events[0].data["content"], &events[1].data["criticality"]),
+        (&json!("Backfill"), &json!("high"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,6 +96,7 @@ async fn filters_select_the_streamed_events() {
     govern(sales.id, "team", json!({"team_id": test.api.team})).await;
     govern(sales.id, "criticality", json!({"criticality": "high"})).await;
     govern(stock.id, "criticality", json!({"criticality": "low"})).await;
+    assert!(all.take(3).await.iter().all(|event| event.kind == "governance"));
 
     let run = |pipeline: &str, status| ("run", streamed("run", &test.run(pipeline, "r", status)));
     let task = |status| ("task", streamed("task_run", &test.task_run("sales", "r", "load", status)));
@@ -191,10 +207,17 @@ async fn a_revoked_key_and_a_lost_membership_end_the_stream() {
     let mut revoked = StreamClient::open(&api.url, VIEWER, "", None).await;
     let mut removed = StreamClient::open(&api.url, EDITOR, "", None).await;
     let mut others = StreamClient::open(&api.url, ADMIN, "", None).await;
+    let (cookie, _) = test.api.sign_in(ADMIN).await;
+    let mut signed_out = StreamClient::open(&api.url, &cookie, "", None).await;
     revoked.expect_heartbeat().await;
-    test.api.sql("update api_keys set revoked_at = now() where prefix = 'qk_victor'").await;
-    test.api.sql("delete from memberships where user_id = (select id from users where name = 'Edith')").await;
-    for stream in [&mut revoked, &mut removed] {
+    let keys = test.api.get("/api-keys").await.expect(200);
+    let key = format!("/api-keys/{}", keys[0]["id"].as_str().unwrap());
+    test.api.send(Method::DELETE, VIEWER, &key, None).await.expect(204);
+    let edith = test.api.id("select id from users where name = 'Edith'").await;
+    let member = format!("/spaces/{SPACE}/members/{edith}");
+    test.api.send(Method::DELETE, ADMIN, &member, None).await.expect(204);
+    test.api.sql("delete from sessions").await;
+    for stream in [&mut revoked, &mut removed, &mut signed_out] {
         let end = stream.next().await.unwrap();
         assert_eq!((end.kind.as_str(), &end.data["reason"]), ("end", &json!("access_lost")));
         assert!(end.data["detail"].is_string());
@@ -332,7 +355,7 @@ async fn clients_that_never_read_are_disconnected_and_use_bounded_memory() {
     };
     open(CLIENTS + 1).await;
     let before = api.memory();
-    let conf = json!({"x": "x".repeat(BYTES)});
+    let conf = RunConf::from(json!({"x": "x".repeat(BYTES)}));
     // Each batch is read before the next one, so that this reader is never too slow.
     for batch in 0..CHANGES / 500 {
         let run = |n: usize| RunObserved {

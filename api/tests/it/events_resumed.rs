@@ -189,8 +189,8 @@ async fn a_gap_is_filled_after_a_restart_or_reset() {
     let id = stream.last_id.clone();
     drop(api);
     let missed = publish_run_changes(&test, 500).await;
-    // A buffer of 600 events for each of the eight partitions.
-    let arguments = [HEARTBEAT[0], HEARTBEAT[1], "--stream-history", "9600"];
+    // A replica begins with the last 600 events.
+    let arguments = [HEARTBEAT[0], HEARTBEAT[1], "--stream-history", "1200"];
     let api = ApiProcess::start(&test.settings, &arguments).await;
     let mut stream = StreamClient::open(&api.url, VIEWER, "", id.as_deref()).await;
     let received: Vec<_> = stream.take(500).await.iter().map(|event| event.version().1).collect();
@@ -208,7 +208,7 @@ async fn a_gap_is_filled_after_a_restart_or_reset() {
     test.api.wait_for("select max(next_offset) >= 701 from projection_offsets").await;
     let third = ApiProcess::start(&test.settings, &arguments).await;
     // Positions ahead of the log, as after Kafka has lost its data.
-    let positions = Topic::ALL[..4].iter().flat_map(|topic| [((*topic, 0), 1_000_000), ((*topic, 1), 0)]);
+    let positions = Topic::ALL[..6].iter().flat_map(|topic| [((*topic, 0), 1_000_000), ((*topic, 1), 0)]);
     let space = test.api.id(&format!("select id from spaces where slug = '{SPACE}'")).await;
     let ahead = Positions::from_iter(positions).seal(&keyring("a"), space.into());
     for invalid_id in [id.as_deref(), Some("anything"), Some("AAAA"), Some(&ahead)] {
@@ -248,7 +248,8 @@ async fn a_heartbeat_advances_the_id_of_an_idle_stream() {
     stream.expect_heartbeat().await;
     stream.expect_heartbeat().await;
     let id = stream.last_id.clone();
-    let arguments = [HEARTBEAT[0], HEARTBEAT[1], "--stream-history", "1600"];
+    // A replica begins with the last 100 events.
+    let arguments = [HEARTBEAT[0], HEARTBEAT[1], "--stream-history", "200"];
     let fresh = ApiProcess::start(&test.settings, &arguments).await;
     let mut stream = StreamClient::open(&fresh.url, VIEWER, "", id.as_deref()).await;
     stream.expect_heartbeat().await;

@@ -8,10 +8,12 @@ use axum::http::{Method, Request};
 use contract::ids::{PipelineId, RunId, TaskRunId};
 use serde_json::{Value, json};
 use testkit::{FakeAirflow, TriggerBehavior};
+use uuid::Uuid;
 
 use crate::app::{SPACE, TestApi};
 use crate::assertions::assert_same_shape;
 use crate::breaking_changes::breaking_changes;
+use crate::notifications;
 use crate::seed::{ADMIN, EDITOR, comment, hours_ago};
 
 /// Inserts rows without missing values, so that the types of all fields are compared.
@@ -68,15 +70,49 @@ async fn responses_have_the_fields_and_types_of_the_examples() {
         "credentials": {"auth_type": "basic", "username": "svc", "password": "right"},
     });
     test.sql("update connector_state set last_success_at = now(), confirmed_at = now()").await;
+    test.sql(
+        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, finished_at)
+         select gen_random_uuid(), space_id, id, 'succeeded', 'schedule', now() - interval '1 hour', now()
+         from connectors",
+    )
+    .await;
     let connector = test.send(Method::PATCH, EDITOR, &catalog, Some(connector)).await.expect(200);
     let invalid = test.get(&format!("/spaces/{SPACE}/orchestration/pipelines?days=0")).await.expect(422);
     fake.set_behavior(TriggerBehavior::Reject(409));
     let rejected =
         send(Method::POST, format!("/pipelines/{pipeline}/trigger"), Value::Null).await.expect(409);
-    let detail = test.read(&format!("/pipelines/{pipeline}")).await;
+    let detail = test.read(&format!("/pipelines/{pipeline}?recent_runs=1")).await;
+    let bulk = json!({"ids": [pipeline, Uuid::nil()], "criticality": "low"});
+    let bulk = send(Method::POST, "/pipelines/bulk".to_owned(), bulk).await.expect(200);
+    let new_key = json!({"label": "laptop", "expires_at": "2999-01-01"});
+    let new_key = test.send(Method::POST, EDITOR, "/api-keys", Some(new_key)).await.expect(201);
+    test.sql("insert into api_key_uses select id, now() from api_keys where label = 'laptop'").await;
+    let team = format!("/spaces/{SPACE}/teams/{}", test.team);
+    test.send(Method::PATCH, ADMIN, &team, Some(json!({"description": "Owns the ledger"}))).await.expect(200);
+    let edith = test.id("select id from users where name = 'Edith'").await;
+    let manager = format!("{team}/members/{edith}");
+    test.send(Method::PUT, ADMIN, &manager, Some(json!({"role": "manager"}))).await.expect(200);
+    let incident = test.incident(pipeline, "slow").await;
+    test.sql(
+        r#"update incidents set last_run_id = gen_random_uuid(), evidence = '{
+            "due_at": "2026-01-01T05:00:00Z", "started_at": "2026-01-01T05:00:00Z",
+            "seen_at": "2026-01-01T05:00:00Z", "elapsed_seconds": 1.5, "limit_seconds": 1.5,
+            "duration_p50_seconds": 1.5, "duration_p95_seconds": 1.5, "class": "all", "runs": 30}'"#,
+    )
+    .await;
+    let incident =
+        send(Method::POST, format!("/incidents/{incident}/acknowledge"), Value::Null).await.expect(200);
+    let parameters = format!("/pipelines/{pipeline}/parameters");
+    let parameters = send(Method::GET, parameters, Value::Null).await.expect(200);
+    let mappings = format!("/spaces/{SPACE}/group-mappings");
+    let mapping = json!({"group": "finance-analysts", "role": "viewer"});
     let team_changes = format!("/spaces/{SPACE}/audit?action=pipeline.team_changed");
     for (schema, found) in [
-        ("Pipeline", &test.read("/pipelines").await[0]),
+        ("Pipeline", &test.read("/pipelines?recent_runs=1").await[0]),
+        ("Grid", &test.read(&format!("/pipelines/{pipeline}/grid")).await),
+        ("Parameters", &parameters),
+        ("PipelineFacets", &test.read("/pipelines/facets").await),
+        ("BulkResult", &bulk),
         ("Pipeline", &detail),
         ("TaskNode", &detail["tasks"][0]),
         ("Error", &rejected),
@@ -89,22 +125,58 @@ async fn responses_have_the_fields_and_types_of_the_examples() {
         ("Comment", &on_task),
         ("Sync", &sync),
         ("Connector", &connector),
-        ("Sync", &connector["last_sync"]),
+        ("Sync", &connector["latest_sync"]),
         ("Tested", &test.send(Method::POST, EDITOR, &format!("{catalog}/test"), None).await.expect(200)),
         ("Me", &test.send(Method::GET, EDITOR, "/me", None).await.expect(200)),
+        ("Session", &test.sign_in(EDITOR).await.1),
+        ("SessionEntry", &test.send(Method::GET, EDITOR, "/sessions", None).await.expect(200)[0]),
+        ("SessionProvider", &test.get("/session/providers").await.expect(200)[0]),
         ("AuditEntry", &test.send(Method::GET, ADMIN, &team_changes, None).await.expect(200)[0]),
-        ("Team", &test.get(&format!("/spaces/{SPACE}/teams")).await.expect(200)[0]),
+        ("Team", &detail["team"]),
+        ("ApiKey", &test.send(Method::GET, EDITOR, "/api-keys", None).await.expect(200)[0]),
+        ("CreatedApiKey", &new_key),
+        (
+            "Member",
+            &test.send(Method::GET, ADMIN, &format!("/spaces/{SPACE}/members"), None).await.expect(200)[0],
+        ),
+        (
+            "PersonEntry",
+            &test.send(Method::GET, ADMIN, &format!("/spaces/{SPACE}/people"), None).await.expect(200)[0],
+        ),
+        ("GroupMapping", &test.send(Method::POST, ADMIN, &mappings, Some(mapping)).await.expect(201)),
+        ("TeamDetail", &test.get(&format!("/spaces/{SPACE}/teams")).await.expect(200)[0]),
+        ("Incident", &incident),
+        ("TeamMember", &test.get(&format!("{team}/members")).await.expect(200)[0]),
     ] {
         assert_same_shape(found, &api::openapi::examples()[schema], schema);
         compared.insert(schema.to_owned());
     }
+    for (schema, found) in notifications::read_full_rows(&test, pipeline, run).await {
+        assert_same_shape(&found, &api::openapi::examples()[schema], schema);
+        compared.insert(schema.to_owned());
+    }
     // The remaining examples are request bodies, which other tests send.
     let request_bodies = [
+        "BulkChange",
+        "ChannelChange",
         "ConnectorChange",
         "CriticalityChange",
+        "GroupMappingPatch",
+        "MarkRead",
+        "IncidentMute",
         "NewComment",
+        "NewApiKey",
+        "NewChannel",
         "NewConnector",
+        "NewGroupMapping",
+        "NewRule",
+        "NewTeam",
+        "RoleChange",
+        "RulePatch",
+        "SignIn",
         "TeamChange",
+        "TeamPatch",
+        "TeamRoleChange",
         "TriggerWish",
         "Wish",
     ];

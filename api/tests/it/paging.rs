@@ -58,6 +58,29 @@ async fn pages(test: &TestApi, path: &str) -> (Vec<String>, usize) {
     }
 }
 
+/// The ids on all pages of a list, read on by cursor; each page has one row more than the last.
+async fn ids_by_cursor(test: &TestApi, path: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut cursor = String::new();
+    for size in 1.. {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let path = format!("/spaces/finance/orchestration{path}{separator}size={size}{cursor}");
+        let response = test.get(&path).await;
+        assert_eq!(response.status, 200, "{path}: {}", response.body);
+        assert_eq!(response.header("x-page").is_empty(), !cursor.is_empty());
+        let next = response.header("x-next-cursor").to_owned();
+        assert_eq!(response.header("link").contains("rel=\"next\""), !next.is_empty(), "{path}");
+        let rows = response.body.as_array().unwrap();
+        ids.extend(rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()));
+        if next.is_empty() {
+            break;
+        }
+        assert_eq!(rows.len(), size, "{path}");
+        cursor = format!("&cursor={next}");
+    }
+    ids
+}
+
 /// Executes a statement again and again until the task is aborted.
 fn execute_repeatedly(test: &TestApi, statement: &'static str) -> JoinHandle<()> {
     let db = test.db.clone();
@@ -98,6 +121,9 @@ async fn pages_contain_each_matching_row_once_and_in_order_while_columns_change(
                 let (found, total) = handle.block_on(pages(&test, &path));
                 prop_assert_eq!(&found, &expected, "{}", path);
                 prop_assert_eq!(total, expected.len(), "{}", path);
+                let path = path.replacen("size=", "ignored=", 1);
+                let found = handle.block_on(ids_by_cursor(&test, &path));
+                prop_assert_eq!(&found, &expected, "by cursor: {}", path);
             }
             Ok(())
         });
@@ -189,8 +215,6 @@ async fn page_numbers_and_sizes_are_bounded() {
     assert_eq!(headers("size=9999").await, "1 500 13 1");
     assert_eq!(headers("size=5&page=3").await, "3 5 13 3");
     assert_eq!(headers("size=5&page=4").await, "4 5 13 3");
-    let last = test.get(&format!("{base}?page=99999999999999999999&size=500")).await;
-    assert_eq!((last.status.as_u16(), last.body), (200, Value::Array(vec![])));
     for (query, kind) in [
         ("page=0", "value_error.number.not_ge"),
         ("size=0", "value_error.number.not_ge"),
@@ -198,6 +222,9 @@ async fn page_numbers_and_sizes_are_bounded() {
         ("size=x", "type_error.integer"),
         ("page=1.0", "type_error.integer"),
         ("page=", "type_error.integer"),
+        ("page=201&size=500", "value_error.number.not_le"),
+        ("page=99999999999999999999", "value_error.number.not_le"),
+        ("cursor=x", "value_error"),
     ] {
         assert_eq!(test.get(&format!("{base}?{query}")).await.field_errors()[0].1, kind, "{query}");
     }
@@ -206,4 +233,128 @@ async fn page_numbers_and_sizes_are_bounded() {
         linked.header("link").split(", ").map(|link| link.split("rel=").last().unwrap().to_owned()).collect();
     assert_eq!(links, ["\"first\"", "\"prev\"", "\"next\"", "\"last\""]);
     assert!(linked.header("link").contains("q=p&size=2&sort=-name&page=3"));
+}
+
+#[tokio::test]
+async fn a_cursor_neither_repeats_nor_skips_rows_while_others_arrive() {
+    let test = TestApi::new().await;
+    insert_pipelines_with_runs(&test).await;
+    let (before, _) = pages(&test, "/runs?size=500").await;
+    let mut ids = Vec::new();
+    let mut query = "size=7".to_owned();
+    loop {
+        let response = test.get(&format!("/spaces/finance/orchestration/runs?{query}")).await;
+        let rows = response.body.as_array().unwrap();
+        ids.extend(rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()));
+        test.sql(
+            "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
+                 fingerprint, log_offset, observed_at, status, run_type, run_after, conf)
+             select gen_random_uuid(), space_id, connector_id, id, 'airflow', gen_random_uuid(), 1, '', 0,
+             now(), 'queued', 'manual', clock_timestamp(), '{}' from pipelines limit 3",
+        )
+        .await;
+        match response.header("x-next-cursor") {
+            "" => break,
+            cursor => query = format!("size=7&cursor={cursor}"),
+        }
+    }
+    assert_eq!(ids, before);
+}
+
+#[tokio::test]
+async fn a_cursor_belongs_to_its_filter_its_sort_and_its_list() {
+    let test = TestApi::new().await;
+    let pipeline = insert_pipelines_with_runs(&test).await;
+    let base = "/spaces/finance/orchestration";
+    let response = test.get(&format!("{base}/runs?size=3&status=failed&sort=-started_at")).await;
+    let cursor = response.header("x-next-cursor");
+    let same = test.get(&format!("{base}/runs?sort=-started_at&status=failed&cursor={cursor}&page=x")).await;
+    assert_eq!((same.status.as_u16(), same.header("x-page"), same.header("x-total-pages")), (200, "", ""));
+    for other in [
+        "/runs?status=failed",
+        "/runs?status=failed&sort=started_at",
+        "/runs?sort=-started_at",
+        "/runs?status=failed&status=success&sort=-started_at",
+        "/runs?status=failed&sort=-started_at&owner=x",
+        &format!("/pipelines/{pipeline}/runs?status=failed&sort=-started_at"),
+        "/pipelines?status=failed",
+    ] {
+        let response = test.get(&format!("{base}{other}&cursor={cursor}")).await;
+        let errors = response.field_errors();
+        assert!(
+            errors.contains(&("query.cursor".to_owned(), "value_error".to_owned())),
+            "{other}: {errors:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_total_above_ten_thousand_that_is_not_stored_is_a_lower_bound() {
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let insert = async |from: i32, to: i32| {
+        test.sql(&format!(
+            "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
+                 fingerprint, log_offset, observed_at, status, run_type, run_after, conf)
+             select gen_random_uuid(), space_id, connector_id, id, 'airflow', n, 1, '', 0, now(), 'success',
+             'manual', now() - n * interval '1 s', '{{}}' from pipelines, generate_series({from}, {to}) n
+             where id = '{pipeline}'"
+        ))
+        .await;
+    };
+    let total = async |query: &str| {
+        let response = test.get(&format!("/spaces/finance/orchestration/runs?{query}")).await;
+        assert_eq!(response.status, 200);
+        let header = |name: &str| response.header(name).to_owned();
+        let has_last = header("link").contains("rel=\"last\"");
+        [header("x-total-count"), header("x-total-relation"), header("x-total-pages"), has_last.to_string()]
+            .join(" ")
+    };
+    insert(1, 10_000).await;
+    assert_eq!(total("run_type=manual").await, "10000 eq 100 true");
+    insert(10_001, 10_300).await;
+    assert_eq!(total("run_type=manual").await, "10000 gte 100 false");
+    assert_eq!(total("run_type=manual&page=103").await, "10300 gte 103 false");
+    assert_eq!(total("status=success").await, "10300 eq 103 true", "it is stored by status");
+}
+
+/// Inserts pipelines with two runs each, of which one has failed.
+async fn insert_many_pipelines(test: &TestApi, number: usize) {
+    test.sql(&format!(
+        "insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint,
+             log_offset, observed_at, first_seen_at, name, owners, tags, is_paused, is_active,
+             provider_metadata, tasks)
+         select md5('pipeline' || n)::uuid, space_id, id, 'airflow', 'p' || n, 1, '', 0, now(), now(),
+             'p' || n, '{{}}', '{{}}', false, true, '{{}}', '[]'
+         from connectors, generate_series(1, {number}) n where id = '{}';
+         insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
+             fingerprint, log_offset, observed_at, status, run_type, run_after, conf)
+         select md5('run' || status || p.id)::uuid, space_id, connector_id, id, 'airflow', status, 1, '', 0,
+             now(), status, 'manual', now(), '{{}}'
+         from pipelines p, unnest(array['success', 'failed']) status",
+        test.connector
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn totals_of_many_pipelines_are_exact_until_they_are_large() {
+    let test = TestApi::new().await;
+    insert_many_pipelines(&test, 1_500).await;
+    let total = async |query: &str| {
+        let response = test.get(&format!("/spaces/finance/orchestration/runs?size=1&{query}")).await;
+        assert_eq!(response.status, 200, "{}", response.body);
+        let header = |name| response.header(name).to_owned();
+        (header("x-total-count"), header("x-total-relation"))
+    };
+    let exact = |rows: &str| (rows.to_owned(), "eq".to_owned());
+    assert_eq!(total("is_active=true").await, exact("3000"));
+    assert_eq!(total("is_active=true&status=failed").await, exact("1500"));
+    assert_eq!(total("is_active=false").await, exact("0"));
+    while platform::pipeline_metrics::refresh(&test.db).await.unwrap() {}
+    assert_eq!(total("is_active=true&status=failed").await, exact("1500"));
+    test.sql("update run_counts set n = 100").await;
+    assert_eq!(total("is_active=true").await, ("240000".to_owned(), "gte".to_owned()));
+    let one = test.id("select id from pipelines limit 1").await;
+    assert_eq!(total(&format!("pipeline_id={one}")).await, exact("200"));
 }

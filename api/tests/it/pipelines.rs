@@ -206,6 +206,38 @@ fn are_equal(sort: &str, [first, second]: [&str; 2]) -> bool {
 }
 
 #[tokio::test]
+async fn pages_by_name_continue_between_equal_names() {
+    let test = TestApi::new().await;
+    for n in 0..23 {
+        test.pipeline(&format!("p{n:02}")).await;
+    }
+    test.sql(
+        "update pipelines set name = case when external_id < 'p12' then 'b' else upper(external_id) end",
+    )
+    .await;
+    test.sql("update pipelines set is_active = false where external_id in ('p03', 'p15')").await;
+    for query in
+        ["sort=name", "sort=-name", "sort=-name&is_active=any", "sort=name&tag=none&tag=", "sort=-last_run"]
+    {
+        let whole = test.read(&format!("/pipelines?{query}")).await;
+        let mut found = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/spaces/finance/orchestration/pipelines?{query}&size=4{cursor}");
+            let response = test.get(&path).await;
+            let next = response.header("x-next-cursor").to_owned();
+            assert_eq!(response.header("x-total-count"), whole.as_array().unwrap().len().to_string());
+            found.extend(response.expect(200).as_array().unwrap().clone());
+            if next.is_empty() {
+                break;
+            }
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(field_of_each(&json!(found), "id"), field_of_each(&whole, "id"), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_single_pipeline_contains_its_task_graph_and_provider_metadata() {
     let test = TestApi::new().await;
     let id = test.pipeline("p").await;

@@ -1,47 +1,147 @@
-//! Query plans: reads find their rows by an index, and never scan a large table sequentially.
+//! What lists read: how many rows and buffers each statement of PostgreSQL touches for each filter, each
+//! sort and the pairs that a user interface makes, on a million runs in one space. The numbers depend on no
+//! clock.
 
-use api::store::page::Paging;
-use api::store::pipelines::PipelineFilter;
-use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
-use api::store::task_runs;
-use contract::ids::{SpaceId, UserId};
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
-use uuid::Uuid;
+mod explained;
 
-use crate::app::TestApi;
-use crate::seed::hours_ago;
+use axum::http::Method;
+use local::TestDatabase;
+use sqlx::AssertSqlSafe;
+use testkit::lists::{self, ListPlaceholders};
+
+use self::explained::{ExplainedStatements, Touched};
+use crate::app::{SPACE, TestApi};
+use crate::seed::{ADMIN, VIEWER};
+
+/// What a statement may touch.
+const MAX_ROWS: u64 = 20_000;
+const MAX_BUFFERS: u64 = 5_000;
+
+/// Every index of the lists, and a list that is too expensive without it.
+const INDEXES: [(&str, &str); 23] = [
+    ("syncs_space_changed", "/catalog/spaces/{space}/sync-history?changed=true"),
+    ("syncs_connector", "/connectors/{connector}/syncs?page=100"),
+    ("syncs_space", "/catalog/spaces/{space}/sync-history"),
+    ("audit_action", "/spaces/{space}/audit?action=key.revoked"),
+    ("audit_target", "/spaces/{space}/audit?target_id={pipeline}"),
+    ("runs_external_id", "/runs?run_id=zzz"),
+    ("runs_disordered", "/runs?started_to={month}"),
+    ("runs_triggered_by", "/runs?triggered_by={user}"),
+    ("runs_space_type_ordered", "/runs?run_type=backfill"),
+    ("runs_space_status_ordered", "/runs?status=failed"),
+    ("runs_pipeline_type", "/runs?run_type=manual&team_id={team}"),
+    ("runs_pipeline_status", "/runs?status=unknown&team_id={team}"),
+    ("runs_space_status_ended", "/runs?ended_from={month}&status=failed"),
+    ("runs_space_type", "/runs?started_from={month}&run_type=manual"),
+    ("runs_space_status", "/runs?started_from={month}&status=failed"),
+    ("runs_pipeline_counted", "/pipelines/{pipeline}/runs?duration_min=3000"),
+    ("runs_pipeline_ordered", "/runs?is_active=false"),
+    ("runs_space_duration", "/runs?sort=-duration_seconds"),
+    ("runs_space_ended", "/runs?sort=-ended_at"),
+    ("runs_space_started", "/runs?sort=-started_at"),
+    ("runs_space_ordered", "/runs"),
+    ("task_runs_run", "/runs/{run}"),
+    ("comments_run", "/runs/{run}/comments?page=100"),
+];
+
+/// The indexes of runs that have other uses.
+const OTHER_INDEXES: [&str; 2] = ["runs_pkey", "runs_unfinished"];
 
 #[tokio::test]
-async fn runs_and_their_task_runs_are_read_by_index_including_deleted_ones() {
-    let test = TestApi::new().await;
-    let run = test.run(test.pipeline("p").await, "r", "failed", hours_ago(2)).await;
-    test.task_run(run, "extract", -1, "failed").await;
-    let space: SpaceId = SpaceId(test.id(&format!("select space_id from runs where id = '{run}'")).await);
-    // One connection, whose statistics are flushed below. A sequential scan is planned only if no index fits.
-    let options = (*test.db.connect_options()).clone().options([("enable_seqscan", "off")]);
-    let db = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-    let no_user = UserId(Uuid::nil());
-    let before = sequential_scans(&db).await;
-    for include_deleted in [false, true] {
-        let query = RunQuery { filter: RunFilter { include_deleted, ..RunFilter::default() }, sort: None };
-        let paging = Paging::new(1, 50);
-        runs::list(&db, space, no_user, &RunsOf::Space(&PipelineFilter::default()), &query, paging)
-            .await
-            .unwrap();
-        runs::find(&db, space, run, include_deleted).await.unwrap();
-        task_runs::list(&db, space, run, include_deleted).await.unwrap();
-        assert_eq!(sequential_scans(&db).await, before, "include_deleted: {include_deleted}");
+async fn statements_touch_few_rows_and_buffers_whatever_the_filter_and_the_sort_of_a_list() {
+    let test = ListTest::start().await;
+    let mut excessive = Vec::new();
+    for path in lists::paths() {
+        if let Some(touched) = test.excessive(&path).await {
+            excessive.push(format!("{path}: {touched}"));
+        }
+    }
+    assert!(excessive.is_empty(), "{}", excessive.join("\n"));
+    test.assert_indexes_are_listed().await;
+    let mut unused = Vec::new();
+    for (index, path) in INDEXES {
+        let is_full = path.starts_with("/spaces") || path.starts_with("/catalog");
+        let path = if is_full { path.to_owned() } else { format!("/spaces/{{space}}/orchestration{path}") };
+        test.api.sql(&format!("drop index {index}")).await;
+        if test.excessive(&path).await.is_none() {
+            unused.push(format!("without {index} {path} is as cheap"));
+        }
+    }
+    assert!(unused.is_empty(), "{}", unused.join("\n"));
+}
+
+/// An API whose database explains its statements.
+struct ListTest {
+    api: TestApi,
+    statements: ExplainedStatements,
+    placeholders: ListPlaceholders,
+}
+
+impl ListTest {
+    async fn start() -> Self {
+        let api = TestApi::new().await;
+        platform::db::create_text_index(&api.db).await.unwrap();
+        for rows in [include_str!("plans/million.sql"), include_str!("plans/others.sql"), "vacuum analyze"] {
+            api.sql(rows).await;
+        }
+        // A worker has computed the metrics of every pipeline.
+        while platform::pipeline_metrics::refresh(&api.db).await.unwrap() {}
+        api.sql("vacuum analyze pipeline_metrics").await;
+        explain_statements(&api.database).await;
+        let placeholders = ListPlaceholders::of_space(&api.db, SPACE).await;
+        Self { api, statements: ExplainedStatements::collect(), placeholders }
+    }
+
+    /// Asserts that the test knows what each index of runs is for: each of them makes writes slower.
+    async fn assert_indexes_are_listed(&self) {
+        let indexes: Vec<String> = sqlx::query_scalar(
+            "select indexrelid::regclass::text from pg_index where indrelid = 'runs'::regclass",
+        )
+        .fetch_all(&self.api.db)
+        .await
+        .unwrap();
+        for index in indexes {
+            let is_of_lists = INDEXES.iter().any(|(listed, _)| *listed == index);
+            assert!(is_of_lists || OTHER_INDEXES.contains(&index.as_str()), "what is {index} for?");
+        }
+    }
+
+    /// Reads a list, and returns what the most expensive of the statements that touch too much has touched.
+    async fn excessive(&self, path: &str) -> Option<Touched> {
+        let path = self.placeholders.fill(path);
+        self.statements.take();
+        let key = if path.contains("/audit") { ADMIN } else { VIEWER };
+        let response = self.api.send(Method::GET, key, &path, None).await;
+        // What takes longer than a request may has touched too much.
+        if response.status == 503 {
+            return Some(Touched::of_cancelled());
+        }
+        assert_eq!(response.status, 200, "{path}: {}", response.body);
+        let statements = self.statements.take();
+        assert!(!statements.is_empty(), "no statement of {path} was explained");
+        let touched = statements.into_iter().map(|plan| Touched::by(&plan));
+        let excessive = touched.filter(|touched| touched.rows > MAX_ROWS || touched.buffers > MAX_BUFFERS);
+        excessive.max_by_key(|touched| touched.rows)
     }
 }
 
-/// The number of sequential scans of the tables of runs and task runs.
-async fn sequential_scans(db: &PgPool) -> i64 {
-    sqlx::query("select pg_stat_force_next_flush()").execute(db).await.unwrap();
-    sqlx::query_scalar(
-        "select sum(seq_scan)::bigint from pg_stat_user_tables where relname in ('runs', 'task_runs')",
-    )
-    .fetch_one(db)
-    .await
-    .unwrap()
+/// Makes PostgreSQL send the plan of each statement to who executes it. Only a superuser may say so, and
+/// connections that are opened later obey.
+async fn explain_statements(database: &TestDatabase) {
+    let name: String =
+        sqlx::query_scalar("select current_database()").fetch_one(&database.pool).await.unwrap();
+    let admin = local::test_pool(&local::postgres().await.unwrap()).unwrap();
+    for (setting, value) in [
+        ("session_preload_libraries", "auto_explain"),
+        ("auto_explain.log_min_duration", "0"),
+        ("auto_explain.log_analyze", "on"),
+        ("auto_explain.log_timing", "off"),
+        ("auto_explain.log_buffers", "on"),
+        ("auto_explain.log_nested_statements", "on"),
+        ("auto_explain.log_format", "json"),
+        ("auto_explain.log_level", "notice"),
+    ] {
+        let statement = AssertSqlSafe(format!("alter database {name} set {setting} = '{value}'"));
+        sqlx::raw_sql(statement).execute(&admin).await.unwrap();
+    }
 }

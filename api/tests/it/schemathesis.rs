@@ -12,18 +12,23 @@ use testkit::{ApiProcess, FakeAirflow, ProgramSettings, kafka_config, sealing_ke
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::app::TestApi;
+use crate::app::{SPACE, TestApi};
 use crate::seed::{ADMIN, comment, hours_ago};
 
 const TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// Path parameters whose values are ids of existing rows.
-const PARAMETERS: [(&str, &str); 5] = [
+const PARAMETERS: [(&str, &str); 10] = [
+    ("channel", "select id from notification_channels"),
+    ("rule", "select id from notification_rules"),
+    ("delivery", "select id from notification_deliveries"),
     ("pipeline", "select id from pipelines"),
     ("run", "select id from runs"),
     ("task_run", "select id from task_runs"),
     ("connector", "select id from connectors where connector_type = 'airflow'"),
     ("comment", "select id from comments"),
+    ("user", "select id from users where name like 'Member %'"),
+    ("team", "select id from teams where name like 'Team %'"),
 ];
 
 /// Inserts rows of every kind; each connector leads to a fake Airflow.
@@ -35,6 +40,18 @@ async fn insert_rows(test: &TestApi) {
              select gen_random_uuid(), space_id, 'airflow ' || n, connector_type, config, credentials_public
              from connectors, generate_series(1, 6) n where name = 'prod airflow'",
     )
+    .await;
+    test.sql(
+        "insert into users (id, email, name)
+             select gen_random_uuid(), 'member' || n || '@x.org', 'Member ' || n
+             from generate_series(1, 6) n",
+    )
+    .await;
+    test.sql(&format!(
+        "insert into teams (id, space_id, name)
+             select gen_random_uuid(), id, 'Team ' || n from spaces, generate_series(1, 6) n
+             where slug = '{SPACE}'"
+    ))
     .await;
     let connectors: Vec<_> = ids(test, "select id from connectors where name like 'airflow %'").await;
     for connector in connectors {
@@ -48,6 +65,17 @@ async fn insert_rows(test: &TestApi) {
                 }
             }
         }
+    }
+}
+
+/// Inserts channels of e-mail, each with a rule and a delivery.
+async fn insert_channels(test: &TestApi) {
+    for n in 1..=4 {
+        let channel = test.create_email_channel(&format!("channel {n}")).await;
+        let rule = serde_json::json!({ "channel_id": channel });
+        test.request(Method::POST, ADMIN, "/notifications/rules", rule).await.expect(201);
+        let test_path = format!("/notifications/channels/{channel}/test");
+        test.request(Method::POST, ADMIN, &test_path, serde_json::Value::Null).await.expect(202);
     }
 }
 
@@ -77,6 +105,7 @@ async fn the_running_api_conforms_to_its_document() {
     let kafka = local::kafka().await.unwrap();
     let test = TestApi::new().await;
     insert_rows(&test).await;
+    insert_channels(&test).await;
     let program = ProgramSettings {
         database_url: test.database.api_url.clone(),
         kafka: kafka_config(&kafka, ""),

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use contract::ids::{ConnectorId, PipelineId, RunId, TaskRunId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::app::{OTHER_SPACE, SPACE, TestApi};
@@ -18,6 +19,8 @@ pub(crate) const OTHER_EDITOR: &str = "qk_emil";
 /// An admin of the other space alone.
 pub(crate) const STRANGER: &str = "qk_olga";
 pub(crate) const REVOKED: &str = "qk_revoked";
+/// A key of the admin that only reads.
+pub(crate) const READER: &str = "qk_reader";
 
 impl TestApi {
     /// Creates the spaces with their members, teams and connectors.
@@ -36,6 +39,12 @@ impl TestApi {
             self.create_member(name, key, role, space).await;
         }
         self.sql("update api_keys set revoked_at = now() where prefix = 'qk_revoked'").await;
+        self.sql(
+            "insert into api_keys (id, user_id, label, prefix, secret_sha256, read_only)
+             select gen_random_uuid(), id, '', 'qk_reader', sha256('qk_reader'), true
+             from users where name = 'Ada'",
+        )
+        .await;
         self.team = self.create_team(SPACE, "Finance data").await;
         self.other_team = self.create_team(OTHER_SPACE, "Others").await;
         self.connector = self.create_connector(SPACE, "prod airflow").await;
@@ -46,6 +55,16 @@ impl TestApi {
         self.id(&format!(
             "insert into teams (id, space_id, name) select gen_random_uuid(), id, '{name}' from spaces
              where slug = '{space}' returning id"
+        ))
+        .await
+    }
+
+    /// Gives a group a role in a space.
+    pub(crate) async fn group_mapping(&self, space: &str, group: &str) -> Uuid {
+        self.id(&format!(
+            "insert into group_mappings (id, space_id, group_name, role)
+             select gen_random_uuid(), id, '{group}', 'viewer' from spaces where slug = '{space}'
+             returning id"
         ))
         .await
     }
@@ -83,6 +102,31 @@ impl TestApi {
         .execute(&self.db)
         .await
         .unwrap();
+    }
+
+    /// Begins a session of a key with this secret, unless there is one.
+    pub(crate) async fn begin_session(&self, key: &str, secret: &str) -> Uuid {
+        let find = format!("select id from sessions where secret_sha256 = sha256('{secret}')");
+        if let Some(id) = sqlx::query_scalar(AssertSqlSafe(find)).fetch_optional(&self.db).await.unwrap() {
+            return id;
+        }
+        self.id(&format!(
+            "insert into sessions (id, secret_sha256, user_id, key_id, user_agent, expires_at)
+             select gen_random_uuid(), sha256('{secret}'), user_id, id, 'a browser', now() + interval '1 day'
+             from api_keys where prefix = '{key}' returning id"
+        ))
+        .await
+    }
+
+    /// Opens an incident of a pipeline.
+    pub(crate) async fn incident(&self, pipeline: PipelineId, kind: &str) -> Uuid {
+        self.id(&format!(
+            "insert into incidents (
+                 id, space_id, connector_id, pipeline_id, kind, opened_at, summary, evidence)
+             select gen_random_uuid(), space_id, connector_id, id, '{kind}', now(), name, '{{}}'
+             from pipelines where id = '{pipeline}' returning id"
+        ))
+        .await
     }
 
     /// Creates a pipeline of the first space.
@@ -179,4 +223,43 @@ pub(crate) fn hours_ago(hours: i64) -> DateTime<Utc> {
 
 pub(crate) fn comment(content: &str) -> Value {
     json!({ "content": content })
+}
+
+/// A further key of the owner of a key, which no request uses.
+pub(crate) async fn unused_key(test: &TestApi, owner: &str) -> Uuid {
+    test.id(&format!(
+        "insert into api_keys (id, user_id, label, prefix, secret_sha256)
+         select gen_random_uuid(), user_id, 'unused', 'qk_unused', sha256(id::text::bytea)
+         from api_keys where prefix = '{owner}' returning id"
+    ))
+    .await
+}
+
+/// The column of a delivery's message, after others.
+pub(crate) const MESSAGE: &str = ", message";
+
+pub(crate) async fn insert_channel(test: &TestApi, space: &str) -> Uuid {
+    test.id(&format!(
+        "insert into notification_channels (id, space_id, channel_type, name, config)
+         select gen_random_uuid(), id, 'email', 'ours', '{{}}' from spaces where slug = '{space}'
+         returning id"
+    ))
+    .await
+}
+
+/// Inserts a row that belongs to a channel; `message` is the name of a column for a message, or empty.
+pub(crate) async fn insert_of_channel(test: &TestApi, table: &str, channel: Uuid, message: &str) -> String {
+    let value = if message.is_empty() {
+        String::new()
+    } else {
+        let message = json!({"space": SPACE, "at": "2026-01-01T00:00:00Z", "incidents": []});
+        format!(", '{message}'")
+    };
+    test.id(&format!(
+        "insert into {table} (id, space_id, channel_id{message})
+         select gen_random_uuid(), space_id, id{value} from notification_channels where id = '{channel}'
+         returning id"
+    ))
+    .await
+    .to_string()
 }

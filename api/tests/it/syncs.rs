@@ -3,14 +3,14 @@
 use api::http::BASE_PATH;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
-use contract::state::SyncTrigger;
+use contract::state::{SyncStatus, SyncTrigger};
 use contract::trace::TraceContext;
 use serde_json::{Value, json};
 use testkit::SeededSync;
 
 use crate::app::{SPACE, TestApi};
 use crate::assertions::field_of_each;
-use crate::seed::{EDITOR, OTHER_EDITOR};
+use crate::seed::{EDITOR, OTHER_EDITOR, VIEWER};
 
 fn path(test: &TestApi) -> String {
     format!("/connectors/{}/sync", test.connector)
@@ -142,4 +142,88 @@ async fn connectors_of_other_types_and_inactive_ones_reject_syncs() {
         .await;
     assert_eq!(invalid.field_errors().len(), 2);
     assert_eq!(test.number("select count(*) from syncs").await, 0);
+}
+
+#[tokio::test]
+async fn a_queued_or_running_sync_is_cancelled_and_names_who_did_it() {
+    let test = TestApi::new().await;
+    for status in [SyncStatus::Queued, SyncStatus::Running] {
+        let open = SeededSync { status, ..SeededSync::default() };
+        let sync = testkit::insert_sync(&test.db, test.connector, open).await;
+        let path = format!("/connectors/{}/syncs/{sync}", test.connector);
+        test.request(Method::DELETE, VIEWER, &path, Value::Null).await.expect(403);
+        test.request(Method::DELETE, EDITOR, &path, Value::Null).await.expect(204);
+        test.request(Method::DELETE, EDITOR, &path, Value::Null).await.expect(409);
+        let cancelled = test.read(&path).await;
+        assert_eq!((&cancelled["status"], cancelled["finished_at"].is_string()), (&json!("failed"), true));
+        assert_eq!(cancelled["error"], "Edith cancelled this sync; the next one goes on from there.");
+        let events =
+            format!("select count(*) from outbox where topic::text like '%syncs.v1%' and key = '{sync}'");
+        assert_eq!(test.number(&events).await, 1);
+    }
+    assert_eq!(test.number("select count(*) from audit where action = 'sync.cancelled'").await, 2);
+}
+
+#[tokio::test]
+async fn the_history_has_the_syncs_of_all_connectors_of_the_space() {
+    let test = TestApi::new().await;
+    let other =
+        testkit::create_connector(&test.db, SPACE, "second", json!({"base_url": "http://127.0.0.1:9"})).await;
+    for connector in [test.connector, other] {
+        let path = format!("/catalog/spaces/{SPACE}/connectors/{connector}/sync");
+        let requested = test.send(Method::POST, EDITOR, &path, None).await;
+        assert!(requested.header("location").contains(&format!("/connectors/{connector}/syncs/")));
+        requested.expect(202);
+    }
+    testkit::insert_sync(&test.db, test.other_connector, SeededSync::default()).await;
+    let history = test.get(&format!("/catalog/spaces/{SPACE}/sync-history")).await.expect(200);
+    let of = |connector: contract::ids::ConnectorId| json!(connector);
+    assert_eq!(field_of_each(&history, "connector_id").len(), 2);
+    assert_eq!((&history[0]["connector_id"], &history[1]["connector_id"]), (&of(other), &of(test.connector)));
+}
+
+/// The status of a sync, or `trigger` for one that a trigger requested.
+fn status_or_trigger(sync: &Value) -> &str {
+    match sync["trigger"].as_str().unwrap() {
+        "trigger" => "trigger",
+        _ => sync["status"].as_str().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn syncs_are_filtered_by_status_trigger_and_what_they_changed() {
+    let test = TestApi::new().await;
+    for (status, trigger, published) in [
+        (SyncStatus::Queued, SyncTrigger::Manual, None),
+        (SyncStatus::Succeeded, SyncTrigger::Schedule, Some(0)),
+        (SyncStatus::Succeeded, SyncTrigger::Trigger, Some(7)),
+        (SyncStatus::Failed, SyncTrigger::Schedule, Some(0)),
+    ] {
+        let sync = SeededSync { status, trigger, ..SeededSync::default() };
+        let id = testkit::insert_sync(&test.db, test.connector, sync).await;
+        if let Some(published) = published {
+            let report = json!({"events_published": published});
+            test.sql(&format!("update syncs set report = '{report}' where id = '{id}'")).await;
+        }
+    }
+    let lists = [
+        format!("/spaces/{SPACE}/orchestration{}s", path(&test)),
+        format!("/catalog/spaces/{SPACE}/sync-history"),
+    ];
+    for list in lists {
+        for (filter, expected) in [
+            ("", "failed trigger succeeded queued"),
+            ("status=failed&status=queued", "failed queued"),
+            ("status=succeeded&trigger=trigger", "trigger"),
+            ("changed=true", "failed trigger"),
+            ("changed=false", "succeeded queued"),
+            ("changed=true&trigger=schedule", "failed"),
+        ] {
+            let found = test.get(&format!("{list}?{filter}")).await.expect(200);
+            let shown: Vec<&str> = found.as_array().unwrap().iter().map(status_or_trigger).collect();
+            assert_eq!(shown.join(" "), expected, "{list}?{filter}");
+        }
+        let invalid = test.get(&format!("{list}?status=late&trigger=cron&changed=perhaps")).await;
+        assert_eq!(invalid.field_errors().len(), 3);
+    }
 }
