@@ -1,0 +1,38 @@
+import { Dialog } from "../components/Dialog";
+import { useStore } from "../data/store";
+import { helpShown } from "./keyboard";
+
+const keys: [keys: string[], what: string][] = [
+  [["/"], "Search"],
+  [["j"], "Next row"],
+  [["k"], "Previous row"],
+  [["Enter"], "Open the row"],
+  [["g", "n"], "Now"],
+  [["g", "p"], "Pipelines"],
+  [["g", "r"], "Runs"],
+  [["g", "c"], "Connectors"],
+  [["g", "i"], "Incidents"],
+  [["←", "→", "↑", "↓"], "Move in a grid"],
+  [["?"], "This list"],
+];
+
+export function KeyHelp() {
+  const isShown = useStore(helpShown);
+  if (!isShown) return null;
+  return (
+    <Dialog title="Keys" close={() => helpShown.set(false)}>
+      <dl class="facts dialog-body">
+        {keys.map(([pressed, what]) => (
+          <>
+            <dt>
+              {pressed.map((key) => (
+                <kbd key={key}>{key}</kbd>
+              ))}
+            </dt>
+            <dd>{what}</dd>
+          </>
+        ))}
+      </dl>
+    </Dialog>
+  );
+}

@@ -1,0 +1,112 @@
+import { useEffect, useId, useState } from "preact/hooks";
+import { send } from "../../api/client";
+import { readList } from "../../api/lists";
+import type { Comment } from "../../api/model";
+import { Load } from "../Load";
+import { toastFailure } from "../Toasts";
+import { useResource } from "../../data/resource";
+import { may } from "../../data/session";
+import { CommentItem } from "./CommentItem";
+import "./comments.css";
+
+const MOST = 500;
+export const MOST_CHARACTERS = 10_000;
+
+interface CommentsProps {
+  slug: string;
+  /** `runs/{id}`, `task-runs/{id}` or `incidents/{id}`. */
+  target: string;
+  /** Tells how many comments there are. */
+  counted?: (count: number) => void;
+}
+
+/** The comments of a run, task run or incident, the oldest first, and a field for another. */
+export function Comments({ slug, target, counted }: CommentsProps) {
+  const base = `/spaces/${encodeURIComponent(slug)}/orchestration`;
+  const path = `${base}/${target}/comments`;
+  const comments = useResource(
+    `comments ${slug} ${target}`,
+    (signal) => readList<Comment>(path, { size: MOST }, signal),
+    {
+      // Comments are not streamed.
+      everySeconds: 30,
+    },
+  );
+  const total = comments.data?.total;
+  useEffect(() => {
+    if (total !== undefined) counted?.(total);
+  }, [total]);
+  return (
+    <>
+      <Load resource={comments} what="the comments" lines={2}>
+        {({ rows, total: count }) => (
+          <>
+            {count > rows.length && (
+              <p class="quiet small comments-note">
+                The first {rows.length} of {count} comments.
+              </p>
+            )}
+            {rows.length > 0 && (
+              <ol class="comments">
+                {rows.map((comment) => (
+                  <CommentItem
+                    key={comment.id}
+                    comment={comment}
+                    path={`${base}/comments/${comment.id}`}
+                    canDelete={may(slug, "admin")}
+                    canEdit={may(slug, "editor")}
+                    changed={comments.refresh}
+                  />
+                ))}
+              </ol>
+            )}
+            {rows.length === 0 && !may(slug, "editor") && <p class="quiet comments-note">No comments yet.</p>}
+          </>
+        )}
+      </Load>
+      {may(slug, "editor") && <NewComment path={path} added={comments.refresh} />}
+    </>
+  );
+}
+
+function NewComment({ path, added }: { path: string; added: () => void }) {
+  const id = useId();
+  const [text, setText] = useState("");
+  const [busy, setBusy] = useState(false);
+  const add = async (event: Event) => {
+    event.preventDefault();
+    if (text.trim() === "" || busy) return;
+    setBusy(true);
+    try {
+      await send("POST", path, { content: text });
+      setText("");
+      added();
+    } catch (error) {
+      toastFailure(error);
+    }
+    setBusy(false);
+  };
+  const keys = (event: KeyboardEvent) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void add(event);
+  };
+  return (
+    <form class="comment-form" onSubmit={(event) => void add(event)}>
+      <label class="hidden-visually" for={id}>
+        New comment
+      </label>
+      <textarea
+        id={id}
+        class="textarea"
+        rows={2}
+        maxLength={MOST_CHARACTERS}
+        placeholder="Write a comment"
+        value={text}
+        onInput={({ currentTarget }) => setText(currentTarget.value)}
+        onKeyDown={keys}
+      />
+      <button type="submit" class="button" disabled={busy || text.trim() === ""}>
+        Comment
+      </button>
+    </form>
+  );
+}
