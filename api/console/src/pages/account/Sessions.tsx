@@ -1,0 +1,70 @@
+import { send } from "../../api/client";
+import { readList } from "../../api/lists";
+import type { BrowserSession } from "../../api/model";
+import { ActionsHead, ListPanel } from "../../components/ListPanel";
+import { Blank } from "../../components/Load";
+import { Time } from "../../components/Time";
+import { toast, toastFailure } from "../../components/Toasts";
+import { useResource } from "../../data/resource";
+import { signOut } from "../../data/session";
+import { browserName } from "./browsers";
+
+export function Sessions() {
+  const sessions = useResource(
+    "/sessions",
+    async (signal) => (await readList<BrowserSession>("/sessions", { size: 500 }, signal)).rows,
+  );
+  const end = (one: BrowserSession) => {
+    const request = one.is_current ? signOut() : send("DELETE", `/sessions/${one.id}`);
+    request.then(() => {
+      if (one.is_current) return;
+      toast("The session is ended");
+      sessions.refresh();
+    }, toastFailure);
+  };
+  return (
+    <ListPanel
+      title="Sessions"
+      resource={sessions}
+      what="your sessions"
+      lines={2}
+      empty={<Blank title="No browser is signed in" />}
+      head={
+        <>
+          <th>Browser</th>
+          <th class="col-right">Signed in with</th>
+          <th class="col-used">Last used</th>
+          <th class="col-until">Ends</th>
+          <ActionsHead className="col-end" />
+        </>
+      }
+      row={(one) => <SessionRow key={one.id} session={one} end={() => end(one)} />}
+    />
+  );
+}
+
+function SessionRow({ session, end }: { session: BrowserSession; end(): void }) {
+  return (
+    <tr>
+      <td>
+        {browserName(session.user_agent)}
+        {session.is_current && <span class="tag here">This browser</span>}
+      </td>
+      <td class="col-right">
+        {session.key_label ? `Key ${session.key_label}` : "Company account"}
+        {session.read_only && " (reads only)"}
+      </td>
+      <td class="col-used">
+        <Time at={session.last_used_at} as="relative" />
+      </td>
+      <td class="col-until">
+        <Time at={session.expires_at} />
+      </td>
+      <td class="col-end">
+        <button type="button" class="button" onClick={end}>
+          {session.is_current ? "Sign out" : "End"}
+        </button>
+      </td>
+    </tr>
+  );
+}

@@ -1,0 +1,88 @@
+// Who did what in a space, the newest first. For admins.
+import { queryText, readList } from "../../api/lists";
+import type { AuditEntry } from "../../api/model";
+import { paths } from "../../app/paths";
+import { setQuery, useLocation } from "../../app/router";
+import type { PageProps } from "../../app/routes";
+import { GrowingRows } from "../../components/GrowingRows";
+import { Blank } from "../../components/Load";
+import { PageHead } from "../../components/PageHead";
+import { QueryChoice } from "../../components/QueryChoice";
+import { Time } from "../../components/Time";
+import { useGrowingList } from "../../data/growing";
+import { actionText, actions, detailsText, viaTexts } from "./words";
+
+const PAGE = 50;
+
+export default function AuditPage({ slug }: PageProps) {
+  const { query } = useLocation();
+  const filter = { action: query.get("action"), target_id: query.get("target_id") };
+  const path = `/spaces/${slug}/audit`;
+  const list = useGrowingList<AuditEntry>(`${path}?${queryText(filter)}`, PAGE, ({ cursor, page }, signal) =>
+    readList(path, { ...filter, size: PAGE, ...(cursor ? { cursor } : { page }) }, signal),
+  );
+  return (
+    <div class="page">
+      <PageHead title="Audit log">
+        <p class="second">Every change that somebody made in this space.</p>
+      </PageHead>
+      <div class="filter-row">
+        <QueryChoice
+          label="Action"
+          name="action"
+          options={[["", "Any action"], ...actions.map((one): [string, string] => [one, actionText(one)])]}
+        />
+        {filter.target_id && (
+          <button type="button" class="button button-chosen" onClick={() => setQuery({ target_id: null })}>
+            Of one target only: show all
+          </button>
+        )}
+      </div>
+      <div class="panel panel-scroll">
+        <GrowingRows list={list} what="the audit log" lines={8} empty={<Blank title="No entry to show" />}>
+          <Entries slug={slug} rows={list.rows} />
+        </GrowingRows>
+      </div>
+    </div>
+  );
+}
+
+function Entries({ slug, rows }: { slug: string; rows: AuditEntry[] }) {
+  return (
+    <table class="table audit">
+      <thead>
+        <tr>
+          <th class="col-at">When</th>
+          <th class="col-who">Who</th>
+          <th>What</th>
+          <th class="col-via">Through</th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((entry) => (
+          <tr key={entry.id}>
+            <td class="col-at">
+              <Time at={entry.at} />
+            </td>
+            <td class="col-who clip">{entry.actor?.name ?? <span class="quiet">The operator</span>}</td>
+            <td>
+              <Target slug={slug} entry={entry} />
+              <div class="narrow-only small">by {entry.actor?.name ?? "the operator"}</div>
+              <div class="quiet small">{detailsText(entry.details)}</div>
+            </td>
+            <td class="col-via quiet">{viaTexts[entry.via] ?? entry.via}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Target({ slug, entry }: { slug: string; entry: AuditEntry }) {
+  const text = actionText(entry.action);
+  if (entry.target_type === "pipeline") return <a href={paths.pipeline(slug, entry.target_id)}>{text}</a>;
+  const isDeleted = entry.action === "connector.deleted";
+  if (entry.target_type === "connector" && !isDeleted)
+    return <a href={paths.connector(slug, entry.target_id)}>{text}</a>;
+  return <>{text}</>;
+}

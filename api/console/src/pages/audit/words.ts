@@ -1,0 +1,83 @@
+// The audit log in words.
+
+const texts: Record<string, string> = {
+  "channel.changed": "Changed a notification channel",
+  "channel.created": "Created a notification channel",
+  "channel.deleted": "Deleted a notification channel",
+  "channel.redelivered": "Sent a notification again",
+  "channel.resealed": "Encrypted a channel's secrets anew",
+  "channel.tested": "Tested a notification channel",
+  "comment.deleted": "Deleted a comment",
+  "connector.created": "Created a connector",
+  "connector.changed": "Changed a connector",
+  "connector.deleted": "Deleted a connector",
+  "connector.resealed": "Encrypted a connector's credentials anew",
+  "connector.sync_requested": "Asked for a sync",
+  "group_mapping.changed": "Changed the role of a group",
+  "group_mapping.created": "Gave a group a role",
+  "group_mapping.deleted": "Took the role of a group away",
+  "incident.acknowledged": "Acknowledged an incident",
+  "incident.muted": "Muted an incident, or no longer",
+  "key.created": "Created an API key",
+  "key.revoked": "Revoked an API key",
+  "pipeline.criticality_changed": "Set a pipeline's criticality",
+  "pipeline.team_changed": "Set a pipeline's team",
+  "pipeline.triggered": "Triggered a run",
+  "rule.changed": "Changed a notification rule",
+  "rule.created": "Created a notification rule",
+  "rule.deleted": "Deleted a notification rule",
+  "session.created": "Signed in",
+  "session.ended": "Signed out",
+  "space.created": "Created the space",
+  "space.pipelines_changed": "Changed several pipelines",
+  "space.renamed": "Renamed the space",
+  "sync.cancelled": "Cancelled a sync",
+  "team.created": "Created a team",
+  "team.changed": "Changed a team",
+  "team.deleted": "Deleted a team",
+  "team.member_changed": "Changed who is in a team",
+  "user.created": "Created a user",
+  "user.disabled": "Disabled a user",
+  "user.enabled": "Enabled a user",
+  "user.renamed": "Renamed a user",
+  "user.role_changed": "Set somebody's role",
+};
+
+export const actions = Object.keys(texts);
+
+/** The action in words; one of a later release as it is: `team.member_added` is `Team: member added`. */
+export function actionText(action: string): string {
+  const known = texts[action];
+  if (known) return known;
+  const [target = "", what = ""] = action.split(".");
+  return `${target.charAt(0).toUpperCase()}${target.slice(1)}: ${what.replaceAll("_", " ")}`;
+}
+
+export const viaTexts: Record<string, string> = {
+  api: "API",
+  cli: "Command line",
+  kafka: "Kafka",
+  console: "Console",
+};
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-/;
+
+/** What is worth reading of the details: without ids, which mean nothing to a reader. */
+export function detailsText(details: Record<string, unknown>): string {
+  const parts = Object.entries(details).flatMap(([name, value]) => {
+    const text = valueText(value);
+    return text === null ? [] : [`${name.replaceAll("_", " ")}: ${text}`];
+  });
+  return parts.join(" · ");
+}
+
+function valueText(value: unknown): string | null {
+  if (value === null) return "none";
+  if (typeof value === "string") return UUID.test(value) ? null : value;
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (Array.isArray(value)) {
+    const texts = value.flatMap((one) => valueText(one) ?? []);
+    return texts.length > 0 ? texts.join(", ") : value.length > 0 ? String(value.length) : null;
+  }
+  return null;
+}

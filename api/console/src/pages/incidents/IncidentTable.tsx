@@ -1,0 +1,92 @@
+import type { Incident } from "../../api/model";
+import { paths } from "../../app/paths";
+import { StateShape } from "../../components/State";
+import { Time } from "../../components/Time";
+import { count } from "../../data/format";
+import { may } from "../../data/session";
+import { EvidenceList } from "./EvidenceList";
+import { IncidentActions } from "./IncidentActions";
+import { IncidentStatus } from "./IncidentStatus";
+import { kindTexts, stateOfKind } from "./words";
+
+interface IncidentTableProps {
+  slug: string;
+  rows: Incident[];
+  changed(incident: Incident): void;
+}
+
+export function IncidentTable({ slug, rows, changed }: IncidentTableProps) {
+  const mayAct = may(slug, "editor");
+  return (
+    <table class="table incidents">
+      <thead>
+        <tr>
+          <th>Incident</th>
+          <th class="col-state">Status</th>
+          <th class="col-since">Opened</th>
+          <th class="col-count number">Times</th>
+          {mayAct && (
+            <th class="col-act">
+              <span class="hidden-visually">Actions</span>
+            </th>
+          )}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((one) => (
+          <tr key={one.id}>
+            <td>
+              <What slug={slug} incident={one} />
+            </td>
+            <td class="col-state">
+              <IncidentStatus incident={one} />
+            </td>
+            <td class="col-since">
+              <Time at={one.opened_at} as="relative" />
+            </td>
+            <td class="col-count number">{count(one.count)}</td>
+            {mayAct && (
+              <td class="col-act">
+                <IncidentActions slug={slug} incident={one} changed={changed} />
+              </td>
+            )}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function What({ slug, incident }: { slug: string; incident: Incident }) {
+  const { pipeline_id, pipeline_name, connector_id, last_run_id, kind, summary } = incident;
+  const to = pipeline_id ? paths.pipeline(slug, pipeline_id) : paths.connector(slug, connector_id);
+  return (
+    <div class="row">
+      <StateShape status={stateOfKind(kind)} />
+      <div class="name-lines">
+        <span>
+          <a class="name-link" data-row href={to}>
+            {pipeline_name ?? "A connector"}
+          </a>{" "}
+          <span class="tag">{kindTexts[kind]}</span>
+        </span>
+        <span class="second small">{summary}</span>
+        <span class="row row-wrap small">
+          <a href={paths.incident(slug, incident.id)}>Details and comments</a>
+          {last_run_id && <a href={paths.run(slug, last_run_id)}>The latest run</a>}
+        </span>
+        <Why slug={slug} incident={incident} />
+      </div>
+    </div>
+  );
+}
+
+/** The numbers behind an incident, folded until somebody asks for them. */
+function Why({ slug, incident }: { slug: string; incident: Incident }) {
+  return (
+    <details class="evidence small">
+      <summary>Why</summary>
+      <EvidenceList slug={slug} incident={incident} />
+    </details>
+  );
+}

@@ -1,0 +1,129 @@
+// What is wrong in a space: incidents, acknowledged and muted by editors.
+import { queryText, readAll, readList } from "../../api/lists";
+import type { Incident, Team } from "../../api/model";
+import { useRowKeys } from "../../app/keyboard";
+import { setQuery, useLocation } from "../../app/router";
+import type { PageProps } from "../../app/routes";
+import { criticalities, criticalityLabels } from "../../components/Criticality";
+import { GrowingRows } from "../../components/GrowingRows";
+import { Blank } from "../../components/Load";
+import { PageHead } from "../../components/PageHead";
+import { QueryChoice } from "../../components/QueryChoice";
+import { count } from "../../data/format";
+import { useGrowingList } from "../../data/growing";
+import { useLiveBatch } from "../../data/live";
+import { useResource } from "../../data/resource";
+import { IncidentTable } from "./IncidentTable";
+import { UNRESOLVED, kindTexts, kinds, statusTexts, statuses } from "./words";
+
+const PAGE = 50;
+
+export default function IncidentsPage({ slug }: PageProps) {
+  const { query } = useLocation();
+  const path = `/spaces/${slug}/orchestration/incidents`;
+  const chosen = query.getAll("status");
+  const filter = {
+    status: chosen.length > 0 ? chosen : UNRESOLVED,
+    kind: query.getAll("kind"),
+    team_id: query.get("team_id"),
+    criticality: query.getAll("criticality"),
+    pipeline_id: query.get("pipeline_id"),
+  };
+  const isFiltered = [...query.keys()].length > 0;
+  const list = useGrowingList<Incident>(`${path}?${queryText(filter)}`, PAGE, ({ cursor, page }, signal) =>
+    readList(path, { ...filter, size: PAGE, ...(cursor ? { cursor } : { page }) }, signal),
+  );
+  useLiveBatch((event) => (event.type === "incident" ? event.data.id : null), list.refresh, 2000);
+  useRowKeys();
+  return (
+    <div class="page">
+      <PageHead title="Incidents">
+        <p class="second">
+          {list.total === null
+            ? "Counting…"
+            : `${count(list.total)} ${list.total === 1 ? "incident" : "incidents"}`}
+        </p>
+      </PageHead>
+      <div class="filters">
+        <Chips
+          name="status"
+          label="Status"
+          values={statuses}
+          chosen={filter.status}
+          text={(one) => statusTexts[one]}
+        />
+        <Chips name="kind" label="Kind" values={kinds} chosen={filter.kind} text={(one) => kindTexts[one]} />
+        <div class="row row-wrap">
+          <TeamChoice slug={slug} />
+          <Chips
+            name="criticality"
+            label="Criticality"
+            values={criticalities}
+            chosen={filter.criticality}
+            text={(one) => criticalityLabels[one]}
+          />
+        </div>
+        {filter.pipeline_id && (
+          <button type="button" class="button button-chosen" onClick={() => setQuery({ pipeline_id: null })}>
+            Of one pipeline only: show all
+          </button>
+        )}
+      </div>
+      <div class="panel panel-scroll">
+        <GrowingRows
+          list={list}
+          what="the incidents"
+          lines={8}
+          empty={
+            <Blank title={isFiltered ? "No incident matches" : "No incident"}>
+              <p>
+                {isFiltered
+                  ? "Choose fewer conditions."
+                  : "Everything that is watched here runs as expected."}
+              </p>
+            </Blank>
+          }
+        >
+          <IncidentTable slug={slug} rows={list.rows} changed={(one) => list.replace([one])} />
+        </GrowingRows>
+      </div>
+    </div>
+  );
+}
+
+function TeamChoice({ slug }: { slug: string }) {
+  const path = `/spaces/${slug}/teams`;
+  const teams = useResource(`${path} choice`, (signal) => readAll<Team>(path, signal));
+  const named = (teams.data ?? []).map((team): [string, string] => [team.id, team.name]);
+  return (
+    <QueryChoice label="Team" name="team_id" options={[["", "Any team"], ["none", "No team"], ...named]} />
+  );
+}
+
+interface ChipsProps<T extends string> {
+  name: string;
+  label: string;
+  values: T[];
+  chosen: string[];
+  text(value: T): string;
+}
+
+function Chips<T extends string>({ name, label, values, chosen, text }: ChipsProps<T>) {
+  const toggled = (value: string) =>
+    chosen.includes(value) ? chosen.filter((one) => one !== value) : [...chosen, value];
+  return (
+    <div class="row row-wrap" role="group" aria-label={label}>
+      {values.map((value) => (
+        <button
+          key={value}
+          type="button"
+          aria-pressed={chosen.includes(value)}
+          class={chosen.includes(value) ? "chip chip-chosen" : "chip"}
+          onClick={() => setQuery({ [name]: toggled(value) })}
+        >
+          {text(value)}
+        </button>
+      ))}
+    </div>
+  );
+}

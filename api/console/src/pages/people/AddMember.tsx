@@ -1,0 +1,93 @@
+import { useState } from "preact/hooks";
+import { send } from "../../api/client";
+import { type Failure, asFailure } from "../../api/failure";
+import { readList } from "../../api/lists";
+import type { Person, Role } from "../../api/model";
+import { Dialog, DialogFoot } from "../../components/Dialog";
+import { TextField } from "../../components/TextField";
+import { useResource } from "../../data/resource";
+import { useSettled } from "../../data/settled";
+import { RoleField } from "./RoleField";
+
+const SHOWN = 8;
+
+export function AddMember({ slug, close, added }: { slug: string; close(): void; added(): void }) {
+  const [text, setText] = useState("");
+  const [chosen, setChosen] = useState<string | null>(null);
+  const [role, setRole] = useState<Role>("viewer");
+  const [failure, setFailure] = useState<Failure | null>(null);
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    if (chosen === null) return;
+    send("PUT", `/spaces/${slug}/members/${chosen}`, { role }).then(
+      () => {
+        added();
+        close();
+      },
+      (error: unknown) => setFailure(asFailure(error)),
+    );
+  };
+  return (
+    <Dialog title="Add a member" close={close}>
+      <form onSubmit={submit}>
+        <div class="dialog-body">
+          <TextField
+            label="Name or e-mail address"
+            type="search"
+            value={text}
+            change={setText}
+            autoComplete="off"
+            fault={failure?.message}
+            help="The whole address finds everyone who has a user here; a part of it, or of a name, those who share a space with you."
+          />
+          <People slug={slug} text={useSettled(text.trim())} chosen={chosen} choose={setChosen} />
+          <RoleField role={role} change={setRole} />
+        </div>
+        <DialogFoot cancel={close}>
+          <button class="button button-primary" disabled={chosen === null}>
+            Add
+          </button>
+        </DialogFoot>
+      </form>
+    </Dialog>
+  );
+}
+
+interface PeopleProps {
+  slug: string;
+  text: string;
+  chosen: string | null;
+  choose(id: string): void;
+}
+
+function People({ slug, text, chosen, choose }: PeopleProps) {
+  const path = `/spaces/${slug}/people`;
+  const people = useResource(
+    text.length < 2 ? null : `${path} ${text}`,
+    async (signal) => (await readList<Person>(path, { q: text, size: SHOWN }, signal)).rows,
+    { keepPrevious: true },
+  );
+  if (text.length < 2) return null;
+  if (people.failure) return <p class="field-fault">{people.failure.message}</p>;
+  return (
+    <fieldset class="choices" aria-live="polite">
+      <legend class="hidden-visually">People who were found</legend>
+      {people.data?.length === 0 && <p class="quiet">Nobody was found.</p>}
+      {(people.data ?? []).map((person) => (
+        <label key={person.id} class="check">
+          <input
+            type="radio"
+            name="person"
+            checked={chosen === person.id}
+            disabled={person.role !== null}
+            onChange={() => choose(person.id)}
+          />
+          <span>
+            {person.name} <span class="quiet small">{person.email}</span>
+            {person.role && <span class="quiet small"> · is a member already</span>}
+          </span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}

@@ -1,0 +1,86 @@
+// Changes of all chosen pipelines at once.
+import { send } from "../../api/client";
+import { readList } from "../../api/lists";
+import type { BulkAnswer, Criticality, Team } from "../../api/model";
+import { criticalities, criticalityLabels } from "../../components/Criticality";
+import { Menu } from "../../components/Menu";
+import { toast, toastFailure } from "../../components/Toasts";
+import { useResource } from "../../data/resource";
+
+type Change = { team_id: string | null } | { criticality: Criticality | null };
+
+interface BulkBarProps {
+  slug: string;
+  ids: string[];
+  clear(): void;
+  changed(): void;
+}
+
+export function BulkBar({ slug, ids, clear, changed }: BulkBarProps) {
+  const teams = useResource(`teams ${slug}`, (signal) =>
+    readList<Team>(`/spaces/${slug}/teams`, { size: 500 }, signal),
+  );
+  const apply = (change: Change, close: () => void) => {
+    close();
+    send<BulkAnswer>("POST", `/spaces/${slug}/orchestration/pipelines/bulk`, { ids, ...change })
+      .then((answer) => {
+        report(answer);
+        changed();
+        clear();
+      })
+      .catch(toastFailure);
+  };
+  return (
+    <div class="bulk-bar" role="region" aria-label="Chosen pipelines">
+      <strong>{ids.length} chosen</strong>
+      <Menu label="Set team">
+        {(close) => (
+          <>
+            {(teams.data?.rows ?? []).map((team) => (
+              <button
+                key={team.id}
+                type="button"
+                class="menu-item"
+                onClick={() => apply({ team_id: team.id }, close)}
+              >
+                {team.name}
+              </button>
+            ))}
+            <button type="button" class="menu-item quiet" onClick={() => apply({ team_id: null }, close)}>
+              No team
+            </button>
+          </>
+        )}
+      </Menu>
+      <Menu label="Set criticality">
+        {(close) => (
+          <>
+            {criticalities.map((word) => (
+              <button
+                key={word}
+                type="button"
+                class="menu-item"
+                onClick={() => apply({ criticality: word }, close)}
+              >
+                {criticalityLabels[word]}
+              </button>
+            ))}
+            <button type="button" class="menu-item quiet" onClick={() => apply({ criticality: null }, close)}>
+              Not set
+            </button>
+          </>
+        )}
+      </Menu>
+      <button type="button" class="button button-quiet" onClick={clear}>
+        Choose none
+      </button>
+    </div>
+  );
+}
+
+function report({ updated, failed }: BulkAnswer): void {
+  if (updated.length > 0)
+    toast(`${updated.length} ${updated.length === 1 ? "pipeline" : "pipelines"} changed`);
+  const first = failed[0];
+  if (first) toast(`${failed.length} not changed: ${first.detail}`, "danger");
+}

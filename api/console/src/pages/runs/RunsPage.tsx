@@ -1,0 +1,154 @@
+// The runs of all pipelines of a space, with a timeline of those in the list.
+import { useMemo, useState } from "preact/hooks";
+import { queryText, readList } from "../../api/lists";
+import type { Run } from "../../api/model";
+import { setQuery, useLocation } from "../../app/router";
+import type { PageProps } from "../../app/routes";
+import { Icon } from "../../components/Icon";
+import { Blank, FailureBlank, Skeleton } from "../../components/Load";
+import { PageHead } from "../../components/PageHead";
+import { QueryChoice } from "../../components/QueryChoice";
+import { Search } from "../../components/Search";
+import { StateShape } from "../../components/State";
+import { count } from "../../data/format";
+import { type GrowingList, useGrowingList } from "../../data/growing";
+import { useLiveBatch } from "../../data/live";
+import { labelOf } from "../../drawings/states";
+import { clearedFilters, isFiltered, periods, runStatuses, runTypes, runsQuery, sorts } from "./filters";
+import { RunsTable } from "./RunsTable";
+import { TimelineChart } from "./TimelineChart";
+
+const PAGE = 100;
+/** How many runs the timeline shows at most: the first of the list. */
+const IN_TIMELINE = 300;
+
+export default function RunsPage({ slug }: PageProps) {
+  const { query } = useLocation();
+  const text = query.toString();
+  const read = useMemo(() => runsQuery(query, Date.now()), [text]);
+  const base = `/spaces/${slug}/orchestration/runs`;
+  const list = useGrowingList<Run>(`${base}?${queryText(read)}`, PAGE, ({ cursor, page }, signal) =>
+    readList(base, { ...read, size: PAGE, ...(cursor ? { cursor } : { page }) }, signal),
+  );
+  const [newer, setNewer] = useState(0);
+  useLiveBatch(
+    (event) => (event.type === "run" ? event.data.id : null),
+    (ids) => {
+      if (ids === null) return list.refresh();
+      const known = new Set(list.rows.map((run) => run.id));
+      const shown = ids.filter((id) => known.has(id));
+      setNewer((before) => before + ids.length - shown.length);
+      if (shown.length === 0) return;
+      const byId = { id: shown.slice(0, 200), is_active: "any", include_deleted: true, size: 200 };
+      readList<Run>(base, byId).then(
+        ({ rows }) => list.replace(rows),
+        () => undefined,
+      );
+    },
+  );
+  const showNewer = () => {
+    setNewer(0);
+    list.refresh();
+  };
+  return (
+    <div class="page">
+      <PageHead title="Runs">
+        <p class="second">{totalText(list)}</p>
+      </PageHead>
+      <Filters query={query} />
+      {newer > 0 && (
+        <button type="button" class="button newer" onClick={showNewer}>
+          <Icon name="refresh" />
+          {newer === 1 ? "One run has changed or begun" : `${newer} runs have changed or begun`}: read them
+        </button>
+      )}
+      <Content slug={slug} list={list} filtered={isFiltered(query)} />
+    </div>
+  );
+}
+
+function totalText({ total, isBound }: GrowingList<Run>): string {
+  if (total === null) return "Counting…";
+  return `${isBound ? "More than " : ""}${count(total)} ${total === 1 ? "run" : "runs"}`;
+}
+
+function Content({ slug, list, filtered }: { slug: string; list: GrowingList<Run>; filtered: boolean }) {
+  if (list.rows.length === 0) {
+    if (list.failure) {
+      return (
+        <div class="panel">
+          <FailureBlank failure={list.failure} what="the runs" retry={list.refresh} />
+        </div>
+      );
+    }
+    if (list.loading)
+      return (
+        <div class="panel">
+          <Skeleton lines={10} what="the runs" />
+        </div>
+      );
+    return (
+      <div class="panel">
+        <Blank title={filtered ? "No run matches these filters" : "This space has no runs yet"}>
+          {filtered ? (
+            <button type="button" class="button" onClick={() => setQuery(clearedFilters)}>
+              Clear the filters
+            </button>
+          ) : (
+            <p>They appear after the first sync of a connector.</p>
+          )}
+        </Blank>
+      </div>
+    );
+  }
+  return (
+    <>
+      <section class="panel" aria-label="Timeline">
+        <TimelineChart slug={slug} runs={list.rows.slice(0, IN_TIMELINE)} />
+      </section>
+      <RunsTable slug={slug} list={list} />
+    </>
+  );
+}
+
+function Filters({ query }: { query: URLSearchParams }) {
+  const chosen = query.getAll("status");
+  const toggle = (status: string) =>
+    setQuery({
+      status: chosen.includes(status) ? chosen.filter((one) => one !== status) : [...chosen, status],
+    });
+  return (
+    <div class="filters">
+      <div class="filter-row">
+        <Search value={query.get("q") ?? ""} label="Search the pipelines of the runs" />
+        <QueryChoice
+          label="Period"
+          name="last"
+          options={[["", "Any time"], ...periods.map(([value, label]): [string, string] => [value, label])]}
+        />
+        <QueryChoice label="Type" name="run_type" options={[["", "Any type"], ...runTypes]} />
+        <QueryChoice label="Sort" name="sort" options={sorts} />
+        {isFiltered(query) && (
+          <button type="button" class="button button-quiet" onClick={() => setQuery(clearedFilters)}>
+            <Icon name="close" />
+            Clear
+          </button>
+        )}
+      </div>
+      <div class="row row-wrap" role="group" aria-label="Status">
+        {runStatuses.map((status) => (
+          <button
+            key={status}
+            type="button"
+            aria-pressed={chosen.includes(status)}
+            class={chosen.includes(status) ? "chip chip-chosen" : "chip"}
+            onClick={() => toggle(status)}
+          >
+            <StateShape status={status} />
+            {labelOf(status)}
+          </button>
+        ))}
+      </div>
+    </div>
+  );
+}
