@@ -1,0 +1,116 @@
+// Debian's Chromium, and what every browser test does with it.
+import { chromium } from "playwright-core";
+
+const flags = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export const url = process.env.CONSOLE_URL;
+export const space = process.env.CONSOLE_SPACE;
+export const base = `/api/v1.0/spaces/${space}/orchestration`;
+export const keys = {
+  admin: process.env.CONSOLE_ADMIN_KEY,
+  editor: process.env.CONSOLE_EDITOR_KEY,
+  viewer: process.env.CONSOLE_VIEWER_KEY,
+  leaver: process.env.CONSOLE_LEAVER_KEY,
+};
+
+export function launch() {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: flags });
+}
+
+/** A page that records what must not happen: requests to elsewhere, violations of the policy, errors. */
+export async function openPage(browser, options = {}) {
+  const context = await browser.newContext({
+    viewport: { width: 1440, height: 900 },
+    reducedMotion: "reduce",
+    ...options,
+  });
+  const page = await context.newPage();
+  const faults = [];
+  const origin = new URL(url).origin;
+  page.on("request", (request) => {
+    if (new URL(request.url()).origin !== origin) faults.push(`a request to ${request.url()}`);
+  });
+  page.on("pageerror", (error) => faults.push(`an error: ${error.message}`));
+  page.on("console", (message) => {
+    if (/Content.Security.Policy/i.test(message.text())) faults.push(message.text());
+  });
+  return { page, context, faults };
+}
+
+/** `address` is that of another API than the one of most tests. */
+export async function signIn(page, key, address = url) {
+  await page.goto(`${address}/sign-in`);
+  await page.getByLabel("API key").fill(key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  // On a small screen the navigation is behind a button.
+  await page.locator('nav[aria-label="Space"]').waitFor({ state: "attached" });
+}
+
+/** Goes to a page of the console and waits until nothing is loading. */
+export async function visit(page, path, address = url) {
+  await page.goto(address + path);
+  await page.locator("h1").first().waitFor();
+  await page.waitForFunction(() => !document.querySelector(".skeleton"));
+}
+
+/** Asks the API as the page does, with the session's cookie. */
+export function ask(page, path, init = {}) {
+  return page.evaluate(
+    async ([path, init]) => {
+      const response = await fetch(path, init);
+      const text = await response.text();
+      return { status: response.status, body: text ? JSON.parse(text) : null };
+    },
+    [path, init],
+  );
+}
+
+/** Sends a request with a key, outside of any browser. */
+export async function call(key, method, path, body) {
+  const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+  const response = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+  return text ? JSON.parse(text) : null;
+}
+
+/** The pages of the space, by name: of a pipeline with many kinds of runs, and of a run that failed. */
+export async function pagesOf(key) {
+  const first = async (path) => (await call(key, "GET", path))[0]?.id;
+  const pipeline = await first(`${base}/pipelines?q=customer_segments&size=1`);
+  const run = await first(`${base}/runs?status=failed&size=1`);
+  const incident = await first(`${base}/incidents?size=1`);
+  const connector = await first(`/api/v1.0/catalog/spaces/${space}/connectors`);
+  // Only admins read channels.
+  const channel = key === keys.admin ? await first(`${base}/notifications/channels`) : null;
+  return [
+    ["now", `/s/${space}`],
+    ["incidents", `/s/${space}/incidents`],
+    ...(incident ? [["incident", `/s/${space}/incidents/${incident}`]] : []),
+    ["pipelines", `/s/${space}/pipelines`],
+    ["pipeline", `/s/${space}/pipelines/${pipeline}`],
+    ["runs", `/s/${space}/runs`],
+    ["run", `/s/${space}/runs/${run}`],
+    ["connectors", `/s/${space}/connectors`],
+    ["connector", `/s/${space}/connectors/${connector}`],
+    ["new-connector", `/s/${space}/connectors/new`],
+    ...(channel
+      ? [
+          ["notifications", `/s/${space}/notifications`],
+          ["channel", `/s/${space}/notifications/${channel}`],
+        ]
+      : []),
+    ["people", `/s/${space}/people`],
+    ["audit", `/s/${space}/audit`],
+    ["inbox", "/inbox"],
+    ["account", "/account"],
+  ];
+}

@@ -1,0 +1,72 @@
+// A run with a parameter, from the dialog until it is green.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { ask, base, call, keys, launch, openPage, signIn, space, visit } from "./browser.mjs";
+
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+test("an editor triggers a run with a typed parameter and watches it turn green", async () => {
+  const { page, context, faults } = await openPage(browser);
+  const [pipeline] = await call(keys.editor, "GET", `${base}/pipelines?q=train_model`);
+  await signIn(page, keys.editor);
+  await visit(page, `/s/${space}/pipelines/${pipeline.id}`);
+  await page.getByRole("button", { name: "Trigger", exact: true }).click();
+  const dialog = page.getByRole("dialog");
+  // Airflow's own default and description, read when the dialog opens.
+  const epochs = dialog.getByLabel("epochs", { exact: true });
+  await epochs.waitFor({ timeout: 30_000 });
+  assert.equal(await epochs.inputValue(), "4");
+  await dialog.getByText("How often the data is gone through").waitFor();
+  for (const [text, fault] of [
+    ["many", "Enter a number."],
+    ["1.5", "Enter a whole number."],
+    ["0", "Enter at least 1."],
+  ]) {
+    await epochs.fill(text);
+    await dialog.getByRole("button", { name: "Continue" }).click();
+    await dialog.getByText(fault).waitFor();
+  }
+  await epochs.fill("1");
+  await dialog.getByRole("button", { name: "Write JSON instead" }).click();
+  const configuration = dialog.getByLabel("Configuration");
+  assert.deepEqual(JSON.parse(await configuration.inputValue()), { epochs: 1 });
+  await configuration.fill('{"epochs": 1');
+  await dialog.getByRole("button", { name: "Continue" }).click();
+  // What is no JSON is said before anything is sent.
+  await page.waitForFunction(() => document.querySelector("dialog .field-fault")?.textContent !== "");
+  await dialog.getByRole("button", { name: "Fill in a form" }).click();
+  await dialog.getByRole("button", { name: "Continue" }).click();
+  await dialog.getByText('"epochs": 1').waitFor();
+  await dialog.getByRole("button", { name: "Trigger", exact: true }).click();
+  await page.getByRole("heading", { name: /^train_model, / }).waitFor({ timeout: 60_000 });
+  const facts = page.locator(".facts-line").first();
+  await facts.getByText("Edith Editor").waitFor();
+  // Nobody reloads the page.
+  await facts.getByText("Success", { exact: true }).waitFor({ timeout: 180_000 });
+  const id = new URL(page.url()).pathname.split("/").at(-1);
+  const run = (await ask(page, `${base}/runs/${id}`)).body;
+  assert.deepEqual([run.status, run.conf.epochs], ["success", 1]);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test("without an answer of the provider a run is triggered with JSON", async () => {
+  const { page, context } = await openPage(browser);
+  const [pipeline] = await call(keys.editor, "GET", `${base}/pipelines?q=daily_sales`);
+  await signIn(page, keys.editor);
+  await visit(page, `/s/${space}/pipelines/${pipeline.id}`);
+  // A provider that is away would keep all tests from their runs.
+  const body = { parameters: null, error: "The provider gave no answer within 10s." };
+  await page.route("**/parameters", (route) => route.fulfill({ json: body }));
+  await page.getByRole("button", { name: "Trigger", exact: true }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("The provider gave no answer within 10s.").waitFor();
+  await dialog.getByLabel("Configuration").fill('{"day": "2026-01-01"}');
+  await dialog.getByRole("button", { name: "Continue" }).click();
+  await dialog.getByText('"day": "2026-01-01"').waitFor();
+  await context.close();
+});
