@@ -1,5 +1,5 @@
-//! A proxy before PostgreSQL that can become a black hole, like a host without power or a firewall that drops
-//! packets: connections stay open, and no response arrives.
+//! A proxy before PostgreSQL or Kafka that can become a black hole, like a host without power or a firewall
+//! that drops packets: connections stay open, and no response arrives.
 
 use std::future::pending;
 
@@ -12,7 +12,7 @@ use url::Url;
 /// The proxy. A connection that was open when it became a black hole, or was opened while it was one, never
 /// gets a response again.
 pub struct BlackholeProxy {
-    /// The database's URL through the proxy.
+    /// The database's URL, or Kafka's bootstrap servers, through the proxy.
     pub url: String,
     /// The number of changes of the state: an odd number while the proxy is a black hole.
     changes: watch::Sender<u64>,
@@ -22,18 +22,20 @@ impl BlackholeProxy {
     /// Starts an open proxy before the server of a database.
     pub async fn start(database_url: &str) -> Self {
         let server: PgConnectOptions = database_url.parse().unwrap();
-        let server = (server.get_host().to_owned(), server.get_port());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("{}:{}", server.get_host(), server.get_port());
+        let (listener, port) = listen().await;
         let mut url: Url = database_url.parse().unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();
-        url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
-        let (changes, changed) = watch::channel(0);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(proxy(client, server.clone(), changed.clone()));
-            }
-        });
-        Self { url: url.into(), changes }
+        url.set_port(Some(port)).unwrap();
+        Self { url: url.into(), changes: forward(listener, server) }
+    }
+
+    /// Starts an open proxy before a broker of this name, which is started for it and must be stopped in the
+    /// end.
+    pub async fn start_before_kafka(name: &str) -> Self {
+        let (listener, port) = listen().await;
+        let server = local::proxied_kafka_instance(name, port).await.unwrap();
+        Self { url: format!("127.0.0.1:{port}"), changes: forward(listener, server) }
     }
 
     /// Drops all bytes from now on.
@@ -47,10 +49,27 @@ impl BlackholeProxy {
     }
 }
 
+async fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+fn forward(listener: TcpListener, server: String) -> watch::Sender<u64> {
+    let (changes, changed) = watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(proxy(client, server.clone(), changed.clone()));
+        }
+    });
+    changes
+}
+
 /// Copies the bytes of a connection until the proxy becomes a black hole, and then keeps it open.
-async fn proxy(mut client: TcpStream, server: (String, u16), mut changed: watch::Receiver<u64>) {
+async fn proxy(mut client: TcpStream, server: String, mut changed: watch::Receiver<u64>) {
     if changed.borrow_and_update().is_multiple_of(2) {
-        let mut server = TcpStream::connect(server).await.unwrap();
+        // The server may have been stopped already.
+        let Ok(mut server) = TcpStream::connect(server).await else { return };
         tokio::select! {
             _ = copy_bidirectional(&mut client, &mut server) => return,
             Ok(()) = changed.changed() => pending::<()>().await,

@@ -60,7 +60,7 @@ pub fn run(
         started_at: None,
         ended_at: None,
         duration_seconds: None,
-        conf: serde_json::json!({}),
+        conf: serde_json::json!({}).into(),
         conf_bytes: None,
         truncated: false,
         note: None,

@@ -3,7 +3,7 @@
 //! `/{server}/api/v2` is a server of its own; all of them have the same content, and polls are counted for
 //! each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -61,16 +61,17 @@ pub struct FakeAirflow {
     state: Arc<Mutex<FakeAirflowState>>,
 }
 
-/// A list that can be refused, or left without an answer.
+/// A resource that can be refused, or left without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FakeList {
     Dags,
     Tasks,
+    Details,
     Runs,
     TaskInstances,
 }
 
-/// How the server reacts to requests of a list.
+/// How the server reacts to requests of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListBehavior {
     Answer,
@@ -82,8 +83,12 @@ pub enum ListBehavior {
 struct FakeAirflowState {
     behavior: TriggerBehavior,
     lists: BTreeMap<FakeList, ListBehavior>,
+    /// Further runs of the first DAG, which have just changed.
+    changed_runs: Vec<&'static str>,
+    /// Runs that the server cannot return.
+    failing_runs: BTreeSet<&'static str>,
     triggered_runs: BTreeMap<String, Value>,
-    trigger_requests: usize,
+    trigger_bodies: Vec<String>,
     polls: BTreeMap<String, usize>,
 }
 
@@ -100,8 +105,10 @@ impl FakeAirflow {
         let state = FakeAirflowState {
             behavior: TriggerBehavior::Create,
             lists: BTreeMap::new(),
+            changed_runs: Vec::new(),
+            failing_runs: BTreeSet::new(),
             triggered_runs: BTreeMap::new(),
-            trigger_requests: 0,
+            trigger_bodies: Vec::new(),
             polls: BTreeMap::new(),
         };
         let fake = Self { url, dags, page_delay, state: Arc::new(Mutex::new(state)) };
@@ -109,6 +116,7 @@ impl FakeAirflow {
             .route("/version", get(async || Json(json!({"version": "3.1.8"}))))
             .route("/dags", get(list_dags))
             .route("/dags/{dag}/tasks", get(list_tasks))
+            .route("/dags/{dag}/details", get(get_details))
             .route("/dags/{dag}/dagRuns", get(list_runs).post(trigger))
             .route("/dags/{dag}/dagRuns/~/taskInstances", get(list_task_instances))
             .route("/dags/{dag}/dagRuns/{run}", get(get_run));
@@ -129,6 +137,30 @@ impl FakeAirflow {
         self.state.lock().unwrap().lists.insert(list, behavior);
     }
 
+    /// Adds a run of the first DAG to its history and to the list of changed runs.
+    pub fn add_changed_run(&self, run: &'static str) {
+        self.state.lock().unwrap().changed_runs.push(run);
+    }
+
+    /// Sets the runs that fail every page that they are on with 500.
+    pub fn set_failing_runs(&self, runs: &[&'static str]) {
+        self.state.lock().unwrap().failing_runs = runs.iter().copied().collect();
+    }
+
+    /// The runs of a list.
+    fn runs_of(&self, dag: &str, query: &Parameters) -> Vec<(String, &'static str)> {
+        if query.contains_key("state") {
+            return Vec::new();
+        }
+        let mut runs: Vec<_> = if dag == "~" { Vec::new() } else { vec![(dag.to_owned(), "r")] };
+        let first = dag_name(0);
+        if ["~", &first].contains(&dag) {
+            let state = self.state.lock().unwrap();
+            runs.extend(state.changed_runs.iter().map(|run| (first.clone(), *run)));
+        }
+        runs
+    }
+
     /// The list, unless it is to be refused or to hang.
     async fn answer(&self, list: FakeList, body: Value) -> Response {
         let behavior = self.state.lock().unwrap().lists.get(&list).copied();
@@ -146,7 +178,12 @@ impl FakeAirflow {
     }
 
     pub fn trigger_requests(&self) -> usize {
-        self.state.lock().unwrap().trigger_requests
+        self.state.lock().unwrap().trigger_bodies.len()
+    }
+
+    /// The bodies of all triggers, as they were sent.
+    pub fn trigger_bodies(&self) -> Vec<String> {
+        self.state.lock().unwrap().trigger_bodies.clone()
     }
 
     /// Adds a run that was triggered by other means.
@@ -173,8 +210,7 @@ async fn list_dags(
     Path(path): Path<Parameters>,
     Query(query): Query<Parameters>,
 ) -> Response {
-    let number = |name: &str, default| query.get(name).map_or(default, |value| value.parse().unwrap());
-    let (limit, offset): (usize, usize) = (number("limit", 100), number("offset", 0));
+    let (limit, offset) = page_of(&query);
     tokio::time::sleep(fake.page_delay).await;
     // Every poll begins with a page of one DAG, for the server's clock.
     if limit == 1 {
@@ -182,23 +218,63 @@ async fn list_dags(
         *fake.state.lock().unwrap().polls.entry(server).or_default() += 1;
     }
     let dags: Vec<Value> = (offset..fake.dags.min(offset + limit))
-        .map(|number| json!({"dag_id": format!("dag_{number:04}"), "owners": ["ada"], "tags": []}))
+        .map(|number| json!({"dag_id": dag_name(number), "owners": ["ada"], "tags": []}))
         .collect();
     fake.answer(FakeList::Dags, json!({"dags": dags, "total_entries": fake.dags})).await
+}
+
+fn dag_name(number: usize) -> String {
+    format!("dag_{number:04}")
+}
+
+/// The limit and the offset of a request.
+fn page_of(query: &Parameters) -> (usize, usize) {
+    let number = |name: &str, default| query.get(name).map_or(default, |value| value.parse().unwrap());
+    (number("limit", 100), number("offset", 0))
 }
 
 async fn list_tasks(State(fake): State<FakeAirflow>) -> Response {
     fake.answer(FakeList::Tasks, json!({"tasks": []})).await
 }
 
-async fn list_runs(State(fake): State<FakeAirflow>, Path(path): Path<Parameters>) -> Response {
-    let yesterday = chrono::Utc::now() - chrono::TimeDelta::days(1);
-    let run = json!({
-        "dag_id": path["dag"], "dag_run_id": "r", "state": "success", "run_type": "manual", "conf": {},
-        "run_after": yesterday.format("%Y-%m-%dT00:00:00Z").to_string(),
+/// The details of a DAG, which has a parameter of each release's form.
+async fn get_details(State(fake): State<FakeAirflow>, Path(path): Path<Parameters>) -> Response {
+    let params = json!({
+        "day": {
+            "value": "2026-01-01", "description": "The day to load", "source": "dag",
+            "schema": {"type": "string", "format": "date"},
+        },
+        "db_password": {"value": "canary", "schema": {"type": "string", "examples": ["canary"]}},
+        "limit": {
+            "__class": "airflow.sdk.definitions.param.Param", "value": 10, "description": "How many rows",
+            "schema": {"type": "integer", "minimum": 1},
+        },
     });
-    let runs = if path["dag"] == "~" { Vec::new() } else { vec![run] };
-    fake.answer(FakeList::Runs, json!({"dag_runs": runs, "total_entries": runs.len()})).await
+    fake.answer(FakeList::Details, json!({"dag_id": path["dag"], "params": params})).await
+}
+
+async fn list_runs(
+    State(fake): State<FakeAirflow>,
+    Path(path): Path<Parameters>,
+    Query(query): Query<Parameters>,
+) -> Response {
+    let runs = fake.runs_of(&path["dag"], &query);
+    let total = runs.len();
+    let (limit, offset) = page_of(&query);
+    let page: Vec<_> = runs.into_iter().skip(offset).take(limit).collect();
+    if page.iter().any(|(_, run)| fake.state.lock().unwrap().failing_runs.contains(run)) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let yesterday = chrono::Utc::now() - chrono::TimeDelta::days(1);
+    let due_at = yesterday.format("%Y-%m-%dT00:00:00Z").to_string();
+    let run = |(dag, run)| {
+        json!({
+            "dag_id": dag, "dag_run_id": run, "state": "success", "run_type": "manual", "conf": {},
+            "run_after": due_at,
+        })
+    };
+    let page: Vec<_> = page.into_iter().map(run).collect();
+    fake.answer(FakeList::Runs, json!({"dag_runs": page, "total_entries": total})).await
 }
 
 async fn list_task_instances(State(fake): State<FakeAirflow>, Path(path): Path<Parameters>) -> Response {
@@ -217,17 +293,14 @@ fn run_body(dag: &str, request: &Value) -> Value {
     })
 }
 
-async fn trigger(
-    State(fake): State<FakeAirflow>,
-    Path(path): Path<Parameters>,
-    Json(request): Json<Value>,
-) -> Response {
+async fn trigger(State(fake): State<FakeAirflow>, Path(path): Path<Parameters>, body: String) -> Response {
+    let request: Value = serde_json::from_str(&body).unwrap();
     let behavior = fake.state.lock().unwrap().behavior;
     if behavior == TriggerBehavior::CreateSlowly {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     let run = run_body(&path["dag"], &request);
-    if !fake.record_trigger(behavior, &run) {
+    if !fake.record_trigger(behavior, body, &run) {
         let detail = json!({"reason": "Unique constraint violation", "statement": "INSERT INTO dag_run"});
         return (StatusCode::CONFLICT, Json(json!({ "detail": detail }))).into_response();
     }
@@ -249,9 +322,9 @@ async fn trigger(
 
 impl FakeAirflow {
     /// Counts the request and stores the run if it is to be created. False if a run of this id exists.
-    fn record_trigger(&self, behavior: TriggerBehavior, run: &Value) -> bool {
+    fn record_trigger(&self, behavior: TriggerBehavior, body: String, run: &Value) -> bool {
         let mut state = self.state.lock().unwrap();
-        state.trigger_requests += 1;
+        state.trigger_bodies.push(body);
         let id = run["dag_run_id"].as_str().unwrap();
         if !behavior.creates_run() {
             return true;
@@ -263,6 +336,9 @@ impl FakeAirflow {
 }
 
 async fn get_run(State(fake): State<FakeAirflow>, Path(path): Path<Parameters>) -> Response {
+    if fake.state.lock().unwrap().failing_runs.contains(path["run"].as_str()) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     let (behavior, run) = {
         let state = fake.state.lock().unwrap();
         (state.behavior, state.triggered_runs.get(&path["run"]).cloned())

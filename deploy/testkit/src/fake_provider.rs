@@ -12,8 +12,8 @@ use contract::events::{
 };
 use contract::state::{EntityKind, RunState};
 use provider::{
-    Decoded, Page, PageToken, Provider, ProviderError, ProviderInfo, RunScope, TaskRunScope, TriggerCommand,
-    UnreadableRows,
+    Decoded, Page, PagePermit, PageToken, Provider, ProviderError, ProviderInfo, RunParameter, RunScope,
+    TaskRunScope, TriggerCommand, UnreadableRows,
 };
 use tokio::sync::watch;
 
@@ -31,6 +31,8 @@ pub struct FakeProvider {
     pub hides_tasks: Mutex<bool>,
     /// The tasks of every pipeline.
     pub tasks: Mutex<Vec<&'static str>>,
+    /// The time zone of every pipeline.
+    pub time_zone: Mutex<Option<&'static str>>,
     /// The error of every list of runs.
     pub failing_runs: Mutex<Option<ProviderError>>,
     /// The error of every list of task runs.
@@ -107,6 +109,31 @@ impl FakeProvider {
         let failing = self.failing_from.lock().unwrap().is_some_and(|from| request >= from);
         if failing { Err(internal_error()) } else { Ok(()) }
     }
+
+    /// Removes the task runs that cannot be read, and returns their entries.
+    fn remove_unreadable(&self, items: &mut Vec<TaskRunObserved>) -> UnreadableRows {
+        let mut unreadable = UnreadableRows::default();
+        items.retain(|task_run| {
+            let is_lost = self.unreadable_tasks.lock().unwrap().contains(&task_run.task_id);
+            if is_lost {
+                let entry =
+                    UnreadableEntry::new(EntityKind::TaskRun, &task_run.external_id, "map_index is odd");
+                unreadable.push(entry, true);
+            }
+            !is_lost
+        });
+        unreadable
+    }
+}
+
+/// A list of one page.
+fn page<T>(items: Vec<T>, unreadable: UnreadableRows) -> Page<T> {
+    Page { items, unreadable, next: None, permit: PagePermit::default() }
+}
+
+fn is_in_history(run: &RunObserved, pipeline: &str, since: DateTime<Utc>) -> bool {
+    let ended_since = run.run_after.is_none() && run.ended_at >= Some(since);
+    run.pipeline_external_id == pipeline && (run.ordered_at() >= Some(since) || ended_since)
 }
 
 fn internal_error() -> ProviderError {
@@ -136,7 +163,7 @@ impl Provider for FakeProvider {
             (item.version, item.observed_at, item.first_seen_at) =
                 (observation.version, observation.at, observation.at);
         }
-        Ok(Page { items, unreadable: UnreadableRows::default(), next: None })
+        Ok(page(items, UnreadableRows::default()))
     }
 
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
@@ -165,6 +192,15 @@ impl Provider for FakeProvider {
         Ok(Decoded::whole(tasks.iter().map(node).collect()))
     }
 
+    async fn time_zone(&self, _: &str) -> Result<Option<String>, ProviderError> {
+        Ok(self.time_zone.lock().unwrap().map(str::to_owned))
+    }
+
+    async fn parameters(&self, _: &str) -> Result<Option<Vec<RunParameter>>, ProviderError> {
+        self.count_request()?;
+        Ok(Some(Vec::new()))
+    }
+
     async fn runs(
         &self,
         scope: &RunScope,
@@ -180,22 +216,22 @@ impl Provider for FakeProvider {
                 self.requested_since.lock().unwrap().push(*since);
                 self.begin_history(pipeline).await?;
             }
-            RunScope::ChangedSince(since) => self.changes_since.lock().unwrap().push(*since),
+            RunScope::ChangedSince(since) | RunScope::ChangedBetween(since, _) => {
+                self.changes_since.lock().unwrap().push(*since);
+            }
             RunScope::Unfinished => {}
         }
         let changed = *self.changed.lock().unwrap() && !*self.hides_runs.lock().unwrap();
         let mut items = self.runs.lock().unwrap().clone();
         items.retain(|run| match scope {
-            RunScope::ChangedSince(_) => changed,
+            RunScope::ChangedSince(_) | RunScope::ChangedBetween(..) => changed,
             RunScope::Unfinished => matches!(run.status, RunState::Queued | RunState::Running),
-            RunScope::Pipeline { pipeline, since } => {
-                run.pipeline_external_id == *pipeline && run.ordered_at() >= Some(*since)
-            }
+            RunScope::Pipeline { pipeline, since } => is_in_history(run, pipeline, *since),
         });
         for item in &mut items {
             (item.version, item.observed_at) = (observation.version, observation.at);
         }
-        Ok(Page { items, unreadable: UnreadableRows::default(), next: None })
+        Ok(page(items, UnreadableRows::default()))
     }
 
     async fn run(
@@ -233,7 +269,9 @@ impl Provider for FakeProvider {
         let changed = *self.changed.lock().unwrap();
         match scope {
             TaskRunScope::Pipeline { since, .. } => self.requested_since.lock().unwrap().push(*since),
-            TaskRunScope::ChangedSince(since) => self.changes_since.lock().unwrap().push(*since),
+            TaskRunScope::ChangedSince(since) | TaskRunScope::ChangedBetween(since, _) => {
+                self.changes_since.lock().unwrap().push(*since);
+            }
             TaskRunScope::Run { .. } => {}
         }
         let mut items = self.task_runs.lock().unwrap().clone();
@@ -244,7 +282,7 @@ impl Provider for FakeProvider {
             runs.all(|run| run.ordered_at() >= Some(since))
         };
         items.retain(|task_run| match scope {
-            TaskRunScope::ChangedSince(_) => changed && !hides_tasks,
+            TaskRunScope::ChangedSince(_) | TaskRunScope::ChangedBetween(..) => changed && !hides_tasks,
             TaskRunScope::Pipeline { pipeline, since } => {
                 task_run.pipeline_external_id == *pipeline && is_in(task_run, *since)
             }
@@ -252,20 +290,11 @@ impl Provider for FakeProvider {
                 task_run.pipeline_external_id == *pipeline && task_run.run_external_id == *run
             }
         });
-        let mut unreadable = UnreadableRows::default();
-        items.retain(|task_run| {
-            let is_lost = self.unreadable_tasks.lock().unwrap().contains(&task_run.task_id);
-            if is_lost {
-                let entry =
-                    UnreadableEntry::new(EntityKind::TaskRun, &task_run.external_id, "map_index is odd");
-                unreadable.push(entry, true);
-            }
-            !is_lost
-        });
+        let unreadable = self.remove_unreadable(&mut items);
         for item in &mut items {
             (item.version, item.observed_at) = (observation.version, observation.at);
         }
-        Ok(Page { items, unreadable, next: None })
+        Ok(page(items, unreadable))
     }
 
     async fn trigger(

@@ -13,8 +13,10 @@ pub mod events;
 mod fake_airflow;
 mod fake_provider;
 mod keys;
+pub mod lists;
 mod program;
 mod seed;
+mod token_gateway;
 mod topics;
 
 pub use blackhole_proxy::BlackholeProxy;
@@ -26,4 +28,5 @@ pub use program::{ApiProcess, ProgramSettings, WorkerProcess, output_of, stdout_
 pub use seed::{
     SeededSync, create_connector, create_connectors, create_space, insert_sync, store_credentials,
 };
+pub use token_gateway::{GATEWAY_CLIENT, GATEWAY_SECRET, TokenGateway, TokenGatewaySettings};
 pub use topics::{create_topics, kafka_config, test_topics};

@@ -86,6 +86,11 @@ impl WorkerProcess {
         &mut self.0
     }
 
+    /// The largest resident memory so far, in MiB; 0 when the process has ended.
+    pub fn peak_memory(&self) -> u64 {
+        memory_of(&self.0, "VmHWM:")
+    }
+
     /// Sends SIGKILL, and waits until the process is gone.
     pub fn kill(&mut self) {
         kill(&mut self.0);
@@ -123,11 +128,15 @@ impl ApiProcess {
         Self { process, url: format!("http://{address}") }
     }
 
-    /// Waits until the API, its database and Kafka answer.
+    /// Waits until the API serves reads.
     pub async fn wait_until_ready(&self) {
         let url = format!("{}/readyz", self.url);
         let is_ready = async || reqwest::get(&url).await.is_ok_and(|response| response.status() == 200);
         eventually("the API is ready", Duration::from_secs(60), is_ready).await;
+    }
+
+    pub fn process(&mut self) -> &mut Child {
+        &mut self.process
     }
 
     /// Sends SIGKILL, and waits until the process is gone.
@@ -135,10 +144,15 @@ impl ApiProcess {
         kill(&mut self.process);
     }
 
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+    }
+
     /// Sends SIGTERM, and returns how long the process took to end.
     pub async fn stop(mut self) -> Duration {
         let began = Instant::now();
-        Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        self.terminate();
         while self.process.try_wait().unwrap().is_none() {
             assert!(began.elapsed() < STOP_TIMEOUT, "the API does not stop");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -155,9 +169,12 @@ impl ApiProcess {
 
     /// The resident memory in MiB.
     pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+        memory_of(&self.process, "VmRSS:")
+    }
+
+    /// The largest resident memory so far, in MiB.
+    pub fn peak_memory(&self) -> u64 {
+        memory_of(&self.process, "VmHWM:")
     }
 }
 
@@ -165,6 +182,13 @@ impl Drop for ApiProcess {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A size of a process's status, in MiB; 0 when the process has ended.
+fn memory_of(process: &Child, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name));
+    line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024)
 }
 
 fn kill(process: &mut Child) {

@@ -31,6 +31,7 @@ pub fn kafka_config(servers: &str, prefix: &str) -> KafkaConfig {
         kafka_partitions: 2,
         kafka_replication: 1,
         kafka_options: KafkaOptions::default(),
+        kafka_options_file: None,
     }
 }
 
