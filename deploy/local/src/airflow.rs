@@ -1,8 +1,9 @@
 //! Real Apache Airflow servers on loopback, each with its metadata database in the local PostgreSQL.
 //! `programs` sets a server up, `release` holds the differences between releases, `client` sends requests,
-//! and `seed` writes synthetic history.
+//! `seed` writes synthetic DAGs with their history, and `history` ended runs of existing DAGs.
 
 mod client;
+mod history;
 mod programs;
 mod release;
 mod seed;
@@ -12,6 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 pub use self::client::{AirflowApi, AirflowServer};
+pub use self::history::{SeedRuns, seed_runs};
 use self::programs::{AirflowPrograms, AirflowSecrets, START_TIMEOUT, database};
 pub use self::release::AirflowVersion;
 pub use self::seed::{Seed, seed_airflow};

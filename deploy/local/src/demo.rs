@@ -1,5 +1,7 @@
 //! `cargo demo`: starts everything and creates two spaces with users, keys and a connector. A second run
-//! reuses what already exists.
+//! reuses what already exists. `notifications` adds channels, and a run that is reported to them.
+
+mod notifications;
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +10,13 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::airflow::{AirflowServer, airflow, external_airflow};
+use crate::console::console;
 use crate::env_file::{self, DemoSettings};
 use crate::kafka::kafka;
+use crate::oidc::oidc_provider;
 use crate::postgres::postgres;
 use crate::progress::{Steps, note, print};
+use crate::receiver::receiver;
 use crate::status::Component;
 use crate::{paths, ports, product};
 
@@ -33,6 +38,9 @@ const USERS: [(&str, &str, &str, &str, &str); 4] = [
     ("ORCHESTRATION_ADMIN_KEY", "ada@demo.example", "Ada Admin", "admin", SPACE),
     ("ORCHESTRATION_OTHER_API_KEY", "olga@other.example", "Olga Other", "admin", OTHER_SPACE),
 ];
+/// Groups of the OpenID Connect provider, and their roles in the space.
+const GROUPS: [(&str, &str); 3] =
+    [("data-admins", "admin"), ("data-engineers", "editor"), ("analysts", "viewer")];
 /// Disk space for a first start: Airflow, Kafka, PostgreSQL and our own build.
 const FIRST_START_DISK_GIB: u64 = 3;
 
@@ -43,18 +51,21 @@ struct DemoApi {
 }
 
 /// Starts everything and prints example commands. `port` is the API's port; without it a free one is chosen.
-pub async fn demo(port: Option<u16>) -> Result<()> {
-    let mut steps = Steps::new(8);
+/// With `oidc`, people sign in to the console at an OpenID Connect provider, too.
+pub async fn demo(port: Option<u16>, oidc: bool) -> Result<()> {
+    let mut steps = Steps::new(10);
     steps.next("Checking this machine");
     check_machine(port)?;
 
-    steps.next("Starting PostgreSQL");
-    postgres().await?;
-    steps.next("Starting Apache Kafka");
-    let kafka = kafka().await?;
-    steps.next("Starting Apache Airflow (the first time this takes a minute)");
-    let airflow = airflow().await?;
-    let mut settings = product::prepare_settings(&kafka, &airflow).await?;
+    let (airflow, mut settings) = start_servers(&mut steps).await?;
+    set_sign_in(&mut settings, oidc).await?;
+    steps.next("Starting a mail server and a webhook, which notifications are sent to");
+    let receiver = receiver().await?;
+
+    steps.next("Building the console");
+    if let Err(error) = console().await {
+        note(&format!("the demo runs without its console: {error:#}"));
+    }
 
     steps.next("Building the worker and the API (the first time this takes some minutes)");
     steps.pause();
@@ -63,22 +74,67 @@ pub async fn demo(port: Option<u16>) -> Result<()> {
     steps.next("Starting the worker and the API");
     product::migrate(&settings).await?;
     let api = DemoApi::at(product::start_api(&settings, port).await?)?;
+    notifications::set_mail_server(&mut settings, &api, &receiver).await?;
     product::start_worker(&settings).await?;
 
     steps.next("Creating two spaces, their users and their keys");
-    settings.insert("ORCHESTRATION_URL".to_owned(), api.url.clone());
     create_spaces(&mut settings, &api).await?;
+    if oidc {
+        map_groups(&settings).await?;
+    }
     let connector = ensure_connector(&settings, &api, &airflow).await?;
     settings.insert("ORCHESTRATION_CONNECTOR_ID".to_owned(), connector.clone());
     env_file::write(&settings)?;
+    notifications::ensure_channels(&settings, &api, &receiver).await?;
 
     steps.next("Running example DAGs and waiting for the first sync");
     if external_airflow().is_none() {
         run_examples(&airflow).await?;
+        notifications::start_slow_run(&airflow).await?;
     }
     let pipelines = wait_for_sync(&settings, &api, &connector).await?;
     let seconds = steps.finish();
     print(&summary(&settings, &api.url, &airflow, pipelines, seconds));
+    print(&notifications::summary(&receiver));
+    Ok(())
+}
+
+async fn start_servers(steps: &mut Steps) -> Result<(AirflowServer, DemoSettings)> {
+    steps.next("Starting PostgreSQL");
+    postgres().await?;
+    steps.next("Starting Apache Kafka");
+    let kafka = kafka().await?;
+    steps.next("Starting Apache Airflow (the first time this takes a minute)");
+    let airflow = airflow().await?;
+    let settings = product::prepare_settings(&kafka, &airflow).await?;
+    Ok((airflow, settings))
+}
+
+/// Sets or removes the OpenID Connect provider. A running API with other settings is stopped.
+async fn set_sign_in(settings: &mut DemoSettings, oidc: bool) -> Result<()> {
+    let before = settings.clone();
+    settings.retain(|name, _| !name.starts_with("ORCHESTRATION_OIDC_"));
+    if oidc {
+        let provider = oidc_provider().await?;
+        let client = [
+            ("ORCHESTRATION_OIDC_ISSUER", provider.issuer.as_str()),
+            ("ORCHESTRATION_OIDC_CLIENT_ID", provider.client_id),
+            ("ORCHESTRATION_OIDC_CLIENT_SECRET", provider.client_secret),
+            ("ORCHESTRATION_OIDC_NAME", "the demo's accounts"),
+        ];
+        settings.extend(client.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    if *settings != before {
+        Component::Api.service().stop().await?;
+    }
+    Ok(())
+}
+
+/// Gives the groups of the provider's people roles in the space.
+async fn map_groups(settings: &DemoSettings) -> Result<()> {
+    for (group, role) in GROUPS {
+        product::command_line(settings, &["group", "set", SPACE, group, role]).await?;
+    }
     Ok(())
 }
 
@@ -127,14 +183,13 @@ async fn ensure_connector(settings: &DemoSettings, api: &DemoApi, airflow: &Airf
                    "history_days": 30, "verify_tls": true},
         "credentials": {"auth_type": "basic", "username": airflow.username, "password": airflow.password},
     });
-    let existing = api.request(Method::GET, &format!("{path}?size=500"), key, None).await?;
-    let existing = existing.as_array().and_then(|all| all.iter().find(|one| one["name"] == CONNECTOR));
+    let existing = api.find(&path, key, "name", CONNECTOR).await?;
     match existing {
         None => text(&api.request(Method::POST, &path, key, Some(&desired)).await?, "id"),
-        Some(one) if one["config"]["base_url"] == desired["config"]["base_url"] => text(one, "id"),
+        Some(one) if one["config"]["base_url"] == desired["config"]["base_url"] => text(&one, "id"),
         Some(one) => {
             let change = json!({"config": desired["config"], "credentials": desired["credentials"]});
-            let path = format!("{path}/{}", text(one, "id")?);
+            let path = format!("{path}/{}", text(&one, "id")?);
             text(&api.request(Method::PATCH, &path, key, Some(&change)).await?, "id")
         }
     }
@@ -171,7 +226,7 @@ async fn wait_for_sync(settings: &DemoSettings, api: &DemoApi, connector: &str) 
             return Ok(count);
         }
         if Instant::now() >= deadline {
-            let reason = state["last_sync"]["error"].as_str().unwrap_or("it gave no reason");
+            let reason = state["last_error"].as_str().unwrap_or("it gave no reason");
             bail!("no sync succeeded within three minutes ({reason}): look at `cargo local logs worker`");
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -188,12 +243,17 @@ fn summary(
     let key = &settings["ORCHESTRATION_API_KEY"];
     let base = format!("{url}/api/v1.0/spaces/{SPACE}/orchestration");
     let file = env_file::path();
+    let sign_in = match settings.get("ORCHESTRATION_OIDC_ISSUER") {
+        Some(issuer) => format!("sign in with a key, or at {issuer} as Ada, Edith, Victor or Nora"),
+        None => "sign in with a key".to_owned(),
+    };
     format!(
         "
 The demo runs after {seconds} s: {pipelines} pipelines of Airflow {airflow} ({username} / {password})
 
-  API   {url}
-  key   {key}   (Edith, editor of the space `{SPACE}`)
+  console   {url}   ({sign_in})
+  API       {url}/docs
+  key       {key}   (Edith, editor of the space `{SPACE}`)
 
 Try:
   curl -s -H 'Authorization: Bearer {key}' '{base}/pipelines'
@@ -219,6 +279,13 @@ impl DemoApi {
     async fn accepts(&self, settings: &DemoSettings, setting: &str) -> Result<bool> {
         let (status, _) = self.send(Method::GET, "me", &settings[setting], None).await?;
         Ok(status.is_success())
+    }
+
+    /// Returns the first element of a list whose field has this value.
+    async fn find(&self, path: &str, key: &str, field: &str, value: &str) -> Result<Option<Value>> {
+        let all = self.request(Method::GET, &format!("{path}?size=500"), key, None).await?;
+        let found = all.as_array().and_then(|all| all.iter().find(|one| one[field] == value));
+        Ok(found.cloned())
     }
 
     /// Sends a request and returns the response body. Any status but 2xx is an error.

@@ -22,6 +22,14 @@ const DEFAULT_PORT: u16 = 19092;
 const DEFAULT_CONTROLLER_PORT: u16 = 19392;
 const MIN_JAVA_VERSION: u32 = 17;
 
+/// The listeners of a broker besides the usual one.
+#[derive(Default)]
+struct Listeners {
+    secure: SecureListener,
+    /// The port that is advertised to clients, if it is not the broker's.
+    advertised_port: Option<u16>,
+}
+
 /// Makes sure that a Kafka runs and returns its bootstrap servers: `KAFKA_BOOTSTRAP_SERVERS` if it is set,
 /// else the broker on loopback, which is started if necessary.
 pub async fn kafka() -> Result<String> {
@@ -46,9 +54,19 @@ pub(crate) fn external_kafka() -> Option<String> {
 /// servers.
 pub async fn kafka_instance(name: &str) -> Result<String> {
     let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
-    let record = LocalService::named(name)
-        .ensure(async || launch(name, SecureListener::default()).await, healthy)
-        .await?;
+    let record =
+        LocalService::named(name).ensure(async || launch(name, Listeners::default()).await, healthy).await?;
+    Ok(format!("127.0.0.1:{}", record.port))
+}
+
+/// Starts a separate broker of this name, whose clients connect to another loopback port: that of a proxy. A
+/// broker of this name that runs is replaced. Returns the broker's own address.
+pub async fn proxied_kafka_instance(name: &str, proxy_port: u16) -> Result<String> {
+    let service = LocalService::named(name);
+    service.stop().await?;
+    let listeners = Listeners { advertised_port: Some(proxy_port), ..Listeners::default() };
+    let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
+    let record = service.ensure(async || launch(name, listeners).await, healthy).await?;
     Ok(format!("127.0.0.1:{}", record.port))
 }
 
@@ -79,14 +97,14 @@ pub(crate) async fn any_answers(servers: &str) -> bool {
     false
 }
 
-async fn launch(name: &str, secure: SecureListener) -> Result<Launch> {
+async fn launch(name: &str, listeners: Listeners) -> Result<Launch> {
     let java = java().await?;
     let classes = jars(&java).await?.join("*");
     let folder = paths::local_folder(name)?;
     let port = LocalService::named(name).choose_port(DEFAULT_PORT)?;
     let settings = folder.join("server.properties");
     let controller = ports::choose(&format!("{name}-controller"), None, DEFAULT_CONTROLLER_PORT)?;
-    let text = server_properties(port, controller, &folder.join("data"), &secure);
+    let text = server_properties(port, controller, &folder.join("data"), &listeners);
     paths::write_file(&settings, &text, 0o600)?;
     let logging = folder.join("log4j2.properties");
     paths::write_file(&logging, LOGGING, 0o644)?;
@@ -103,7 +121,10 @@ async fn launch(name: &str, secure: SecureListener) -> Result<Launch> {
         progress::note("formatting Kafka's storage");
         let id = cluster_id();
         let mut format = kafka("kafka.tools.StorageTool");
-        format.args(["format", "--ignore-formatted", "-t", &id, "-c"]).arg(&settings).args(&secure.format);
+        format
+            .args(["format", "--ignore-formatted", "-t", &id, "-c"])
+            .arg(&settings)
+            .args(&listeners.secure.format);
         tools::run(format).await?;
     }
     let mut command = kafka("kafka.Kafka");
@@ -113,7 +134,9 @@ async fn launch(name: &str, secure: SecureListener) -> Result<Launch> {
 
 /// Returns the broker's configuration. It overrides only defaults that require three brokers, need too much
 /// memory for a small machine, or wait long for a broker that was killed.
-fn server_properties(port: u16, controller: u16, data: &Path, listener: &SecureListener) -> String {
+fn server_properties(port: u16, controller: u16, data: &Path, listeners: &Listeners) -> String {
+    let advertised = listeners.advertised_port.unwrap_or(port);
+    let listener = &listeners.secure;
     let secure = listener.port.map(|port| format!(",SECURE://127.0.0.1:{port}")).unwrap_or_default();
     let settings = &listener.settings;
     format!(
@@ -122,7 +145,7 @@ node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{secure}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}{secure}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}{secure}
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL
 log.dirs={}
@@ -136,7 +159,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=2000
+broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=500
 num.network.threads=1
 num.io.threads=2

@@ -21,6 +21,9 @@ enum LocalCommand {
         /// Port of the API (default: 8080, or the next free port)
         #[arg(long)]
         port: Option<u16>,
+        /// Start an OpenID Connect provider too, at which people sign in to the console
+        #[arg(long)]
+        oidc: bool,
     },
     /// Start one part, or all parts
     Up { part: Option<Component> },
@@ -48,6 +51,9 @@ enum LocalCommand {
         /// Duration of each measurement, in seconds
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
+        /// Parts of the benchmark, and its own options, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
     },
 }
 
@@ -67,11 +73,11 @@ async fn main() -> ExitCode {
 
 async fn run(command: LocalCommand) -> Result<()> {
     match command {
-        LocalCommand::Demo { port } => demo(port).await,
+        LocalCommand::Demo { port, oidc } => demo(port, oidc).await,
         LocalCommand::Up { part } => up(part).await,
         LocalCommand::Down { part } => down(part).await,
         LocalCommand::Logs { part, follow, lines } => logs(&services(part), lines, follow).await,
-        LocalCommand::Bench { benchmark, seconds } => bench(benchmark, seconds).await,
+        LocalCommand::Bench { benchmark, seconds, arguments } => bench(benchmark, seconds, arguments).await,
         LocalCommand::Status { json } => {
             let all = status().await?;
             print(&if json { serde_json::to_string_pretty(&all)? } else { table(&all) });

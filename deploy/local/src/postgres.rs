@@ -145,8 +145,8 @@ fn is_duplicate_database(error: &sqlx::Error) -> bool {
 }
 
 /// The folder of a server, and the account that owns it if that is not the current one.
-struct ServerFolder {
-    folder: PathBuf,
+pub(crate) struct ServerFolder {
+    pub(crate) folder: PathBuf,
     owner: Option<Account>,
 }
 
@@ -159,7 +159,7 @@ struct Account {
 impl ServerFolder {
     /// The server refuses to run as root. When this process runs as root, the folder is owned by another
     /// account and placed where that account can reach it.
-    fn of(name: &str) -> Result<Self> {
+    pub(crate) fn of(name: &str) -> Result<Self> {
         let default = paths::local_dir().join(name);
         if !tools::is_root() {
             return Ok(Self { folder: default, owner: None });
@@ -190,7 +190,7 @@ impl ServerFolder {
     }
 
     /// Returns a command that runs as the owner, in this folder.
-    fn command(&self, program: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.folder);
         if let Some(account) = &self.owner {
@@ -199,13 +199,13 @@ impl ServerFolder {
         command
     }
 
-    fn create(&self) -> Result<()> {
+    pub(crate) fn create(&self) -> Result<()> {
         std::fs::create_dir_all(&self.folder)
             .with_context(|| format!("cannot create the folder {}", self.folder.display()))?;
         self.change_owner(&self.folder)
     }
 
-    fn change_owner(&self, path: &Path) -> Result<()> {
+    pub(crate) fn change_owner(&self, path: &Path) -> Result<()> {
         let Some(account) = &self.owner else { return Ok(()) };
         std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))
             .with_context(|| format!("cannot change the owner of {} to PostgreSQL's account", path.display()))
@@ -241,7 +241,7 @@ async fn launch(name: &str, server: &ServerFolder) -> Result<Launch> {
         &format!("port={port}"),
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
-        "max_connections=200",
+        "max_connections=1000",
         "recovery_init_sync_method=syncfs",
         "shared_buffers=256MB",
         "log_line_prefix=%m [%p] %d ",

@@ -41,6 +41,23 @@ pub enum Stop {
     Kill,
 }
 
+/// Processes that are suspended, and go on when this is dropped.
+#[must_use]
+pub struct SuspendedProcesses(Vec<ProcessIdentity>);
+
+impl SuspendedProcesses {
+    /// Returns the number of processes.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Drop for SuspendedProcesses {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|process| process.send(Signal::CONT));
+    }
+}
+
 /// Fields of `/proc/<pid>/stat`.
 struct Stat {
     state: char,
@@ -104,7 +121,18 @@ impl ProcessIdentity {
         bail!("process {} does not end, not even when killed", self.pid)
     }
 
-    /// Sends the signal, unless the process has ended.
+    /// Suspends the process and its descendants, or those whose command line contains a word.
+    pub fn suspend(&self, word: &str) -> SuspendedProcesses {
+        let mut family = self.family();
+        family.retain(|member| {
+            let line = std::fs::read(format!("/proc/{}/cmdline", member.pid)).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(word)
+        });
+        family.iter().for_each(|member| member.send(Signal::STOP));
+        SuspendedProcesses(family)
+    }
+
+    /// Sends the signal that stops a process in this way, unless it has ended.
     fn signal(&self, how: Stop, is_leader: bool) {
         let signal = match how {
             Stop::Leader if is_leader => Signal::TERM,
@@ -113,6 +141,11 @@ impl ProcessIdentity {
             Stop::Group => Signal::TERM,
             Stop::Kill => Signal::KILL,
         };
+        self.send(signal);
+    }
+
+    /// Sends a signal, unless the process has ended.
+    fn send(&self, signal: Signal) {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid.filter(|_| self.is_running()) {
             // The process may end by itself between the check and the signal.

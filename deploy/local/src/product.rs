@@ -107,7 +107,7 @@ pub async fn tested_binaries() -> Result<PathBuf> {
 }
 
 /// Returns when the newest file at or below these paths was modified.
-fn newest_change(paths: &[PathBuf]) -> SystemTime {
+pub(crate) fn newest_change(paths: &[PathBuf]) -> SystemTime {
     let entries = |folder: &PathBuf| -> Vec<PathBuf> {
         std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     };
@@ -121,7 +121,8 @@ fn newest_change(paths: &[PathBuf]) -> SystemTime {
     changes.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-fn modified(file: &Path) -> Option<SystemTime> {
+/// Returns when a file was modified; none if there is no such file.
+pub(crate) fn modified(file: &Path) -> Option<SystemTime> {
     std::fs::metadata(file).ok()?.modified().ok()
 }
 
@@ -176,6 +177,9 @@ pub(crate) async fn start_api(settings: &DemoSettings, requested: Option<u16>) -
         let mut command =
             command_as(API_DATABASE_URL, &binary_folder()?.join("orchestration-api"), settings)?;
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]);
+        if settings.contains_key("ORCHESTRATION_OIDC_ISSUER") {
+            command.env("ORCHESTRATION_PUBLIC_URL", format!("http://127.0.0.1:{port}"));
+        }
         Ok(Launch { command, port, timeout: Duration::from_secs(60), stop: Stop::Group })
     };
     Ok(service.ensure(prepare, api_is_healthy).await?.port)
@@ -192,6 +196,9 @@ pub(crate) async fn start_worker(settings: &DemoSettings) -> Result<u16> {
         let mut command =
             command_as(WORKER_DATABASE_URL, &binary_folder()?.join("orchestration-worker"), settings)?;
         command.arg("run").env("ORCHESTRATION_METRICS_LISTEN", format!("127.0.0.1:{port}"));
+        if let Some(url) = settings.get("ORCHESTRATION_URL") {
+            command.env("ORCHESTRATION_PUBLIC_URL", url);
+        }
         Ok(Launch { command, port, timeout: Duration::from_secs(60), stop: Stop::Group })
     };
     Ok(service.ensure(prepare, worker_is_healthy).await?.port)
@@ -207,7 +214,7 @@ pub(crate) async fn worker_is_healthy(port: u16) -> bool {
     answers_ok(&format!("http://127.0.0.1:{port}/readyz")).await
 }
 
-async fn answers_ok(url: &str) -> bool {
+pub(crate) async fn answers_ok(url: &str) -> bool {
     let Ok(client) = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build() else {
         return false;
     };

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::process::{self, ProcessIdentity, Stop};
+use crate::process::{self, ProcessIdentity, Stop, SuspendedProcesses};
 use crate::{paths, ports, progress};
 
 /// Maximum wait for another process that prepares the same service, which may include a first installation.
@@ -126,6 +126,15 @@ impl LocalService {
             Some(record) => record.process.stop(Stop::Kill, Duration::from_secs(10)).await,
             None => Ok(()),
         }
+    }
+
+    /// Suspends the processes of the service whose command line contains a word; all with an empty one. They
+    /// go on when the result is dropped.
+    pub fn suspend(&self, word: &str) -> Result<SuspendedProcesses> {
+        let record = self.running().with_context(|| format!("{} does not run", self.name))?;
+        let suspended = record.process.suspend(word);
+        ensure!(suspended.count() > 0, "{} has no process {word:?}", self.name);
+        Ok(suspended)
     }
 
     async fn lock(&self) -> Result<File> {

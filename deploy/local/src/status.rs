@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::airflow::{self, AirflowRole, AirflowVersion};
 use crate::service::LocalService;
-use crate::{kafka, postgres, product};
+use crate::{kafka, postgres, product, receiver};
 
 /// A component that `cargo local` can start and stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,6 +17,8 @@ pub enum Component {
     Kafka,
     /// The source of the pipelines
     Airflow,
+    /// The demo's mail server and webhook, which notifications are sent to
+    Receiver,
     /// Our worker
     Worker,
     /// Our API
@@ -40,7 +42,8 @@ pub struct ComponentStatus {
 
 impl Component {
     /// All components, in the order in which they are started.
-    pub const ALL: [Self; 5] = [Self::Postgres, Self::Kafka, Self::Airflow, Self::Worker, Self::Api];
+    pub const ALL: [Self; 6] =
+        [Self::Postgres, Self::Kafka, Self::Airflow, Self::Receiver, Self::Worker, Self::Api];
 
     /// Returns the service of this component.
     pub fn service(self) -> LocalService {
@@ -48,6 +51,7 @@ impl Component {
             Self::Postgres => "postgres",
             Self::Kafka => "kafka",
             Self::Airflow => "airflow",
+            Self::Receiver => "receiver",
             Self::Worker => "worker",
             Self::Api => "api",
         })
@@ -59,6 +63,7 @@ impl Component {
             Self::Postgres => postgres::postgres().await.map(drop),
             Self::Kafka => kafka::kafka().await.map(drop),
             Self::Airflow => airflow::airflow().await.map(drop),
+            Self::Receiver => receiver::receiver().await.map(drop),
             Self::Worker => product::start_worker(&product::prepare().await?).await.map(drop),
             Self::Api => product::start_api(&product::prepare().await?, None).await.map(drop),
         }
@@ -70,7 +75,7 @@ impl Component {
             Self::Postgres => postgres::external_postgres(),
             Self::Kafka => kafka::external_kafka(),
             Self::Airflow => airflow::external_airflow(),
-            Self::Worker | Self::Api => None,
+            Self::Receiver | Self::Worker | Self::Api => None,
         }
     }
 
@@ -86,6 +91,7 @@ impl Component {
                 let url = external.map_or_else(|| format!("http://{local}"), str::to_owned);
                 airflow::is_healthy(&url, AirflowVersion::V3_3, AirflowRole::Full).await
             }
+            Self::Receiver => receiver::is_healthy(port).await,
             Self::Worker => product::worker_is_healthy(port).await,
             Self::Api => product::api_is_healthy(port).await,
         }
@@ -109,9 +115,10 @@ impl Component {
 
 /// Returns the status of every component and of every service that a test started.
 pub async fn status() -> Result<Vec<ComponentStatus>> {
-    let [postgres, kafka, airflow, worker, api] = Component::ALL.map(Component::status);
-    let (postgres, kafka, airflow, worker, api) = tokio::join!(postgres, kafka, airflow, worker, api);
-    let mut all = vec![postgres, kafka, airflow, worker, api];
+    let [postgres, kafka, airflow, receiver, worker, api] = Component::ALL.map(Component::status);
+    let (postgres, kafka, airflow, receiver, worker, api) =
+        tokio::join!(postgres, kafka, airflow, receiver, worker, api);
+    let mut all = vec![postgres, kafka, airflow, receiver, worker, api];
     for service in LocalService::all() {
         let known = all.iter().any(|status| status.name == service.name);
         if let Some(record) = service.running().filter(|_| !known) {

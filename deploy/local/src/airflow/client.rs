@@ -12,6 +12,8 @@ use tokio::sync::OnceCell;
 
 /// Timeout of one request. It is long because tests may load the machine heavily.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+/// Maximum wait for the run that an event of an asset triggers.
+const ASSET_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A REST API of Airflow, which determines the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +142,21 @@ impl AirflowServer {
         };
         let run = self.post(&format!("dags/{dag_id}/dagRuns"), &body).await?;
         Ok(run["dag_run_id"].as_str().context("Airflow started a run without an id")?.to_owned())
+    }
+
+    /// Creates an event of an asset, waits until a DAG has a new run, and returns its id. The DAG must not be
+    /// paused.
+    pub async fn trigger_by_asset(&self, asset: &str, dag_id: &str, extra: &Value) -> Result<String> {
+        let assets = self.get(&format!("assets?name_pattern={asset}")).await?;
+        let newest = format!("dags/{dag_id}/dagRuns?order_by=-id&limit=1");
+        let before = self.get(&newest).await?["dag_runs"][0]["dag_run_id"].clone();
+        let event = json!({"asset_id": assets["assets"][0]["id"], "extra": extra});
+        self.post("assets/events", &event).await?;
+        wait(ASSET_TIMEOUT, &format!("{asset} to trigger {dag_id}"), async || {
+            let run = self.get(&newest).await?["dag_runs"][0]["dag_run_id"].clone();
+            Ok(run.as_str().filter(|_| run != before).map(ToOwned::to_owned))
+        })
+        .await
     }
 
     /// Unpauses a DAG.

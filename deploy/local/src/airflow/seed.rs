@@ -177,7 +177,7 @@ const TASK_INSTANCE: &str = "
            1, 'default', $2 - number, 'EmptyOperator', started_at, started_at, '\\x80057d942e'::bytea,
            coalesce(ended_at, dag_run.end_date), task_id, dag_run.created_dag_version_id
     from dag_run, generate_series(0, $2 - 1) as number,
-         lateral (select 'task_' || lpad(number::text, 2, '0') as task_id,
+         lateral (select 'task_' || case when number < 10 then '0' else '' end || number as task_id,
                          case when dag_run.state = 'success' or number < $2 / 2 then 'success'
                               when number = $2 / 2 then 'failed'
                               else 'upstream_failed' end as task_state) as states,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use serde::{Deserialize, Serialize};
 
-use super::{answers, launch};
+use super::{Listeners, answers, launch};
 use crate::certificates::{Certificates, certificates};
 use crate::service::LocalService;
 use crate::{paths, ports};
@@ -52,9 +52,10 @@ pub async fn secure_kafka_instance(name: &str) -> Result<SecureKafka> {
         }
     };
     let healthy = async |port| answers(&format!("127.0.0.1:{port}")).await;
-    LocalService::named(name)
-        .ensure(async || launch(name, listener(&secure, &folder)?).await, healthy)
-        .await?;
+    let listeners = || -> Result<Listeners> {
+        Ok(Listeners { secure: listener(&secure, &folder)?, ..Listeners::default() })
+    };
+    LocalService::named(name).ensure(async || launch(name, listeners()?).await, healthy).await?;
     Ok(secure)
 }
 
