@@ -86,3 +86,30 @@ async fn killed_servers_restart_with_their_data() {
         assert!(local::LocalService::named(name).stop().await.unwrap());
     }
 }
+
+#[tokio::test]
+async fn receivers_list_a_webhook_and_an_email() {
+    let receiver = local::receiver().await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let id = uuid::Uuid::new_v4().to_string();
+    let body = json!({"type": "incident.opened"});
+    let request = client.post(&receiver.url).header("webhook-id", &id).json(&body);
+    assert_eq!(request.send().await.unwrap().status(), 204);
+    let folder = tempfile::tempdir().unwrap();
+    let mail = folder.path().join("mail");
+    std::fs::write(&mail, format!("Subject: =?utf-8?q?sp=C3=A4t?= {id}\r\n\r\nIt is late.\r\n")).unwrap();
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-sS", "--url", &format!("smtp://127.0.0.1:{}", receiver.smtp_port)]);
+    curl.args(["--mail-from", "a@demo.example", "--mail-rcpt", "b@demo.example", "--upload-file"]).arg(&mail);
+    assert!(curl.status().unwrap().success());
+
+    let listed: serde_json::Value =
+        serde_json::from_str(&client.get(&receiver.url).send().await.unwrap().text().await.unwrap()).unwrap();
+    let messages = listed["messages"].as_array().unwrap();
+    let webhook = messages.iter().find(|message| message["id"] == id.as_str()).unwrap();
+    assert_eq!(webhook["body"], body);
+    let subject = format!("spät {id}");
+    let email = messages.iter().find(|message| message["subject"] == subject.as_str()).unwrap();
+    assert_eq!((&email["to"], &email["text"]), (&json!(["b@demo.example"]), &json!("It is late.")));
+    assert_eq!(client.post(&receiver.url).body("no JSON").send().await.unwrap().status(), 400);
+}

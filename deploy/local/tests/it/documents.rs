@@ -63,6 +63,13 @@ fn shell_blocks_are_marked_as_run_or_not_run() {
     }
 }
 
+/// `.ci/run` calls the first line of the README that begins with `cargo test`.
+#[test]
+fn the_readme_names_the_test_command_in_a_block() {
+    let mut blocks = fenced_blocks().into_iter().filter(|(_, block)| block.document == "README.md");
+    assert!(blocks.any(|(_, block)| block.commands == "cargo test\n"), "add a block with `cargo test`");
+}
+
 #[test]
 fn links_within_the_repository_have_a_target() {
     let files = files();

@@ -58,3 +58,23 @@ fn is_shell(file: &str) -> bool {
         String::from_utf8_lossy(&start[..start.len().min(64)]).lines().next().unwrap_or_default().to_owned();
     file.ends_with(".sh") || first.starts_with("#!") && (first.ends_with("bash") || first.ends_with("/sh"))
 }
+
+#[test]
+fn image_and_programs_name_the_commit_that_they_were_built_from() {
+    let dockerfile = text(DOCKERFILE);
+    let (build, image) = dockerfile.split_once("\nFROM ${BASE_IMAGE}\n").unwrap();
+    assert!(build.contains("ENV ORCHESTRATION_COMMIT=${COMMIT}\n"), "{build}");
+    for label in ["title", "licenses", "revision"] {
+        assert!(image.contains(&format!("org.opencontainers.image.{label}=")), "{label}");
+    }
+}
+
+#[tokio::test]
+async fn version_of_a_program_has_the_commit_in_brackets() {
+    let programs = local::tested_binaries().await.unwrap();
+    for name in ["orchestration-api", "orchestration-worker"] {
+        let printed = run(Command::new(programs.join(name)).arg("--version")).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(printed.starts_with(&format!("{name} {version} (")) && printed.ends_with(")\n"), "{printed}");
+    }
+}

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::checks::{repository, run};
+use crate::checks::{repository, run, text};
 
 /// Maximum exposure of a unit in tenths, from 0 (fully sandboxed) to 100 (unrestricted).
 const MAX_EXPOSURE: &str = "15";
@@ -46,4 +46,23 @@ async fn units_are_sandboxed() {
         rate.args(["security", "--offline=true", "--no-pager", "--threshold", MAX_EXPOSURE]).arg(&unit);
         run(&mut rate).unwrap_or_else(|error| panic!("{}: {error}", unit.display()));
     }
+}
+
+/// A start job fails with the first try of a unit that it requires, even if that unit is started again.
+#[test]
+fn a_late_postgresql_at_boot_does_not_keep_the_programs_down() {
+    for program in ["api", "worker"] {
+        let unit = text(&format!("deploy/systemd/orchestration-{program}.service"));
+        let values = |name: &str| {
+            let lines = unit.lines().filter_map(|line| line.strip_prefix(name));
+            lines.flat_map(str::split_whitespace).collect::<Vec<_>>()
+        };
+        let migration = "orchestration-migration.service";
+        assert!(values("Wants=").contains(&migration) && values("After=").contains(&migration), "{unit}");
+        for strict in ["Requires=", "Requisite=", "BindsTo="] {
+            assert_eq!(values(strict), [""; 0], "{program}");
+        }
+    }
+    let migration = text("deploy/systemd/orchestration-migration.service");
+    assert!(migration.contains("orchestration-api migrate --wait "), "{migration}");
 }

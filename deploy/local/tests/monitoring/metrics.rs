@@ -12,7 +12,7 @@ use crate::system::{EMAIL, MonitoredSystem, SPACE, get};
 use crate::{alerts, dashboard_queries};
 
 /// All labels. Each has few values, except the ids of connectors.
-const LABELS: [&str; 15] = [
+const LABELS: [&str; 16] = [
     "binary",
     "code",
     "connector_id",
@@ -26,6 +26,7 @@ const LABELS: [&str; 15] = [
     "route",
     "status",
     "topic",
+    "type",
     "version",
     "what",
 ];
@@ -44,8 +45,13 @@ const ENDINGS: [&str; 11] = [
     "_max",
 ];
 /// Gauges of counts, which have no unit suffix.
-const COUNTS: [&str; 3] =
-    ["orchestration_syncs_waiting", "orchestration_syncs_running", "orchestration_dead_letters_open"];
+const COUNTS: [&str; 5] = [
+    "orchestration_syncs_waiting",
+    "orchestration_syncs_running",
+    "orchestration_dead_letters_open",
+    "orchestration_incidents_unresolved",
+    "orchestration_notifications_pending",
+];
 
 /// A program, a metric's name and its type per line.
 const METRICS: &str = include_str!("../it/configuration/metrics.txt");
@@ -123,7 +129,7 @@ async fn metrics_of_a_healthy_system_are_conventional_queryable_and_fire_no_aler
     let every_second = serde_json::json!({"config": {"schedule": "* * * * * *"}});
     system.request(Method::PATCH, &connector, None, Some(every_second)).await;
     // Unknown paths, whose segments must not become label values.
-    for path in ["/nowhere/secret-path", &format!("{connector}/{}", uuid::Uuid::new_v4())] {
+    for path in ["/api/nowhere/secret-path", &format!("{connector}/{}", uuid::Uuid::new_v4())] {
         assert!(get(&format!("http://{}{path}", system.api_address)).await.is_err());
     }
     let prometheus = Prometheus::watching(&system).await;

@@ -18,23 +18,45 @@ const fn module(name: &'static str, may_import: &'static [&'static str]) -> Modu
 
 /// From the SQL up to the server, which alone has the OpenAPI document; `lib` and `main` may import
 /// everything.
-const API: [ModuleRule; 11] = [
+const API: [ModuleRule; 15] = [
     module("store", &[]),
     module("http", &["store"]),
     module("auth", &["http", "store"]),
+    module("console", &["http"]),
     module("stream", &["store"]),
+    module("oidc", &["auth", "http", "store"]),
     module("triggers", &["auth", "http", "state", "store"]),
-    module("state", &["auth", "http", "store", "stream"]),
-    module("routes", &["auth", "http", "state", "store", "stream", "triggers"]),
-    module("openapi", &["http", "routes", "store"]),
+    module("read_queue", &["http"]),
+    module("readiness", &["store"]),
+    module("state", &["auth", "http", "oidc", "read_queue", "readiness", "store", "stream"]),
+    module(
+        "routes",
+        &["auth", "console", "http", "oidc", "readiness", "state", "store", "stream", "triggers"],
+    ),
+    module("openapi", &["auth", "http", "routes", "store"]),
     module("commands", &["auth", "store"]),
-    module("cli", &["commands", "stream"]),
-    module("server", &["auth", "cli", "http", "openapi", "routes", "state", "store", "stream"]),
+    module("cli", &["auth", "commands", "oidc", "store", "stream"]),
+    module(
+        "server",
+        &[
+            "auth",
+            "cli",
+            "http",
+            "oidc",
+            "openapi",
+            "read_queue",
+            "readiness",
+            "routes",
+            "state",
+            "store",
+            "stream",
+        ],
+    ),
 ];
 
 /// `records` is the type of a Kafka record for all modules below the consumer; all modules above `metrics`
 /// record metrics.
-const WORKER: [ModuleRule; 14] = [
+const WORKER: [ModuleRule; 17] = [
     module("records", &[]),
     module("store", &["records"]),
     module("metrics", &["store"]),
@@ -43,8 +65,11 @@ const WORKER: [ModuleRule; 14] = [
     module("sync", &["metrics", "projection", "store"]),
     module("queue", &["metrics", "records", "store", "sync"]),
     module("retention", &["metrics", "store"]),
+    module("expectations", &["store"]),
+    module("signals", &["metrics", "store"]),
+    module("notifications", &["metrics", "store"]),
     module("relay", &[]),
-    module("cli", &["retention"]),
+    module("cli", &["notifications", "retention"]),
     module("http", &["metrics"]),
     module("watched_tasks", &[]),
     module(
@@ -52,18 +77,24 @@ const WORKER: [ModuleRule; 14] = [
         &[
             "cli",
             "consumer",
+            "expectations",
             "http",
             "metrics",
+            "notifications",
             "projection",
             "queue",
             "records",
             "relay",
             "retention",
+            "signals",
             "store",
             "watched_tasks",
         ],
     ),
-    module("commands", &["app", "cli", "consumer", "projection", "queue", "records", "store", "sync"]),
+    module(
+        "commands",
+        &["app", "cli", "consumer", "projection", "queue", "records", "signals", "store", "sync"],
+    ),
 ];
 
 /// The crate roots, which may import every module.

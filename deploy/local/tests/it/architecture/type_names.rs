@@ -8,10 +8,11 @@ use syn::Item;
 use crate::checks::rust_sources;
 
 /// Names that are defined more than once for the same thing.
-const SAME_THING: [(&str, &str); 7] = [
+const SAME_THING: [(&str, &str); 8] = [
     ("Cli", "the command line of a program"),
     ("Dag", "Airflow's DAG, as each version of its REST API sends it"),
     ("DagRun", "Airflow's DAG run, as each version of its REST API sends it"),
+    ("DagRunPost", "the body that triggers a DAG run, as each version of Airflow's REST API takes it"),
     ("Tag", "Airflow's tag, as each version of its REST API sends it"),
     ("Task", "Airflow's task, as it is sent and as it is read"),
     ("TaskNode", "a task of a pipeline's graph, in events and in responses"),
