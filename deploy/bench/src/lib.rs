@@ -3,6 +3,7 @@
 
 use api::auth::keys;
 use platform::kafka::KafkaConfig;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 pub const SPACES: i64 = 20;
 pub const PIPELINES: i64 = 10_000;
@@ -56,4 +57,39 @@ fn pipelines() -> String {
              '{{\"timetable\": \"hourly\"}}', '[]'
          from generate_series(0, {PIPELINES} - 1) n"
     )
+}
+
+/// Inserts runs and task runs without their indexes and triggers, which is faster. The indexes are created
+/// again, and the runs are counted.
+pub async fn without_indexes(
+    db: &mut PgConnection,
+    insert: impl AsyncFnOnce(&mut PgConnection) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let indexes: Vec<(String, String)> = sqlx::query_as(INDEXES).fetch_all(&mut *db).await?;
+    for (drop, _) in &indexes {
+        execute(db, drop).await?;
+    }
+    execute(db, "alter table runs disable trigger user").await?;
+    insert(db).await?;
+    for (_, create) in &indexes {
+        execute(db, create).await?;
+        local::print(create);
+    }
+    execute(db, "alter table runs enable trigger user; select count_all_runs()").await
+}
+
+/// SQL that drops and creates each index of the large tables.
+const INDEXES: &str = "
+    select case when c.oid is null then format('drop index %s', i.indexrelid::regclass)
+            else format('alter table %s drop constraint %I', i.indrelid::regclass, c.conname) end,
+        case when c.oid is null then pg_get_indexdef(i.indexrelid)
+            else format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname,
+                pg_get_constraintdef(c.oid)) end
+    from pg_index i left join pg_constraint c on c.conindid = i.indexrelid
+    where i.indrelid in ('runs'::regclass, 'task_runs'::regclass)";
+
+/// Executes statements without arguments.
+pub async fn execute(db: &mut PgConnection, statements: &str) -> anyhow::Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(db).await?;
+    Ok(())
 }

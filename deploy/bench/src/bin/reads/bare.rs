@@ -26,10 +26,10 @@ async fn run(State(bare): State<BareState>, Path(id): Path<Uuid>) -> Json<RunDet
 }
 
 async fn fifty_runs(State(bare): State<BareState>) -> Json<Vec<Run>> {
-    let paging = Paging::new(1, 50);
+    let query = RunQuery::default();
+    let paging = Paging::new(query.order(), 1, 50);
     let all = PipelineFilter::default();
     let no_user = UserId(Uuid::nil());
-    let page =
-        runs::list(&bare.db, bare.space, no_user, &RunsOf::Space(&all), &RunQuery::default(), paging).await;
+    let page = runs::list(&bare.db, bare.space, no_user, &RunsOf::Space(&all), &query, &paging).await;
     Json(page.unwrap().unwrap().rows)
 }

@@ -35,9 +35,12 @@ pub(crate) struct BenchData {
     pub runs: Vec<Uuid>,
 }
 
+/// The slug of the measured space.
+pub(crate) const SLUG: &str = "space-0";
+
 /// The path of the measured space.
 pub(crate) fn orchestration() -> String {
-    format!("{}/spaces/space-0/orchestration", api::http::BASE_PATH)
+    format!("{}/spaces/{SLUG}/orchestration", api::http::BASE_PATH)
 }
 
 impl BenchData {
@@ -62,7 +65,9 @@ impl BenchData {
 }
 
 async fn insert(db: &PgPool, scale: DataScale) -> anyhow::Result<()> {
-    let truncate = "truncate spaces, users, pipelines, runs, task_runs, pipeline_metrics cascade".to_owned();
+    let truncate = "truncate spaces, users, pipelines, runs, task_runs, pipeline_metrics, run_changes,
+        run_counts, run_days, run_windows cascade"
+        .to_owned();
     let governance = "insert into pipeline_governance (pipeline_id, space_id, criticality)
         select id, space_id, 'high' from pipelines where version % 4 = 0";
     let rows = [governance.to_owned(), runs(scale), task_runs(scale), "vacuum analyze".to_owned()];
@@ -108,7 +113,7 @@ fn task_runs(scale: DataScale) -> String {
 
 /// Refreshes the metrics as a running worker does, and vacuums.
 async fn refresh(db: &PgPool) -> anyhow::Result<()> {
-    while pipeline_metrics::refresh(db).await? > 0 {}
+    while pipeline_metrics::refresh(db).await? {}
     for statement in ["vacuum analyze pipeline_metrics", "checkpoint"] {
         sqlx::raw_sql(statement).execute(db).await?;
     }

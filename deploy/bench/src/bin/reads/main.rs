@@ -5,13 +5,17 @@
 
 mod bare;
 mod data;
+mod fairness;
+mod lists;
 mod load;
 mod report;
 mod services;
+mod space;
 mod sql;
 
 use std::time::Duration;
 
+use clap::{Parser, ValueEnum};
 use data::{BenchData, DataScale};
 use load::{LoadGenerator, PacedLatency};
 use report::ReadsReport;
@@ -36,27 +40,67 @@ const DEEP_PAGES: [(&str, &str); 3] = [
     ("runs that failed, with their total", "/runs?size=50&status=failed"),
 ];
 
-fn main() -> anyhow::Result<()> {
-    let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(10);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(Duration::from_secs(seconds)))
+#[derive(Parser)]
+struct ReadsArguments {
+    /// The duration of each measurement, in seconds.
+    #[arg(default_value_t = 10)]
+    seconds: u64,
+    /// What is measured: everything, if nothing is named.
+    parts: Vec<ReadsPart>,
+    /// The number of runs of the large space.
+    #[arg(long, default_value_t = 10_000_000)]
+    runs: i64,
 }
 
-async fn run(time: Duration) -> anyhow::Result<()> {
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum ReadsPart {
+    /// Reads compared with PostgreSQL and a bare handler, and pages at three times the runs.
+    Compared,
+    /// Every filter and sort in one large space.
+    Lists,
+    /// One key's reads beside many expensive ones of another.
+    Fairness,
+}
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(&ReadsArguments::parse()))
+}
+
+async fn run(arguments: &ReadsArguments) -> anyhow::Result<()> {
+    let time = Duration::from_secs(arguments.seconds);
     let load = LoadGenerator { time, connections: CONNECTIONS, wrk: local::program("wrk").await? };
-    let mut report = ReadsReport::new(&load);
+    let is_measured = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
+    if is_measured(ReadsPart::Compared) {
+        compare_all(&load).await?;
+    }
+    if is_measured(ReadsPart::Lists) {
+        let smaller = space::open(arguments.runs / 3).await?;
+        let larger = space::open(arguments.runs).await?;
+        local::print(&format!("\n{}", lists::measure(&load, [&smaller, &larger]).await?));
+    }
+    if is_measured(ReadsPart::Fairness) {
+        let data = space::open(arguments.runs).await?;
+        local::print(&format!("\n{}", fairness::measure(&load, &data).await?));
+    }
+    Ok(())
+}
+
+/// Measures the reads of a million runs in twenty spaces, and pages at three times the runs.
+async fn compare_all(load: &LoadGenerator) -> anyhow::Result<()> {
+    let mut report = ReadsReport::new(load);
     let data = BenchData::open(DataScale::ONE).await?;
     let larger = BenchData::open(DataScale::THREE).await?;
     let served = MeasuredServices::start(&data).await?;
-    compare(&load, &data, &served, &mut report).await?;
+    compare(load, &data, &served, &mut report).await?;
     let larger = MeasuredServices::start(&larger).await?;
     for (name, path) in PAGES {
-        let [latencies, larger_latency] = half_load(&load, [&served, &larger], path).await?;
+        let [latencies, larger_latency] = half_load(load, [&served, &larger], path).await?;
         report.page(name, &latencies, None);
         report.page("… at 3 times the runs", &larger_latency, Some(&latencies));
     }
     for (name, path) in DEEP_PAGES {
-        let [latencies] = half_load(&load, [&served], path).await?;
+        let [latencies] = half_load(load, [&served], path).await?;
         report.page(name, &latencies, None);
     }
     report.print();

@@ -57,10 +57,11 @@ impl ComparedRead {
                 runs::find(db, space, RunId(data.runs[0]), false).await?;
             }
             Self::FiftyRuns => {
-                let paging = Paging::new(1, 50);
+                let query = RunQuery::default();
+                let paging = Paging::new(query.order(), 1, 50);
                 let all = PipelineFilter::default();
                 let no_user = UserId(Uuid::nil());
-                runs::list(db, space, no_user, &RunsOf::Space(&all), &RunQuery::default(), paging).await?;
+                runs::list(db, space, no_user, &RunsOf::Space(&all), &query, &paging).await?;
             }
         }
         Ok(())
@@ -73,7 +74,7 @@ impl ComparedRead {
         match self {
             Self::RunById => vec![vec![run.clone(), space.clone()], vec![run.clone(), run, space]],
             Self::FiftyRuns => {
-                vec![vec![space.clone(), space.clone(), "50".to_owned(), "0".to_owned(), space]]
+                vec![vec![space.clone(), space.clone(), "51".to_owned(), space]]
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The data: pipelines with a longer and longer history of runs, inserted by SQL into a database that is
 //! dropped at the end.
 
-use orchestration_bench::{PIPELINES, PIPELINES_PER_SPACE, installation};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use orchestration_bench::{PIPELINES, PIPELINES_PER_SPACE, execute, installation, without_indexes};
+use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
 const DATABASE: &str = "orchestration_bench_size";
@@ -45,23 +45,19 @@ impl LongHistory {
     pub(crate) async fn grow_to(&mut self, runs: i64) -> anyhow::Result<()> {
         let mut db = PgConnection::connect(&self.url).await?;
         execute(&mut db, "set synchronous_commit = off; set maintenance_work_mem = '512MB'").await?;
-        let indexes: Vec<(String, String)> = sqlx::query_as(INDEXES).fetch_all(&mut db).await?;
-        for (drop, _) in &indexes {
-            execute(&mut db, drop).await?;
-        }
-        execute(&mut db, "alter table runs disable trigger user").await?;
-        for from in (self.count..runs).step_by(usize::try_from(CHUNK)?) {
-            let to = (from + CHUNK).min(runs) - 1;
-            execute(&mut db, &runs_between(from, to)).await?;
-            local::print(&format!("{} of {runs} runs are inserted", to + 1));
-        }
+        let from = self.count;
+        without_indexes(&mut db, async |db| {
+            for from in (from..runs).step_by(usize::try_from(CHUNK)?) {
+                let to = (from + CHUNK).min(runs) - 1;
+                execute(db, &runs_between(from, to)).await?;
+                local::print(&format!("{} of {runs} runs are inserted", to + 1));
+            }
+            Ok(())
+        })
+        .await?;
         self.count = runs;
-        for (_, create) in &indexes {
-            execute(&mut db, create).await?;
-        }
-        execute(&mut db, "alter table runs enable trigger user; select count_all_runs()").await?;
         execute(&mut db, "vacuum (analyze)").await?;
-        while platform::pipeline_metrics::refresh(&self.db).await? > 0 {}
+        while platform::pipeline_metrics::refresh(&self.db).await? {}
         execute(&mut db, "vacuum (analyze) pipeline_metrics").await?;
         execute(&mut db, "checkpoint").await
     }
@@ -73,21 +69,6 @@ impl LongHistory {
         }
         Ok(())
     }
-}
-
-/// SQL that drops and creates each index of the large tables, since inserts are faster without.
-const INDEXES: &str = "
-    select case when c.oid is null then format('drop index %s', i.indexrelid::regclass)
-            else format('alter table %s drop constraint %I', i.indrelid::regclass, c.conname) end,
-        case when c.oid is null then pg_get_indexdef(i.indexrelid)
-            else format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname,
-                pg_get_constraintdef(c.oid)) end
-    from pg_index i left join pg_constraint c on c.conindid = i.indexrelid
-    where i.indrelid in ('runs'::regclass, 'task_runs'::regclass)";
-
-async fn execute(db: &mut PgConnection, statement: &str) -> anyhow::Result<()> {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(db).await?;
-    Ok(())
 }
 
 async fn drop_database(admin: &str) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use api::store::page::Paging;
-use api::store::pipelines::{self, MetricsWindow, PipelineFilter, PipelineQuery, PipelineSort};
+use api::store::pipelines::{self, MetricsWindow, PipelineFilter, PipelineQuery, PipelineSort, PipelineView};
 use api::store::runs::{self, RunFilter, RunQuery, RunsOf};
 use clap::Parser;
 use contract::events::{RunObserved, TaskRunObserved};
@@ -39,23 +39,40 @@ pub(crate) async fn measure_all(
 /// Measures batches as the projection writes them.
 async fn measure_writes(history: &LongHistory, runs: i64, report: &mut SizeReport) -> anyhow::Result<()> {
     let mut db = PgConnection::connect(&history.url).await?;
-    let task_runs =
-        WriteBatch { table: "task_runs", id_sql: "md5('task' || 1 + n % 5 || '/' || n)::uuid", runs };
+    let task_runs = WriteBatch::task_runs(runs);
     let names = ["1,000 new task runs", "1,000 changed task runs", "1,000 unchanged task runs"];
     task_runs.write::<TaskRunObserved>(&mut db, names, report).await?;
-    let runs = WriteBatch { table: "runs", id_sql: "md5('run' || n)::uuid", runs };
+    let runs = WriteBatch::runs(runs);
     let names = ["1,000 new runs", "1,000 changed runs", "1,000 unchanged runs"];
     runs.write::<RunObserved>(&mut db, names, report).await
 }
 
-struct WriteBatch {
+/// Batches of random rows of a table.
+pub(crate) struct WriteBatch {
     table: &'static str,
     /// SQL: the id of the row with number `n`.
     id_sql: &'static str,
     runs: i64,
 }
 
+/// Random rows of the whole history, as events with another end and as events of new entities: ids and JSON.
+#[derive(sqlx::FromRow)]
+pub(crate) struct BatchRows {
+    pub ids: Vec<Uuid>,
+    pub changed: String,
+    pub new_ids: Vec<Uuid>,
+    pub new: String,
+}
+
 impl WriteBatch {
+    pub(crate) fn runs(runs: i64) -> Self {
+        Self { table: "runs", id_sql: "md5('run' || n)::uuid", runs }
+    }
+
+    pub(crate) fn task_runs(runs: i64) -> Self {
+        Self { table: "task_runs", id_sql: "md5('task' || 1 + n % 5 || '/' || n)::uuid", runs }
+    }
+
     async fn write<E: StoredEntity>(
         &self,
         db: &mut PgConnection,
@@ -64,12 +81,12 @@ impl WriteBatch {
     ) -> anyhow::Result<()> {
         let mut times = [const { Vec::new() }; 3];
         for turn in 0..BATCHES {
-            let (ids, as_changed, new_ids, as_new) = self.rows(db, turn).await?;
-            times[0].push(apply::<E>(db, &new_ids, Some(&as_new)).await?);
-            times[1].push(apply::<E>(db, &ids, Some(&as_changed)).await?);
-            times[2].push(apply::<E>(db, &ids, None).await?);
+            let rows = self.rows(db, turn).await?;
+            times[0].push(apply::<E>(db, &rows.new_ids, Some(&rows.new)).await?);
+            times[1].push(apply::<E>(db, &rows.ids, Some(&rows.changed)).await?);
+            times[2].push(apply::<E>(db, &rows.ids, None).await?);
             sqlx::query(sqlx::AssertSqlSafe(format!("delete from {} where id = any($1)", self.table)))
-                .bind(new_ids)
+                .bind(rows.new_ids)
                 .execute(&mut *db)
                 .await?;
         }
@@ -79,13 +96,7 @@ impl WriteBatch {
         Ok(())
     }
 
-    /// Random rows of the whole history, as changed events and as events of new entities: ids and JSON of
-    /// both.
-    async fn rows(
-        &self,
-        db: &mut PgConnection,
-        turn: i64,
-    ) -> anyhow::Result<(Vec<Uuid>, String, Vec<Uuid>, String)> {
+    pub(crate) async fn rows(&self, db: &mut PgConnection, turn: i64) -> anyhow::Result<BatchRows> {
         let Self { table, id_sql, runs } = self;
         let rows = format!(
             "with picked as (
@@ -96,8 +107,9 @@ impl WriteBatch {
                  where t.id in (
                      select {id_sql}
                      from (select floor(random() * {runs})::bigint as n from generate_series(1, {BATCH})) x))
-             select array_agg(id), json_agg(row)::text, array_agg(new_id),
-                 json_agg(row || jsonb_build_object('id', new_id))::text
+             select array_agg(id) as ids, json_agg(row || jsonb_build_object(
+                     'ended_at', now(), 'duration_seconds', round(random() * 600)))::text as changed,
+                 array_agg(new_id) as new_ids, json_agg(row || jsonb_build_object('id', new_id))::text as new
              from picked"
         );
         Ok(sqlx::query_as(sqlx::AssertSqlSafe(rows)).bind(turn).fetch_one(db).await?)
@@ -112,12 +124,21 @@ async fn apply<E: StoredEntity>(
 ) -> anyhow::Result<Duration> {
     let started = Instant::now();
     let mut tx = db.begin().await?;
-    sqlx::query(E::FIND_VERSIONS).bind(ids).fetch_all(&mut *tx).await?;
-    if let Some(rows) = rows {
-        sqlx::query(E::UPSERT).bind(rows).execute(&mut *tx).await?;
-    }
+    write_rows::<E>(&mut tx, ids, rows).await?;
     tx.commit().await?;
     Ok(started.elapsed())
+}
+
+pub(crate) async fn write_rows<E: StoredEntity>(
+    db: &mut PgConnection,
+    ids: &[Uuid],
+    rows: Option<&str>,
+) -> anyhow::Result<()> {
+    sqlx::query(E::FIND_VERSIONS).bind(ids).fetch_all(&mut *db).await?;
+    if let Some(rows) = rows {
+        sqlx::query(E::UPSERT).bind(rows).execute(&mut *db).await?;
+    }
+    Ok(())
 }
 
 /// Measures reads as the API's handlers execute them.
@@ -166,8 +187,8 @@ async fn measure_pages_of_runs(history: &LongHistory, report: &mut SizeReport) -
         let mut times = Vec::new();
         for _ in 0..READS / 10 {
             let started = Instant::now();
-            let paging = Paging::new(page, 50);
-            runs::list(db, space, no_user(), &RunsOf::Space(&PipelineFilter::default()), &query, paging)
+            let paging = Paging::new(query.order(), page, 50);
+            runs::list(db, space, no_user(), &RunsOf::Space(&PipelineFilter::default()), &query, &paging)
                 .await?;
             times.push(started.elapsed());
         }
@@ -181,17 +202,21 @@ async fn measure_pages_of_pipelines(history: &LongHistory, report: &mut SizeRepo
     for (name, days) in [("50 pipelines, metrics of 30 days", 30), ("50 pipelines, metrics of 365 days", 365)]
     {
         let query = PipelineQuery {
+            health: Vec::new(),
             filter: PipelineFilter::default(),
             status: Vec::new(),
             sort: PipelineSort::Name,
             descending: false,
-            window: MetricsWindow { days, include_deleted: false },
+            view: PipelineView {
+                window: MetricsWindow { days, include_deleted: false },
+                ..PipelineView::default()
+            },
         };
         let mut times = Vec::new();
         for _ in 0..READS / 10 {
             let started = Instant::now();
-            let paging = Paging::new(1, 50);
-            pipelines::list(db, space, no_user(), &query, paging).await?;
+            let paging = Paging::new(query.order(), 1, 50);
+            pipelines::list(db, space, no_user(), &query, &paging).await?;
             times.push(started.elapsed());
         }
         report.add(name, SizeUnit::Milliseconds, median(times));
@@ -247,9 +272,9 @@ async fn measure_sizes(db: &PgPool, report: &mut SizeReport) -> anyhow::Result<(
         ("… index by run", "task_runs_run"),
         ("size of runs", "runs"),
         ("… primary key of runs", "runs_pkey"),
-        ("… index by pipeline", "runs_pipeline"),
-        ("… index by space", "runs_space"),
-        ("… index for metrics", "runs_metrics"),
+        ("… index by pipeline", "runs_pipeline_ordered"),
+        ("… index by space", "runs_space_ordered"),
+        ("… index for metrics", "runs_pipeline_counted"),
     ] {
         let bytes: i64 =
             sqlx::query_scalar("select pg_relation_size($1::regclass)").bind(relation).fetch_one(db).await?;

@@ -75,5 +75,6 @@ fn open(airflow: &AirflowServer) -> anyhow::Result<Box<dyn Provider>> {
     let credentials =
         Credentials::Basic { username: airflow.username.clone(), password: airflow.password.clone().into() };
     let source = Source { space: "bench".to_owned(), connector_id: ConnectorId(Uuid::nil()) };
-    Ok(provider::open(&config, &credentials.into(), source, NetworkPolicy { allow_private_networks: true })?)
+    let network = NetworkPolicy { allow_private_networks: true, ..NetworkPolicy::default() };
+    Ok(provider::open(&config, &credentials.into(), source, &network)?)
 }
