@@ -1,6 +1,7 @@
 //! One pass over a connector: it lists the pipelines, reads the changes and the histories that are due, and
-//! publishes the differences. The choice of the connector is left to `queue`, SQL to `store`, and the
-//! projection of events to `projection`.
+//! publishes the differences. `changes` and `history` choose what is read, `pages` reads it, and `publish`
+//! sends what differs. The choice of the connector is left to `queue`, SQL to `store`, and the projection of
+//! events to `projection`.
 
 mod back_off;
 mod budget;

@@ -1,6 +1,6 @@
-//! The tail: reads new records of the topics for all streams of this process, while there are any. A change
-//! is streamed once the read model contains it, so that a client which reads on an event sees at least that
-//! change.
+//! The tail: reads new records of the topics into the `buffer`, from which `sse` writes every stream of this
+//! process, while there are any streams. A change is streamed once the read model contains it, so that a
+//! client which reads on an event sees at least that change.
 //!
 //! The tail stores no offsets; each client keeps its own position. It starts before the end of the log, so
 //! that clients of another replica, or of this one before its restart, can resume.

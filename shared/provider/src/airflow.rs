@@ -1,6 +1,6 @@
 //! Apache Airflow: detects the version of the REST API once and returns events of the contract. `client` and
-//! `session` send the requests, `v1` and `v2` implement the two API versions, and `normalize` maps Airflow's
-//! entities to events.
+//! `session` send the requests, `v1` and `v2` implement the two API versions, `pages` and `rows` read lists
+//! page by page and row by row, and `normalize` maps Airflow's entities to events.
 
 mod body_reader;
 mod client;

@@ -1,4 +1,5 @@
-//! Finishing a sync: success, or failure with its reason.
+//! Finishing a sync: success, or failure with its reason. `runner` calls it after `sync_connector`, which has
+//! waited for the read model.
 
 use contract::ids::SyncId;
 use provider::ProviderError;

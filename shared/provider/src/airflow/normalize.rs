@@ -1,5 +1,6 @@
 //! Maps Airflow's entities to events: one pure, infallible function per entity. An unknown state becomes
-//! `unknown`, and the original is kept in `provider_status`.
+//! `unknown`, and the original is kept in `provider_status`. `airflow.rs` calls it for each row that `v1` or
+//! `v2` has decoded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
