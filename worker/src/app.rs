@@ -131,7 +131,8 @@ impl Worker {
         Ok(Self { runner, tasks, watched, settings, _stop: stop.drop_guard() })
     }
 
-    /// Starts all tasks, once Kafka is available and the read model contains what was published before.
+    /// Starts the consumers and the relay once Kafka is available, and what reads the read model once it
+    /// contains what was published before, or has made no progress for a minute.
     ///
     /// # Errors
     /// When an existing topic contradicts the event contract.

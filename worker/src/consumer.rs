@@ -1,6 +1,6 @@
 //! The consumer loop: poll, apply, commit, on a thread of its own. Offsets are stored in PostgreSQL, in the
 //! transaction that applies the records; Kafka's group offsets only feed lag dashboards. The meaning of a
-//! record is left to the function that applies it.
+//! record is left to the function that applies it. `app.rs` starts it.
 
 mod batch;
 pub(crate) mod bisect;

@@ -100,8 +100,8 @@ pub struct CompletedPoll {
 /// due while polls continue, and returns once the read model contains everything.
 ///
 /// # Errors
-/// When any step failed. Published events stay published, and the cursor is not moved past unpublished
-/// changes.
+/// When any step failed. Published events stay published, and the cursor is not moved past changes that
+/// neither an event nor a history that is still due contains.
 pub async fn sync_connector(
     pool: &PgPool,
     producer: &Producer,
@@ -244,7 +244,8 @@ impl SyncPass<'_> {
         if updated { Ok(()) } else { Err(SyncError::LeaseLost) }
     }
 
-    /// Moves the cursor once everything before it is published.
+    /// Moves the cursor: in a first sync before anything is read, since the histories contain it; otherwise
+    /// once everything before it is published.
     async fn move_cursor(&self, cursor: DateTime<Utc>) -> Result<(), SyncError> {
         let moved = connector_state::move_cursor(self.pool, self.job.lease, cursor).await?;
         if moved { Ok(()) } else { Err(SyncError::LeaseLost) }

@@ -1,6 +1,6 @@
-//! Schedules: every second one statement enqueues a sync for each connector that is due. Any number of
-//! workers may run it, because a row lock gives each tick to one of them. Ticks that were missed are enqueued
-//! once, and counted.
+//! Schedules: every second one transaction enqueues a sync for each due connector without an open scheduled
+//! sync. Any number of workers may run it, because a row lock gives each tick to one of them. Ticks that were
+//! missed are enqueued once, and counted.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use contract::ids::SyncId;

@@ -1,5 +1,5 @@
-//! Pipelines, runs and task runs as rows. Columns have the names of the event's fields, so that an event and
-//! its row convert into each other as one JSON value.
+//! Pipelines, runs and task runs as rows. Most columns have the names of the event's fields, so that an event
+//! and its row convert into each other as one JSON value. The SQL of each is in the file of its table.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +15,7 @@ pub trait StoredEntity: Observed + Send + Sync + Unpin + 'static {
     /// `$1` ids → id, version, fingerprint, log_offset.
     const FIND_VERSIONS: &'static str;
     /// `$1` a JSON array of events, each with its fingerprint, log offset and size of its `conf`. Rows with a
-    /// newer version stay as they are.
+    /// the same or a newer version stay as they are.
     const UPSERT: &'static str;
     /// `$1` ids → the events, as JSON.
     const FIND: &'static str;

@@ -1,4 +1,4 @@
-//! The REST API of Airflow 2, `/api/v1`: paths, filters, and bodies as private types that convert to the
+//! The REST API of Airflow 2, `/api/v1`: paths, filters, and functions that decode rows into the
 //! model. Its lists of task instances are unordered, so they are read by time windows.
 
 use std::collections::BTreeSet;

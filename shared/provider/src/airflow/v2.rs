@@ -1,4 +1,4 @@
-//! The REST API of Airflow 3, `/api/v2`: paths, filters, and bodies as private types that convert to the
+//! The REST API of Airflow 3, `/api/v2`: paths, filters, and functions that decode rows into the
 //! model. Unknown fields are ignored, and few fields are required.
 
 use std::sync::Arc;
