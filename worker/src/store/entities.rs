@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub trait StoredEntity: Observed + Send + Sync + Unpin + 'static {
     /// `$1` ids → id, version, fingerprint, log_offset.
     const FIND_VERSIONS: &'static str;
-    /// `$1` a JSON array of events, each with its fingerprint, log offset and size of its `conf`. Rows with a
+    /// `$1` a JSON array of events, each with its fingerprint, log offset and size of its `conf`. Rows with
     /// the same or a newer version stay as they are.
     const UPSERT: &'static str;
     /// `$1` ids → the events, as JSON.
