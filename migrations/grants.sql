@@ -40,6 +40,7 @@ begin
             -- processing of syncs and triggers
             ('connector_state',      'select, update',          'select, insert, update'),
             ('syncs',                'select, insert, update, delete', 'select, insert, update'),
+            ('sync_queue',           'select',                  'select'),
             ('pipeline_crawls',      'select, insert, update',  'select, delete'),
             ('incomplete_runs',      'select, insert, delete',  ''),
             ('triggers',             'select, delete, update (followed_up_at)', 'select, insert, update'),

@@ -296,7 +296,8 @@ async fn stop_syncing(db: &mut PgConnection, connector: ConnectorId) -> sqlx::Re
     let failed: Vec<SyncId> = sqlx::query_scalar(
         "update syncs set status = 'failed', finished_at = now(), version = nextval('observation_version'),
              error = 'The connector was deleted; nothing is synced from it any more.'
-         where connector_id = $1 and status in ('queued', 'running') returning id",
+         where id in (select sync_id from sync_queue where connector_id = $1)
+             and status in ('queued', 'running') returning id",
     )
     .bind(connector)
     .fetch_all(&mut *db)

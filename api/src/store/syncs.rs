@@ -202,9 +202,10 @@ async fn merge_into_queued(
     options: SyncOptions,
 ) -> sqlx::Result<Option<SyncId>> {
     let queued: Option<(SyncId, bool)> = sqlx::query_as(
-        r#"select id, ("full" or not $2) and (accept_mass_deletion or not $3) from syncs
-           where connector_id = $1 and status = 'queued' and trigger <> 'schedule'
-           order by requested_at limit 1 for update"#,
+        r#"select s.id, (s."full" or not $2) and (s.accept_mass_deletion or not $3)
+           from sync_queue q join syncs s on s.id = q.sync_id
+           where q.connector_id = $1 and s.status = 'queued' and q.trigger <> 'schedule'
+           order by q.requested_at limit 1 for update of s"#,
     )
     .bind(connector)
     .bind(options.full)

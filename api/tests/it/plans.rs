@@ -18,7 +18,9 @@ const MAX_ROWS: u64 = 20_000;
 const MAX_BUFFERS: u64 = 5_000;
 
 /// Every index of the lists, and a list that is too expensive without it.
-const INDEXES: [(&str, &str); 23] = [
+const INDEXES: [(&str, &str); 25] = [
+    ("syncs_space_status", "/catalog/spaces/{space}/sync-history?status=failed"),
+    ("syncs_space_trigger", "/catalog/spaces/{space}/sync-history?trigger=manual"),
     ("syncs_space_changed", "/catalog/spaces/{space}/sync-history?changed=true"),
     ("syncs_connector", "/connectors/{connector}/syncs?page=100"),
     ("syncs_space", "/catalog/spaces/{space}/sync-history"),

@@ -14,7 +14,7 @@ use crate::seed::EDITOR;
 
 /// Statements that neither role may execute, and the object that the error must name: an error about another
 /// object would hide an excessive right.
-const FORBIDDEN: [(&str, &str); 13] = [
+const FORBIDDEN: [(&str, &str); 15] = [
     ("truncate runs", "table runs"),
     ("drop table runs", "owner of table runs"),
     ("alter table runs add column x int", "owner of table runs"),
@@ -25,6 +25,8 @@ const FORBIDDEN: [(&str, &str); 13] = [
     ("create index on runs (note)", "owner of table runs"),
     ("create temporary table mine ()", "temporary tables"),
     ("update audit set details = '{}'", "table audit"),
+    ("delete from sync_queue", "table sync_queue"),
+    ("update sync_queue set status = 'queued'", "table sync_queue"),
     ("update users set email = 'mine@x.org'", "table users"),
     ("select setval('observation_version', 1)", "sequence observation_version"),
     ("set role orchestration_test_owner", "set role"),

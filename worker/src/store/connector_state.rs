@@ -37,13 +37,12 @@ pub async fn lease(
         "update connector_state set lease_owner = $1, lease_epoch = lease_epoch + 1,
              lease_until = clock_timestamp() + make_interval(secs => $2)
          where connector_id = (
-             select state.connector_id from syncs s
+             select state.connector_id from sync_queue q
              join connector_state state using (connector_id)
-             where s.status in ('queued', 'running')
-               and (s.accepted_at is not null or s.requested_at < now() - interval '1 minute')
+             where (q.accepted_at is not null or q.requested_at < now() - interval '1 minute')
                and (state.lease_until is null or state.lease_until < now())
                and ($3::uuid is null or state.connector_id = $3)
-             order by s.requested_at limit 1
+             order by q.requested_at limit 1
              for update of state skip locked)
          returning connector_id, lease_epoch",
     )
@@ -275,8 +274,8 @@ pub(crate) async fn lock_due(db: &mut PgConnection, limit: i64) -> sqlx::Result<
     sqlx::query_as(concat!(
         "select state.connector_id, c.space_id, state.next_due_at, c.config->>'schedule' as schedule,
              now() as now,
-             exists (select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running')
-                     and s.trigger = 'schedule') as is_busy
+             exists (select from sync_queue q
+                     where q.connector_id = c.id and q.trigger = 'schedule') as is_busy
          from connector_state state join connectors c on c.id = state.connector_id
          where state.next_due_at <= now()
            and (state.retry_at is null or state.retry_at <= now())

@@ -131,8 +131,7 @@ pub(crate) async fn find_followed(
            and not ",
         is_behind!(),
         "
-           and not exists (
-               select from syncs s where s.connector_id = c.id and s.status in ('queued', 'running'))
+           and not exists (select from sync_queue q where q.connector_id = c.id)
            and exists (
                select from runs r join triggers t on t.run_id = r.id
                where r.connector_id = c.id and r.status in ('queued', 'running', 'unknown')

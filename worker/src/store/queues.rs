@@ -1,4 +1,5 @@
-//! The lengths of the queues (`syncs`, `outbox`, `dead_letters`, `notification_deliveries`), for metrics.
+//! The lengths of the queues (`sync_queue`, `outbox`, `dead_letters`, `notification_deliveries`), for
+//! metrics.
 
 use sqlx::PgExecutor;
 
@@ -24,10 +25,10 @@ pub(crate) async fn find_lengths(db: impl PgExecutor<'_>, limit: i64) -> sqlx::R
                   count(*) filter (where status = 'running') as running_syncs,
                   coalesce(extract(epoch from now() - min(requested_at) filter (
                       where status = 'queued' and not exists (
-                          select from syncs busy
+                          select from sync_queue busy
                           where busy.connector_id = open.connector_id and busy.status = 'running')
                   )), 0)::float8 as oldest_queued_seconds
-              from syncs open where status in ('queued', 'running')) s,
+              from sync_queue open) s,
              (select count(*) as outbox_records,
                   coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as oldest_outbox_seconds
               from (select created_at from outbox order by id limit $1) oldest) o,

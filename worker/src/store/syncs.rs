@@ -39,9 +39,10 @@ pub(crate) async fn start_open(
         "update syncs set status = 'running', started_at = now(), attempts = attempts + 1,
              accepted_at = coalesce(accepted_at, now()), version = nextval('observation_version')
          where id in (
-             select id from syncs where connector_id = $1 and status in ('queued', 'running')
-               and (accepted_at is not null or requested_at < now() - interval '1 minute')
-             order by requested_at, id limit $2 for update)
+             select s.id from sync_queue q join syncs s on s.id = q.sync_id
+             where q.connector_id = $1 and s.status in ('queued', 'running')
+               and (q.accepted_at is not null or q.requested_at < now() - interval '1 minute')
+             order by q.requested_at, q.sync_id limit $2 for update of s)
          returning id, trigger = 'manual' as is_manual, \"full\", accept_mass_deletion,
              greatest(requested_at, asked_at) as requested_at, attempts, traceparent,
              case when attempts = 1 then extract(epoch from clock_timestamp() - tick_at)::float8 end
@@ -64,9 +65,10 @@ pub(crate) async fn start_polled(
     sqlx::query_as(
         "update syncs set status = 'running', started_at = $2, attempts = attempts + 1
          where id in (
-             select id from syncs where connector_id = $1 and status = 'queued' and not \"full\"
-               and accepted_at is not null and greatest(requested_at, asked_at) <= $2
-             order by requested_at, id limit $3 for update)
+             select s.id from sync_queue q join syncs s on s.id = q.sync_id
+             where q.connector_id = $1 and q.accepted_at is not null and s.status = 'queued'
+               and not s.\"full\" and greatest(s.requested_at, s.asked_at) <= $2
+             order by q.requested_at, q.sync_id limit $3 for update of s)
          returning id, extract(epoch from $2 - tick_at)::float8",
     )
     .bind(connector)

@@ -7,13 +7,15 @@ use contract::ids::SyncId;
 use contract::state::RunState;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use platform::health::Heartbeat;
+use platform::kafka::KafkaConfig;
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use worker::metrics as worker_metrics;
 
 use crate::test_worker::TestWorker;
 
-/// The gauges after one refresh, as a scrape returns them.
-async fn scrape(test: &TestWorker) -> String {
+/// The gauges after one refresh by these connections, as a scrape returns them.
+pub(crate) async fn scrape(pool: &PgPool, kafka: &KafkaConfig) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let metrics = async {
@@ -24,14 +26,14 @@ async fn scrape(test: &TestWorker) -> String {
     };
     let (heartbeat, stop) = (Heartbeat::default(), CancellationToken::new());
     tokio::select! {
-        () = worker_metrics::run(test.pool.clone(), test.kafka().clone(), heartbeat, stop) => {}
+        () = worker_metrics::run(pool.clone(), kafka.clone(), heartbeat, stop) => {}
         () = metrics => {}
         () = tokio::time::sleep(Duration::from_secs(60)) => panic!("no gauges are set"),
     }
     recorder.handle().render()
 }
 
-fn value(metrics: &str, series: &str) -> f64 {
+pub(crate) fn value(metrics: &str, series: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in {metrics}")).parse().unwrap()
 }
@@ -67,7 +69,7 @@ async fn the_lag_of_a_stopped_projection_is_measured_in_records_and_seconds() {
     test.send(&runs[..9]).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     test.send(&runs[9..]).await;
-    let metrics = scrape(&test).await;
+    let metrics = scrape(&test.pool, test.kafka()).await;
     let (records, seconds) = ("orchestration_projector_lag_records", "orchestration_projector_lag_seconds");
     let gauge = |name: &str, topic: &str| value(&metrics, &format!("{name}{{topic=\"{topic}\"}}"));
     assert_eq!(gauge(records, "orchestration.runs.v1"), 10.0);
@@ -94,7 +96,7 @@ async fn a_connector_is_due_by_its_schedule_after_its_last_successful_sync() {
     ] {
         test.execute(statement).await;
     }
-    let metrics = scrape(&test).await;
+    let metrics = scrape(&test.pool, test.kafka()).await;
     let gauge =
         |name: &str| value(&metrics, &format!("orchestration_connector_{name}{{connector_id=\"{id}\"}}"));
     let at = |time: &str| time.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp() as f64;
@@ -114,7 +116,7 @@ async fn a_connector_is_due_by_its_schedule_after_its_last_successful_sync() {
     ] {
         test.execute(statement).await;
     }
-    let metrics = scrape(&test).await;
+    let metrics = scrape(&test.pool, test.kafka()).await;
     assert!(!metrics.contains("orchestration_connector_due_timestamp_seconds"), "{metrics}");
     assert_eq!(value(&metrics, "orchestration_syncs_oldest_waiting_seconds"), 0.0);
     assert_eq!(

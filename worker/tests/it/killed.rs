@@ -201,6 +201,7 @@ async fn one_poll_repairs_a_sync_killed_at_any_step() {
                 or status = 'failed' and error is null";
     assert_eq!(test.number(unfinished).await, 0, "every sync has finished, with an error if it failed");
     assert_eq!(test.number("select count(*) from syncs where status = 'failed'").await, 0);
+    assert_eq!(test.number("select count(*) from sync_queue").await, 0, "nothing is left in the queue");
 }
 
 /// Expires the dead worker's lease, and starts another worker.

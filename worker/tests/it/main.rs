@@ -41,6 +41,7 @@ mod rotation;
 mod scenarios;
 mod signals;
 mod starting;
+mod sync_queue;
 mod syncing;
 mod test_worker;
 mod topics;

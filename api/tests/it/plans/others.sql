@@ -1,5 +1,5 @@
 -- Everything else that is listed: 200,000 syncs, as many audit entries of 20 users, 15,000 comments on one run and others, and
--- 10 task runs of each of the newest runs. Another space has 25,000 pipelines.
+-- 10 task runs of each of the newest runs. Another space has 25,000 pipelines and 30,000 manual syncs that failed.
 create table space as select id as space_id from spaces where slug = 'finance';
 
 insert into syncs (id, space_id, connector_id, status, trigger, requested_at, started_at, finished_at, report)
@@ -7,6 +7,10 @@ insert into syncs (id, space_id, connector_id, status, trigger, requested_at, st
         case when n % 1000 = 7 then 'failed' else 'succeeded' end, case when n % 500 = 3 then 'manual' else 'schedule' end,
         at, at, at, case when n % 40 = 0 then '{"events_published": 3}' else '{}' end::jsonb
     from space, generate_series(199999, 0::bigint, -1) n, lateral (select now() - n * interval '30 s' as at) x;
+insert into syncs (id, space_id, connector_id, status, trigger, requested_at, started_at, finished_at)
+    select md5('other sync' || n)::uuid, s.id, c.id, 'failed', 'manual', at, at, at
+    from spaces s join connectors c on c.space_id = s.id, generate_series(29999, 0::bigint, -1) n,
+        lateral (select now() - n * interval '1 minute' as at) x where s.slug = 'other';
 insert into audit (id, space_id, at, actor_id, via, action, target_type, target_id, details)
     select md5('audit' || n)::uuid, space_id, now() - n * interval '1 minute', md5('user' || n % 20)::uuid, 'api',
         case when n % 50000 = 1 then 'key.revoked' when n % 3 = 0 then 'pipeline.triggered' else 'team.changed' end, 'pipeline',

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{AssertSqlSafe, PgPool};
 
 /// Tables that change while the programs run, that are learned from the others, or that hold Kafka offsets.
-const VOLATILE_TABLES: [&str; 20] = [
+const VOLATILE_TABLES: [&str; 21] = [
     "connector_state",
     "expectation_classes",
     "expectations",
@@ -25,6 +25,7 @@ const VOLATILE_TABLES: [&str; 20] = [
     "run_windows",
     "signals",
     "space_run_counts",
+    "sync_queue",
     "syncs",
 ];
 

@@ -94,10 +94,15 @@ insert into syncs (id, space_id, connector_id, status, trigger, requested_at, ac
 values (gen_random_uuid(), md5('space')::uuid, md5('connector')::uuid, 'queued', 'schedule', now(), now(), clock_timestamp())
 on conflict do nothing;
 
--- sync claimed and finished
-update syncs set status = 'succeeded', started_at = now(), finished_at = clock_timestamp(), attempts = attempts + 1,
-    report = '{"runs_seen": 1}', version = nextval('observation_version')
-where id = (select id from syncs where status = 'queued' order by requested_at limit 1 for update skip locked);
+-- sync claimed
+update syncs set status = 'running', started_at = now(), attempts = attempts + 1, version = nextval('observation_version')
+where id = (select id from syncs where status = 'queued' and accepted_at is not null
+    order by requested_at limit 1 for update skip locked);
+
+-- sync finished
+update syncs set status = 'succeeded', finished_at = clock_timestamp(), report = '{"runs_seen": 1}',
+    version = nextval('observation_version')
+where id = (select id from syncs where status = 'running' order by requested_at limit 1 for update skip locked);
 
 -- lease claimed
 update connector_state set lease_owner = 'w', lease_epoch = lease_epoch + 1,

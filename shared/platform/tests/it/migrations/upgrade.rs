@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{MIGRATIONS, released};
+use crate::sync_queue::assert_queue_is_complete;
 
 const STATEMENTS: &str = include_str!("released.sql");
 /// The statement timeout of the product, which includes waiting for locks.
@@ -34,6 +35,8 @@ async fn statements_of_the_previous_version_succeed_during_an_upgrade() {
         .await
         .unwrap();
     assert_eq!(applied, MIGRATIONS.iter().count() as i64);
+    let open = assert_queue_is_complete(&pool).await;
+    assert!(open >= 2, "two syncs were queued before the upgrade, and are not accepted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,6 +146,9 @@ const DATA: &str = "
         provider_metadata, tasks)
     select md5('pipeline' || n)::uuid, md5('space')::uuid, md5('connector')::uuid, 'airflow', 'p' || n, 1,
         '', 1, now(), now(), 'p' || n, '{}', '{}', false, true, '{}', '[]' from generate_series(0, 19) n;
+    insert into syncs (id, space_id, connector_id, status, trigger, requested_at)
+    select gen_random_uuid(), md5('space')::uuid, md5('connector')::uuid, status, 'manual', now()
+    from unnest(array['queued', 'queued', 'succeeded', 'failed']) status;
     insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version, fingerprint,
         log_offset, observed_at, status, run_type, run_after, started_at, ended_at, duration_seconds, conf)
     select md5('run' || n)::uuid, md5('space')::uuid, md5('connector')::uuid,
