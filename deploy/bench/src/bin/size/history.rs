@@ -86,7 +86,8 @@ fn runs_between(from: i64, to: i64) -> String {
                  duration_seconds, conf)
              select md5('run' || n)::uuid, md5('space' || p / {PIPELINES_PER_SPACE})::uuid,
                  md5('connector' || p / {PIPELINES_PER_SPACE})::uuid, md5('pipeline' || p)::uuid, 'airflow',
-                 'scheduled__' || at, n, sha256(n::text::bytea), n, at, state, state, 'scheduled', at,
+                 'scheduled__' || to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS+00:00'), n,
+                 sha256(n::text::bytea), n, at, state, state, 'scheduled', at,
                  at - interval '1 hour', at, at, at, at, at + seconds * interval '1 s', seconds, '{{}}'
              from generate_series({from}::bigint, {to}) n,
                  lateral (select n % {PIPELINES} as p,
