@@ -4,6 +4,7 @@ mod conf;
 mod filter;
 mod response;
 mod selection;
+mod text;
 
 use contract::ids::{PipelineId, RunId, SpaceId, UserId};
 use derive_more::Display;

@@ -73,6 +73,39 @@ async fn text_is_found_by_filters_and_search() {
     }
 }
 
+#[tokio::test]
+async fn text_in_the_ids_of_scheduled_runs_is_found_as_in_others() {
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let time = "2026-03-01T07:15:00+00:00";
+    let [scheduled, manual] = ["scheduled", "manual"].map(|word| format!("{word}__{time}"));
+    let ids = [scheduled.as_str(), manual.as_str(), "scheduled__2026", "scheduled__2026-03-01T07:15:00"];
+    for (hours, id) in ids.iter().enumerate() {
+        test.run(pipeline, id, "success", hours_ago(hours as i64)).await;
+    }
+    for (text, found) in [
+        ("sCHED", &[0, 2, 3][..]),
+        ("d__2026", &[0, 2, 3]),
+        (scheduled.as_str(), &[0]),
+        (manual.as_str(), &[1]),
+        ("2026-03-01", &[0, 1, 3]),
+        ("3-01t07:1", &[0, 1, 3]),
+        ("07:15", &[0, 1, 3]),
+        ("15:00+", &[0, 1]),
+        (":00+00:00", &[0, 1]),
+        ("T07:16", &[]),
+        ("-03-02", &[]),
+        ("al__2026-03-01", &[1]),
+        ("%", &[]),
+    ] {
+        let expected: Vec<&str> = found.iter().map(|&place: &usize| ids[place]).collect();
+        for list in ["/runs".to_owned(), format!("/pipelines/{pipeline}/runs")] {
+            let runs = test.read(&format!("{list}?run_id={}", encoded(text))).await;
+            assert_eq!(field_of_each(&runs, "external_id"), expected, "{text}");
+        }
+    }
+}
+
 /// Without statistics PostgreSQL expects that every search matches one run in twenty, and avoids the index.
 #[tokio::test]
 async fn the_text_index_of_existing_runs_has_statistics() {

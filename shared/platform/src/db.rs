@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use contract::events::Observation;
 
 pub use self::server_check::{ServerCheckError, check_server, check_sessions};
-pub use self::text_index::create_text_index;
+pub use self::text_index::{IS_OTHER_RUN_ID, IS_SCHEDULED_RUN_ID, create_text_index};
 
 /// How to reach PostgreSQL.
 #[derive(Args, Clone, Debug)]

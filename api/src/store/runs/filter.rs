@@ -6,6 +6,7 @@ use contract::state::{RunState, RunType};
 use sqlx::{Postgres, QueryBuilder};
 use utoipa::IntoParams;
 
+use super::text::push_run_id;
 use crate::store::page::push_words;
 use crate::store::schema::TimeOrDate;
 
@@ -96,10 +97,7 @@ impl RunFilter {
             sql.push(" and r.triggered_by_id = ").push_bind(user);
         }
         if let Some(text) = &self.run_id {
-            // The index of trigrams has this expression.
-            sql.push(r#" and lower(r.external_id collate "und-x-icu") like '%' || lower("#)
-                .push_bind(escape_pattern(text))
-                .push(r#" collate "und-x-icu") || '%'"#);
+            push_run_id(sql, text);
         }
     }
 
@@ -153,9 +151,4 @@ impl RunFilter {
             sql.push(" and r.duration_seconds <= ").push_bind(seconds);
         }
     }
-}
-
-/// Escapes what has a meaning in a pattern of `like`.
-fn escape_pattern(text: &str) -> String {
-    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
 }

@@ -1,10 +1,19 @@
 //! The index for text in run ids. It needs the extension `pg_trgm`, which not every database offers, so it is
 //! no migration.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+
+/// The condition that the id of a run is like that of a scheduled run: a word and a time. The index
+/// `runs_scheduled_id` has the days and minutes of these ids.
+pub const IS_SCHEDULED_RUN_ID: &str = r"external_id like 'scheduled\_\_20__-__-__T__:__:__+00:00'";
+
+/// The condition that it is another one, or has something else than digits in its time. These ids are in the
+/// index for text.
+pub const IS_OTHER_RUN_ID: &str = r"(external_id like 'scheduled\_\_20__-__-__T__:__:__+00:00'
+    and substr(external_id, 14, 17) !~ '[^0-9T:-]|[T:-][T:-]|^[T:-]|[T:-]$') is not true";
 
 const CREATE: &str = r#"create index concurrently if not exists runs_external_id on public.runs
-    using gin (lower(external_id collate "und-x-icu") gin_trgm_ops)"#;
+    using gin (lower(external_id collate "und-x-icu") gin_trgm_ops) where "#;
 
 /// Why a database has no such index: insufficient privilege, an extension that is not installed or not
 /// allowed, or one in a schema that is not searched.
@@ -37,7 +46,7 @@ async fn create(db: &mut PgConnection) -> sqlx::Result<()> {
     if is_invalid {
         sqlx::query("drop index concurrently public.runs_external_id").execute(&mut *db).await?;
     }
-    sqlx::query(CREATE).execute(&mut *db).await?;
+    sqlx::query(AssertSqlSafe(format!("{CREATE}{IS_OTHER_RUN_ID}"))).execute(&mut *db).await?;
     analyze(db).await
 }
 

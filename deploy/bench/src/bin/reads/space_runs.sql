@@ -3,7 +3,8 @@ insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id
         duration_seconds, conf, conf_bytes, triggered_by_id, triggered_by_name)
     select md5('run' || n)::uuid, md5('space')::uuid, md5('connector' || pipeline % 10)::uuid,
         md5('pipeline' || pipeline)::uuid, 'airflow',
-        run_type || '__' || to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS.US+00:00'), n, decode(md5(n::text), 'hex'), n, at,
+        run_type || '__' || to_char(at at time zone 'UTC',
+            'YYYY-MM-DD"T"HH24:MI:SS' || case when run_type = 'scheduled' then '' else '.US' end || '+00:00'), n, decode(md5(n::text), 'hex'), n, at,
         case when n % 50 = 49 then at end, status, status, run_type, due, due, at, case when status <> 'queued' then at end,
         case when status in ('success', 'failed', 'unknown') then at + duration * interval '1 s' end,
         case when status in ('success', 'failed', 'unknown') then duration end, '{}', 2,
