@@ -102,6 +102,11 @@ test("an editor sets the team and the criticality of several pipelines at once",
   const found = await ask(page, `${base}/pipelines?q=daily_sales`);
   assert.equal(found.body[0].team.name, "Data platform");
   assert.equal(found.body[0].criticality, "high");
+  // Its own page offers the teams, which the list has read already.
+  await page.getByRole("link", { name: "daily_sales", exact: true }).click();
+  await page.getByRole("heading", { name: "daily_sales", level: 1 }).waitFor();
+  const team = page.locator("label.inline-field").filter({ hasText: /^Team/ });
+  await team.locator("option", { hasText: "Data platform" }).waitFor({ state: "attached" });
   assert.deepEqual(faults, []);
   await context.close();
 });

@@ -1,6 +1,6 @@
 // What is wrong in a space: incidents, acknowledged and muted by editors.
-import { queryText, readAll, readList } from "../../api/lists";
-import type { Incident, Team } from "../../api/model";
+import { queryText, readList } from "../../api/lists";
+import type { Incident } from "../../api/model";
 import { useRowKeys } from "../../app/keyboard";
 import { setQuery, useLocation } from "../../app/router";
 import type { PageProps } from "../../app/routes";
@@ -12,7 +12,7 @@ import { QueryChoice } from "../../components/QueryChoice";
 import { count } from "../../data/format";
 import { useGrowingList } from "../../data/growing";
 import { useLiveBatch } from "../../data/live";
-import { useResource } from "../../data/resource";
+import { useTeams } from "../../data/teams";
 import { IncidentTable } from "./IncidentTable";
 import { UNRESOLVED, kindTexts, kinds, statusTexts, statuses } from "./words";
 
@@ -92,8 +92,7 @@ export default function IncidentsPage({ slug }: PageProps) {
 }
 
 function TeamChoice({ slug }: { slug: string }) {
-  const path = `/spaces/${slug}/teams`;
-  const teams = useResource(`${path} choice`, (signal) => readAll<Team>(path, signal));
+  const teams = useTeams(slug);
   const named = (teams.data ?? []).map((team): [string, string] => [team.id, team.name]);
   return (
     <QueryChoice label="Team" name="team_id" options={[["", "Any team"], ["none", "No team"], ...named]} />

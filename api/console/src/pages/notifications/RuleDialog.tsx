@@ -2,14 +2,13 @@
 import { useState } from "preact/hooks";
 import { send } from "../../api/client";
 import { type Failure, asFailure, faultsByField } from "../../api/failure";
-import { readAll } from "../../api/lists";
-import type { Channel, Criticality, Rule, Team } from "../../api/model";
+import type { Channel, Criticality, Rule } from "../../api/model";
 import { criticalities, criticalityLabels } from "../../components/Criticality";
 import { Alert } from "../../components/Alert";
 import { Dialog, DialogFoot } from "../../components/Dialog";
 import { SelectField } from "../../components/SelectField";
 import { TextField } from "../../components/TextField";
-import { useResource } from "../../data/resource";
+import { useTeams } from "../../data/teams";
 import { kindTexts, kinds } from "../incidents/words";
 import { PipelineField } from "./PipelineField";
 import { type RuleFields, bodyOf, fieldsOf } from "./rule_fields";
@@ -79,9 +78,7 @@ interface ConditionsProps {
 }
 
 function PipelineConditions({ slug, fields, faults, names, change }: ConditionsProps) {
-  const teams = useResource(`teams of rules ${slug}`, (signal) =>
-    readAll<Team>(`/spaces/${slug}/teams`, signal),
-  );
+  const teams = useTeams(slug);
   const levels = criticalities.map((level): [string, string] => [level, criticalityLabels[level]]);
   return (
     <>

@@ -1,8 +1,8 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { send } from "../../api/client";
-import { readAll, readList } from "../../api/lists";
-import type { Channel, Pipeline, Rule, Team } from "../../api/model";
+import { readList } from "../../api/lists";
+import type { Channel, Pipeline, Rule } from "../../api/model";
 import { paths } from "../../app/paths";
 import { IconButton, RemoveButton } from "../../components/IconButton";
 import { ActionsHead, ListPanel } from "../../components/ListPanel";
@@ -10,6 +10,7 @@ import { Blank } from "../../components/Load";
 import { toast, toastFailure } from "../../components/Toasts";
 import { type Resource, useResource } from "../../data/resource";
 import { may } from "../../data/session";
+import { useTeams } from "../../data/teams";
 import { RuleDialog } from "./RuleDialog";
 import { type RuleNames, conditionTexts } from "./words";
 
@@ -115,9 +116,7 @@ const MAX_IDS = 200;
 
 /** Reads the names of the teams and pipelines that rules refer to. */
 function useRuleNames(slug: string, rules: Rule[]): RuleNames {
-  const teams = useResource(`teams of rules ${slug}`, (signal) =>
-    readAll<Team>(`/spaces/${slug}/teams`, signal),
-  );
+  const teams = useTeams(slug);
   const ids = [...new Set(rules.flatMap((rule) => rule.pipeline_id ?? []))].sort().slice(0, MAX_IDS);
   const path = `/spaces/${slug}/orchestration/pipelines`;
   const pipelines = useResource(

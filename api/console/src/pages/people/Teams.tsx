@@ -1,6 +1,5 @@
 import { useState } from "preact/hooks";
 import { send } from "../../api/client";
-import { readList } from "../../api/lists";
 import type { Team } from "../../api/model";
 import { paths } from "../../app/paths";
 import { IconButton, RemoveButton } from "../../components/IconButton";
@@ -8,17 +7,13 @@ import { ActionsHead, ListPanel } from "../../components/ListPanel";
 import { Blank } from "../../components/Load";
 import { toast, toastFailure } from "../../components/Toasts";
 import { count } from "../../data/format";
-import { useResource } from "../../data/resource";
 import { may } from "../../data/session";
+import { useTeams } from "../../data/teams";
 import { TeamDialog } from "./TeamDialog";
 import { TeamMembers } from "./TeamMembers";
 
 export function Teams({ slug }: { slug: string }) {
-  const path = `/spaces/${slug}/teams`;
-  const teams = useResource(
-    `${path} page`,
-    async (signal) => (await readList<Team>(path, { size: 500 }, signal)).rows,
-  );
+  const teams = useTeams(slug);
   const isAdmin = may(slug, "admin");
   const dialog = (team: Team | null) => (close: () => void) => (
     <TeamDialog slug={slug} team={team} close={close} saved={teams.refresh} />

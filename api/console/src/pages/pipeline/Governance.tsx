@@ -1,13 +1,13 @@
 import { send } from "../../api/client";
-import type { Criticality, PipelineDetail, Team } from "../../api/model";
+import type { Criticality, PipelineDetail } from "../../api/model";
 import {
   Criticality as CriticalityMark,
   criticalities,
   criticalityLabels,
 } from "../../components/Criticality";
 import { toast, toastFailure } from "../../components/Toasts";
-import { useResource } from "../../data/resource";
 import { may } from "../../data/session";
+import { useTeams } from "../../data/teams";
 
 interface GovernanceProps {
   slug: string;
@@ -19,9 +19,7 @@ interface GovernanceProps {
 export function Governance({ slug, pipeline, change }: GovernanceProps) {
   const editor = may(slug, "editor");
   const base = `/spaces/${encodeURIComponent(slug)}`;
-  const teams = useResource(editor ? `teams ${slug}` : null, (signal) =>
-    send<Team[]>("GET", `${base}/teams?size=500`, undefined, signal),
-  );
+  const teams = useTeams(slug, editor);
   const write = async (what: "team" | "criticality", body: object, done: string) => {
     try {
       const path = `${base}/orchestration/pipelines/${pipeline.id}/${what}`;

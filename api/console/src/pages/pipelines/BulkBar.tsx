@@ -1,11 +1,10 @@
 // Changes of all chosen pipelines at once.
 import { send } from "../../api/client";
-import { readList } from "../../api/lists";
-import type { BulkAnswer, Criticality, Team } from "../../api/model";
+import type { BulkAnswer, Criticality } from "../../api/model";
 import { criticalities, criticalityLabels } from "../../components/Criticality";
 import { Menu } from "../../components/Menu";
 import { toast, toastFailure } from "../../components/Toasts";
-import { useResource } from "../../data/resource";
+import { useTeams } from "../../data/teams";
 
 type Change = { team_id: string | null } | { criticality: Criticality | null };
 
@@ -17,9 +16,7 @@ interface BulkBarProps {
 }
 
 export function BulkBar({ slug, ids, clear, changed }: BulkBarProps) {
-  const teams = useResource(`teams ${slug}`, (signal) =>
-    readList<Team>(`/spaces/${slug}/teams`, { size: 500 }, signal),
-  );
+  const teams = useTeams(slug);
   const apply = (change: Change, close: () => void) => {
     close();
     send<BulkAnswer>("POST", `/spaces/${slug}/orchestration/pipelines/bulk`, { ids, ...change })
@@ -36,7 +33,7 @@ export function BulkBar({ slug, ids, clear, changed }: BulkBarProps) {
       <Menu label="Set team">
         {(close) => (
           <>
-            {(teams.data?.rows ?? []).map((team) => (
+            {(teams.data ?? []).map((team) => (
               <button
                 key={team.id}
                 type="button"
