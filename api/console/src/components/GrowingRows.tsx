@@ -1,7 +1,7 @@
 // The rows of a list that is read on from its end, or why there are none, and the button that reads on.
 import type { ComponentChildren } from "preact";
 import type { GrowingList } from "../data/growing";
-import { FailureBlank, Skeleton } from "./Load";
+import { FailureBlank, NotRead, Skeleton } from "./Load";
 
 interface GrowingRowsProps<T> {
   list: GrowingList<T>;
@@ -24,13 +24,14 @@ export function GrowingRows<T>(props: GrowingRowsProps<T>) {
       {hasRows ? (
         children
       ) : list.failure ? (
-        <FailureBlank failure={list.failure} what={what} retry={list.refresh} />
+        <FailureBlank failure={list.failure} what={what} retry={list.retry} />
       ) : list.loading ? (
         <Skeleton lines={lines} what={what} />
       ) : (
         empty
       )}
-      {list.hasMore && list.rows.length > 0 && (
+      {hasRows && list.failure && <NotRead failure={list.failure} what={what} retry={list.retry} />}
+      {list.hasMore && list.rows.length > 0 && !list.failure && (
         <p class="panel-body">
           <button type="button" class="button" disabled={list.loading} onClick={list.more}>
             Show more

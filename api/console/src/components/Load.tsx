@@ -25,13 +25,27 @@ export function Load<T>({ resource, what, lines = 6, children }: LoadProps<T>) {
   }
   return (
     <>
-      {failure && !failure.passes && (
-        <Alert>
-          This may be out of date, because {what} could not be read again: {failure.message}
-        </Alert>
-      )}
+      {failure && !failure.passes && <NotRead failure={failure} what={what} retry={resource.refresh} />}
       {children(data)}
     </>
+  );
+}
+
+interface NotReadProps {
+  failure: Failure;
+  what: string;
+  retry(): void;
+}
+
+/** Stands beside data that was read before. */
+export function NotRead({ failure, what, retry }: NotReadProps) {
+  return (
+    <Alert>
+      This may be out of date, because {what} could not be read again: {failure.message}{" "}
+      <button type="button" class="link-button" onClick={retry}>
+        Try again
+      </button>
+    </Alert>
   );
 }
 

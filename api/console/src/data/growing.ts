@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { reachable } from "../api/client";
 import { type Failure, asFailure } from "../api/failure";
 import type { ListAnswer } from "../api/lists";
+import { useRetry } from "./retry";
 
 export interface GrowingList<T> {
   rows: T[];
@@ -11,7 +12,10 @@ export interface GrowingList<T> {
   hasMore: boolean;
   loading: boolean;
   failure: Failure | null;
+  /** Reads the next page. After a failure nothing more is read until it is tried again. */
   more(): void;
+  /** Reads the page that failed again. */
+  retry(): void;
   refresh(): void;
   replace(rows: T[]): void;
 }
@@ -41,10 +45,12 @@ export function useGrowingList<T extends { id: string }>(
   const reader = useRef(read);
   reader.current = read;
   const controller = useRef(new AbortController());
+  const after = useRef<ListAnswer<T> | null>(null);
 
   const load = useCallback(
     (before: ListAnswer<T> | null) => {
       const { signal } = controller.current;
+      after.current = before;
       setState((old) => ({ ...old, key, loading: true, failure: null }));
       const place = {
         cursor: before?.nextCursor ?? null,
@@ -68,11 +74,13 @@ export function useGrowingList<T extends { id: string }>(
 
   const refresh = useCallback(() => setTurn((value) => value + 1), []);
   useEffect(() => reachable.watch((is) => is && refresh()), [refresh]);
+  const retry = useCallback(() => load(after.current), [load]);
+  useRetry(state.failure, retry);
   const { answer, failure, loading } = state;
   const rows = answer?.rows ?? [];
   const hasMore = answer !== null && (answer.nextCursor !== null || rows.length < answer.total);
   const more = () => {
-    if (hasMore && !loading && state.key === key) load(answer);
+    if (hasMore && !loading && !failure && state.key === key) load(answer);
   };
   const replace = useCallback((changed: T[]) => {
     const byId = new Map(changed.map((row) => [row.id, row]));
@@ -90,6 +98,7 @@ export function useGrowingList<T extends { id: string }>(
     loading,
     failure,
     more,
+    retry,
     refresh,
     replace,
   };

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { reachable } from "../api/client";
 import { type Failure, asFailure } from "../api/failure";
 import type { ListAnswer } from "../api/lists";
+import { useRetry } from "./retry";
 
 export const PAGE_SIZE = 50;
 
@@ -118,12 +119,4 @@ function replaced<T extends { id: string }>(before: State<T>, rows: T[]): State<
     pages.set(page, old.some((row) => byId.has(row.id)) ? old.map((row) => byId.get(row.id) ?? row) : old);
   }
   return { ...before, pages };
-}
-
-function useRetry(failure: Failure | null, refresh: () => void): void {
-  useEffect(() => {
-    if (!failure?.passes) return;
-    const timer = window.setTimeout(refresh, (failure.retryAfterSeconds ?? 5) * 1000);
-    return () => window.clearTimeout(timer);
-  }, [failure, refresh]);
 }

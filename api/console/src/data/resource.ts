@@ -2,6 +2,7 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { reachable } from "../api/client";
 import { type Failure, asFailure } from "../api/failure";
+import { retryMillis } from "./retry";
 
 export interface Resource<T> {
   data: T | undefined;
@@ -76,7 +77,8 @@ export function useResource<T>(
           failure,
           loading: false,
         }));
-        if (failure.passes) retry = window.setTimeout(refresh, (failure.retryAfterSeconds ?? 5) * 1000);
+        const millis = retryMillis(failure);
+        if (millis !== null) retry = window.setTimeout(refresh, millis);
       },
     );
     return () => {

@@ -1,4 +1,5 @@
 // One's own notifications of all spaces: what happened to the pipelines one watches and the runs one triggered.
+import { useEffect } from "preact/hooks";
 import { send } from "../../api/client";
 import { readList } from "../../api/lists";
 import type { Notification } from "../../api/model";
@@ -11,7 +12,8 @@ import { PageHead } from "../../components/PageHead";
 import { Time } from "../../components/Time";
 import { toastFailure } from "../../components/Toasts";
 import { useGrowingList } from "../../data/growing";
-import { INBOX_PATH, readUnread } from "../../data/inbox";
+import { INBOX_PATH, readUnread, unread as unreadCount } from "../../data/inbox";
+import { useStore } from "../../data/store";
 
 const PAGE = 50;
 
@@ -22,11 +24,18 @@ export default function InboxPage() {
     readList(INBOX_PATH, { unread, size: PAGE, ...(cursor ? { cursor } : { page }) }, signal),
   );
   useRowKeys();
-  const mark = (body: { ids: string[] } | { until: string }) =>
+  const count = useStore(unreadCount);
+  useEffect(() => {
+    // Rows that were read on stay; a refresh would put the reader back to the first page.
+    if (list.rows.length <= PAGE) list.refresh();
+  }, [count]);
+  const mark = (body: { ids: string[] } | { until: string }, marked: Notification[]) => {
+    const read_at = new Date().toISOString();
     void send("PUT", `${INBOX_PATH}/read`, body).then(() => {
-      list.refresh();
+      list.replace(marked.map((one) => ({ ...one, read_at })));
       void readUnread();
     }, toastFailure);
+  };
   const newest = list.rows[0]?.created_at;
   return (
     <div class="page">
@@ -38,7 +47,7 @@ export default function InboxPage() {
             class="button"
             disabled={!newest || list.rows.every((one) => one.read_at !== null)}
             // What arrives meanwhile stays unread.
-            onClick={() => newest && mark({ until: newest })}
+            onClick={() => newest && mark({ until: newest }, list.rows)}
           >
             Mark all as read
           </button>
@@ -69,7 +78,7 @@ export default function InboxPage() {
         >
           <ul class="lines">
             {list.rows.map((one) => (
-              <Entry key={one.id} entry={one} read={() => mark({ ids: [one.id] })} />
+              <Entry key={one.id} entry={one} read={() => mark({ ids: [one.id] }, [one])} />
             ))}
           </ul>
         </GrowingRows>
@@ -78,8 +87,9 @@ export default function InboxPage() {
   );
 }
 
-function target({ space, run_id, pipeline_id }: Notification): string {
+function target({ space, run_id, incident_id, pipeline_id }: Notification): string {
   if (run_id) return paths.run(space.slug, run_id);
+  if (incident_id) return paths.incident(space.slug, incident_id);
   return pipeline_id ? paths.pipeline(space.slug, pipeline_id) : paths.space(space.slug);
 }
 
@@ -87,7 +97,13 @@ function Entry({ entry, read }: { entry: Notification; read(): void }) {
   return (
     <li class="line">
       <div class="line-text">
-        <a class={entry.read_at ? "clip" : "clip name-link"} data-row href={target(entry)}>
+        <a
+          class={entry.read_at ? "clip" : "clip name-link"}
+          data-row
+          href={target(entry)}
+          // Who opens what an entry is about has read it.
+          onClick={() => entry.read_at === null && read()}
+        >
           {entry.summary}
         </a>
         <div class="quiet small clip">

@@ -33,7 +33,12 @@ export default function IncidentsPage({ slug }: PageProps) {
   const list = useGrowingList<Incident>(`${path}?${queryText(filter)}`, PAGE, ({ cursor, page }, signal) =>
     readList(path, { ...filter, size: PAGE, ...(cursor ? { cursor } : { page }) }, signal),
   );
-  useLiveBatch((event) => (event.type === "incident" ? event.data.id : null), list.refresh, 2000);
+  // Rows that were read on stay; a refresh would put the reader back to the first page.
+  useLiveBatch(
+    (event) => (event.type === "incident" ? event.data.id : null),
+    () => list.rows.length <= PAGE && list.refresh(),
+    2000,
+  );
   useRowKeys();
   return (
     <div class="page">

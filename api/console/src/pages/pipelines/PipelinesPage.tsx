@@ -38,6 +38,8 @@ export default function PipelinesPage({ slug }: PageProps) {
     everySeconds: 60,
   });
   const countedAt = useRef(0);
+  // The first pipelines of a space appear by themselves.
+  const isEmptySpace = list.total === 0 && activeFilters(query) === 0;
   const [chosen, setChosen] = useState<Set<string>>(new Set());
 
   useLiveBatch(
@@ -46,10 +48,10 @@ export default function PipelinesPage({ slug }: PageProps) {
         event.type === "pipeline" || event.type === "governance"
           ? (event.data.pipeline_id ?? event.data.id)
           : event.data.pipeline_id;
-      return id && list.has(id) ? id : null;
+      return id && (isEmptySpace || list.has(id)) ? id : null;
     },
     (ids) => {
-      if (ids === null) return list.refresh();
+      if (ids === null || isEmptySpace) return list.refresh();
       const days = query.get("days");
       const read = {
         id: ids.slice(0, BATCH),

@@ -77,7 +77,7 @@ function Content({ slug, list, filtered }: { slug: string; list: GrowingList<Run
     if (list.failure) {
       return (
         <div class="panel">
-          <FailureBlank failure={list.failure} what="the runs" retry={list.refresh} />
+          <FailureBlank failure={list.failure} what="the runs" retry={list.retry} />
         </div>
       );
     }

@@ -4,6 +4,7 @@ import type { Run } from "../../api/model";
 import { useRowKeys } from "../../app/keyboard";
 import { paths } from "../../app/paths";
 import { Icon } from "../../components/Icon";
+import { NotRead } from "../../components/Load";
 import { StateLabel, StateShape } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
 import type { GrowingList } from "../../data/growing";
@@ -45,6 +46,7 @@ export function RunsTable({ slug, list }: { slug: string; list: GrowingList<Run>
           <Spacer rows={rows.length - end} />
         </tbody>
       </table>
+      {list.failure && <NotRead failure={list.failure} what="the runs" retry={list.retry} />}
     </div>
   );
 }
