@@ -1,7 +1,7 @@
 //! The sentences of incidents, and the numbers that they are made of. They name pipelines and times; nothing
 //! of a run's content.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use contract::state::IncidentKind;
 use serde_json::{Value, json};
 
@@ -63,8 +63,9 @@ pub(super) fn of_connector(connector: &PolledConnector, stale_at: DateTime<Utc>)
     (summary, json!({ "last_good_at": good_at, "stale_at": stale_at, "schedule": connector.schedule }))
 }
 
+/// A time as people read it. The console shows it in the reader's time zone.
 fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// Two units at most: `42 s`, `5 min 10 s`, `3 h 20 min`, `2 d 4 h`.
@@ -84,7 +85,15 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use chrono::{TimeZone, Utc};
+
+    use super::{duration, time};
+
+    #[test]
+    fn times_are_written_for_people() {
+        let at = Utc.with_ymd_and_hms(2026, 1, 31, 5, 0, 59).unwrap();
+        assert_eq!(time(at), "2026-01-31 05:00 UTC");
+    }
 
     #[test]
     fn durations_have_two_units_at_most() {

@@ -88,6 +88,17 @@ export function utc(at: string | Date): string {
     .replace(/\.\d+Z$/, "")} UTC`;
 }
 
+/** The times in a sentence of the API: as it writes them now, and as it did at first (`2026-01-31T05:00:00Z`). */
+const WRITTEN = /(\d{4}-\d{2}-\d{2})(?: (\d{2}:\d{2}) UTC|T(\d{2}:\d{2}:\d{2})Z)/g;
+
+/** A sentence of the API with its times in the reader's zone. */
+export function withLocalTimes(sentence: string, now: Date = new Date()): string {
+  return sentence.replace(WRITTEN, (written: string, day: string, minutes?: string, seconds?: string) => {
+    const at = new Date(`${day}T${seconds ?? `${minutes}:00`}Z`);
+    return Number.isNaN(at.getTime()) ? written : moment(at, now);
+  });
+}
+
 /** The distance from now: `just now`, `4 min ago`, `in 2 h`. */
 export function relative(at: string | Date, now: number = Date.now()): string {
   const seconds = (new Date(at).getTime() - now) / 1000;

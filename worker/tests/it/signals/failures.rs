@@ -26,7 +26,7 @@ async fn a_failing_incident_names_the_task_that_failed_first() {
     assert_eq!(fleet.incidents().await, ["failing open 1"], "they are one");
     let (summary, evidence) = fleet.described().await;
     assert!(summary.starts_with("sales failed at "), "{summary}");
-    assert!(summary.ends_with("Z; the first task that failed is load"), "{summary}");
+    assert!(summary.ends_with(" UTC; the first task that failed is load"), "{summary}");
     assert_eq!(
         evidence["first_failed_task"],
         json!({

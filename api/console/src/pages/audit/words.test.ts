@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { exact } from "../../data/format";
 import { actionText, detailsText } from "./words";
 
 test("an action of a later release is shown by its name", () => {
@@ -12,4 +13,6 @@ test("ids are left out of the details", () => {
     "from: none · to: high · changed: name, config",
   );
   expect(detailsText({ ids: [id, id] })).toBe("ids: 2");
+  const until = "2026-01-31T05:00:00.123Z";
+  expect(detailsText({ until })).toBe(`until: ${exact(until)}`);
 });

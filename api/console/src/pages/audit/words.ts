@@ -1,5 +1,7 @@
 // The audit log in words.
 
+import { exact } from "../../data/format";
+
 const texts: Record<string, string> = {
   "channel.changed": "Changed a notification channel",
   "channel.created": "Created a notification channel",
@@ -60,6 +62,7 @@ export const viaTexts: Record<string, string> = {
   console: "Console",
 };
 
+const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-/;
 
 /** What is worth reading of the details: without ids, which mean nothing to a reader. */
@@ -73,7 +76,7 @@ export function detailsText(details: Record<string, unknown>): string {
 
 function valueText(value: unknown): string | null {
   if (value === null) return "none";
-  if (typeof value === "string") return UUID.test(value) ? null : value;
+  if (typeof value === "string") return UUID.test(value) ? null : TIME.test(value) ? exact(value) : value;
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (Array.isArray(value)) {
     const texts = value.flatMap((one) => valueText(one) ?? []);

@@ -1,5 +1,5 @@
 // One's own notifications of all spaces: what happened to the pipelines one watches and the runs one triggered.
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { send } from "../../api/client";
 import { readList } from "../../api/lists";
 import type { Notification } from "../../api/model";
@@ -12,6 +12,7 @@ import { PageHead } from "../../components/PageHead";
 import { Time } from "../../components/Time";
 import { toastFailure } from "../../components/Toasts";
 import { useGrowingList } from "../../data/growing";
+import { withLocalTimes } from "../../data/format";
 import { INBOX_PATH, readUnread, unread as unreadCount } from "../../data/inbox";
 import { useStore } from "../../data/store";
 
@@ -25,9 +26,11 @@ export default function InboxPage() {
   );
   useRowKeys();
   const count = useStore(unreadCount);
+  const counted = useRef(count);
   useEffect(() => {
     // Rows that were read on stay; a refresh would put the reader back to the first page.
-    if (list.rows.length <= PAGE) list.refresh();
+    if (counted.current !== count && list.rows.length <= PAGE) list.refresh();
+    counted.current = count;
   }, [count]);
   const mark = (body: { ids: string[] } | { until: string }, marked: Notification[]) => {
     const read_at = new Date().toISOString();
@@ -104,7 +107,7 @@ function Entry({ entry, read }: { entry: Notification; read(): void }) {
           // Who opens what an entry is about has read it.
           onClick={() => entry.read_at === null && read()}
         >
-          {entry.summary}
+          {withLocalTimes(entry.summary)}
         </a>
         <div class="quiet small clip">
           {[entry.space.name, entry.pipeline_name].filter(Boolean).join(" · ")}

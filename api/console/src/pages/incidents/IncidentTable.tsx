@@ -2,7 +2,7 @@ import type { Incident } from "../../api/model";
 import { paths } from "../../app/paths";
 import { StateShape } from "../../components/State";
 import { Time } from "../../components/Time";
-import { count } from "../../data/format";
+import { count, withLocalTimes } from "../../data/format";
 import { may } from "../../data/session";
 import { EvidenceList } from "./EvidenceList";
 import { IncidentActions } from "./IncidentActions";
@@ -70,7 +70,7 @@ function What({ slug, incident }: { slug: string; incident: Incident }) {
           </a>{" "}
           <span class="tag">{kindTexts[kind]}</span>
         </span>
-        <span class="second small">{summary}</span>
+        <span class="second small">{withLocalTimes(summary)}</span>
         <span class="row row-wrap small">
           <a href={paths.incident(slug, incident.id)}>Details and comments</a>
           {last_run_id && <a href={paths.run(slug, last_run_id)}>The latest run</a>}

@@ -12,7 +12,7 @@ import { QueryChoice } from "../../components/QueryChoice";
 import { StateShape } from "../../components/State";
 import { Time } from "../../components/Time";
 import { toast, toastFailure } from "../../components/Toasts";
-import { count } from "../../data/format";
+import { count, exact } from "../../data/format";
 import { type GrowingList, useGrowingList } from "../../data/growing";
 import { may } from "../../data/session";
 import { changeTexts, statusShapes, statusTexts, statuses } from "./words";
@@ -107,7 +107,7 @@ function DeliveryTable({ slug, path, list }: { slug: string; path: string; list:
               <td class="col-again">
                 <IconButton
                   icon="refresh"
-                  label={`Send again: ${changeTexts[delivery.change]}, ${delivery.created_at}`}
+                  label={`Send again: ${changeTexts[delivery.change]}, ${exact(delivery.created_at)}`}
                   onClick={() => redeliver(delivery)}
                 />
               </td>
@@ -127,7 +127,7 @@ function Message({ slug, delivery }: { slug: string; delivery: Delivery }) {
       <b>{changeTexts[change]}</b>
       {others > 0 && (
         <div class="small">
-          <a href={paths.incidents(slug, "status=open&status=acknowledged&status=resolved")}>
+          <a href={reported(slug, incident_ids)}>
             {others === 1 ? "1 incident" : `${count(others)} incidents`}
           </a>
         </div>
@@ -138,6 +138,12 @@ function Message({ slug, delivery }: { slug: string; delivery: Delivery }) {
       {attempts[0]?.error && <div class="narrow-only small">{attempts[0].error}</div>}
     </>
   );
+}
+
+/** The incident of a message; of several, the list of all. */
+function reported(slug: string, [first, ...others]: string[]): string {
+  if (first !== undefined && others.length === 0) return paths.incident(slug, first);
+  return paths.incidents(slug, "status=open&status=acknowledged&status=resolved");
 }
 
 function Status({ delivery: { status, next_attempt_at, ended_at } }: { delivery: Delivery }) {
