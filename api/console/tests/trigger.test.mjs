@@ -54,6 +54,46 @@ test("an editor triggers a run with a typed parameter and watches it turn green"
   await context.close();
 });
 
+test("what is hidden in the configuration of a run is not sent again unless somebody says so", async () => {
+  const { page, context } = await openPage(browser);
+  const [run] = await call(keys.editor, "GET", `${base}/runs?q=train_model&size=1`);
+  await signIn(page, keys.editor);
+  // The mirror has a run's secrets as asterisks.
+  await page.route(`**/runs/${run.id}`, async (route) => {
+    const response = await route.fetch();
+    const conf = { epochs: 1, warehouse_password: "***" };
+    await route.fulfill({ response, json: { ...(await response.json()), conf } });
+  });
+  const parameter = { value: null, description: null, schema: { type: "string" }, is_redacted: true };
+  await page.route("**/parameters", async (route) => {
+    const response = await route.fetch();
+    const { parameters } = await response.json();
+    const all = [...parameters, { ...parameter, name: "warehouse_password" }];
+    await route.fulfill({ response, json: { parameters: all, error: null } });
+  });
+  await visit(page, `/s/${space}/runs/${run.id}`);
+  await page.getByRole("button", { name: "Trigger again" }).click();
+  const dialog = page.getByRole("dialog");
+  const password = dialog.getByLabel("warehouse_password", { exact: true });
+  await password.waitFor({ timeout: 30_000 });
+  assert.equal(await password.inputValue(), "");
+  await dialog.getByText("The earlier run had a secret value.").waitFor();
+  await password.fill("***");
+  await dialog.getByRole("button", { name: "Continue" }).click();
+  await dialog.getByText("Enter it, or leave it out.").waitFor();
+  await password.fill("canary");
+  await dialog.getByRole("button", { name: "Continue" }).click();
+  // What is secret is not shown to who looks over the shoulder.
+  await dialog.getByText('"warehouse_password": "(as entered)"').waitFor();
+  assert.equal(await dialog.getByText("canary").count(), 0);
+  await dialog.getByRole("button", { name: "Back" }).click();
+  await password.fill("***");
+  await dialog.getByRole("checkbox", { name: "Send *** as it is" }).check();
+  await dialog.getByRole("button", { name: "Continue" }).click();
+  await dialog.getByRole("button", { name: "Trigger", exact: true }).waitFor();
+  await context.close();
+});
+
 test("without an answer of the provider a run is triggered with JSON", async () => {
   const { page, context } = await openPage(browser);
   const [pipeline] = await call(keys.editor, "GET", `${base}/pipelines?q=daily_sales`);

@@ -99,6 +99,11 @@ export function withLocalTimes(sentence: string, now: Date = new Date()): string
   });
 }
 
+/** The name of a provider: `airflow` is `Airflow`. */
+export function providerName(provider: string): string {
+  return provider.charAt(0).toUpperCase() + provider.slice(1);
+}
+
 /** The distance from now: `just now`, `4 min ago`, `in 2 h`. */
 export function relative(at: string | Date, now: number = Date.now()): string {
   const seconds = (new Date(at).getTime() - now) / 1000;

@@ -21,6 +21,8 @@ interface Options {
   everySeconds?: number;
   /** Shows the data of the previous key until the new one has answered. */
   keepPrevious?: boolean;
+  /** Shows nothing before the answer, also if the same was read before. */
+  fresh?: boolean;
 }
 
 interface Shown<T> {
@@ -50,14 +52,14 @@ export function useResource<T>(
   load: (signal: AbortSignal) => Promise<T>,
   options: Options = {},
 ): Resource<T> {
-  const [shown, setShown] = useState<Shown<T>>(() => initial<T>(key));
+  const [shown, setShown] = useState<Shown<T>>(() => initial<T>(key, options));
   const [turn, setTurn] = useState(0);
   const loader = useRef(load);
   loader.current = load;
   const refresh = useCallback(() => setTurn((value) => value + 1), []);
 
   useEffect(() => {
-    if (key === null) return setShown(initial<T>(null));
+    if (key === null) return setShown(initial<T>(null, options));
     const controller = new AbortController();
     let retry: number | undefined;
     setShown((before) => (before.key === key ? { ...before, loading: true } : opened(before, key, options)));
@@ -102,13 +104,13 @@ export function useResource<T>(
   return { ...current, outdated: shown.key !== key, refresh, change };
 }
 
-function initial<T>(key: string | null): Shown<T> {
-  const known = key === null ? undefined : (cache.get(key) as T | undefined);
+function initial<T>(key: string | null, { fresh }: Options): Shown<T> {
+  const known = key === null || fresh ? undefined : (cache.get(key) as T | undefined);
   return { key, data: known, failure: null, loading: key !== null };
 }
 
 function opened<T>(before: Shown<T>, key: string | null, options: Options): Shown<T> {
-  const next = initial<T>(key);
+  const next = initial<T>(key, options);
   if (next.data !== undefined || !options.keepPrevious || key === null) return next;
   // The key stays the previous one, so that the data counts as outdated until the answer arrives.
   return { ...before, failure: null, loading: true };

@@ -3,6 +3,7 @@ import { send } from "../../api/client";
 import type { PipelineDetail } from "../../api/model";
 import { Icon } from "../../components/Icon";
 import { toastFailure } from "../../components/Toasts";
+import { providerName } from "../../data/format";
 import { may } from "../../data/session";
 import { TriggerDialog } from "./trigger/TriggerDialog";
 
@@ -48,7 +49,7 @@ export function ProviderLink({ href, provider }: { href: string; provider: strin
   return (
     <a class="button" href={href} target="_blank" rel="noreferrer">
       <Icon name="external" />
-      Open in {provider.charAt(0).toUpperCase() + provider.slice(1)}
+      Open in {providerName(provider)}
     </a>
   );
 }

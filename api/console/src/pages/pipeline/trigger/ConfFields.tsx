@@ -1,5 +1,8 @@
+import type { ComponentChildren } from "preact";
+import { Fragment } from "preact";
 import { useId } from "preact/hooks";
-import { confOfText, type Param } from "./trigger_params";
+import { confOfText } from "./trigger_conf";
+import type { Param } from "./trigger_params";
 
 interface ConfFieldsProps {
   params: readonly Param[];
@@ -8,18 +11,22 @@ interface ConfFieldsProps {
   change: (name: string, text: string) => void;
 }
 
-/** A field per parameter, of the kind that its schema says. */
+/** A field per parameter, of the kind that its schema says, below the titles of their sections. */
 export function ConfFields({ params, texts, faults, change }: ConfFieldsProps) {
   return (
     <>
-      {params.map((param) => (
-        <ConfField
-          key={param.name}
-          param={param}
-          text={texts.get(param.name) ?? param.text}
-          fault={faults.get(param.name) ?? null}
-          change={(text) => change(param.name, text)}
-        />
+      {params.map((param, place) => (
+        <Fragment key={param.name}>
+          {param.section !== null && param.section !== params[place - 1]?.section && (
+            <h3>{param.section}</h3>
+          )}
+          <ConfField
+            param={param}
+            text={texts.get(param.name) ?? param.text}
+            fault={faults.get(param.name) ?? null}
+            change={(text) => change(param.name, text)}
+          />
+        </Fragment>
       ))}
     </>
   );
@@ -34,7 +41,7 @@ interface ConfFieldProps {
 
 function ConfField({ param, text, fault, change }: ConfFieldProps) {
   const id = useId();
-  const help = param.secret ? secretHelp(param) : param.description;
+  const help = helpOf(param);
   const described = [help ? `${id}-help` : "", fault ? `${id}-fault` : ""].filter(Boolean).join(" ");
   const common = { id, "aria-invalid": fault !== null, "aria-describedby": described || undefined };
   const notes = (
@@ -62,6 +69,7 @@ function ConfField({ param, text, fault, change }: ConfFieldProps) {
             onChange={({ currentTarget }) => change(String(currentTarget.checked))}
           />
           {param.title}
+          <HiddenTag param={param} />
         </label>
         {notes}
       </div>
@@ -69,18 +77,46 @@ function ConfField({ param, text, fault, change }: ConfFieldProps) {
   }
   return (
     <div class="field">
-      <label for={id}>{param.title}</label>
+      <div class="row">
+        <label class="field-label" for={id}>
+          {param.title}
+        </label>
+        <HiddenTag param={param} />
+      </div>
       <Control param={param} text={text} change={change} common={common} />
       {notes}
     </div>
   );
 }
 
-function secretHelp({ description }: Param): string {
-  return [description, "Its default is secret. Leave it empty to keep it."].filter(Boolean).join(" ");
+function HiddenTag({ param }: { param: Param }) {
+  return param.hidden ? <span class="tag">Hidden</span> : null;
 }
 
-function Control({ param, text, change, common }: Omit<ConfFieldProps, "fault"> & { common: object }) {
+function helpOf(param: Param): string {
+  const { description, kind, examples, secret, hidden } = param;
+  const sentences = [description];
+  if (kind === "lines") sentences.push("One value in each line.");
+  if (examples.length > 0 && !hasSuggestions(param))
+    sentences.push(`For example: ${examples.slice(0, 5).join(", ")}.`);
+  if (hidden && param.text === "")
+    sentences.push(
+      "The earlier run had a secret value. Enter it again, or leave it empty to use the default.",
+    );
+  else if (hidden)
+    sentences.push("The earlier run had secret values, which are shown as ***: enter them again.");
+  else if (secret) sentences.push("Its default is secret. Leave it empty to keep it.");
+  return sentences.filter(Boolean).join(" ");
+}
+
+/** Whether the examples are offered as one types. */
+function hasSuggestions({ kind, secret, hidden }: Param): boolean {
+  return ["text", "integer", "number"].includes(kind) && !secret && !hidden;
+}
+
+type ControlProps = Omit<ConfFieldProps, "fault"> & { common: { id: string } };
+
+function Control({ param, text, change, common }: ControlProps) {
   switch (param.kind) {
     case "choice":
       return (
@@ -91,66 +127,69 @@ function Control({ param, text, change, common }: Omit<ConfFieldProps, "fault"> 
           onChange={({ currentTarget }) => change(currentTarget.value)}
         >
           {param.choices.map((choice) => (
-            <option key={JSON.stringify(choice)} value={JSON.stringify(choice)}>
-              {typeof choice === "string" ? choice : JSON.stringify(choice)}
+            <option key={choice.text} value={choice.text}>
+              {choice.label}
             </option>
           ))}
         </select>
       );
     case "json":
+    case "lines":
+    case "multiline":
       return (
         <textarea
           {...common}
-          class="textarea code"
-          rows={3}
+          class={param.kind === "json" ? "textarea code" : "textarea"}
+          rows={Math.max(3, Math.min(10, text.split("\n").length))}
           spellcheck={false}
           value={text}
           onInput={({ currentTarget }) => change(currentTarget.value)}
         />
       );
-    case "integer":
-    case "number":
-      return (
-        <input
-          {...common}
-          class="input"
-          inputMode={param.kind === "integer" ? "numeric" : "decimal"}
-          value={text}
-          onInput={({ currentTarget }) => change(currentTarget.value)}
-        />
-      );
-    case "date":
-      return (
-        <input
-          {...common}
-          class="input"
-          type="date"
-          value={text}
-          onInput={({ currentTarget }) => change(currentTarget.value)}
-        />
-      );
     default:
-      return (
-        <input
-          {...common}
-          class="input"
-          type={(param.secret ? "password" : "text") as "text"}
-          autoComplete="off"
-          value={text}
-          onInput={({ currentTarget }) => change(currentTarget.value)}
-        />
-      );
+      return <LineInput param={param} text={text} change={change} common={common} />;
   }
+}
+
+/** A field of one line; examples are offered as one types. */
+function LineInput({ param, text, change, common }: ControlProps) {
+  const { kind, examples } = param;
+  const isSecret = kind === "text" && (param.secret || param.hidden);
+  const list = hasSuggestions(param) && examples.length > 0 ? `${common.id}-list` : undefined;
+  const type = kind === "date" ? "date" : isSecret ? "password" : "text";
+  return (
+    <>
+      <input
+        {...common}
+        class="input"
+        type={type as "text"}
+        inputMode={kind === "integer" ? "numeric" : kind === "number" ? "decimal" : undefined}
+        autoComplete="off"
+        list={list}
+        value={text}
+        onInput={({ currentTarget }) => change(currentTarget.value)}
+      />
+      {list && (
+        <datalist id={list}>
+          {examples.map((example) => (
+            <option key={example} value={example} />
+          ))}
+        </datalist>
+      )}
+    </>
+  );
 }
 
 interface ConfTextProps {
   text: string;
   fault: string | null;
   change: (text: string) => void;
+  /** What is to be said about the configuration besides. */
+  children?: ComponentChildren;
 }
 
-/** The configuration as JSON. A fault is shown once the reader wanted to continue, until it is mended. */
-export function ConfText({ text, fault, change }: ConfTextProps) {
+/** The configuration as JSON. A fault is shown once the reader wanted to continue, until the text changes. */
+export function ConfText({ text, fault, change, children }: ConfTextProps) {
   const id = useId();
   const valid = confOfText(text).fault === undefined;
   const format = () => {
@@ -184,10 +223,10 @@ export function ConfText({ text, fault, change }: ConfTextProps) {
         onInput={({ currentTarget }) => change(currentTarget.value)}
       />
       <span class="field-help" id={`${id}-help`}>
-        A JSON object. Leave it empty for none.
+        A JSON object. Leave it empty for none. {children}
       </span>
       <span class="field-fault" id={`${id}-fault`} role="alert">
-        {fault !== null && !valid ? fault : ""}
+        {fault ?? ""}
       </span>
     </div>
   );

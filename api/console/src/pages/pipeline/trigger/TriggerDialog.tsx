@@ -1,18 +1,15 @@
-import { useState } from "preact/hooks";
-import { api, send, take } from "../../../api/client";
-import { asFailure, type Failure } from "../../../api/failure";
-import type { Parameter, ParametersAnswer, Pipeline, PipelineDetail, Run } from "../../../api/model";
-import { paths } from "../../../app/paths";
-import { navigate } from "../../../app/router";
-import { Alert } from "../../../components/Alert";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { send } from "../../../api/client";
+import type { Parameter, ParametersAnswer, PipelineDetail } from "../../../api/model";
 import { Dialog, DialogFoot } from "../../../components/Dialog";
 import { Icon } from "../../../components/Icon";
 import { Skeleton } from "../../../components/Load";
-import { toast } from "../../../components/Toasts";
-import { criticalityLabels } from "../../../components/Criticality";
 import { useResource } from "../../../data/resource";
 import { ConfFields, ConfText } from "./ConfFields";
-import { confOf, confOfText, covers, paramsOf, type Conf } from "./trigger_params";
+import { hiddenPlaces } from "./hidden";
+import { TriggerConfirmation } from "./TriggerConfirmation";
+import { confOf, confOfText, hiddenFaults, type ConfResult } from "./trigger_conf";
+import { covers, paramsOf, type Conf, type Param } from "./trigger_params";
 import "./trigger.css";
 
 interface TriggerDialogProps {
@@ -23,14 +20,14 @@ interface TriggerDialogProps {
   close: () => void;
 }
 
-/**
- * Asks for the parameters, shows what will be sent, and starts a run. A refusal is shown in the provider's
- * words.
- */
+/** Asks for the parameters, shows what will be sent, and starts a run. */
 export function TriggerDialog(props: TriggerDialogProps) {
   const { slug, pipeline, close } = props;
   const path = `/spaces/${encodeURIComponent(slug)}/orchestration/pipelines/${pipeline.id}/parameters`;
-  const answer = useResource(path, (signal) => send<ParametersAnswer>("GET", path, undefined, signal));
+  // What was read for an earlier dialog may have changed.
+  const answer = useResource(path, (signal) => send<ParametersAnswer>("GET", path, undefined, signal), {
+    fresh: true,
+  });
   if (answer.data === undefined && answer.failure === null) {
     return (
       <Dialog title={`Trigger ${pipeline.name}`} close={close}>
@@ -48,42 +45,67 @@ interface TriggerFormProps extends TriggerDialogProps {
   problem: string | null;
 }
 
+/** The fields of the first answer that has any: a later one must not change a form that is being filled in. */
+function useParams(parameters: readonly Parameter[], conf: Conf | undefined) {
+  const [params, setParams] = useState<readonly Param[]>(() => paramsOf(parameters, conf));
+  useEffect(() => {
+    if (params.length === 0 && parameters.length > 0) setParams(paramsOf(parameters, conf));
+  }, [parameters]);
+  return [params, setParams] as const;
+}
+
 function TriggerForm({ slug, pipeline, conf, close, parameters, problem }: TriggerFormProps) {
-  // A later answer must not change a form that is being filled in.
-  const [params] = useState(() => paramsOf(parameters, conf));
-  const [asJson, setAsJson] = useState(params.length === 0 || !covers(parameters, conf ?? {}));
+  const [params, setParams] = useParams(parameters, conf);
+  const [asJson, setAsJson] = useState(params.length === 0 || !covers(params, conf ?? {}));
   const [texts, setTexts] = useState<ReadonlyMap<string, string>>(new Map());
   const [json, setJson] = useState(conf === undefined ? "" : JSON.stringify(conf, null, 2));
   const [note, setNote] = useState("");
   const [faults, setFaults] = useState<ReadonlyMap<string, string>>(new Map());
+  // Whether the reader has been told of hidden values, and wants to send them as they are.
+  const [hidden, setHidden] = useState<"unseen" | "told" | "accepted">("unseen");
   const [confirmed, setConfirmed] = useState<Conf | null>(null);
+  const [reviews, setReviews] = useState(0);
+  const form = useFaultFocus(reviews);
   const review = (event: Event) => {
     event.preventDefault();
+    setReviews(reviews + 1);
     const result = asJson ? fromText(json) : confOf(params, texts);
+    const found = result.conf ? hiddenFaults(result.conf, asJson) : new Map<string, string>();
+    if (found.size > 0 && hidden !== "accepted") {
+      setHidden("told");
+      return setFaults(found);
+    }
     setFaults(result.faults ?? new Map());
     if (result.conf !== undefined) setConfirmed(result.conf);
   };
   const turn = () => {
+    const written = asJson ? confOfText(json).conf : undefined;
+    // What the form has no field for would be lost.
+    if (written && !covers(params, written)) return setFaults(new Map([["", UNCOVERED]]));
     const filled = asJson ? undefined : confOf(params, texts).conf;
-    if (filled !== undefined) setJson(JSON.stringify(filled, null, 2));
+    if (filled) setJson(JSON.stringify(filled, null, 2));
+    if (written && json !== "") {
+      setParams(paramsOf(parameters, written));
+      setTexts(new Map());
+    }
     setFaults(new Map());
     setAsJson(!asJson);
   };
+  const changeText = (name: string, text: string) => {
+    setTexts(new Map(texts).set(name, text));
+    setFaults(new Map([...faults].filter(([of]) => of !== name)));
+  };
+  const changeJson = (text: string) => {
+    setJson(text);
+    setFaults(new Map());
+  };
   if (confirmed !== null) {
-    return (
-      <Confirmation
-        slug={slug}
-        pipeline={pipeline}
-        conf={confirmed}
-        note={note}
-        back={() => setConfirmed(null)}
-        close={close}
-      />
-    );
+    const back = () => setConfirmed(null);
+    return <TriggerConfirmation {...{ slug, pipeline, params, note, back, close }} conf={confirmed} />;
   }
   return (
     <Dialog title={`Trigger ${pipeline.name}`} close={close}>
-      <form onSubmit={review} noValidate>
+      <form onSubmit={review} noValidate ref={form}>
         <div class="dialog-body">
           {problem !== null && (
             <p class="notice" role="status">
@@ -92,29 +114,28 @@ function TriggerForm({ slug, pipeline, conf, close, parameters, problem }: Trigg
             </p>
           )}
           {asJson ? (
-            <ConfText text={json} fault={faults.get("") ?? null} change={setJson} />
+            <ConfText text={json} fault={faults.get("") ?? null} change={changeJson}>
+              {hiddenPlaces(conf ?? {}).length > 0 && "*** stands for a secret value: enter it again."}
+            </ConfText>
           ) : (
-            <ConfFields
-              params={params}
-              texts={texts}
-              faults={faults}
-              change={(name, text) => setTexts(new Map(texts).set(name, text))}
-            />
+            <ConfFields params={params} texts={texts} faults={faults} change={changeText} />
+          )}
+          {hidden !== "unseen" && (
+            <label class="check">
+              <input
+                type="checkbox"
+                checked={hidden === "accepted"}
+                onChange={({ currentTarget }) => setHidden(currentTarget.checked ? "accepted" : "told")}
+              />
+              Send *** as it is
+            </label>
           )}
           {params.length > 0 && (
             <button type="button" class="link-button small conf-turn" onClick={turn}>
               {asJson ? "Fill in a form" : "Write JSON instead"}
             </button>
           )}
-          <label class="field">
-            <span class="field-label">Note</span>
-            <input
-              class="input"
-              value={note}
-              maxLength={1000}
-              onInput={({ currentTarget }) => setNote(currentTarget.value)}
-            />
-          </label>
+          <Note text={note} change={setNote} />
         </div>
         <DialogFoot cancel={close}>
           <button type="submit" class="button button-primary">
@@ -126,111 +147,32 @@ function TriggerForm({ slug, pipeline, conf, close, parameters, problem }: Trigg
   );
 }
 
-function fromText(text: string): { conf?: Conf; faults?: Map<string, string> } {
+const UNCOVERED = "The form has no field for a part of this configuration.";
+
+/** The first field with a fault takes the focus, wherever the reader is in a long form. */
+function useFaultFocus(reviews: number) {
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    if (reviews > 0) form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
+  }, [reviews]);
+  return form;
+}
+
+function Note({ text, change }: { text: string; change: (text: string) => void }) {
+  return (
+    <label class="field">
+      <span class="field-label">Note (optional)</span>
+      <input
+        class="input"
+        value={text}
+        maxLength={1000}
+        onInput={({ currentTarget }) => change(currentTarget.value)}
+      />
+    </label>
+  );
+}
+
+function fromText(text: string): ConfResult {
   const { conf, fault } = confOfText(text);
   return fault === undefined ? { conf } : { faults: new Map([["", fault]]) };
-}
-
-interface ConfirmationProps {
-  slug: string;
-  pipeline: PipelineDetail;
-  conf: Conf;
-  note: string;
-  back: () => void;
-  close: () => void;
-}
-
-function Confirmation({ slug, pipeline, conf, note, back, close }: ConfirmationProps) {
-  const [busy, setBusy] = useState(false);
-  const [failure, setFailure] = useState<Failure | null>(null);
-  // Asking again with the same key starts no second run, also where the first answer was lost.
-  const [key] = useState(newKey);
-  const trigger = async () => {
-    setBusy(true);
-    setFailure(null);
-    try {
-      const run = await start(slug, pipeline, conf, note, key);
-      toast(`${pipeline.name} was triggered`);
-      close();
-      navigate(paths.run(slug, run.id));
-    } catch (error) {
-      setFailure(asFailure(error));
-      setBusy(false);
-    }
-  };
-  return (
-    <Dialog title={`Trigger ${pipeline.name}?`} close={close}>
-      <div class="dialog-body">
-        <Warnings pipeline={pipeline} />
-        <p>
-          {Object.keys(conf).length === 0
-            ? "A run starts without a configuration."
-            : "A run starts with this configuration:"}
-        </p>
-        {Object.keys(conf).length > 0 && (
-          <pre class="conf-text" tabIndex={0}>
-            {JSON.stringify(conf, null, 2)}
-          </pre>
-        )}
-        {note.trim() !== "" && (
-          <p>
-            <span class="quiet">Note </span>
-            {note.trim()}
-          </p>
-        )}
-        {failure && <Alert>{refusal(failure)}</Alert>}
-      </div>
-      <div class="dialog-foot">
-        <button type="button" class="button" disabled={busy} onClick={back}>
-          Back
-        </button>
-        <button type="button" class="button button-primary" disabled={busy} onClick={() => void trigger()}>
-          <Icon name="play" />
-          {busy ? "Triggering…" : failure ? "Try again" : "Trigger"}
-        </button>
-      </div>
-    </Dialog>
-  );
-}
-
-function Warnings({ pipeline }: { pipeline: Pipeline }) {
-  const important = pipeline.criticality === "high" || pipeline.criticality === "critical";
-  return (
-    <>
-      {pipeline.is_paused && (
-        <p class="notice">
-          <Icon name="pause" />
-          The pipeline is paused: its run waits until somebody resumes the pipeline.
-        </p>
-      )}
-      {important && pipeline.criticality && (
-        <p class="notice">
-          <Icon name="alert" />
-          Its criticality is {criticalityLabels[pipeline.criticality].toLowerCase()}.
-        </p>
-      )}
-    </>
-  );
-}
-
-function start(slug: string, pipeline: Pipeline, conf: Conf, note: string, key: string): Promise<Run> {
-  // The generated type of a free object allows no fields.
-  const body = { conf: conf as Record<string, never>, ...(note.trim() === "" ? {} : { note: note.trim() }) };
-  const params = { path: { slug, pipeline_id: pipeline.id }, header: { "Idempotency-Key": key } };
-  return take(
-    api.POST("/api/v1.0/spaces/{slug}/orchestration/pipelines/{pipeline_id}/trigger", { params, body }),
-  );
-}
-
-function refusal(failure: Failure): string {
-  if (failure.provider === null) return failure.message;
-  const name = failure.provider.charAt(0).toUpperCase() + failure.provider.slice(1);
-  return `${name} refused: ${failure.message}`;
-}
-
-// `crypto.randomUUID` is missing where the console is not served over TLS.
-function newKey(): string {
-  return [...crypto.getRandomValues(new Uint8Array(16))]
-    .map((byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Parameter } from "../../../api/model";
-import { confOf, confOfText, covers, paramsOf } from "./trigger_params";
+import { confOf, confOfText, hiddenFaults, withoutSecrets } from "./trigger_conf";
+import { covers, paramsOf } from "./trigger_params";
 
 function parameter(name: string, value: unknown, schema: Record<string, unknown> = {}): Parameter {
   return { name, value, schema, description: null, is_redacted: false };
@@ -25,7 +26,7 @@ test("kinds come from the schema, else from the value", () => {
     ["dry_run", "boolean"],
     ["day", "date"],
     ["note", "text"],
-    ["tables", "json"],
+    ["tables", "lines"],
     ["plain", "number"],
     ["untyped", "text"],
   ]);
@@ -50,11 +51,10 @@ test("each faulty field is named", () => {
   const texts = new Map([
     ["limit", "1000"],
     ["plain", "x"],
-    ["tables", "["],
     ["day", ""],
   ]);
   const { faults } = confOf(params, texts);
-  expect([...(faults?.keys() ?? [])].sort()).toEqual(["day", "limit", "plain", "tables"]);
+  expect([...(faults?.keys() ?? [])].sort()).toEqual(["day", "limit", "plain"]);
   expect(faults?.get("limit")).toBe("Enter at most 100.");
   expect(confOf(params, new Map([["limit", "1.5"]])).faults?.get("limit")).toBe("Enter a whole number.");
 });
@@ -90,15 +90,78 @@ test("an earlier configuration fills the form, if the parameters say all of it",
   expect([conf?.region, conf?.limit, conf?.plain]).toEqual(["us", 5, 3]);
   expect(covers(parameters, earlier)).toBe(true);
   expect(covers(parameters, { ...earlier, other: 1 })).toBe(false);
-  // What is secret in it was replaced, and is not sent.
-  const secret = [{ ...parameter("token", null, { type: "string" }), is_redacted: true }];
-  expect(confOf(paramsOf(secret, { token: "***" }), new Map())).toEqual({ conf: {} });
 });
 
-test("a value that is not among the choices stays one of them", () => {
-  const [region] = paramsOf([parameter("region", null, { enum: ["eu"] })]);
-  expect(region?.choices).toEqual([null, "eu"]);
-  expect(region?.text).toBe("null");
+test("what is hidden in an earlier configuration begins empty and marked, and is not sent", () => {
+  const secret = { ...parameter("token", null, { type: "string" }), is_redacted: true };
+  const given = [secret, parameter("db", { user: "a" }, { type: "object" }), parameter("plain", 1)];
+  const earlier = paramsOf(given, { token: "***", db: { user: "b", password: "***" }, plain: 2 });
+  expect(earlier.map(({ name, hidden }) => [name, hidden])).toEqual([
+    ["token", true],
+    ["db", true],
+    ["plain", false],
+  ]);
+  expect(earlier[0]?.text).toBe("");
+  const { conf } = confOf(earlier, new Map());
+  expect(conf).toEqual({ db: { user: "b", password: "***" }, plain: 2 });
+  expect([...hiddenFaults(conf ?? {}, false).keys()]).toEqual(["db"]);
+  expect(hiddenFaults({ token: "***", plain: 1 }, true).get("")).toContain("token");
+  expect(hiddenFaults({ plain: 1 }, true).size).toBe(0);
+  expect(withoutSecrets({ token: "canary", plain: 2 }, earlier)).toEqual({ token: "(as entered)", plain: 2 });
+  // A default that is known does not take the place of what was hidden.
+  const [number] = paramsOf([parameter("limit", 10, { type: "integer" })], { limit: "***" });
+  expect([number?.text, number?.hidden]).toEqual(["", true]);
+});
+
+test("a value that is not among the choices stays one of them, and none is chosen without a default", () => {
+  const [region, level, fixed] = paramsOf([
+    parameter("region", "asia", { enum: ["eu", null], values_display: { eu: "Europe" } }),
+    parameter("level", null, { type: "integer", enum: [1, 2] }),
+    parameter("fixed", 7, { const: 7 }),
+  ]);
+  expect(region?.choices.map(({ label }) => label)).toEqual(["asia", "Europe", "None"]);
+  expect(region?.text).toBe('"asia"');
+  expect(level?.choices[0]).toEqual({ text: "", label: "Choose…" });
+  expect(fixed?.choices).toEqual([{ text: "7", label: "7" }]);
+  const all = [region, level, fixed].filter((param) => param !== undefined);
+  expect(confOf(all, new Map()).faults).toEqual(new Map([["level", "Choose a value."]]));
+  expect(confOf(all, new Map([["level", "2"]])).conf).toEqual({ region: "asia", level: 2, fixed: 7 });
+});
+
+test("a parameter without a default needs a value, unless it may be null", () => {
+  const needed = paramsOf([
+    parameter("name", null, { type: "string" }),
+    parameter("list", null, { type: "array" }),
+    parameter("note", null, { type: ["string", "null"] }),
+    parameter("any", null),
+    parameter("flag", null, { type: "boolean" }),
+  ]);
+  expect(needed.map(({ kind }) => kind)).toEqual(["text", "lines", "text", "text", "boolean"]);
+  const { faults } = confOf(needed, new Map());
+  expect([...(faults?.keys() ?? [])]).toEqual(["name", "list"]);
+  const texts = new Map([
+    ["name", "a"],
+    ["list", "x"],
+    ["any", "y"],
+  ]);
+  expect(confOf(needed, texts).conf).toEqual({ name: "a", list: ["x"], note: null, any: "y", flag: false });
+});
+
+test("texts of several lines and lists keep their lines", () => {
+  const long = paramsOf([
+    parameter("query", "select 1\nfrom a", { type: "string" }),
+    parameter("notes", "", { type: "string", format: "multiline" }),
+    parameter("tables", ["a", "b"], { type: "array", examples: ["a", "b", 3] }),
+    parameter("sizes", [1, 2], { type: "array", items: { type: "integer" } }),
+  ]);
+  expect(long.map(({ kind }) => kind)).toEqual(["multiline", "multiline", "lines", "json"]);
+  expect(long[2]?.examples).toEqual(["a", "b", "3"]);
+  expect(confOf(long, new Map([["tables", "c\n\nd\n"]])).conf).toEqual({
+    query: "select 1\nfrom a",
+    notes: "",
+    tables: ["c", "d"],
+    sizes: [1, 2],
+  });
 });
 
 test("a configuration is an object, or nothing", () => {

@@ -1,30 +1,49 @@
-// The parameters of a run, as the provider has them, and the configuration that is sent.
+// The parameters of a run, as the provider has them, as the fields of a form. The schemas are JSON Schema with what
+// Airflow adds for its own form: `section`, `values_display`, `description_md` and the format `multiline`.
 import type { Parameter } from "../../../api/model";
+import { HIDDEN, hiddenPlaces } from "./hidden";
 
-export type ParamKind = "text" | "integer" | "number" | "boolean" | "choice" | "date" | "time" | "json";
+export type ParamKind =
+  | "text"
+  | "multiline"
+  /** A list of texts, one in each line. */
+  | "lines"
+  | "integer"
+  | "number"
+  | "boolean"
+  | "choice"
+  | "date"
+  | "time"
+  | "json";
+
+export interface Choice {
+  /** What the field holds: JSON, or nothing for no choice. */
+  text: string;
+  label: string;
+}
 
 export interface Param {
   name: string;
   title: string;
   description: string | null;
+  section: string | null;
   kind: ParamKind;
-  choices: readonly unknown[];
+  choices: readonly Choice[];
+  examples: readonly string[];
   /** What the field shows at first. */
   text: string;
   nullable: boolean;
+  /** Whether the provider has no default, so that a run needs a value. */
+  required: boolean;
   /** Whether the default is secret: an empty field leaves it to the provider. */
   secret: boolean;
+  /** Whether the earlier run had a secret value, which is not known here. */
+  hidden: boolean;
   schema: Fields;
 }
 
 export type Conf = Record<string, unknown>;
-export type ConfResult =
-  { conf: Conf; faults?: undefined } | { conf?: undefined; faults: Map<string, string> };
-
-type Fields = Record<string, unknown>;
-
-/** What stands in a run's configuration for what is secret. */
-const REDACTED = "***";
+export type Fields = Record<string, unknown>;
 
 /** The fields of a form, which begin with the defaults, or with the configuration of an earlier run. */
 export function paramsOf(parameters: readonly Parameter[], earlier: Conf = {}): Param[] {
@@ -32,168 +51,122 @@ export function paramsOf(parameters: readonly Parameter[], earlier: Conf = {}): 
 }
 
 /** Whether the parameters say all that a configuration contains, so that a form can stand for it. */
-export function covers(parameters: readonly Parameter[], conf: Conf): boolean {
+export function covers(parameters: readonly { name: string }[], conf: Conf): boolean {
   const names = new Set(parameters.map(({ name }) => name));
   return Object.keys(conf).every((name) => names.has(name));
 }
 
-function paramOf({ name, value, schema, description, is_redacted }: Parameter, earlier: unknown): Param {
-  const isGiven = earlier !== undefined && earlier !== REDACTED;
+function paramOf(parameter: Parameter, earlier: unknown): Param {
+  const { name, value, schema, is_redacted } = parameter;
+  const isHidden = earlier === HIDDEN;
+  const isGiven = earlier !== undefined && !isHidden;
   const shown: unknown = isGiven ? earlier : value;
-  const listed = Array.isArray(schema.enum) ? (schema.enum as unknown[]) : [];
-  const isListed = listed.some((choice) => JSON.stringify(choice) === JSON.stringify(shown));
-  const choices = listed.length === 0 || isListed ? listed : [shown ?? null, ...listed];
+  // Neither the default nor the earlier value is known.
+  const isUnknown = isHidden || (is_redacted && !isGiven);
+  const choices = choicesOf(schema, shown, isUnknown);
   const kind = kindOf(schema, shown, choices);
+  const types = typesOf(schema);
+  const isNull = value === null || value === undefined;
+  const nullable = types.includes("null") || (types.length === 0 && isNull && choices.length === 0);
   return {
     name,
-    title: typeof schema.title === "string" ? schema.title : name,
-    description,
+    title: textOf(schema.title) ?? name,
+    description: parameter.description ?? textOf(schema.description_md),
+    section: textOf(schema.section),
     kind,
     choices,
-    text: is_redacted && !isGiven ? "" : fieldText(kind, shown),
-    nullable: typesOf(schema).includes("null"),
+    examples: examplesOf(schema),
+    text: isUnknown ? "" : fieldText(kind, shown, choices),
+    nullable,
+    required: isNull && !is_redacted && !nullable && kind !== "boolean",
     secret: is_redacted,
+    hidden: isHidden || hiddenPlaces(earlier).length > 0,
     schema,
   };
 }
 
-function typesOf(schema: Fields): string[] {
+export function typesOf(schema: Fields): string[] {
   return [schema.type].flat().filter((type) => typeof type === "string");
 }
 
-function kindOf(schema: Fields, value: unknown, choices: readonly unknown[]): ParamKind {
+function kindOf(schema: Fields, value: unknown, choices: readonly Choice[]): ParamKind {
   if (choices.length > 0) return "choice";
   const types = typesOf(schema).filter((type) => type !== "null");
-  const type = types.length === 1 ? types[0] : types.length === 0 ? typeof value : "several";
+  const type = types.length === 1 ? types[0] : types.length === 0 ? typeOfDefault(value) : "several";
   switch (type) {
     case "boolean":
     case "integer":
     case "number":
       return type;
+    case "array":
+      return isListOfTexts(schema, value) ? "lines" : "json";
     case "string":
-      if (schema.format === "date") return "date";
-      return schema.format === "date-time" ? "time" : "text";
+      return kindOfText(schema, value);
     default:
       return "json";
   }
 }
 
-function fieldText(kind: ParamKind, value: unknown): string {
-  if (kind === "json" || kind === "choice") return value === undefined ? "" : JSON.stringify(value);
-  return value === null || value === undefined ? "" : String(value);
+/** Without a type, Airflow reads what is typed as the default is: as text where there is none. */
+function typeOfDefault(value: unknown): string {
+  if (value === null || value === undefined) return "string";
+  return Array.isArray(value) ? "array" : typeof value;
 }
 
-/** The configuration that the fields stand for, or what is wrong with which field. */
-export function confOf(params: readonly Param[], texts: ReadonlyMap<string, string>): ConfResult {
-  const conf: Conf = {};
-  const faults = new Map<string, string>();
-  for (const param of params) {
-    const text = texts.get(param.name) ?? param.text;
-    if (param.secret && text === "") continue;
-    const read = valueOf(param, text);
-    if (read.fault === undefined) conf[param.name] = read.value;
-    else faults.set(param.name, read.fault);
-  }
-  return faults.size === 0 ? { conf } : { faults };
+function kindOfText(schema: Fields, value: unknown): ParamKind {
+  if (schema.format === "date") return "date";
+  if (schema.format === "date-time") return "time";
+  // A field of one line would leave out the ends of lines.
+  const hasLines = typeof value === "string" && value.includes("\n");
+  return schema.format === "multiline" || hasLines ? "multiline" : "text";
 }
 
-type Value = { value: unknown; fault?: undefined } | { value?: undefined; fault: string };
-
-function valueOf(param: Param, text: string): Value {
-  if (text.trim() === "" && param.nullable) return { value: null };
-  switch (param.kind) {
-    case "boolean":
-      return { value: text === "true" };
-    case "integer":
-    case "number":
-      return numberOf(param, text);
-    case "choice":
-      return jsonOf(text);
-    case "json":
-      return jsonOfType(param, text);
-    case "date":
-    case "time":
-      return dateOf(param, text.trim());
-    default:
-      return textOf(param, text);
-  }
+function isListOfTexts({ items }: Fields, value: unknown): boolean {
+  if (isObject(items) && items.type !== undefined && items.type !== "string") return false;
+  const list = value ?? [];
+  return Array.isArray(list) && list.every((one) => typeof one === "string" && !one.includes("\n"));
 }
 
-function numberOf({ kind, schema }: Param, text: string): Value {
-  const value = Number(text);
-  const [least, most] = [limit(schema.minimum), limit(schema.maximum)];
-  if (text.trim() === "" || !Number.isFinite(value)) return { fault: "Enter a number." };
-  if (kind === "integer" && !Number.isInteger(value)) return { fault: "Enter a whole number." };
-  if (least !== null && value < least) return { fault: `Enter at least ${least}.` };
-  if (most !== null && value > most) return { fault: `Enter at most ${most}.` };
-  return { value };
+function choicesOf(schema: Fields, shown: unknown, isUnknown: boolean): Choice[] {
+  const constant = schema.const === undefined ? [] : [schema.const];
+  const listed: unknown[] = Array.isArray(schema.enum) ? schema.enum : constant;
+  if (listed.length === 0) return [];
+  const labels = isObject(schema.values_display) ? schema.values_display : {};
+  const choices = listed.map((value) => ({ text: JSON.stringify(value), label: labelOf(value, labels) }));
+  if (isUnknown) return [{ text: "", label: "The default" }, ...choices];
+  if (choices.some(({ text }) => text === JSON.stringify(shown))) return choices;
+  if (shown === null || shown === undefined) return [{ text: "", label: "Choose…" }, ...choices];
+  return [{ text: JSON.stringify(shown), label: labelOf(shown, labels) }, ...choices];
 }
 
-function limit(value: unknown): number | null {
-  return typeof value === "number" ? value : null;
+function labelOf(value: unknown, labels: Fields): string {
+  const label = labels[String(value)];
+  if (typeof label === "string") return label;
+  if (value === null) return "None";
+  return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-function textOf({ schema }: Param, text: string): Value {
-  const [least, most] = [limit(schema.minLength), limit(schema.maxLength)];
-  if (least !== null && text.length < least)
-    return { fault: least === 1 ? "Enter a text." : `Enter at least ${least} characters.` };
-  if (most !== null && text.length > most) return { fault: `Enter at most ${most} characters.` };
-  return { value: text };
+const MOST_EXAMPLES = 100;
+
+function examplesOf({ examples }: Fields): string[] {
+  if (!Array.isArray(examples)) return [];
+  const plain = examples.filter((one) => typeof one === "string" || typeof one === "number");
+  return plain.slice(0, MOST_EXAMPLES).map(String);
 }
 
-const DAY = /^\d{4}-\d{2}-\d{2}$/;
-const TIME = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}/;
-
-function dateOf({ kind }: Param, text: string): Value {
-  const isValid = (kind === "date" ? DAY : TIME).test(text) && !Number.isNaN(Date.parse(text));
-  if (isValid) return { value: text };
-  return { fault: kind === "date" ? "Choose a date." : "Enter a time like 2026-01-31T05:00:00Z." };
+function fieldText(kind: ParamKind, value: unknown, choices: readonly Choice[]): string {
+  // "None" may be one of the choices.
+  if (kind === "choice") return choices.find(({ text }) => text === JSON.stringify(value))?.text ?? "";
+  if (value === null || value === undefined) return "";
+  if (kind === "lines" && Array.isArray(value)) return value.join("\n");
+  if (typeof value === "object") return JSON.stringify(value, null, 2);
+  return kind === "json" ? JSON.stringify(value) : String(value);
 }
 
-function jsonOfType({ schema }: Param, text: string): Value {
-  const read = jsonOf(text);
-  if (read.fault !== undefined) return read;
-  const types = typesOf(schema);
-  const isWanted = types.length === 0 || typesOfValue(read.value).some((type) => types.includes(type));
-  return isWanted ? read : { fault: `Enter JSON of the type ${types.join(" or ")}.` };
+function textOf(value: unknown): string | null {
+  return typeof value === "string" && value !== "" ? value : null;
 }
 
-function typesOfValue(value: unknown): string[] {
-  if (value === null) return ["null"];
-  if (Array.isArray(value)) return ["array"];
-  return Number.isInteger(value) ? ["integer", "number"] : [typeof value];
-}
-
-function jsonOf(text: string): Value {
-  try {
-    return { value: JSON.parse(text) as unknown };
-  } catch (error) {
-    return { fault: jsonFault(text, error) };
-  }
-}
-
-/** The configuration from a text: an object, or nothing at all. */
-export function confOfText(
-  text: string,
-): { conf: Conf; fault?: undefined } | { conf?: undefined; fault: string } {
-  if (text.trim() === "") return { conf: {} };
-  const read = jsonOf(text);
-  if (read.fault !== undefined) return { fault: read.fault };
-  if (!isObject(read.value))
-    return { fault: 'The configuration must be a JSON object, like {"region": "eu"}.' };
-  return { conf: read.value };
-}
-
-/** Engines word their messages differently; all that know the place name it as an offset or a line. */
-function jsonFault(text: string, error: unknown): string {
-  const message = error instanceof Error ? error.message : "";
-  const offset = /position (\d+)/.exec(message)?.[1];
-  if (offset === undefined)
-    return "This is not valid JSON: it ends too early, or a quote or comma is missing.";
-  const before = text.slice(0, Number(offset)).split("\n");
-  return `This is not valid JSON: look at line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}.`;
-}
-
-function isObject(value: unknown): value is Fields {
+export function isObject(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
