@@ -102,7 +102,7 @@ test("the session of a read-only key offers no change, and none is accepted", as
   const refused = await ask(page, `${base}/pipelines/${pipeline.id}/trigger`, { method: "POST" });
   assert.equal(refused.status, 403);
   await visit(page, "/account");
-  await page.getByText("(reads only)").waitFor();
+  await page.getByText("(read-only)").waitFor();
   await page.getByRole("region", { name: "Sessions" }).getByRole("button", { name: "Sign out" }).click();
   await page.getByLabel("API key").waitFor();
   await call(keys.editor, "DELETE", `/api/v1.0/api-keys/${made.id}`);

@@ -59,7 +59,7 @@ test("what is hidden in the configuration of a run is not sent again unless some
   const [run] = await call(keys.editor, "GET", `${base}/runs?q=train_model&size=1`);
   await signIn(page, keys.editor);
   // The mirror has a run's secrets as asterisks.
-  await page.route(`**/runs/${run.id}`, async (route) => {
+  await page.route(`**/orchestration/runs/${run.id}`, async (route) => {
     const response = await route.fetch();
     const conf = { epochs: 1, warehouse_password: "***" };
     await route.fulfill({ response, json: { ...(await response.json()), conf } });

@@ -12,6 +12,8 @@ export function Dialog({ title, close, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   const gone = useRef(false);
+  // Who selects a text and lets go beside the dialog has not clicked beside it.
+  const pressedBeside = useRef(false);
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
@@ -27,7 +29,8 @@ export function Dialog({ title, close, children }: DialogProps) {
       ref={dialog}
       aria-labelledby={id}
       onClose={() => !gone.current && close()}
-      onClick={(event) => event.target === dialog.current && close()}
+      onPointerDown={(event) => (pressedBeside.current = event.target === dialog.current)}
+      onClick={(event) => event.target === dialog.current && pressedBeside.current && close()}
     >
       <h2 class="dialog-head" id={id}>
         {title}

@@ -1,6 +1,5 @@
 import { useState } from "preact/hooks";
 import { send } from "../../api/client";
-import { type Failure, asFailure } from "../../api/failure";
 import { readList } from "../../api/lists";
 import type { ApiKey } from "../../api/model";
 import { Dialog, DialogFoot } from "../../components/Dialog";
@@ -12,6 +11,7 @@ import { TextField } from "../../components/TextField";
 import { Time } from "../../components/Time";
 import { toast, toastFailure } from "../../components/Toasts";
 import { useResource } from "../../data/resource";
+import { useSubmit } from "../../data/submit";
 
 export function Keys() {
   const keys = useResource(
@@ -58,7 +58,7 @@ function KeyRow({ apiKey, revoke }: { apiKey: ApiKey; revoke(): void }) {
           <code>{apiKey.prefix}…</code>
         </div>
       </td>
-      <td class="col-right">{apiKey.read_only ? "Reads only" : "As your role"}</td>
+      <td class="col-right">{apiKey.read_only ? "Read-only" : "Same as your role"}</td>
       <td class="col-used">
         <Time at={apiKey.last_used_at} as="relative" none="Never" />
       </td>
@@ -78,19 +78,19 @@ function NewKey({ close, created }: { close(): void; created(): void }) {
   const [label, setLabel] = useState("");
   const [until, setUntil] = useState("");
   const [readOnly, setReadOnly] = useState(false);
-  const [failure, setFailure] = useState<Failure | null>(null);
   const [key, setKey] = useState<string | null>(null);
-  const submit = (event: SubmitEvent) => {
-    event.preventDefault();
+  const create = () => {
     const expires_at = until ? new Date(`${until}T23:59:59`).toISOString() : null;
-    send<{ key: string }>("POST", "/api-keys", { label: label.trim(), expires_at, read_only: readOnly }).then(
-      (made) => {
-        setKey(made.key);
-        created();
-      },
-      (error: unknown) => setFailure(asFailure(error)),
-    );
+    return send<{ key: string }>("POST", "/api-keys", {
+      label: label.trim(),
+      expires_at,
+      read_only: readOnly,
+    });
   };
+  const { busy, failure, submit } = useSubmit(create, (made) => {
+    setKey(made.key);
+    created();
+  });
   if (key !== null) return <ShownOnce title="Your new key" secret={key} close={close} />;
   return (
     <Dialog title="New API key" close={close}>
@@ -112,11 +112,13 @@ function NewKey({ close, created }: { close(): void; created(): void }) {
               checked={readOnly}
               onChange={(event) => setReadOnly(event.currentTarget.checked)}
             />
-            It only reads
+            Read-only
           </label>
         </div>
         <DialogFoot cancel={close}>
-          <button class="button button-primary">Create</button>
+          <button class="button button-primary" disabled={busy}>
+            Create
+          </button>
         </DialogFoot>
       </form>
     </Dialog>

@@ -52,7 +52,7 @@ function SessionRow({ session, end }: { session: BrowserSession; end(): void }) 
       </td>
       <td class="col-right">
         {session.key_label ? `Key ${session.key_label}` : "Company account"}
-        {session.read_only && " (reads only)"}
+        {session.read_only && " (read-only)"}
       </td>
       <td class="col-used">
         <Time at={session.last_used_at} as="relative" />

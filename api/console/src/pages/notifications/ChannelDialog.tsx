@@ -1,13 +1,13 @@
 // The form of a channel, new or changed.
 import { useId, useState } from "preact/hooks";
 import { send } from "../../api/client";
-import { type Failure, asFailure, faultsByField } from "../../api/failure";
 import type { Channel, ChannelType, SavedChannel } from "../../api/model";
 import { Alert } from "../../components/Alert";
 import { Dialog, DialogFoot } from "../../components/Dialog";
 import { SelectField } from "../../components/SelectField";
 import { ShownOnce } from "../../components/ShownOnce";
 import { TextField } from "../../components/TextField";
+import { useSubmit } from "../../data/submit";
 import { type ChannelFields, changeBody, fieldsOf, newBody } from "./channel_fields";
 import { typeTexts, types } from "./words";
 
@@ -23,24 +23,19 @@ interface ChannelDialogProps {
 export function ChannelDialog({ path, channel, close, saved }: ChannelDialogProps) {
   const [before] = useState(() => fieldsOf(channel));
   const [fields, setFields] = useState(before);
-  const [failure, setFailure] = useState<Failure | null>(null);
   const [made, setMade] = useState<SavedChannel | null>(null);
-  const faults = faultsByField(failure?.faults ?? []);
   const change = (part: Partial<ChannelFields>) => setFields({ ...fields, ...part });
   const done = (after: Channel) => {
     saved(after);
     close();
   };
-  const submit = (event: SubmitEvent) => {
-    event.preventDefault();
-    const request = channel
+  const save = () =>
+    channel
       ? send<SavedChannel>("PATCH", `${path}/${channel.id}`, changeBody(before, fields))
       : send<SavedChannel>("POST", path, newBody(fields));
-    request.then(
-      (after) => (after.signing_secret === null ? done(after) : setMade(after)),
-      (error: unknown) => setFailure(asFailure(error)),
-    );
-  };
+  const { busy, failure, faults, submit } = useSubmit(save, (after) =>
+    after.signing_secret === null ? done(after) : setMade(after),
+  );
   if (made?.signing_secret) {
     return <ShownOnce title="The signing secret" secret={made.signing_secret} close={() => done(made)} />;
   }
@@ -68,7 +63,9 @@ export function ChannelDialog({ path, channel, close, saved }: ChannelDialogProp
           <Target {...{ channel, fields, faults, change }} />
         </div>
         <DialogFoot cancel={close}>
-          <button class="button button-primary">{channel ? "Save" : "Create"}</button>
+          <button class="button button-primary" disabled={busy}>
+            {channel ? "Save" : "Create"}
+          </button>
         </DialogFoot>
       </form>
     </Dialog>
@@ -125,7 +122,7 @@ function WebhookTarget({ channel, fields, faults, change }: TargetProps) {
             checked={fields.exchange}
             onChange={(event) => change({ exchange: event.currentTarget.checked })}
           />
-          Exchange the signing secret. For 24 hours, requests are signed with the present one, too.
+          Replace the signing secret. For 24 hours, requests are signed with the current one, too.
         </label>
       )}
       {(channel === null || fields.exchange) && (
@@ -184,7 +181,7 @@ function SecretField({ channel, label, value, fault, change }: SecretFieldProps)
       required={channel === null}
       autoComplete="off"
       help={
-        channel ? "It is never shown. Leave it empty to keep the present one." : "It cannot be read back."
+        channel ? "It is never shown. Leave it empty to keep the current one." : "It cannot be read back."
       }
     />
   );

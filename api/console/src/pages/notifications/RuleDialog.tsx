@@ -1,13 +1,13 @@
 // The form of a rule: incidents for which all of its conditions hold are reported to its channel.
 import { useState } from "preact/hooks";
 import { send } from "../../api/client";
-import { type Failure, asFailure, faultsByField } from "../../api/failure";
 import type { Channel, Criticality, Rule } from "../../api/model";
 import { criticalities, criticalityLabels } from "../../components/Criticality";
 import { Alert } from "../../components/Alert";
 import { Dialog, DialogFoot } from "../../components/Dialog";
 import { SelectField } from "../../components/SelectField";
 import { TextField } from "../../components/TextField";
+import { useSubmit } from "../../data/submit";
 import { useTeams } from "../../data/teams";
 import { kindTexts, kinds } from "../incidents/words";
 import { PipelineField } from "./PipelineField";
@@ -26,19 +26,12 @@ interface RuleDialogProps {
 
 export function RuleDialog({ slug, path, rule, channels, names, close, saved }: RuleDialogProps) {
   const [fields, setFields] = useState(() => fieldsOf(rule, channels));
-  const [failure, setFailure] = useState<Failure | null>(null);
-  const faults = faultsByField(failure?.faults ?? []);
   const change = (part: Partial<RuleFields>) => setFields({ ...fields, ...part });
-  const submit = (event: SubmitEvent) => {
-    event.preventDefault();
-    send(rule ? "PATCH" : "POST", rule ? `${path}/${rule.id}` : path, bodyOf(fields)).then(
-      () => {
-        saved();
-        close();
-      },
-      (error: unknown) => setFailure(asFailure(error)),
-    );
-  };
+  const save = () => send(rule ? "PATCH" : "POST", rule ? `${path}/${rule.id}` : path, bodyOf(fields));
+  const { busy, failure, faults, submit } = useSubmit(save, () => {
+    saved();
+    close();
+  });
   return (
     <Dialog title={rule ? "Change the rule" : "New rule"} close={close}>
       <form onSubmit={submit}>
@@ -58,11 +51,13 @@ export function RuleDialog({ slug, path, rule, channels, names, close, saved }: 
               checked={fields.is_active}
               onChange={(event) => change({ is_active: event.currentTarget.checked })}
             />
-            The rule is in force
+            Active
           </label>
         </div>
         <DialogFoot cancel={close}>
-          <button class="button button-primary">{rule ? "Save" : "Create"}</button>
+          <button class="button button-primary" disabled={busy}>
+            {rule ? "Save" : "Create"}
+          </button>
         </DialogFoot>
       </form>
     </Dialog>
@@ -83,7 +78,7 @@ function PipelineConditions({ slug, fields, faults, names, change }: ConditionsP
   return (
     <>
       <SelectField
-        label="Least criticality of the pipeline"
+        label="Minimum criticality of the pipeline"
         value={fields.min_criticality ?? ""}
         options={[["", "Any"], ...levels.reverse()]}
         change={(level) => change({ min_criticality: (level || null) as Criticality | null })}
@@ -114,7 +109,7 @@ function PipelineConditions({ slug, fields, faults, names, change }: ConditionsP
 function Kinds({ chosen, change }: { chosen: Rule["kinds"]; change(kinds: Rule["kinds"]): void }) {
   return (
     <fieldset class="choices">
-      <legend class="field-label">Kinds of incidents (none chosen: all)</legend>
+      <legend class="field-label">Kinds of incidents (all if none is selected)</legend>
       {kinds.map((kind) => (
         <label key={kind} class="check">
           <input

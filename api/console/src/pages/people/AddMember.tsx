@@ -1,12 +1,12 @@
 import { useState } from "preact/hooks";
 import { send } from "../../api/client";
-import { type Failure, asFailure } from "../../api/failure";
 import { readList } from "../../api/lists";
 import type { Person, Role } from "../../api/model";
 import { Dialog, DialogFoot } from "../../components/Dialog";
 import { TextField } from "../../components/TextField";
 import { useResource } from "../../data/resource";
 import { useSettled } from "../../data/settled";
+import { useSubmit } from "../../data/submit";
 import { RoleField } from "./RoleField";
 
 const SHOWN = 8;
@@ -15,18 +15,11 @@ export function AddMember({ slug, close, added }: { slug: string; close(): void;
   const [text, setText] = useState("");
   const [chosen, setChosen] = useState<string | null>(null);
   const [role, setRole] = useState<Role>("viewer");
-  const [failure, setFailure] = useState<Failure | null>(null);
-  const submit = (event: SubmitEvent) => {
-    event.preventDefault();
-    if (chosen === null) return;
-    send("PUT", `/spaces/${slug}/members/${chosen}`, { role }).then(
-      () => {
-        added();
-        close();
-      },
-      (error: unknown) => setFailure(asFailure(error)),
-    );
-  };
+  const add = () => send("PUT", `/spaces/${slug}/members/${chosen}`, { role });
+  const { busy, failure, submit } = useSubmit(add, () => {
+    added();
+    close();
+  });
   return (
     <Dialog title="Add a member" close={close}>
       <form onSubmit={submit}>
@@ -44,7 +37,7 @@ export function AddMember({ slug, close, added }: { slug: string; close(): void;
           <RoleField role={role} change={setRole} />
         </div>
         <DialogFoot cancel={close}>
-          <button class="button button-primary" disabled={chosen === null}>
+          <button class="button button-primary" disabled={busy || chosen === null}>
             Add
           </button>
         </DialogFoot>

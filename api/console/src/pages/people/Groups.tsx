@@ -1,7 +1,6 @@
 // The groups of the company's accounts that have a role in the space.
 import { useState } from "preact/hooks";
 import { send } from "../../api/client";
-import { type Failure, asFailure } from "../../api/failure";
 import { readList } from "../../api/lists";
 import type { GroupMapping, Role } from "../../api/model";
 import { Dialog, DialogFoot } from "../../components/Dialog";
@@ -11,6 +10,7 @@ import { Blank } from "../../components/Load";
 import { TextField } from "../../components/TextField";
 import { toast, toastFailure } from "../../components/Toasts";
 import { useResource } from "../../data/resource";
+import { useSubmit } from "../../data/submit";
 import { RoleField } from "./RoleField";
 import { RoleSelect } from "./RoleSelect";
 import { roleName } from "./members";
@@ -97,17 +97,11 @@ export function Groups({ slug, changed }: { slug: string; changed(): void }) {
 function AddGroup({ path, close, added }: { path: string; close(): void; added(): void }) {
   const [group, setGroup] = useState("");
   const [role, setRole] = useState<Role>("viewer");
-  const [failure, setFailure] = useState<Failure | null>(null);
-  const submit = (event: SubmitEvent) => {
-    event.preventDefault();
-    send("POST", path, { group: group.trim(), role }).then(
-      () => {
-        added();
-        close();
-      },
-      (error: unknown) => setFailure(asFailure(error)),
-    );
-  };
+  const add = () => send("POST", path, { group: group.trim(), role });
+  const { busy, failure, submit } = useSubmit(add, () => {
+    added();
+    close();
+  });
   return (
     <Dialog title="Add a group" close={close}>
       <form onSubmit={submit}>
@@ -124,7 +118,9 @@ function AddGroup({ path, close, added }: { path: string; close(): void; added()
           <RoleField role={role} change={setRole} />
         </div>
         <DialogFoot cancel={close}>
-          <button class="button button-primary">Add</button>
+          <button class="button button-primary" disabled={busy}>
+            Add
+          </button>
         </DialogFoot>
       </form>
     </Dialog>

@@ -1,9 +1,9 @@
 import { useState } from "preact/hooks";
 import { send } from "../../api/client";
-import { type Failure, asFailure } from "../../api/failure";
 import type { Team } from "../../api/model";
 import { Dialog, DialogFoot } from "../../components/Dialog";
 import { TextField } from "../../components/TextField";
+import { useSubmit } from "../../data/submit";
 
 interface TeamDialogProps {
   slug: string;
@@ -15,19 +15,15 @@ interface TeamDialogProps {
 export function TeamDialog({ slug, team, close, saved }: TeamDialogProps) {
   const [name, setName] = useState(team?.name ?? "");
   const [description, setDescription] = useState(team?.description ?? "");
-  const [failure, setFailure] = useState<Failure | null>(null);
-  const submit = (event: SubmitEvent) => {
-    event.preventDefault();
+  const save = () => {
     const path = `/spaces/${slug}/teams`;
     const body = { name: name.trim(), description: description.trim() || null };
-    send(team ? "PATCH" : "POST", team ? `${path}/${team.id}` : path, body).then(
-      () => {
-        saved();
-        close();
-      },
-      (error: unknown) => setFailure(asFailure(error)),
-    );
+    return send(team ? "PATCH" : "POST", team ? `${path}/${team.id}` : path, body);
   };
+  const { busy, failure, submit } = useSubmit(save, () => {
+    saved();
+    close();
+  });
   return (
     <Dialog title={team ? `Change ${team.name}` : "New team"} close={close}>
       <form onSubmit={submit}>
@@ -48,7 +44,9 @@ export function TeamDialog({ slug, team, close, saved }: TeamDialogProps) {
           />
         </div>
         <DialogFoot cancel={close}>
-          <button class="button button-primary">{team ? "Save" : "Create"}</button>
+          <button class="button button-primary" disabled={busy}>
+            {team ? "Save" : "Create"}
+          </button>
         </DialogFoot>
       </form>
     </Dialog>
