@@ -1,5 +1,4 @@
-import type { ComponentChildren } from "preact";
-import { Fragment } from "preact";
+import { type ComponentChildren, Fragment } from "preact";
 import { useId } from "preact/hooks";
 import { confOfText } from "./trigger_conf";
 import type { Param } from "./trigger_params";
@@ -17,9 +16,7 @@ export function ConfFields({ params, texts, faults, change }: ConfFieldsProps) {
     <>
       {params.map((param, place) => (
         <Fragment key={param.name}>
-          {param.section !== null && param.section !== params[place - 1]?.section && (
-            <h3>{param.section}</h3>
-          )}
+          {param.section !== null && param.section !== params[place - 1]?.section && <h3>{param.section}</h3>}
           <ConfField
             param={param}
             text={texts.get(param.name) ?? param.text}

@@ -2,7 +2,12 @@ import { expect, test } from "vitest";
 import { hiddenFault, hiddenPlaces } from "./hidden";
 
 test("hidden values are found at any depth", () => {
-  const conf = { password: "***", db: { user: "a", password: "***" }, keys: [{ token: "***" }], stars: "****" };
+  const conf = {
+    password: "***",
+    db: { user: "a", password: "***" },
+    keys: [{ token: "***" }],
+    stars: "****",
+  };
   expect(hiddenPlaces(conf)).toEqual(["password", "db.password", "keys[0].token"]);
   expect(hiddenPlaces({ a: null, b: 1, c: [] })).toEqual([]);
 });
