@@ -14,7 +14,7 @@ test("a viewer is offered no change, and is refused when one is tried", async ()
   await signIn(page, keys.viewer);
   await visit(page, `/s/${space}/pipelines`);
   await page.locator("[data-row]").first().waitFor();
-  assert.equal(await page.getByRole("checkbox", { name: /^Choose/ }).count(), 0);
+  assert.equal(await page.getByRole("checkbox", { name: /^Select/ }).count(), 0);
   await visit(page, `/s/${space}/connectors/new`);
   await page.getByText("Your role does not allow this").waitFor();
   await visit(page, `/s/${space}/audit`);

@@ -87,12 +87,12 @@ test("an editor sets the team and the criticality of several pipelines at once",
   const { page, context, faults } = await openPage(browser);
   await signIn(page, keys.editor);
   await visit(page, `/s/${space}/pipelines`);
-  await page.getByRole("checkbox", { name: "Choose daily_sales" }).check();
-  await page.getByRole("checkbox", { name: "Choose train_model" }).check();
+  await page.getByRole("checkbox", { name: "Select daily_sales" }).check();
+  await page.getByRole("checkbox", { name: "Select train_model" }).check();
   await page.getByRole("button", { name: "Set team" }).click();
   await page.getByRole("button", { name: "Data platform" }).click();
   await page.getByText("2 pipelines changed").waitFor();
-  await page.getByRole("checkbox", { name: "Choose daily_sales" }).check();
+  await page.getByRole("checkbox", { name: "Select daily_sales" }).check();
   await page.getByRole("button", { name: "Set criticality" }).click();
   await page.getByRole("button", { name: "High", exact: true }).click();
   await page

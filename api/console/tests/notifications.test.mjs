@@ -88,7 +88,7 @@ test("an admin writes a rule by kind, criticality, team, tag and pipeline, chang
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Report to").selectOption("rule test");
   await dialog.getByRole("checkbox", { name: "Late end" }).check();
-  await dialog.getByLabel("Least criticality").selectOption("High");
+  await dialog.getByLabel("Minimum criticality").selectOption("High");
   await dialog.getByLabel("Team of the pipeline").selectOption("Data platform");
   await dialog.getByLabel("Tag of the pipeline").fill("finance");
   await dialog.getByLabel("Pipeline (optional)", { exact: true }).fill("daily");
@@ -106,7 +106,7 @@ test("an admin writes a rule by kind, criticality, team, tag and pipeline, chang
   }
   await row.getByRole("button", { name: "Change the rule" }).click();
   await dialog.getByRole("button", { name: "Any pipeline" }).click();
-  await dialog.getByLabel("Least criticality").selectOption("Any");
+  await dialog.getByLabel("Minimum criticality").selectOption("Any");
   await dialog.getByRole("button", { name: "Save" }).click();
   await row.getByText("Pipeline daily_sales").waitFor({ state: "detached" });
   const rules = await call(

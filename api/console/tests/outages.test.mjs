@@ -95,7 +95,7 @@ test("the session of a read-only key offers no change, and none is accepted", as
   await signIn(page, made.key);
   await visit(page, `/s/${space}/pipelines`);
   await page.locator("[data-row]").first().waitFor();
-  assert.equal(await page.getByRole("checkbox", { name: /^Choose/ }).count(), 0);
+  assert.equal(await page.getByRole("checkbox", { name: /^Select/ }).count(), 0);
   const [pipeline] = (await ask(page, `${base}/pipelines?size=1`)).body;
   await visit(page, `/s/${space}/pipelines/${pipeline.id}`);
   assert.equal(await page.getByRole("button", { name: "Trigger", exact: true }).count(), 0);

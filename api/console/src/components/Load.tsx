@@ -67,7 +67,7 @@ function sentence(failure: Failure, what: string): [string, string] {
     case "busy":
       return [
         "Too many requests",
-        `The limit of your key is reached. ${capital(what)} will be read again shortly.`,
+        `You have reached the limit of requests. ${capital(what)} will be read again shortly.`,
       ];
     case "forbidden":
       return ["Your role does not allow this", failure.message];

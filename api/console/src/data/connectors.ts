@@ -51,6 +51,6 @@ const schedules: Record<string, string> = {
 export const namedSchedules = Object.entries(schedules);
 
 export function scheduleText(cron: string | null | undefined): string {
-  if (!cron) return "By hand only";
+  if (!cron) return "Manual only";
   return schedules[cron] ?? cron;
 }

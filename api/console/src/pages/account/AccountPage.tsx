@@ -50,8 +50,6 @@ export default function AccountPage() {
             <dd>
               <code>{user.id}</code>
             </dd>
-            <dt>Name</dt>
-            <dd>{user.name}</dd>
           </dl>
         </section>
       </div>

@@ -34,7 +34,7 @@ export default function AuditPage({ slug }: PageProps) {
         />
         {filter.target_id && (
           <button type="button" class="button button-chosen" onClick={() => setQuery({ target_id: null })}>
-            Of one target only: show all
+            One target only: show all
           </button>
         )}
       </div>
@@ -55,7 +55,7 @@ function Entries({ slug, rows }: { slug: string; rows: AuditEntry[] }) {
           <th class="col-at">When</th>
           <th class="col-who">Who</th>
           <th>What</th>
-          <th class="col-via">Through</th>
+          <th class="col-via">Via</th>
         </tr>
       </thead>
       <tbody>

@@ -111,8 +111,8 @@ function Credentials({
             checked={withCredentials}
             onChange={(event) => setWithCredentials(event.currentTarget.checked)}
           />
-          Write new credentials. The present ones are never shown; another address, or one that is not
-          verified, needs them again.
+          Replace the credentials. The current ones are never shown; they are needed again for another
+          address, or if the certificate is no longer verified.
         </label>
       )}
       {withCredentials && (
@@ -183,7 +183,7 @@ function Schedule({ fields, faults, change }: PartProps) {
         fault={faults.schedule}
         list="schedules"
         change={(schedule) => change({ schedule })}
-        help="A cron line; six fields begin with seconds. Empty: by hand only."
+        help="A cron expression; with six fields, the first is seconds. Leave it empty to sync by request only."
       />
       <datalist id="schedules">
         {namedSchedules.map(([cron, name]) => (

@@ -142,7 +142,7 @@ function Facts({ connector }: { connector: Connector }) {
         <dd>{scheduleText(config.schedule)}</dd>
         <dt>Next sync</dt>
         <dd>
-          <Time at={connector.next_due_at} as="relative" none="None planned" />
+          <Time at={connector.next_due_at} as="relative" none="Not scheduled" />
         </dd>
         <dt>Credentials</dt>
         <dd>{name ? `${kind} (${name})` : kind}</dd>
@@ -300,7 +300,7 @@ function FullSync({ slug, connector, close, done }: AskProps & { done(): void })
           checked={accept}
           onChange={(event) => setAccept(event.currentTarget.checked)}
         />
-        Accept that many pipelines may turn out to be gone
+        Accept that many pipelines may have been removed
       </label>
     </Confirm>
   );

@@ -12,7 +12,11 @@ import { ConnectorForm } from "./ConnectorForm";
 export default function NewConnectorPage({ slug }: PageProps) {
   const save = async (body: Record<string, unknown>) => {
     const created = await send<Connector>("POST", `/catalog/spaces/${slug}/connectors`, body);
-    toast(`${created.name} is created; its first sync begins by its schedule`);
+    toast(
+      created.config.schedule
+        ? `${created.name} is created; its schedule begins the first sync`
+        : `${created.name} is created; it has no schedule, so request its first sync`,
+    );
     navigate(paths.connector(slug, created.id));
   };
   const crumbs = [{ label: "Connectors", to: paths.connectors(slug) }];

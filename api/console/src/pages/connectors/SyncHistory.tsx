@@ -67,7 +67,7 @@ export function SyncHistory({ slug, connectorId }: { slug: string; connectorId: 
               <th class="col-status">Status</th>
               <th>Started</th>
               <th class="col-took number">Duration</th>
-              <th class="col-type">Asked for by</th>
+              <th class="col-type">Requested by</th>
               <th class="col-changes number">Changes</th>
               <th class="col-open">
                 <span class="hidden-visually">Report</span>

@@ -11,7 +11,7 @@ import { may } from "../../data/session";
 
 export const triggerLabels: Record<string, string> = {
   schedule: "Schedule",
-  manual: "By hand",
+  manual: "Manual",
   trigger: "After a trigger",
 };
 
@@ -37,7 +37,7 @@ export function LatestSync({ slug, sync, changed }: LatestSyncProps) {
             <dd>
               <StateLabel status={sync.status} />
             </dd>
-            <dt>Asked for by</dt>
+            <dt>Requested by</dt>
             <dd>
               {sync.requested_by?.name ?? triggerLabels[sync.trigger] ?? sync.trigger}
               {sync.full && " · full"}
@@ -54,7 +54,7 @@ export function LatestSync({ slug, sync, changed }: LatestSyncProps) {
           <ReportNumbers sync={sync} />
         </div>
       ) : (
-        <p class="panel-body quiet">There was no sync yet.</p>
+        <p class="panel-body quiet">No sync yet.</p>
       )}
     </section>
   );
@@ -83,7 +83,7 @@ export function ReportNumbers({ sync }: { sync: Sync }) {
     ["Runs seen", report.runs_seen],
     ["Task runs seen", report.task_runs_seen],
     ["Events published", report.events_published],
-    ["Pipelines gone", report.pipelines_deactivated],
+    ["Pipelines removed", report.pipelines_deactivated],
   ];
   return (
     <>

@@ -7,6 +7,7 @@ import { Load } from "../../components/Load";
 import { PageHead } from "../../components/PageHead";
 import { Time } from "../../components/Time";
 import { Comments } from "../../components/comments/Comments";
+import { useConnectors } from "../../data/connectors";
 import { count, withLocalTimes } from "../../data/format";
 import { useLiveBatch } from "../../data/live";
 import { useResource } from "../../data/resource";
@@ -14,11 +15,12 @@ import { may } from "../../data/session";
 import { EvidenceList } from "./EvidenceList";
 import { IncidentActions } from "./IncidentActions";
 import { IncidentStatus } from "./IncidentStatus";
-import { kindTexts } from "./words";
+import { kindTexts, subjectOf } from "./words";
 
 export default function IncidentPage({ slug, id }: PageProps) {
   const path = `/spaces/${slug}/orchestration/incidents/${id}`;
   const incident = useResource(path, (signal) => send<Incident>("GET", path, undefined, signal));
+  const connectors = useConnectors(slug);
   useLiveBatch((event) => (event.data.id === id ? id : null), incident.refresh);
   return (
     <div class="page">
@@ -26,13 +28,14 @@ export default function IncidentPage({ slug, id }: PageProps) {
         {(loaded) => (
           <>
             <PageHead
-              title={`${kindTexts[loaded.kind]}: ${loaded.pipeline_name ?? "a connector"}`}
+              title={`${kindTexts[loaded.kind]}: ${subjectOf(loaded, connectors.data)}`}
               crumbs={[{ label: "Incidents", to: paths.incidents(slug) }]}
               actions={
                 may(slug, "editor") && (
                   <IncidentActions
                     slug={slug}
                     incident={loaded}
+                    subject={subjectOf(loaded, connectors.data)}
                     changed={(after) => incident.change(() => after)}
                   />
                 )
@@ -46,7 +49,7 @@ export default function IncidentPage({ slug, id }: PageProps) {
                   <h2>Details</h2>
                 </div>
                 <div class="panel-body stack">
-                  <Standing slug={slug} incident={loaded} />
+                  <Standing slug={slug} incident={loaded} subject={subjectOf(loaded, connectors.data)} />
                   <EvidenceList slug={slug} incident={loaded} />
                 </div>
               </section>
@@ -64,8 +67,15 @@ export default function IncidentPage({ slug, id }: PageProps) {
   );
 }
 
-function Standing({ slug, incident }: { slug: string; incident: Incident }) {
-  const { pipeline_id, pipeline_name, connector_id, last_run_id } = incident;
+interface StandingProps {
+  slug: string;
+  incident: Incident;
+  /** The name of the pipeline or connector. */
+  subject: string;
+}
+
+function Standing({ slug, incident, subject }: StandingProps) {
+  const { pipeline_id, connector_id, last_run_id } = incident;
   return (
     <dl class="facts">
       <dt>Status</dt>
@@ -74,17 +84,15 @@ function Standing({ slug, incident }: { slug: string; incident: Incident }) {
       </dd>
       <dt>{pipeline_id ? "Pipeline" : "Connector"}</dt>
       <dd>
-        {pipeline_id ? (
-          <a href={paths.pipeline(slug, pipeline_id)}>{pipeline_name ?? "The pipeline"}</a>
-        ) : (
-          <a href={paths.connector(slug, connector_id)}>Open the connector</a>
-        )}
+        <a href={pipeline_id ? paths.pipeline(slug, pipeline_id) : paths.connector(slug, connector_id)}>
+          {subject}
+        </a>
       </dd>
       <dt>Opened</dt>
       <dd>
         <Time at={incident.opened_at} as="second" />
       </dd>
-      <dt>Times</dt>
+      <dt>Count</dt>
       <dd>{count(incident.count)}</dd>
       {last_run_id && (
         <>

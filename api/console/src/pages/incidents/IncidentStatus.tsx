@@ -1,13 +1,12 @@
 import type { Incident } from "../../api/model";
 import { Time } from "../../components/Time";
 import { useNow } from "../../data/clock";
-import { statusTexts } from "./words";
+import { isMuted, statusTexts } from "./words";
 
 /** Whether an incident is open, who takes care of it, and until when it is muted. */
 export function IncidentStatus({ incident }: { incident: Incident }) {
   const now = useNow(30);
   const { status, acknowledged, resolved_at, muted_until } = incident;
-  const isMuted = muted_until !== null && Date.parse(muted_until) > now;
   return (
     <>
       <b>{statusTexts[status]}</b>
@@ -17,7 +16,7 @@ export function IncidentStatus({ incident }: { incident: Incident }) {
           <Time at={resolved_at} as="relative" />
         </div>
       )}
-      {isMuted && (
+      {muted_until && isMuted(incident, now) && (
         <div class="quiet small">
           Muted until <Time at={muted_until} />
         </div>

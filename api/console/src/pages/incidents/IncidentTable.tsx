@@ -2,12 +2,13 @@ import type { Incident } from "../../api/model";
 import { paths } from "../../app/paths";
 import { StateShape } from "../../components/State";
 import { Time } from "../../components/Time";
+import { useConnectors } from "../../data/connectors";
 import { count, withLocalTimes } from "../../data/format";
 import { may } from "../../data/session";
 import { EvidenceList } from "./EvidenceList";
 import { IncidentActions } from "./IncidentActions";
 import { IncidentStatus } from "./IncidentStatus";
-import { kindTexts, stateOfKind } from "./words";
+import { kindTexts, stateOfKind, subjectOf } from "./words";
 
 interface IncidentTableProps {
   slug: string;
@@ -17,6 +18,8 @@ interface IncidentTableProps {
 
 export function IncidentTable({ slug, rows, changed }: IncidentTableProps) {
   const mayAct = may(slug, "editor");
+  const connectors = useConnectors(slug);
+  const subject = (incident: Incident) => subjectOf(incident, connectors.data);
   return (
     <table class="table incidents">
       <thead>
@@ -24,7 +27,7 @@ export function IncidentTable({ slug, rows, changed }: IncidentTableProps) {
           <th>Incident</th>
           <th class="col-state">Status</th>
           <th class="col-since">Opened</th>
-          <th class="col-count number">Times</th>
+          <th class="col-count number">Count</th>
           {mayAct && (
             <th class="col-act">
               <span class="hidden-visually">Actions</span>
@@ -36,7 +39,7 @@ export function IncidentTable({ slug, rows, changed }: IncidentTableProps) {
         {rows.map((one) => (
           <tr key={one.id}>
             <td>
-              <What slug={slug} incident={one} />
+              <What slug={slug} incident={one} subject={subject(one)} />
             </td>
             <td class="col-state">
               <IncidentStatus incident={one} />
@@ -47,7 +50,7 @@ export function IncidentTable({ slug, rows, changed }: IncidentTableProps) {
             <td class="col-count number">{count(one.count)}</td>
             {mayAct && (
               <td class="col-act">
-                <IncidentActions slug={slug} incident={one} changed={changed} />
+                <IncidentActions slug={slug} incident={one} subject={subject(one)} changed={changed} />
               </td>
             )}
           </tr>
@@ -57,8 +60,8 @@ export function IncidentTable({ slug, rows, changed }: IncidentTableProps) {
   );
 }
 
-function What({ slug, incident }: { slug: string; incident: Incident }) {
-  const { pipeline_id, pipeline_name, connector_id, last_run_id, kind, summary } = incident;
+function What({ slug, incident, subject }: { slug: string; incident: Incident; subject: string }) {
+  const { pipeline_id, connector_id, last_run_id, kind, summary } = incident;
   const to = pipeline_id ? paths.pipeline(slug, pipeline_id) : paths.connector(slug, connector_id);
   return (
     <div class="row">
@@ -66,7 +69,7 @@ function What({ slug, incident }: { slug: string; incident: Incident }) {
       <div class="name-lines">
         <span>
           <a class="name-link" data-row href={to}>
-            {pipeline_name ?? "A connector"}
+            {subject}
           </a>{" "}
           <span class="tag">{kindTexts[kind]}</span>
         </span>

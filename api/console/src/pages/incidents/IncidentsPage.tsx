@@ -4,6 +4,7 @@ import type { Incident } from "../../api/model";
 import { useRowKeys } from "../../app/keyboard";
 import { setQuery, useLocation } from "../../app/router";
 import type { PageProps } from "../../app/routes";
+import { Chips, toggled } from "../../components/Chips";
 import { criticalities, criticalityLabels } from "../../components/Criticality";
 import { GrowingRows } from "../../components/GrowingRows";
 import { Blank } from "../../components/Load";
@@ -50,17 +51,23 @@ export default function IncidentsPage({ slug }: PageProps) {
         </p>
       </PageHead>
       <div class="filters">
-        <Chips
+        <QueryChips
           name="status"
           label="Status"
           values={statuses}
           chosen={filter.status}
           text={(one) => statusTexts[one]}
         />
-        <Chips name="kind" label="Kind" values={kinds} chosen={filter.kind} text={(one) => kindTexts[one]} />
+        <QueryChips
+          name="kind"
+          label="Kind"
+          values={kinds}
+          chosen={filter.kind}
+          text={(one) => kindTexts[one]}
+        />
         <div class="row row-wrap">
           <TeamChoice slug={slug} />
-          <Chips
+          <QueryChips
             name="criticality"
             label="Criticality"
             values={criticalities}
@@ -70,7 +77,7 @@ export default function IncidentsPage({ slug }: PageProps) {
         </div>
         {filter.pipeline_id && (
           <button type="button" class="button button-chosen" onClick={() => setQuery({ pipeline_id: null })}>
-            Of one pipeline only: show all
+            One pipeline only: show all
           </button>
         )}
       </div>
@@ -83,8 +90,8 @@ export default function IncidentsPage({ slug }: PageProps) {
             <Blank title={isFiltered ? "No incident matches" : "No incident"}>
               <p>
                 {isFiltered
-                  ? "Choose fewer conditions."
-                  : "Everything that is watched here runs as expected."}
+                  ? "Remove a filter to see more."
+                  : "Every pipeline and connector of this space is as expected."}
               </p>
             </Blank>
           }
@@ -104,7 +111,8 @@ function TeamChoice({ slug }: { slug: string }) {
   );
 }
 
-interface ChipsProps<T extends string> {
+interface QueryChipsProps<T extends string> {
+  /** The parameter in the address. */
   name: string;
   label: string;
   values: T[];
@@ -112,22 +120,14 @@ interface ChipsProps<T extends string> {
   text(value: T): string;
 }
 
-function Chips<T extends string>({ name, label, values, chosen, text }: ChipsProps<T>) {
-  const toggled = (value: string) =>
-    chosen.includes(value) ? chosen.filter((one) => one !== value) : [...chosen, value];
+function QueryChips<T extends string>({ name, label, values, chosen, text }: QueryChipsProps<T>) {
   return (
-    <div class="row row-wrap" role="group" aria-label={label}>
-      {values.map((value) => (
-        <button
-          key={value}
-          type="button"
-          aria-pressed={chosen.includes(value)}
-          class={chosen.includes(value) ? "chip chip-chosen" : "chip"}
-          onClick={() => setQuery({ [name]: toggled(value) })}
-        >
-          {text(value)}
-        </button>
-      ))}
-    </div>
+    <Chips
+      label={label}
+      values={values}
+      isChosen={(value) => chosen.includes(value)}
+      toggle={(value) => setQuery({ [name]: toggled(chosen, value) })}
+      text={text}
+    />
   );
 }

@@ -37,7 +37,7 @@ function failedTasks(evidence: Evidence, run: string | null): Fact[] {
   const text = first.map_index >= 0 ? `${first.task_id} [${first.map_index}]` : first.task_id;
   const facts: Fact[] = [{ label: "Failed first", text, run, taskRun: first.task_run_id }];
   if (failed !== undefined && failed > 1) facts.push({ label: "Failed tasks", text: count(failed) });
-  if (others !== undefined && others > 0) facts.push({ label: "Not started for them", text: count(others) });
+  if (others !== undefined && others > 0) facts.push({ label: "Upstream failed", text: count(others) });
   return facts;
 }
 

@@ -96,7 +96,7 @@ function Actions({ slug, path, channel, resource, tested }: ActionsProps) {
   const own = `${path}/${channel.id}`;
   const test = () =>
     void send<Delivery>("POST", `${own}/test`).then(() => {
-      toast("A test is on its way");
+      toast("A test message is being sent");
       tested();
     }, toastFailure);
   const turn = () =>

@@ -209,9 +209,11 @@ function Failing({ slug, resource }: { slug: string; resource: Resource<ListAnsw
           detail={[pipeline.team?.name, pipeline.owners.join(", ")].filter(Boolean).join(" · ") || "No owner"}
         >
           <RunStrip slug={slug} runs={pipeline.recent_runs ?? []} />
-          <a class="line-time" href={paths.run(slug, pipeline.last_run?.id ?? "")}>
-            <Time at={pipeline.last_run?.ended_at ?? pipeline.last_run?.started_at} as="relative" />
-          </a>
+          {pipeline.last_run && (
+            <a class="line-time" href={paths.run(slug, pipeline.last_run.id)}>
+              <Time at={pipeline.last_run.ended_at ?? pipeline.last_run.started_at} as="relative" />
+            </a>
+          )}
         </Line>
       )}
     />

@@ -64,7 +64,7 @@ export function TeamMembers({ slug, team, close, changed }: TeamMembersProps) {
                             )
                           }
                         >
-                          {role === "manager" ? "Make a member" : "Make the manager"}
+                          {role === "manager" ? "Make member" : "Make manager"}
                         </button>
                         <IconButton
                           icon="trash"

@@ -3,6 +3,7 @@ import type { PipelineDetail } from "../../api/model";
 import { paths } from "../../app/paths";
 import { Time } from "../../components/Time";
 import { count, duration, percent } from "../../data/format";
+import { periods } from "../runs/filters";
 
 /** What the window of days says about the pipeline, as numbers that lead to the runs behind them. */
 export function Figures({ slug, pipeline }: { slug: string; pipeline: PipelineDetail }) {
@@ -10,6 +11,8 @@ export function Figures({ slug, pipeline }: { slug: string; pipeline: PipelineDe
   const runs = (status?: string) => {
     const query = new URLSearchParams({ pipeline_id: pipeline.id });
     if (status !== undefined) query.set("status", status);
+    const period = `${metrics.days}d`;
+    if (periods.some(([value]) => value === period)) query.set("last", period);
     return paths.runs(slug, query.toString());
   };
   return (

@@ -31,7 +31,7 @@ export function PipelineFacts({ slug, pipeline, change }: PipelineFactsProps) {
           <span class="quiet">Schedule </span>
           {pipeline.schedule ? <code>{pipeline.schedule}</code> : "none"}
         </span>
-        {pipeline.next_run_at && (
+        {pipeline.next_run_at && !pipeline.is_paused && (
           <span>
             <span class="quiet">{Date.parse(pipeline.next_run_at) < now ? "Was due " : "Next run "}</span>
             <Time at={pipeline.next_run_at} as="relative" />

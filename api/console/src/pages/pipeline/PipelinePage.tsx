@@ -1,6 +1,6 @@
 import { useMemo, useState } from "preact/hooks";
 import { readGrid, type GridPage } from "../../api/grid";
-import { api, take } from "../../api/client";
+import { readPipeline } from "../../api/pipeline";
 import type { PipelineDetail } from "../../api/model";
 import { paths } from "../../app/paths";
 import { setQuery, useLocation } from "../../app/router";
@@ -82,13 +82,6 @@ export default function PipelinePage({ slug, id }: PageProps) {
         )}
       </Load>
     </div>
-  );
-}
-
-function readPipeline(slug: string, id: string, signal: AbortSignal): Promise<PipelineDetail> {
-  const path = { slug, pipeline_id: id };
-  return take(
-    api.GET("/api/v1.0/spaces/{slug}/orchestration/pipelines/{pipeline_id}", { params: { path }, signal }),
   );
 }
 

@@ -2,6 +2,7 @@ import type { Run } from "../../api/model";
 import { paths } from "../../app/paths";
 import { StateLabel } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
+import { runTypeLabel } from "../../data/run_types";
 
 /** Runs of one pipeline as a table. */
 export function RunTable({ slug, runs }: { slug: string; runs: readonly Run[] }) {
@@ -33,7 +34,7 @@ export function RunTable({ slug, runs }: { slug: string; runs: readonly Run[] })
             <td>
               <StateLabel status={run.status} providerStatus={run.provider_status} />
             </td>
-            <td class="nowrap">{runTypeWord(run.run_type)}</td>
+            <td class="nowrap">{runTypeLabel(run.run_type)}</td>
             <td>
               <Time at={run.started_at ?? run.queued_at} />
             </td>
@@ -47,8 +48,4 @@ export function RunTable({ slug, runs }: { slug: string; runs: readonly Run[] })
       </tbody>
     </table>
   );
-}
-
-export function runTypeWord(type: string): string {
-  return type.charAt(0).toUpperCase() + type.slice(1).replace("_", " ");
 }

@@ -28,8 +28,8 @@ export function BulkBar({ slug, ids, clear, changed }: BulkBarProps) {
       .catch(toastFailure);
   };
   return (
-    <div class="bulk-bar" role="region" aria-label="Chosen pipelines">
-      <strong>{ids.length} chosen</strong>
+    <div class="bulk-bar" role="region" aria-label="Selected pipelines">
+      <strong>{ids.length} selected</strong>
       <Menu label="Set team">
         {(close) => (
           <>
@@ -69,7 +69,7 @@ export function BulkBar({ slug, ids, clear, changed }: BulkBarProps) {
         )}
       </Menu>
       <button type="button" class="button button-quiet" onClick={clear}>
-        Choose none
+        Clear selection
       </button>
     </div>
   );

@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import type { FacetName, Facets } from "../../api/model";
 import { setQuery } from "../../app/router";
+import { Chips, toggled } from "../../components/Chips";
 import { healthLabel } from "../../components/Health";
 import { Icon } from "../../components/Icon";
 import { Menu } from "../../components/Menu";
@@ -38,7 +39,7 @@ export function FilterBar({ query, facets }: FilterBarProps) {
         ))}
         <Switch query={query} name="watched_only" value="true" label="Watched" />
         <Switch query={query} name="is_paused" value="true" label="Paused" />
-        <Switch query={query} name="is_active" value="any" label="With removed" />
+        <Switch query={query} name="is_active" value="any" label="Include removed" />
         {active > 0 && (
           <button type="button" class="button button-quiet" onClick={() => setQuery(clearedFilters)}>
             <Icon name="close" />
@@ -49,11 +50,6 @@ export function FilterBar({ query, facets }: FilterBarProps) {
       <StatusChips query={query} facets={facets} />
     </div>
   );
-}
-
-function toggled(query: URLSearchParams, param: string, value: string): string[] {
-  const chosen = query.getAll(param);
-  return chosen.includes(value) ? chosen.filter((one) => one !== value) : [...chosen, value];
 }
 
 function FacetMenu({
@@ -86,7 +82,7 @@ function FacetMenu({
           name={name}
           values={values}
           chosen={chosen}
-          toggle={(value) => setQuery({ [param]: toggled(query, param, value) })}
+          toggle={(value) => setQuery({ [param]: toggled(chosen, value) })}
         />
       )}
     </Menu>
@@ -191,20 +187,18 @@ function StatusChips({ query, facets }: FilterBarProps) {
   const counts = new Map((facets?.status ?? []).map((one) => [one.value, one.count]));
   const shown = statusChoices.filter((status) => counts.has(status) || chosen.includes(status));
   return (
-    <div class="row row-wrap" role="group" aria-label="Status">
-      {shown.map((status) => (
-        <button
-          key={status}
-          type="button"
-          aria-pressed={chosen.includes(status)}
-          class={chosen.includes(status) ? "chip chip-chosen" : "chip"}
-          onClick={() => setQuery({ status: toggled(query, "status", status) })}
-        >
+    <Chips
+      label="Status"
+      values={shown}
+      isChosen={(status) => chosen.includes(status)}
+      toggle={(status) => setQuery({ status: toggled(chosen, status) })}
+      text={(status) => (
+        <>
           <StateShape status={status} />
           {labelOf(status)}
           <span class="chip-count">{count(counts.get(status) ?? 0)}</span>
-        </button>
-      ))}
-    </div>
+        </>
+      )}
+    />
   );
 }

@@ -7,6 +7,7 @@ import { setQuery } from "../../app/router";
 import { Criticality } from "../../components/Criticality";
 import { HealthTag } from "../../components/Health";
 import { Icon } from "../../components/Icon";
+import { Spacer } from "../../components/Spacer";
 import { StateShape } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
 import { count, duration, percent } from "../../data/format";
@@ -46,7 +47,7 @@ export function PipelineTable(props: PipelineTableProps) {
               <th class="cell-check">
                 <input
                   type="checkbox"
-                  aria-label="Choose all rows in view"
+                  aria-label="Select all rows in view"
                   checked={shownIds.length > 0 && shownIds.every((id) => chosen.has(id))}
                   onChange={(event) => choose(shownIds, event.currentTarget.checked)}
                 />
@@ -72,24 +73,14 @@ export function PipelineTable(props: PipelineTableProps) {
           </tr>
         </thead>
         <tbody ref={body}>
-          <Spacer rows={first} />
+          <Spacer rows={first} rowHeight={ROW_HEIGHT} />
           {rows.map((index) => (
             <Row key={list.row(index)?.id ?? index} {...props} index={index} pipeline={list.row(index)} />
           ))}
-          <Spacer rows={total - end} />
+          <Spacer rows={total - end} rowHeight={ROW_HEIGHT} />
         </tbody>
       </table>
     </div>
-  );
-}
-
-/** Stands for the rows out of view. */
-function Spacer({ rows }: { rows: number }) {
-  if (rows <= 0) return null;
-  return (
-    <tr class="spacer" aria-hidden="true" style={{ height: `${rows * ROW_HEIGHT}px` }}>
-      <td />
-    </tr>
   );
 }
 
@@ -135,7 +126,7 @@ function Row(props: PipelineTableProps & { index: number; pipeline: Pipeline | u
         <td class="cell-check">
           <input
             type="checkbox"
-            aria-label={`Choose ${pipeline.name}`}
+            aria-label={`Select ${pipeline.name}`}
             checked={isChosen}
             onChange={(event) => choose([pipeline.id], event.currentTarget.checked)}
           />

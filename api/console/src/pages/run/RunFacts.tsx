@@ -1,9 +1,9 @@
 import type { PipelineDetail, RunDetail } from "../../api/model";
 import { StateLabel } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
+import { runTypeLabel } from "../../data/run_types";
 import { ExpectedDuration } from "./ExpectedDuration";
 import { UsualDuration } from "./UsualDuration";
-import { runTypeWord } from "../pipeline/RunTable";
 
 /** How the run stands, when it ran, who started it, and whether it took as long as usual. */
 export function RunFacts({ run, pipeline }: { run: RunDetail; pipeline: PipelineDetail | null }) {
@@ -12,7 +12,7 @@ export function RunFacts({ run, pipeline }: { run: RunDetail; pipeline: Pipeline
       <div class="facts-line">
         <StateLabel status={run.status} providerStatus={run.provider_status} />
         {run.deleted_at !== null && <span class="tag">No longer at the provider</span>}
-        <span>{runTypeWord(run.run_type)}</span>
+        <span>{runTypeLabel(run.run_type)}</span>
         {run.triggered_by && (
           <span>
             <span class="quiet">Triggered by </span>

@@ -1,5 +1,6 @@
 import { useMemo } from "preact/hooks";
 import { api, take } from "../../api/client";
+import { readPipeline } from "../../api/pipeline";
 import type { PipelineDetail, RunDetail, TaskRun } from "../../api/model";
 import { paths } from "../../app/paths";
 import { setQuery, useLocation } from "../../app/router";
@@ -122,12 +123,5 @@ function readRun(slug: string, run_id: string, signal: AbortSignal): Promise<Run
       params: { path: { slug, run_id } },
       signal,
     }),
-  );
-}
-
-function readPipeline(slug: string, id: string, signal: AbortSignal): Promise<PipelineDetail> {
-  const path = { slug, pipeline_id: id };
-  return take(
-    api.GET("/api/v1.0/spaces/{slug}/orchestration/pipelines/{pipeline_id}", { params: { path }, signal }),
   );
 }

@@ -4,6 +4,7 @@ import { queryText, readList } from "../../api/lists";
 import type { Run } from "../../api/model";
 import { setQuery, useLocation } from "../../app/router";
 import type { PageProps } from "../../app/routes";
+import { Chips, toggled } from "../../components/Chips";
 import { Icon } from "../../components/Icon";
 import { Blank, FailureBlank, Skeleton } from "../../components/Load";
 import { PageHead } from "../../components/PageHead";
@@ -13,8 +14,9 @@ import { StateShape } from "../../components/State";
 import { count } from "../../data/format";
 import { type GrowingList, useGrowingList } from "../../data/growing";
 import { useLiveBatch } from "../../data/live";
+import { runTypes } from "../../data/run_types";
 import { labelOf } from "../../drawings/states";
-import { clearedFilters, isFiltered, periods, runStatuses, runTypes, runsQuery, sorts } from "./filters";
+import { clearedFilters, isFiltered, periods, runStatuses, runsQuery, sorts } from "./filters";
 import { RunsTable } from "./RunsTable";
 import { TimelineChart } from "./TimelineChart";
 
@@ -59,7 +61,7 @@ export default function RunsPage({ slug }: PageProps) {
       {newer > 0 && (
         <button type="button" class="button newer" onClick={showNewer}>
           <Icon name="refresh" />
-          {newer === 1 ? "One run has changed or begun" : `${newer} runs have changed or begun`}: read them
+          {newer === 1 ? "One run has started or changed" : `${newer} runs have started or changed`}: show
         </button>
       )}
       <Content slug={slug} list={list} filtered={isFiltered(query)} />
@@ -113,10 +115,6 @@ function Content({ slug, list, filtered }: { slug: string; list: GrowingList<Run
 
 function Filters({ query }: { query: URLSearchParams }) {
   const chosen = query.getAll("status");
-  const toggle = (status: string) =>
-    setQuery({
-      status: chosen.includes(status) ? chosen.filter((one) => one !== status) : [...chosen, status],
-    });
   return (
     <div class="filters">
       <div class="filter-row">
@@ -135,20 +133,27 @@ function Filters({ query }: { query: URLSearchParams }) {
           </button>
         )}
       </div>
-      <div class="row row-wrap" role="group" aria-label="Status">
-        {runStatuses.map((status) => (
-          <button
-            key={status}
-            type="button"
-            aria-pressed={chosen.includes(status)}
-            class={chosen.includes(status) ? "chip chip-chosen" : "chip"}
-            onClick={() => toggle(status)}
-          >
+      <Chips
+        label="Status"
+        values={runStatuses}
+        isChosen={(status) => chosen.includes(status)}
+        toggle={(status) => setQuery({ status: toggled(chosen, status) })}
+        text={(status) => (
+          <>
             <StateShape status={status} />
             {labelOf(status)}
-          </button>
-        ))}
-      </div>
+          </>
+        )}
+      />
+      {query.has("pipeline_id") && (
+        <button
+          type="button"
+          class="button button-chosen newer"
+          onClick={() => setQuery({ pipeline_id: null })}
+        >
+          One pipeline only: show all
+        </button>
+      )}
     </div>
   );
 }

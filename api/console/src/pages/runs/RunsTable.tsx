@@ -5,12 +5,13 @@ import { useRowKeys } from "../../app/keyboard";
 import { paths } from "../../app/paths";
 import { Icon } from "../../components/Icon";
 import { NotRead } from "../../components/Load";
+import { Spacer } from "../../components/Spacer";
 import { StateLabel, StateShape } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
 import type { GrowingList } from "../../data/growing";
+import { runTypeLabel } from "../../data/run_types";
 import { useVirtualRows } from "../../data/virtual";
 import { labelOf, stateOrder } from "../../drawings/states";
-import { runTypeLabel } from "./filters";
 
 const ROW_HEIGHT = 46;
 
@@ -39,24 +40,15 @@ export function RunsTable({ slug, list }: { slug: string; list: GrowingList<Run>
           </tr>
         </thead>
         <tbody ref={body}>
-          <Spacer rows={first} />
+          <Spacer rows={first} rowHeight={ROW_HEIGHT} />
           {rows.slice(first, end).map((run) => (
             <Row key={run.id} slug={slug} run={run} />
           ))}
-          <Spacer rows={rows.length - end} />
+          <Spacer rows={rows.length - end} rowHeight={ROW_HEIGHT} />
         </tbody>
       </table>
       {list.failure && <NotRead failure={list.failure} what="the runs" retry={list.retry} />}
     </div>
-  );
-}
-
-function Spacer({ rows }: { rows: number }) {
-  if (rows <= 0) return null;
-  return (
-    <tr class="spacer" aria-hidden="true" style={{ height: `${rows * ROW_HEIGHT}px` }}>
-      <td />
-    </tr>
   );
 }
 

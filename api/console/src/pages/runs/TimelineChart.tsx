@@ -1,11 +1,12 @@
 // The runs in the list on one axis of time: a lane for each pipeline.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import type { Run } from "../../api/model";
 import { paths } from "../../app/paths";
 import { navigate } from "../../app/router";
 import { useNow } from "../../data/clock";
 import { duration, elapsed, exact, moment } from "../../data/format";
 import { timeTicks } from "../../drawings/scale";
+import { useWidth } from "../../drawings/scroll_window";
 import { labelOf, stateOf } from "../../drawings/states";
 import { type Timeline, barAt, timeline } from "../../drawings/timeline";
 import { hideTip, showTip } from "../../drawings/tip";
@@ -39,20 +40,9 @@ function spanOf(runs: Run[], now: number): Span | null {
   return { from: from - margin, to: to + margin };
 }
 
-function useWidth(): [ref: { current: HTMLDivElement | null }, width: number] {
-  const ref = useRef<HTMLDivElement>(null);
-  const [width, setWidth] = useState(0);
-  useEffect(() => {
-    if (!ref.current) return;
-    const observer = new ResizeObserver(([entry]) => setWidth(Math.floor(entry?.contentRect.width ?? 0)));
-    observer.observe(ref.current);
-    return () => observer.disconnect();
-  }, []);
-  return [ref, width];
-}
-
 export function TimelineChart({ slug, runs }: TimelineChartProps) {
-  const [box, width] = useWidth();
+  const box = useRef<HTMLDivElement>(null);
+  const width = useWidth(box, 0);
   const now = useNow(runs.some((run) => run.status === "running") ? 15 : 0);
   const labels = width < 560 ? 0 : LABELS;
   const span = useMemo(() => spanOf(runs, now), [runs, now]);

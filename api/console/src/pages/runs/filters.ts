@@ -9,18 +9,6 @@ export const periods: [value: string, label: string, hours: number][] = [
 ];
 
 export const runStatuses = ["failed", "running", "queued", "success", "unknown"];
-export const runTypes: [value: string, label: string][] = [
-  ["scheduled", "Scheduled"],
-  ["manual", "Manual"],
-  ["backfill", "Backfill"],
-  ["asset_triggered", "Asset"],
-  ["unknown", "Unknown"],
-];
-
-export function runTypeLabel(type: string): string {
-  return runTypes.find(([value]) => value === type)?.[1] ?? type;
-}
-
 export const sorts: [value: string, label: string][] = [
   ["", "Newest first"],
   ["-ended_at", "Last ended first"],

@@ -1,9 +1,11 @@
 import { useMemo, useState } from "preact/hooks";
 import type { RunDetail, TaskNode } from "../../../api/model";
+import { Chips } from "../../../components/Chips";
 import { Blank } from "../../../components/Load";
 import { StateShape } from "../../../components/State";
 import { useNow } from "../../../data/clock";
-import { countsOf } from "../../../drawings/counts";
+import { count } from "../../../data/format";
+import { countsOf, type StateCount } from "../../../drawings/counts";
 import { ganttBar, ganttRange } from "../../../drawings/gantt";
 import { instant } from "../../../drawings/scale";
 import { labelOf, stateOf, type StateName } from "../../../drawings/states";
@@ -102,19 +104,22 @@ function StateFilter({ run, states, toggle }: StateFilterProps) {
     return countsOf(object);
   }, [run.tasks]);
   return (
-    <div class="row row-wrap" role="group" aria-label="Show only tasks that are">
-      {counts.map(({ state, count }) => (
-        <button
-          key={state}
-          type="button"
-          class="chip"
-          aria-pressed={states.has(state)}
-          onClick={() => toggle(state)}
-        >
+    <Chips
+      label="Show only tasks that are"
+      values={counts.map(({ state }) => state)}
+      isChosen={(state) => states.has(state)}
+      toggle={toggle}
+      text={(state) => (
+        <>
           <StateShape status={state} />
-          {labelOf(state)} <b>{count.toLocaleString()}</b>
-        </button>
-      ))}
-    </div>
+          {labelOf(state)}
+          <span class="chip-count">{counted(counts, state)}</span>
+        </>
+      )}
+    />
   );
+}
+
+function counted(counts: readonly StateCount[], state: StateName): string {
+  return count(counts.find((one) => one.state === state)?.count ?? 0);
 }
