@@ -12,7 +12,9 @@ const keys: [keys: string[], what: string][] = [
   [["g", "r"], "Runs"],
   [["g", "c"], "Connectors"],
   [["g", "i"], "Incidents"],
-  [["←", "→", "↑", "↓"], "Move in a grid"],
+  [["[", "]"], "Older and newer run of a pipeline"],
+  [["←", "→", "↑", "↓"], "Move in a grid, a chart or a graph"],
+  [["Space"], "Open or fold a group of a grid"],
   [["?"], "This list"],
 ];
 
@@ -20,7 +22,7 @@ export function KeyHelp() {
   const isShown = useStore(helpShown);
   if (!isShown) return null;
   return (
-    <Dialog title="Keys" close={() => helpShown.set(false)}>
+    <Dialog title="Keyboard shortcuts" close={() => helpShown.set(false)}>
       <dl class="facts dialog-body">
         {keys.map(([pressed, what]) => (
           <>

@@ -1,6 +1,6 @@
 // Which page is shown at which path. Pages load when they are first opened.
 import type { ComponentType } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";
 import { Blank, Skeleton } from "../components/Load";
 import { PageHead } from "../components/PageHead";
 import { Shell } from "./Shell";
@@ -85,6 +85,8 @@ function useFocusOnPage(path: string): void {
 function LoadedPage({ load, slug, id }: { load: PageLoader } & PageProps) {
   const [page, setPage] = useState<Page | null>(() => loaded.get(load) ?? null);
   const [failed, setFailed] = useState(false);
+  // An error of a page must not take the navigation with it.
+  const [error] = useErrorBoundary((thrown: unknown) => reportError(thrown));
   useEffect(() => {
     if (page) return;
     load().then(
@@ -95,14 +97,21 @@ function LoadedPage({ load, slug, id }: { load: PageLoader } & PageProps) {
       () => setFailed(true),
     );
   }, [load]);
+  if (error !== undefined) {
+    return <Broken title="This page has stopped" text="It met an error that it was not prepared for." />;
+  }
   if (page) {
     const Page = page;
     return <Page slug={slug} id={id} />;
   }
   if (!failed) return <Skeleton lines={8} what="the page" />;
+  return <Broken title="This page could not be loaded" text="The console may have been updated." />;
+}
+
+function Broken({ title, text }: { title: string; text: string }) {
   return (
-    <Blank title="This page could not be loaded">
-      <p>The console may have been updated.</p>
+    <Blank title={title}>
+      <p>{text}</p>
       <button type="button" class="button" onClick={() => window.location.reload()}>
         Load it again
       </button>

@@ -34,6 +34,7 @@ export function DurationsDrawing({ slug, runs }: { slug: string; runs: readonly 
       aria-live="off"
       onPointerMove={pointer.move}
       onPointerLeave={pointer.leave}
+      onBlur={pointer.leave}
       onClick={pointer.open}
       onKeyDown={pointer.key}
     >

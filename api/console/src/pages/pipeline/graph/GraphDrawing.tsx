@@ -33,6 +33,7 @@ export function GraphDrawing({ answer, states, fit, open }: GraphDrawingProps) {
       tabIndex={0}
       role="group"
       onKeyDown={pointer.key}
+      onBlur={pointer.leave}
       aria-label={`Task graph with ${graph.nodes.length} boxes and ${graph.edges.length} edges. The table has each task.`}
     >
       <svg

@@ -32,7 +32,7 @@ export function GridDrawing({ slug, model, rows, toggle }: GridDrawingProps) {
     height: HEAD.height + rows.length * ROW_HEIGHT,
   };
   useElements(scroller, pointer);
-  pointer.parts = { slug, model, rows, geometry, labelWidth };
+  pointer.parts = { slug, model, rows, geometry, labelWidth, toggle };
   useLayoutEffect(() => pointer.settle(), [model, rows, geometry]);
   useNewestInSight(scroller, model);
   const fold = (event: MouseEvent) => {
@@ -46,7 +46,7 @@ export function GridDrawing({ slug, model, rows, toggle }: GridDrawingProps) {
       role="group"
       onClick={fold}
       onKeyDown={(event) => pointer.key(event)}
-      aria-label="Grid of tasks and runs. The arrow keys move through it, Enter opens a run."
+      aria-label="Grid of tasks and runs. The arrow keys move through it, Enter opens a run, Space opens or folds a group."
       onPointerMove={(event) => pointer.move(event)}
       onPointerLeave={() => pointer.leave()}
     >

@@ -2,6 +2,7 @@
 import { paths } from "../../../app/paths";
 import type { RunSummary } from "../../../api/model";
 import { duration, exact } from "../../../data/format";
+import { runTypeLabel } from "../../../data/run_types";
 import {
   cellAt,
   moveCell,
@@ -25,6 +26,8 @@ export interface GridParts {
   rows: readonly Row[];
   geometry: GridGeometry;
   labelWidth: number;
+  /** Opens or folds a group. */
+  toggle: (group: string) => void;
 }
 
 export interface GridElements {
@@ -75,6 +78,7 @@ export class GridPointer {
   key(event: KeyboardEvent): void {
     const parts = this.parts;
     if (parts === null || this.focus === null) return;
+    if (event.key === " ") return this.toggleGroup(event);
     // The row of the runs counts as the first one.
     const from = { row: this.focus.row + 1, column: this.focus.column };
     const to = moveCell(
@@ -88,6 +92,14 @@ export class GridPointer {
     event.preventDefault();
     this.focus = { row: to.row - 1, column: to.column };
     this.placeCursor(this.focus, true);
+  }
+
+  /** A button opens or folds its own group. */
+  private toggleGroup(event: KeyboardEvent): void {
+    const row = this.parts?.rows[this.focus?.row ?? RUN_ROW];
+    if (row?.kind !== "group" || (event.target as Element).closest("button")) return;
+    event.preventDefault();
+    this.parts?.toggle(row.key);
   }
 
   private cellUnder(event: PointerEvent): CellAt | null {
@@ -198,7 +210,7 @@ function runTime(run: RunSummary): string {
 }
 
 function runLines(run: RunSummary): string[] {
-  const lines = [`Run of ${runTime(run)}`, run.run_type.replace("_", " ")];
+  const lines = [`Run of ${runTime(run)}`, runTypeLabel(run.run_type)];
   if (run.duration_seconds !== null) lines.push(`Took ${duration(run.duration_seconds)}`);
   return lines;
 }
