@@ -82,6 +82,39 @@ export async function call(key, method, path, body) {
   return text ? JSON.parse(text) : null;
 }
 
+/** The views of pages besides their first, and the pages that have nothing to show. */
+export async function viewsOf(key) {
+  const [{ id }] = await call(key, "GET", `${base}/pipelines?q=customer_segments&size=1`);
+  return [
+    ...["graph", "durations", "runs"].map((view) => [
+      `pipeline-${view}`,
+      `/s/${space}/pipelines/${id}?view=${view}`,
+    ]),
+    ["empty-now", "/s/empty"],
+    ["empty-pipelines", "/s/empty/pipelines"],
+    ["empty-connectors", "/s/empty/connectors"],
+    ["no-access", "/s/elsewhere"],
+    ["no-page", `/s/${space}/nothing`],
+  ];
+}
+
+/** The dialogs, by name, each with its page and how it is opened there. */
+export async function dialogsOf(key) {
+  const [{ id }] = await call(key, "GET", `${base}/pipelines?q=train_model&size=1`);
+  const press = (name, awaited) => async (page) => {
+    await page.getByRole("button", { name, exact: true }).first().click();
+    await page.getByRole("dialog").getByLabel(awaited, { exact: true }).waitFor({ timeout: 60_000 });
+  };
+  return [
+    ["trigger", `/s/${space}/pipelines/${id}`, press("Trigger", "epochs")],
+    ["new-channel", `/s/${space}/notifications`, press("New channel", "Name")],
+    ["new-rule", `/s/${space}/notifications`, press("New rule", "Report to")],
+    ["new-member", `/s/${space}/people`, press("Add a member", "Name or e-mail address")],
+    ["new-team", `/s/${space}/people`, press("New team", "Name")],
+    ["new-key", "/account", press("New key", "Label")],
+  ];
+}
+
 /** The pages of the space, by name: of a pipeline with many kinds of runs, and of a run that failed. */
 export async function pagesOf(key) {
   const first = async (path) => (await call(key, "GET", path))[0]?.id;

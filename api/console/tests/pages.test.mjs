@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { AxeBuilder } from "@axe-core/playwright";
-import { keys, launch, openPage, pagesOf, signIn, url, visit } from "./browser.mjs";
+import { dialogsOf, keys, launch, openPage, pagesOf, signIn, url, viewsOf, visit } from "./browser.mjs";
 
 let browser;
 before(async () => {
@@ -28,8 +28,13 @@ for (const colorScheme of ["light", "dark"]) {
     await page.getByLabel("API key").waitFor();
     const found = (await violations(page)).map((one) => `sign-in: ${one}`);
     await signIn(page, keys.admin);
-    for (const [name, path] of await pagesOf(keys.admin)) {
+    for (const [name, path] of [...(await pagesOf(keys.admin)), ...(await viewsOf(keys.admin))]) {
       await visit(page, path);
+      found.push(...(await violations(page)).map((one) => `${name}: ${one}`));
+    }
+    for (const [name, path, open] of await dialogsOf(keys.admin)) {
+      await visit(page, path);
+      await open(page);
       found.push(...(await violations(page)).map((one) => `${name}: ${one}`));
     }
     assert.deepEqual(found, []);
@@ -46,7 +51,7 @@ test("no page is wider than a screen of 390 pixels, nor than a wide one at 200 p
     const { page, context } = await openPage(browser, { viewport });
     await signIn(page, keys.admin);
     const wide = [];
-    for (const [name, path] of await pagesOf(keys.admin)) {
+    for (const [name, path] of [...(await pagesOf(keys.admin)), ...(await viewsOf(keys.admin))]) {
       await visit(page, path);
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
       if (width > viewport.width) wide.push(`${name}: ${width} at ${viewport.width}`);

@@ -13,6 +13,8 @@ use system::ConsoleSystem;
 
 /// Set to take a picture of every page, and to update those that the documents show.
 const UPDATE_PICTURES: &str = "UPDATE_PICTURES";
+/// A word that the names of the files have whose tests are run; without it, all are.
+const CONSOLE_TESTS: &str = "CONSOLE_TESTS";
 /// The pictures that the documents show.
 const SHOWN: [&str; 4] = ["now-wide-light", "pipelines-wide-light", "pipeline-wide-dark", "run-wide-light"];
 
@@ -51,7 +53,9 @@ async fn browser() -> PathBuf {
 fn test_files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder.join("tests")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    let mut files: Vec<String> = names.filter(|name| name.ends_with(".test.mjs")).collect();
+    let wanted = std::env::var(CONSOLE_TESTS).unwrap_or_default();
+    let mut files: Vec<String> =
+        names.filter(|name| name.ends_with(".test.mjs") && name.contains(&wanted)).collect();
     assert!(!files.is_empty());
     files.sort();
     files.into_iter().map(|name| format!("tests/{name}")).collect()
