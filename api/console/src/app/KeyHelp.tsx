@@ -35,6 +35,11 @@ export function KeyHelp() {
           </>
         ))}
       </dl>
+      <div class="dialog-foot">
+        <button type="button" class="button" onClick={() => helpShown.set(false)}>
+          Close
+        </button>
+      </div>
     </Dialog>
   );
 }

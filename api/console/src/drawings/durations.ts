@@ -83,6 +83,16 @@ function marks(points: readonly DurationPoint[]): StripPath[] {
   return [...parts].map(([state, d]) => ({ state, d }));
 }
 
+/** Of a name and the value below it. */
+const LABEL_HEIGHT = 26;
+
+/** Where the names of the median and of the line above it stand: apart, and not below the axis. */
+export function labelPlaces(median: number | null, p95: number | null, height: number): [number, number] {
+  const lower = Math.max(median ?? 0, p95 === null ? 0 : p95 + LABEL_HEIGHT);
+  const place = Math.min(lower, height + LABEL_HEIGHT / 2);
+  return [place, Math.min(p95 ?? 0, place - LABEL_HEIGHT)];
+}
+
 /** The point whose column lies under `x`. */
 export function pointAt(chart: DurationChart, x: number, width: number): number | null {
   if (chart.points.length === 0 || x < 0 || x > width) return null;

@@ -44,6 +44,8 @@ export interface TimelineGeometry {
   now: number;
   width: number;
   rowHeight: number;
+  /** Rows above each lane for its name, where there is no room beside it. */
+  nameRows?: number;
 }
 
 const LEAST_WIDTH = 3;
@@ -58,12 +60,13 @@ export function timeline(runs: readonly TimelineRun[], g: TimelineGeometry): Tim
   });
   const lanes: TimelineLane[] = [];
   const bars: TimelineBar[] = [];
+  const { nameRows = 0 } = g;
   let row = 0;
   for (const [pipelineId, places] of byPipeline) {
     const placed = placeRuns(runs, places, g);
     if (placed.length === 0) continue;
-    const rows = Math.max(...placed.map((bar) => bar.row)) + 1;
-    bars.push(...placed.map((bar) => ({ ...bar, row: bar.row + row })));
+    const rows = Math.max(...placed.map((bar) => bar.row)) + 1 + nameRows;
+    bars.push(...placed.map((bar) => ({ ...bar, row: bar.row + row + nameRows })));
     lanes.push({ pipelineId, name: runs[places[0] ?? 0]?.pipeline_name ?? "", row, rows });
     row += rows;
   }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { durationChart, pointAt } from "./durations";
+import { durationChart, labelPlaces, pointAt } from "./durations";
 import { ganttBar, ganttPaths, ganttRange, joinBars } from "./gantt";
 import { durationTicks, percentile, tickText, timeTicks } from "./scale";
 import { STRIP, stripPaths, stripRunAt, stripWidth } from "./strip";
@@ -132,10 +132,8 @@ test("runs that overlap stand below each other, in the lane of their pipeline", 
     ended_at: to === null ? null : at(to),
   });
   const g = { from: ms(0), to: ms(100), now: ms(100), width: 1000, rowHeight: 20 };
-  const chart = timeline(
-    [one("a", 0, 50), one("a", 20, 60), one("b", 10, 20), one("b", 30, null), one("a", 70, 80)],
-    g,
-  );
+  const runs = [one("a", 0, 50), one("a", 20, 60), one("b", 10, 20), one("b", 30, null), one("a", 70, 80)];
+  const chart = timeline(runs, g);
   expect(chart.lanes.map((lane) => [lane.name, lane.row, lane.rows])).toEqual([
     ["a", 0, 2],
     ["b", 2, 1],
@@ -143,6 +141,21 @@ test("runs that overlap stand below each other, in the lane of their pipeline", 
   expect(barAt(chart, 250, 30, 20)?.run).toBe(1);
   expect(barAt(chart, 990, 50, 20)?.run).toBe(3);
   expect(barAt(chart, 250, 50, 20)).toBeNull();
+  // Where there is no room beside the lanes, each has a row for its name above its runs.
+  const named = timeline(runs, { ...g, nameRows: 1 });
+  expect(named.lanes.map((lane) => [lane.row, lane.rows])).toEqual([
+    [0, 3],
+    [3, 2],
+  ]);
+  expect(barAt(named, 250, 10, 20)).toBeNull();
+  expect(barAt(named, 250, 50, 20)?.run).toBe(1);
+});
+
+test("the names of two lines stand apart, and above the axis", () => {
+  expect(labelPlaces(100, 40, 260)).toEqual([100, 40]);
+  expect(labelPlaces(50, 40, 260)).toEqual([66, 40]);
+  expect(labelPlaces(259, 258, 260)).toEqual([273, 247]);
+  expect(labelPlaces(259, null, 260)[0]).toBe(259);
 });
 
 test("a window moves in steps, so that scrolling rarely draws anew", () => {

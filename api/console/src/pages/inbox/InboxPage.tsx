@@ -101,7 +101,7 @@ function Entry({ entry, read }: { entry: Notification; read(): void }) {
     <li class="line">
       <div class="line-text">
         <a
-          class={entry.read_at ? "clip" : "clip name-link"}
+          class={entry.read_at ? "clip second" : "clip name-link"}
           data-row
           href={target(entry)}
           // Who opens what an entry is about has read it.

@@ -64,7 +64,7 @@ function What({ slug, incident, subject }: { slug: string; incident: Incident; s
   const { pipeline_id, connector_id, last_run_id, kind, summary } = incident;
   const to = pipeline_id ? paths.pipeline(slug, pipeline_id) : paths.connector(slug, connector_id);
   return (
-    <div class="row">
+    <div class="row row-top">
       <StateShape status={stateOfKind(kind)} />
       <div class="name-lines">
         <span>
@@ -74,6 +74,10 @@ function What({ slug, incident, subject }: { slug: string; incident: Incident; s
           <span class="tag">{kindTexts[kind]}</span>
         </span>
         <span class="second small">{withLocalTimes(summary)}</span>
+        <span class="narrow-only row row-wrap small">
+          <IncidentStatus incident={incident} />
+          <Time at={incident.opened_at} as="relative" />
+        </span>
         <span class="row row-wrap small">
           <a href={paths.incident(slug, incident.id)}>Details and comments</a>
           {last_run_id && <a href={paths.run(slug, last_run_id)}>The latest run</a>}

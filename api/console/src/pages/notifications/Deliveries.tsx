@@ -12,6 +12,7 @@ import { QueryChoice } from "../../components/QueryChoice";
 import { StateShape } from "../../components/State";
 import { Time } from "../../components/Time";
 import { toast, toastFailure } from "../../components/Toasts";
+import { useNow } from "../../data/clock";
 import { count, exact } from "../../data/format";
 import { type GrowingList, useGrowingList } from "../../data/growing";
 import { may } from "../../data/session";
@@ -147,6 +148,8 @@ function reported(slug: string, [first, ...others]: string[]): string {
 }
 
 function Status({ delivery: { status, next_attempt_at, ended_at } }: { delivery: Delivery }) {
+  const now = useNow(10);
+  const isWaiting = next_attempt_at !== null && Date.parse(next_attempt_at) > now;
   return (
     <>
       <span class="state">
@@ -156,7 +159,7 @@ function Status({ delivery: { status, next_attempt_at, ended_at } }: { delivery:
       <div class="quiet small">
         {status === "pending" ? (
           <>
-            Next attempt <Time at={next_attempt_at} as="relative" none="soon" />
+            Next attempt <Time at={isWaiting ? next_attempt_at : null} as="relative" none="soon" />
           </>
         ) : (
           <Time at={ended_at} as="second" />

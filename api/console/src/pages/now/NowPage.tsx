@@ -235,13 +235,21 @@ function LateOrSlow({ slug, resource }: { slug: string; resource: Resource<ListA
           status={stateOfKind(incident.kind)}
           name={incident.pipeline_name ?? ""}
           to={paths.pipeline(slug, incident.pipeline_id ?? "")}
-          detail={withLocalTimes(incident.summary)}
+          detail={withLocalTimes(aboutIt(incident))}
         >
           <Time at={incident.opened_at} as="relative" />
         </Line>
       )}
     />
   );
+}
+
+/** The sentence without the name, which stands above it. */
+function aboutIt({ summary, pipeline_name }: Incident): string {
+  const rest = summary.startsWith(`${pipeline_name} `)
+    ? summary.slice((pipeline_name ?? "").length + 1)
+    : summary;
+  return rest.charAt(0).toUpperCase() + rest.slice(1);
 }
 
 function Running({ slug, resource }: { slug: string; resource: Resource<ListAnswer<Run>> }) {
@@ -333,12 +341,18 @@ function worstFirst(connectors: Connector[]): Connector[] {
 function ConnectorLine({ slug, connector }: { slug: string; connector: Connector }) {
   const now = useNow(30);
   const failed = connector.failures > 0;
-  const status = failed
-    ? "failed"
-    : isStale(connector, now)
-      ? "unknown"
-      : (latestSync(connector)?.status ?? "success");
-  const detail = failed ? connector.last_error : `${count(connector.pipeline_count)} pipelines`;
+  const status = !connector.is_active
+    ? "skipped"
+    : failed
+      ? "failed"
+      : isStale(connector, now)
+        ? "unknown"
+        : (latestSync(connector)?.status ?? "success");
+  const detail = !connector.is_active
+    ? "Switched off"
+    : failed
+      ? connector.last_error
+      : `${count(connector.pipeline_count)} pipelines`;
   return (
     <Line status={status} name={connector.name} to={paths.connector(slug, connector.id)} detail={detail}>
       <span class="quiet small">

@@ -7,18 +7,26 @@ import { runTypeLabel } from "../../data/run_types";
 /** Runs of one pipeline as a table. */
 export function RunTable({ slug, runs }: { slug: string; runs: readonly Run[] }) {
   return (
-    <table class="table">
+    <table class="table run-table">
       <thead>
         <tr>
           <th scope="col">Run</th>
-          <th scope="col">State</th>
-          <th scope="col">Type</th>
-          <th scope="col">Started</th>
-          <th scope="col" class="number">
+          <th scope="col" class="col-run-state">
+            State
+          </th>
+          <th scope="col" class="col-more">
+            Type
+          </th>
+          <th scope="col" class="col-run-start">
+            Started
+          </th>
+          <th scope="col" class="col-run-time number">
             Duration
           </th>
-          <th scope="col">Triggered by</th>
-          <th scope="col" class="number">
+          <th scope="col" class="col-more">
+            Triggered by
+          </th>
+          <th scope="col" class="col-more number">
             Comments
           </th>
         </tr>
@@ -31,18 +39,18 @@ export function RunTable({ slug, runs }: { slug: string; runs: readonly Run[] })
                 {run.external_id}
               </a>
             </td>
-            <td>
+            <td class="col-run-state">
               <StateLabel status={run.status} providerStatus={run.provider_status} />
             </td>
-            <td class="nowrap">{runTypeLabel(run.run_type)}</td>
-            <td>
+            <td class="col-more nowrap">{runTypeLabel(run.run_type)}</td>
+            <td class="col-run-start">
               <Time at={run.started_at ?? run.queued_at} />
             </td>
-            <td class="number">
+            <td class="col-run-time number">
               <Elapsed from={run.started_at} to={run.ended_at} seconds={run.duration_seconds} />
             </td>
-            <td>{run.triggered_by?.name ?? <span class="quiet">–</span>}</td>
-            <td class="number">{run.comment_count || <span class="quiet">–</span>}</td>
+            <td class="col-more">{run.triggered_by?.name ?? <span class="quiet">–</span>}</td>
+            <td class="col-more number">{run.comment_count || <span class="quiet">–</span>}</td>
           </tr>
         ))}
       </tbody>

@@ -10,6 +10,7 @@ import { Icon } from "../../components/Icon";
 import { Spacer } from "../../components/Spacer";
 import { StateShape } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
+import { useNow } from "../../data/clock";
 import { count, duration, percent } from "../../data/format";
 import type { PagedList } from "../../data/pages";
 import { useVirtualRows } from "../../data/virtual";
@@ -207,8 +208,15 @@ function LastRunCell({ slug, pipeline }: { slug: string; pipeline: Pipeline }) {
 }
 
 function NextRun({ pipeline }: { pipeline: Pipeline }) {
+  const now = useNow();
   if (pipeline.is_paused) return <span class="quiet">Paused</span>;
-  return <Time at={pipeline.next_run_at} as="relative" />;
+  const isDue = pipeline.next_run_at !== null && Date.parse(pipeline.next_run_at) < now;
+  return (
+    <>
+      {isDue && <div class="quiet small">Was due</div>}
+      <Time at={pipeline.next_run_at} as="relative" />
+    </>
+  );
 }
 
 function WatchCell({ pipeline, watch }: { pipeline: Pipeline; watch(pipeline: Pipeline): void }) {

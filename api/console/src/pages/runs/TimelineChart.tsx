@@ -48,7 +48,15 @@ export function TimelineChart({ slug, runs }: TimelineChartProps) {
   const span = useMemo(() => spanOf(runs, now), [runs, now]);
   const chart = useMemo(
     () =>
-      span && width > labels ? timeline(runs, { ...span, now, width: width - labels, rowHeight: ROW }) : null,
+      span && width > labels
+        ? timeline(runs, {
+            ...span,
+            now,
+            width: width - labels,
+            rowHeight: ROW,
+            nameRows: labels === 0 ? 1 : 0,
+          })
+        : null,
     [runs, span, width, labels],
   );
   return (
@@ -90,7 +98,7 @@ function Drawing({ slug, runs, chart, span, width, labels }: DrawingProps) {
         {lanes.map((lane) => (
           <g key={lane.pipelineId}>
             <path class="timeline-line" d={`M0 ${AXIS + (lane.row + lane.rows) * ROW - 0.5}H${width}`} />
-            {labels > 0 && <LaneLabel name={lane.name} y={AXIS + lane.row * ROW + 14} />}
+            <LaneLabel name={lane.name} y={AXIS + lane.row * ROW + 14} letters={labels > 0 ? 22 : 40} />
           </g>
         ))}
         <g
@@ -126,8 +134,8 @@ function Drawing({ slug, runs, chart, span, width, labels }: DrawingProps) {
   );
 }
 
-function LaneLabel({ name, y }: { name: string; y: number }) {
-  const shown = name.length > 22 ? `${name.slice(0, 21)}…` : name;
+function LaneLabel({ name, y, letters }: { name: string; y: number; letters: number }) {
+  const shown = name.length > letters ? `${name.slice(0, letters - 1)}…` : name;
   return (
     <text class="timeline-label" x="16" y={y}>
       {shown}

@@ -4,7 +4,13 @@ import { paths } from "../../../app/paths";
 import { navigate } from "../../../app/router";
 import { useNow } from "../../../data/clock";
 import { duration, exact } from "../../../data/format";
-import { durationChart, pointAt, type ChartLine, type DurationChart } from "../../../drawings/durations";
+import {
+  durationChart,
+  labelPlaces,
+  pointAt,
+  type ChartLine,
+  type DurationChart,
+} from "../../../drawings/durations";
 import { tickText } from "../../../drawings/scale";
 import { useWidth } from "../../../drawings/scroll_window";
 import { labelOf } from "../../../drawings/states";
@@ -24,6 +30,7 @@ export function DurationsDrawing({ slug, runs }: { slug: string; runs: readonly 
   const plot = Math.max(120, width - LEFT - RIGHT);
   const chart = useMemo(() => durationChart(runs, plot, HEIGHT, now), [runs, plot, now]);
   const pointer = useChartPointer(slug, runs, chart, plot);
+  const [medianLabel, p95Label] = labelPlaces(chart.median?.y ?? null, chart.p95?.y ?? null, HEIGHT);
   return (
     <div
       class="durations"
@@ -48,8 +55,8 @@ export function DurationsDrawing({ slug, runs }: { slug: string; runs: readonly 
           <g ref={pointer.marker} class="chart-marker">
             <path d={`M0 0V${HEIGHT}`} />
           </g>
-          <Line line={chart.median} name="median" width={plot} other={chart.p95} />
-          <Line line={chart.p95} name="95 %" width={plot} other={null} />
+          <Line line={chart.median} name="median" width={plot} label={medianLabel} />
+          <Line line={chart.p95} name="95 %" width={plot} label={p95Label} />
           {chart.marks.map(({ state, d }) => (
             <path key={state} class={`fill-${state}`} fill-rule="evenodd" d={d} />
           ))}
@@ -71,27 +78,26 @@ function Tick({ tick, width }: { tick: ChartLine; width: number }) {
   );
 }
 
-/** The name stands at the right; where two lines are close, the lower one's moves down. */
 function Line({
   line,
   name,
   width,
-  other,
+  label,
 }: {
   line: ChartLine | null;
   name: string;
   width: number;
-  other: ChartLine | null;
+  /** Where the name stands at the right. */
+  label: number;
 }) {
   if (line === null) return null;
-  const shift = other !== null && line.y - other.y < 26 ? 26 - (line.y - other.y) : 0;
   return (
     <>
       <path class="chart-line" data-name={name} d={`M0 ${line.y}H${width}`} />
-      <text class="chart-text chart-strong" x={width + 6} y={line.y + shift}>
+      <text class="chart-text chart-strong" x={width + 6} y={label}>
         {name}
       </text>
-      <text class="chart-text" x={width + 6} y={line.y + shift + 12}>
+      <text class="chart-text" x={width + 6} y={label + 12}>
         {duration(line.seconds)}
       </text>
     </>

@@ -68,7 +68,8 @@ function dateLabels(runs: readonly RunSummary[], columnWidth: number): HeadDrawi
   let [day, free] = ["", 0];
   runs.forEach((run, column) => {
     const at = instant(run.run_after ?? run.started_at ?? run.queued_at);
-    const x = column * columnWidth;
+    // The last label ends where the grid does.
+    const x = Math.min(column * columnWidth, Math.max(0, runs.length * columnWidth - DATE_WIDTH));
     if (at === null || x < free) return;
     const own = dayFormat.format(at);
     labels.push({ x, text: own === day ? hourFormat.format(at) : own });

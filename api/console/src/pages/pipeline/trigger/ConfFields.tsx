@@ -1,7 +1,7 @@
 import { type ComponentChildren, Fragment } from "preact";
 import { useId } from "preact/hooks";
 import { confOfText } from "./trigger_conf";
-import type { Param } from "./trigger_params";
+import { type Param, sectionsOf } from "./trigger_params";
 
 interface ConfFieldsProps {
   params: readonly Param[];
@@ -14,15 +14,18 @@ interface ConfFieldsProps {
 export function ConfFields({ params, texts, faults, change }: ConfFieldsProps) {
   return (
     <>
-      {params.map((param, place) => (
-        <Fragment key={param.name}>
-          {param.section !== null && param.section !== params[place - 1]?.section && <h3>{param.section}</h3>}
-          <ConfField
-            param={param}
-            text={texts.get(param.name) ?? param.text}
-            fault={faults.get(param.name) ?? null}
-            change={(text) => change(param.name, text)}
-          />
+      {sectionsOf(params).map(([section, members]) => (
+        <Fragment key={section ?? ""}>
+          {section !== null && <h3 class="conf-section">{section}</h3>}
+          {members.map((param) => (
+            <ConfField
+              key={param.name}
+              param={param}
+              text={texts.get(param.name) ?? param.text}
+              fault={faults.get(param.name) ?? null}
+              change={(text) => change(param.name, text)}
+            />
+          ))}
         </Fragment>
       ))}
     </>
@@ -211,7 +214,7 @@ export function ConfText({ text, fault, change, children }: ConfTextProps) {
       <textarea
         id={id}
         class="textarea code"
-        rows={7}
+        rows={Math.max(7, Math.min(16, text.split("\n").length))}
         spellcheck={false}
         placeholder="{}"
         value={text}

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Parameter } from "../../../api/model";
 import { confOf, confOfText, hiddenFaults, withoutSecrets } from "./trigger_conf";
-import { covers, paramsOf } from "./trigger_params";
+import { covers, paramsOf, sectionsOf } from "./trigger_params";
 
 function parameter(name: string, value: unknown, schema: Record<string, unknown> = {}): Parameter {
   return { name, value, schema, description: null, is_redacted: false };
@@ -162,6 +162,19 @@ test("texts of several lines and lists keep their lines", () => {
     tables: ["c", "d"],
     sizes: [1, 2],
   });
+});
+
+test("parameters without a section come before the sections", () => {
+  const all = paramsOf([
+    parameter("a", 1, { section: "Source" }),
+    parameter("b", 1),
+    parameter("c", 1, { section: "Source" }),
+  ]);
+  const names = sectionsOf(all).map(([section, members]) => [section, ...members.map(({ name }) => name)]);
+  expect(names).toEqual([
+    [null, "b"],
+    ["Source", "a", "c"],
+  ]);
 });
 
 test("a configuration is an object, or nothing", () => {

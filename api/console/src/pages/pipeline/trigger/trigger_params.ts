@@ -56,6 +56,13 @@ export function covers(parameters: readonly { name: string }[], conf: Conf): boo
   return Object.keys(conf).every((name) => names.has(name));
 }
 
+/** The parameters by their section, those without one first. */
+export function sectionsOf(params: readonly Param[]): [section: string | null, params: Param[]][] {
+  const sections = new Map<string | null, Param[]>([[null, []]]);
+  for (const param of params) sections.set(param.section, [...(sections.get(param.section) ?? []), param]);
+  return [...sections].filter(([, members]) => members.length > 0);
+}
+
 function paramOf(parameter: Parameter, earlier: unknown): Param {
   const { name, value, schema, is_redacted } = parameter;
   const isHidden = earlier === HIDDEN;

@@ -86,7 +86,7 @@ const LABEL_WIDTH = 80;
 export function GanttAxis({ range, width }: { range: GanttRange; width: number }) {
   const span = range.to - range.from;
   const format = span < 600_000 ? clockWithSeconds : span < 86_400_000 ? clock : day;
-  // A label at the edge would be cut off; a single one stands before its line.
+  // A label at the edge would be cut off; a single one stands before its line, or where there is room.
   const all = axisTicks(range, width);
   const inside = all.filter(({ x }) => x < width - LABEL_WIDTH);
   const ticks = inside.length > 0 ? inside : all.slice(0, 1);
@@ -94,7 +94,12 @@ export function GanttAxis({ range, width }: { range: GanttRange; width: number }
   return (
     <svg class="gantt-axis" width={width} height={20} aria-hidden="true">
       {ticks.map(({ x, at }) => (
-        <text key={at} x={isBefore ? x - 3 : x + 3} y={14} text-anchor={isBefore ? "end" : "start"}>
+        <text
+          key={at}
+          x={isBefore ? Math.max(LABEL_WIDTH, x - 3) : x + 3}
+          y={14}
+          text-anchor={isBefore ? "end" : "start"}
+        >
           {format.format(at)}
         </text>
       ))}
