@@ -109,7 +109,7 @@ function Row({
       <td class="col-name">
         <div class="row">
           <span class="narrow-only">
-            <StateShape status={status} labelled />
+            <StateShape status={connector.is_active ? status : "skipped"} labelled />
           </span>
           <div class="name-lines">
             <a class="name-link clip" data-row href={paths.connector(slug, connector.id)}>

@@ -79,7 +79,7 @@ export default function InboxPage() {
             </Blank>
           }
         >
-          <ul class="lines">
+          <ul class="lines inbox">
             {list.rows.map((one) => (
               <Entry key={one.id} entry={one} read={() => mark({ ids: [one.id] }, [one])} />
             ))}
@@ -101,7 +101,7 @@ function Entry({ entry, read }: { entry: Notification; read(): void }) {
     <li class="line">
       <div class="line-text">
         <a
-          class={entry.read_at ? "clip second" : "clip name-link"}
+          class={entry.read_at ? "second" : "name-link"}
           data-row
           href={target(entry)}
           // Who opens what an entry is about has read it.
