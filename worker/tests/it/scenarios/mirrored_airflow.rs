@@ -19,17 +19,18 @@ const TIMEOUT: Duration = Duration::from_secs(1800);
 /// Between two polls while Airflow works.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-const DAGS: [(&str, &str); 7] = [
+const DAGS: [(&str, &str); 8] = [
     ("outcomes", include_str!("dags/outcomes.py")),
     ("by_hand", include_str!("dags/by_hand.py")),
     ("causes", include_str!("dags/causes.py")),
     ("crowd", include_str!("dags/crowd.py")),
     ("edited", include_str!("dags/edited_before.py")),
     ("doomed", include_str!("dags/plain.py")),
+    ("parameters", include_str!("dags/parameters.py")),
     ("removed", include_str!("dags/plain.py")),
 ];
 /// The number of DAGs in these files.
-const DAG_COUNT: i64 = 14;
+const DAG_COUNT: i64 = 15;
 
 pub(super) struct MirroredAirflow {
     pub airflow: AirflowServer,

@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::mirrored_airflow::MirroredAirflow;
 
 const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/provider/tests/fixtures");
-const BODIES: [(&str, &str); 4] = [
+const BODIES: [(&str, &str); 5] = [
     ("dags", "dags?limit=100"),
     ("tasks", "dags/outcomes/tasks"),
+    ("parameters", "dags/parameters/details"),
     ("dag_runs", "dags/~/dagRuns?limit=100"),
     ("task_instances", "dags/~/dagRuns/~/taskInstances?limit=100"),
 ];
