@@ -171,25 +171,29 @@ pub async fn delete(db: &PgPool, space: SpaceId, user: UserId, comment: &Comment
 }
 
 /// Inserts the state of comments into the outbox, within the transaction that changes or locks them. The text
-/// of deleted comments is left out. A comment on an incident has no event: those of comments name a run.
+/// of deleted comments is left out.
 pub(super) async fn publish(
     db: &mut PgConnection,
     comments: &[CommentId],
     deleted: bool,
 ) -> sqlx::Result<()> {
     let changed: Vec<Json<CommentChanged>> = sqlx::query_scalar(
-        "select jsonb_build_object('id', c.id, 'space', s.slug, 'connector_id', r.connector_id,
+        "select jsonb_build_object('id', c.id, 'space', s.slug,
+             'connector_id', coalesce(r.connector_id, i.connector_id),
              'version', nextval('observation_version'), 'observed_at', clock_timestamp(), 'deleted', $2,
-             'target_type', case when c.task_run_id is null then 'run' else 'task_run' end,
-             'pipeline_id', r.pipeline_id, 'run_id', c.run_id, 'task_run_id', c.task_run_id,
+             'target_type', case when c.incident_id is not null then 'incident'
+                 when c.task_run_id is null then 'run' else 'task_run' end,
+             'pipeline_id', coalesce(r.pipeline_id, i.pipeline_id), 'run_id', c.run_id,
+             'task_run_id', c.task_run_id, 'incident_id', c.incident_id,
              'content', case when not $2 then c.content end,
              'author', jsonb_build_object('id', u.id, 'name', u.name), 'edited', c.edited,
              'created_at', c.created_at, 'updated_at', c.updated_at)
          from comments c
          join spaces s on s.id = c.space_id
-         join runs r on r.id = c.run_id and r.space_id = c.space_id
+         left join runs r on r.id = c.run_id and r.space_id = c.space_id
+         left join incidents i on i.id = c.incident_id and i.space_id = c.space_id
          join users u on u.id = c.author_id
-         where c.id = any($1)",
+         where c.id = any($1) and (r.id is not null or i.id is not null)",
     )
     .bind(comments)
     .bind(deleted)

@@ -66,7 +66,7 @@ pub struct Change {
     pub id: Uuid,
     pub version: i64,
     pub connector: ConnectorId,
-    /// None for a sync, and for an incident of a connector.
+    /// None for a sync, and for an incident of a connector with its comments.
     pub pipeline: Option<PipelineId>,
     /// None for a pipeline, whose status follows from its runs, its governance, comments and incidents.
     pub status: Option<String>,
@@ -93,9 +93,9 @@ impl Change {
             Topic::Governance => {
                 Self::of(ChangeKind::Governance, payload, |event: &GovernanceChanged| (Some(event.id), None))
             }
-            Topic::Comments => Self::of(ChangeKind::Comment, payload, |event: &CommentChanged| {
-                (Some(event.pipeline_id), None)
-            }),
+            Topic::Comments => {
+                Self::of(ChangeKind::Comment, payload, |event: &CommentChanged| (event.pipeline_id, None))
+            }
             Topic::Incidents => {
                 Self::of(ChangeKind::Incident, payload, |event: &IncidentChanged| (event.pipeline_id, None))
             }

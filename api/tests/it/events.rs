@@ -64,6 +64,23 @@ async fn the_stream_contains_every_kind_of_event_of_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_comment_on_an_incident_is_streamed_to_those_who_look_at_its_pipeline() {
+    let test = TestInstallation::start().await;
+    let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
+    let pipeline = test.pipeline("sales");
+    let query = format!("?type=comment&pipeline_id={}", pipeline.id);
+    let mut stream = StreamClient::open(&api.url, VIEWER, &query, None).await;
+    let incident = test.api.incident(pipeline.id, "failing").await;
+    let path = format!("/incidents/{incident}/comments");
+    let said = json!({"content": "I look"});
+    let comment = test.api.request(Method::POST, EDITOR, &path, said).await.expect(201);
+    let event = stream.next().await.unwrap();
+    assert_eq!((event.kind.as_str(), &event.data["id"]), ("comment", &comment["id"]));
+    let ids = (&event.data["incident_id"], &event.data["run_id"]);
+    assert_eq!((ids, &event.data["content"]), ((&json!(incident), &Value::Null), &json!("I look")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_streamed_once_it_is_projected() {
     let test = TestInstallation::idle(&local::kafka().await.unwrap()).await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;

@@ -92,9 +92,38 @@ async fn a_comment_is_published_when_it_is_written_edited_and_deleted() {
     let states: Vec<_> = events.iter().map(|event| (event.edited, event.deleted)).collect();
     assert_eq!(states, [(false, false), (true, false), (true, true)]);
     let last = &events[2];
-    assert_eq!((last.pipeline_id, last.run_id, last.task_run_id), (pipeline, run, Some(task_run)));
+    let ids = (last.pipeline_id, last.run_id, last.task_run_id, last.incident_id);
+    assert_eq!(ids, (Some(pipeline), Some(run), Some(task_run), None));
     assert_eq!((last.target_type.as_str(), last.author.name.as_str()), ("task_run", "Edith"));
     assert_eq!(serde_json::to_value(last.id).unwrap(), written["id"]);
+}
+
+#[tokio::test]
+async fn a_comment_on_an_incident_is_published_like_one_on_a_run() {
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let of_pipeline = test.incident(pipeline, "failing").await;
+    let of_connector = test.incident(pipeline, "slow").await;
+    test.sql(&format!(
+        "update incidents set kind = 'connector_stale', pipeline_id = null where id = '{of_connector}'"
+    ))
+    .await;
+    for (incident, expected) in [(of_pipeline, Some(pipeline)), (of_connector, None)] {
+        let path = format!("/incidents/{incident}/comments");
+        let written = test.request(Method::POST, EDITOR, &path, comment("Who looks?")).await.expect(201);
+        let path = format!("/comments/{}", written["id"].as_str().unwrap());
+        test.request(Method::PATCH, EDITOR, &path, comment("I look")).await.expect(200);
+        test.request(Method::DELETE, EDITOR, &path, Value::Null).await.expect(204);
+        let events: Vec<CommentChanged> = test.enqueued("orchestration.comments.v1").await;
+        test.sql("delete from outbox").await;
+        let contents: Vec<_> = events.iter().map(|event| event.content.as_deref()).collect();
+        assert_eq!(contents, [Some("Who looks?"), Some("I look"), None]);
+        let last = &events[2];
+        assert_eq!((last.target_type.as_str(), last.deleted), ("incident", true));
+        assert_eq!((last.run_id, last.task_run_id), (None, None));
+        assert_eq!((last.incident_id.unwrap().0, last.pipeline_id), (incident, expected));
+        assert_eq!((last.connector_id, last.space.as_str()), (test.connector, SPACE));
+    }
 }
 
 #[tokio::test]
@@ -107,6 +136,8 @@ async fn what_postgresql_alone_stores_is_published_again_after_a_loss_of_kafka()
     let comments = format!("/runs/{run_id}/comments");
     test.request(Method::POST, EDITOR, &comments, comment("Backfill")).await.expect(201);
     let incident = test.incident(pipeline, "failing").await;
+    let comments = format!("/incidents/{incident}/comments");
+    test.request(Method::POST, EDITOR, &comments, comment("I look")).await.expect(201);
     let published = test.governance_events().await.remove(0);
     // A worker has relayed everything to the topics that were lost.
     test.sql("delete from outbox").await;
@@ -114,15 +145,15 @@ async fn what_postgresql_alone_stores_is_published_again_after_a_loss_of_kafka()
         let output = run(command(&test.database.api_url, &["republish"])).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let output = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.contains("1 pipelines, 1 comments and 1 incidents"), "{output}");
+        assert!(output.contains("1 pipelines, 2 comments and 1 incidents"), "{output}");
         let governance = test.governance_events().await;
         assert_eq!(governance.len(), times);
         let last = &governance[times - 1];
         assert_eq!((last.id, &last.team), (pipeline, &published.team));
         assert!(last.version > published.version);
         let comments: Vec<CommentChanged> = test.enqueued("orchestration.comments.v1").await;
-        assert_eq!(comments.len(), times);
-        assert_eq!(comments[times - 1].content.as_deref(), Some("Backfill"));
+        let contents: Vec<_> = comments.iter().map(|event| event.content.as_deref()).collect();
+        assert_eq!(contents, [Some("Backfill"), Some("I look")].repeat(times));
         let incidents: Vec<IncidentChanged> = test.enqueued("orchestration.incidents.v1").await;
         assert_eq!(incidents.iter().filter(|event| event.id.0 == incident).count(), times);
     }

@@ -27,7 +27,7 @@ pub enum Topic {
     #[display("orchestration.governance.v1")]
     #[serde(rename = "orchestration.governance.v1")]
     Governance,
-    /// Comments on runs and task runs.
+    /// Comments on runs, task runs and incidents.
     #[display("orchestration.comments.v1")]
     #[serde(rename = "orchestration.comments.v1")]
     Comments,

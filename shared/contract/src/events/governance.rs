@@ -1,12 +1,12 @@
-//! What a space decides about a pipeline, and what its members say about runs. The events are of this
-//! service, not of a provider.
+//! What a space decides about a pipeline, and what its members say about runs and incidents. The events are
+//! of this service, not of a provider.
 
 use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::UserRef;
-use crate::ids::{CommentId, ConnectorId, PipelineId, RunId, TaskRunId, TeamId};
+use crate::ids::{CommentId, ConnectorId, IncidentId, PipelineId, RunId, TaskRunId, TeamId};
 use crate::state::Criticality;
 
 /// The team and the criticality of a pipeline.
@@ -44,14 +44,14 @@ fn criticality(_: &mut schemars::SchemaGenerator) -> Schema {
     schemars::json_schema!({"enum": ["low", "medium", "high", "critical", null]})
 }
 
-/// The state of a comment on a run or a task run.
+/// The state of a comment on a run, a task run or an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CommentChanged {
     /// The comment's id.
     pub id: CommentId,
     /// The space's slug.
     pub space: String,
-    /// The connector of the run.
+    /// The connector of the run or the incident.
     pub connector_id: ConnectorId,
     /// Only grows for an `id`; the highest is the truth. Drawn from a sequence, with gaps.
     pub version: i64,
@@ -60,14 +60,16 @@ pub struct CommentChanged {
     /// Whether it was deleted: this event is then the last one of its `id`.
     #[serde(default)]
     pub deleted: bool,
-    /// `run` or `task_run`.
+    /// `run`, `task_run` or `incident`.
     pub target_type: String,
-    /// The pipeline of the run.
-    pub pipeline_id: PipelineId,
-    /// The run; of a comment on a task run, its run.
-    pub run_id: RunId,
-    /// The task run; null for a comment on the run itself.
+    /// The pipeline of the run or the incident; null for an incident of a connector.
+    pub pipeline_id: Option<PipelineId>,
+    /// The run; of a comment on a task run, its run; null for a comment on an incident.
+    pub run_id: Option<RunId>,
+    /// The task run; null for a comment on anything else.
     pub task_run_id: Option<TaskRunId>,
+    /// The incident; null for a comment on anything else.
+    pub incident_id: Option<IncidentId>,
     /// The text as it was given; null once the comment is deleted.
     pub content: Option<String>,
     /// Who wrote it.

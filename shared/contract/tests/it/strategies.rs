@@ -253,15 +253,20 @@ pub(crate) fn governance() -> impl Strategy<Value = GovernanceChanged> {
 }
 
 pub(crate) fn comment() -> impl Strategy<Value = CommentChanged> {
-    let rest = (of(text()), of(id()), any::<[bool; 2]>());
+    let ids = [of(id()), of(id()), of(id()), of(id())];
+    let rest = (of(text()), ids, any::<[bool; 2]>());
     (id(), 0..i64::MAX, [time(), time(), time()], rest).prop_map(|(id, version, times, rest)| {
-        let ([observed_at, created_at, updated_at], (content, task_run, [deleted, edited])) = (times, rest);
+        let ([observed_at, created_at, updated_at], (content, ids, [deleted, edited])) = (times, rest);
+        let [pipeline, run, task_run, incident] = ids;
         CommentChanged {
             id: CommentId(id),
             version,
             observed_at,
             deleted,
+            pipeline_id: pipeline.map(PipelineId),
+            run_id: run.map(RunId),
             task_run_id: task_run.map(TaskRunId),
+            incident_id: incident.map(IncidentId),
             content,
             edited,
             created_at,
