@@ -1,7 +1,7 @@
 // What is wrong in the space, and who takes care of it.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ask, base, launch, keys, openPage, signIn, space, visit } from "./browser.mjs";
+import { ask, base, call, launch, keys, openPage, signIn, space, visit } from "./browser.mjs";
 
 let browser;
 before(async () => {
@@ -34,10 +34,14 @@ test("an editor acknowledges an incident and mutes it", async () => {
   await page.getByRole("textbox", { name: "New comment" }).fill(text);
   await page.getByRole("button", { name: "Comment", exact: true }).click();
   await page.getByText(text).waitFor();
+  // What another person writes meanwhile appears without a reload.
+  const answer = "It arrives tomorrow.";
+  await call(keys.admin, "POST", `${base}/incidents/${incident.id}/comments`, { content: answer });
+  await page.getByText(answer).waitFor({ timeout: 15_000 });
   const comments = (await ask(page, `${base}/incidents/${incident.id}/comments`)).body;
   assert.deepEqual(
     comments.map((one) => one.content),
-    [text],
+    [text, answer],
   );
   await page.getByRole("main").getByRole("link", { name: "stock_check" }).click();
   await page.getByRole("heading", { name: "stock_check", level: 1 }).waitFor();

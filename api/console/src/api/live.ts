@@ -12,8 +12,10 @@ export interface LiveEvent {
   data: {
     id: string;
     version: number;
-    pipeline_id?: string;
-    run_id?: string;
+    pipeline_id?: string | null;
+    run_id?: string | null;
+    task_run_id?: string | null;
+    incident_id?: string | null;
     connector_id?: string;
     status?: string;
   };

@@ -1,9 +1,11 @@
 import { useEffect, useId, useState } from "preact/hooks";
 import { send } from "../../api/client";
 import { readList } from "../../api/lists";
+import type { LiveEvent } from "../../api/live";
 import type { Comment } from "../../api/model";
 import { Load } from "../Load";
 import { toastFailure } from "../Toasts";
+import { useLiveBatch } from "../../data/live";
 import { useResource } from "../../data/resource";
 import { may } from "../../data/session";
 import { CommentItem } from "./CommentItem";
@@ -24,14 +26,10 @@ interface CommentsProps {
 export function Comments({ slug, target, counted }: CommentsProps) {
   const base = `/spaces/${encodeURIComponent(slug)}/orchestration`;
   const path = `${base}/${target}/comments`;
-  const comments = useResource(
-    `comments ${slug} ${target}`,
-    (signal) => readList<Comment>(path, { size: MOST }, signal),
-    {
-      // Comments are not streamed.
-      everySeconds: 30,
-    },
+  const comments = useResource(`comments ${slug} ${target}`, (signal) =>
+    readList<Comment>(path, { size: MOST }, signal),
   );
+  useLiveBatch((event) => (isOn(target, event) ? event.data.id : null), comments.refresh);
   const total = comments.data?.total;
   useEffect(() => {
     if (total !== undefined) counted?.(total);
@@ -67,6 +65,14 @@ export function Comments({ slug, target, counted }: CommentsProps) {
       {may(slug, "editor") && <NewComment path={path} added={comments.refresh} />}
     </>
   );
+}
+
+/** Whether an event is of a comment on this run, task run or incident. */
+function isOn(target: string, { type, data }: LiveEvent): boolean {
+  const [kind, id] = target.split("/");
+  if (type !== "comment") return false;
+  if (kind === "incidents") return data.incident_id === id;
+  return kind === "task-runs" ? data.task_run_id === id : data.run_id === id && !data.task_run_id;
 }
 
 function NewComment({ path, added }: { path: string; added: () => void }) {
