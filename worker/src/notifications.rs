@@ -11,6 +11,7 @@ mod retries;
 mod sender;
 mod slack;
 mod smtp;
+mod smtp_transaction;
 mod teams;
 #[cfg(test)]
 mod tests;

@@ -48,7 +48,7 @@ pub struct DeliveryAttempt {
     pub at: DateTime<Utc>,
     /// The status of the response; null without one.
     pub code: Option<i32>,
-    /// Why the attempt failed; null when it succeeded.
+    /// Why the attempt failed, or who did not get an e-mail; null when everybody got the message.
     pub error: Option<String>,
     pub duration_ms: i32,
 }
@@ -120,7 +120,8 @@ pub async fn find(
     sql.build_query_as().fetch_optional(db).await
 }
 
-/// Makes a delivery due now, with the schedule of attempts from its beginning. The channel's pause ends.
+/// Makes a delivery due now, with the schedule of attempts from its beginning, for all recipients. The
+/// channel's pause ends.
 pub async fn redeliver(
     db: &mut PgConnection,
     space: SpaceId,
@@ -135,7 +136,7 @@ pub async fn redeliver(
     }
     let updated = sqlx::query(
         "update notification_deliveries set status = 'pending', retries = 0, next_attempt_at = now(),
-             ended_at = null
+             ended_at = null, reached = '{}'
          where id = $1 and channel_id = $2",
     )
     .bind(delivery)

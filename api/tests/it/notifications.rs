@@ -262,7 +262,7 @@ async fn a_test_and_a_redelivery_are_enqueued_for_active_channels() {
         "insert into delivery_attempts select id, n, now(), 500, 'x', 5
              from notification_deliveries, generate_series(1, 30) n;
          update notification_deliveries set status = 'failed', next_attempt_at = null, ended_at = now(),
-             attempts = 30, retries = 10;
+             attempts = 30, retries = 10, reached = '{ada@example.org}';
          update notification_channels set paused_until = now() + interval '1 hour'",
     )
     .await;
@@ -275,7 +275,7 @@ async fn a_test_and_a_redelivery_are_enqueued_for_active_channels() {
     assert_eq!((&again["id"], &again["status"]), (&enqueued["id"], &json!("pending")));
     let is_due =
         "select count(*) from notification_deliveries d join notification_channels c on c.id = channel_id
-        where d.retries = 0 and d.next_attempt_at <= now() and c.paused_until is null";
+        where d.retries = 0 and d.next_attempt_at <= now() and c.paused_until is null and d.reached = '{}'";
     assert_eq!(test.number(is_due).await, 1);
     for _ in 0..4 {
         test.notify(Method::POST, &enqueue_test, Value::Null).await.expect(202);

@@ -136,14 +136,16 @@ impl Deliverer {
             }
             let Some(delivery) = deliveries::find_due(&self.pool, channel.id).await? else { break };
             let (at, sent_at) = (Utc::now(), Instant::now());
-            let result = self.sender.send(channel, delivery.id, &delivery.message).await;
+            let result = self.sender.send(channel, &delivery).await;
             let effect = effect(&result, delivery.retries);
             let (is_gone, retry_after) = (result.is_gone, result.retry_after);
+            let is_answered = result.is_delivered || !result.reached.is_empty();
             let attempt = EndedAttempt {
                 at,
                 duration: sent_at.elapsed(),
                 code: result.code,
                 error: result.error,
+                reached: result.reached,
                 effect,
             };
             deliveries::record(&self.pool, delivery.id, &attempt).await?;
@@ -151,7 +153,8 @@ impl Deliverer {
             if is_gone {
                 return Ok(BatchEnd::Disabled);
             }
-            if effect != AttemptEffect::Delivered {
+            // A server that has accepted the e-mail for some works.
+            if !is_answered {
                 failures = failures.saturating_add(1);
                 return Ok(BatchEnd::Pause { failures, pause: pause_after(failures, retry_after) });
             }
@@ -165,10 +168,12 @@ impl Deliverer {
 }
 
 fn effect(result: &SendResult, retries: i32) -> AttemptEffect {
-    match result.error {
-        None => AttemptEffect::Delivered,
-        Some(_) if result.is_gone || result.is_refused => AttemptEffect::Failed,
-        Some(_) => effect_of_failure(retries, result.retry_after, rand::random()),
+    if result.is_delivered {
+        AttemptEffect::Delivered
+    } else if result.is_gone || result.is_refused {
+        AttemptEffect::Failed
+    } else {
+        effect_of_failure(retries, result.retry_after, rand::random())
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) fn render(outgoing: &Outgoing<'_>, to: Vec<String>) -> EmailMessage {
     }
     let html = format!("<!doctype html>\n<html><body>\n{html}</body></html>\n");
     let subject = format!("[{}] {title}", message.space);
-    EmailMessage { id: outgoing.id, to, subject, text: plain, html }
+    let recipients = to.iter().filter(|to| !outgoing.reached.contains(to)).cloned().collect();
+    EmailMessage { id: outgoing.id, to, recipients, subject, text: plain, html }
 }
 
 fn add_paragraph(plain: &mut String, html: &mut String, sentence: &str) {

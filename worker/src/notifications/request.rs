@@ -21,7 +21,10 @@ pub(super) enum ChannelRequest {
 pub(super) struct EmailMessage {
     /// Makes the `Message-ID`.
     pub id: DeliveryId,
+    /// Whom it is addressed to.
     pub to: Vec<String>,
+    /// Those of them that do not have it yet.
+    pub recipients: Vec<String>,
     pub subject: String,
     pub text: String,
     pub html: String,
@@ -31,6 +34,8 @@ pub(super) struct EmailMessage {
 pub(super) struct Outgoing<'a> {
     pub id: DeliveryId,
     pub message: &'a NotificationMessage,
+    /// The recipients of an e-mail that have it already.
+    pub reached: &'a [String],
     /// Where the links of the message lead.
     pub console: Option<&'a Url>,
     pub now: DateTime<Utc>,

@@ -6,16 +6,16 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::Utc;
 use clap::Args;
-use contract::ids::DeliveryId;
-use platform::notifications::{ChannelSecrets, ChannelType, NotificationMessage};
+use platform::notifications::{ChannelSecrets, ChannelType};
 use platform::secrets::Keyring;
 use provider::{NetworkPolicy, ReceiverResponse, Receivers};
 use secrecy::ExposeSecret;
 use url::Url;
 
 use super::request::{ChannelRequest, EmailMessage, Outgoing, channel_request};
-use super::smtp::{SmtpConfig, SmtpSender};
+use super::smtp::{SentEmail, SmtpConfig, SmtpSender};
 use crate::store::notification_channels::LeasedChannel;
+use crate::store::notification_deliveries::DueDelivery;
 
 /// The maximum number of characters of a receiver's own words in an error.
 const MAX_ANSWER: usize = 200;
@@ -55,8 +55,12 @@ pub struct Sender {
 pub(super) struct SendResult {
     /// The status of the response.
     pub code: Option<u16>,
-    /// None when the message was delivered.
+    /// None when the message was delivered to everybody.
     pub error: Option<String>,
+    /// The recipients of an e-mail that have it since this attempt.
+    pub reached: Vec<String>,
+    /// Whether the message was delivered to everybody who can be reached.
+    pub is_delivered: bool,
     /// The wait that the receiver asks for.
     pub retry_after: Option<Duration>,
     /// The receiver wants no more messages.
@@ -79,9 +83,11 @@ impl SendResult {
         Self {
             code: Some(*status),
             error: (!is_delivered).then(|| refusal(*status, body)),
+            is_delivered,
             retry_after: retry_after.filter(|_| !is_delivered),
             is_gone: *status == GONE,
             is_refused: is_service && [BAD_REQUEST, TOO_LARGE].contains(status),
+            ..Self::default()
         }
     }
 }
@@ -104,18 +110,15 @@ impl Sender {
     }
 
     /// Sends a message once.
-    pub(super) async fn send(
-        &self,
-        channel: &LeasedChannel,
-        id: DeliveryId,
-        message: &NotificationMessage,
-    ) -> SendResult {
+    pub(super) async fn send(&self, channel: &LeasedChannel, delivery: &DueDelivery) -> SendResult {
+        let DueDelivery { id, message, reached, .. } = delivery;
         let sealed = channel.secrets_sealed.as_deref();
         let secrets = match sealed.map(|it| ChannelSecrets::open(&self.keyring, channel.id, it)).transpose() {
             Ok(secrets) => secrets,
             Err(error) => return SendResult::failed(None, format!("The message was not sent: {error}.")),
         };
-        let outgoing = Outgoing { id, message, console: self.console.as_ref(), now: Utc::now() };
+        let console = self.console.as_ref();
+        let outgoing = Outgoing { id: *id, message, reached, console, now: Utc::now() };
         match channel_request(&outgoing, channel.channel_type, &channel.config, secrets.as_ref()) {
             Err(error) => SendResult::failed(None, error),
             Ok(ChannelRequest::Email(email)) => self.send_email(&email).await,
@@ -132,14 +135,16 @@ impl Sender {
     }
 
     async fn send_email(&self, email: &EmailMessage) -> SendResult {
+        if email.recipients.is_empty() {
+            return SendResult { is_delivered: true, ..SendResult::default() };
+        }
         let Some(smtp) = &self.smtp else {
             let error = "The worker has no SMTP server; set ORCHESTRATION_SMTP_HOST.";
             return SendResult::failed(None, error.to_owned());
         };
-        match smtp.send(email).await {
-            Ok(code) => SendResult { code: Some(code), ..SendResult::default() },
-            Err((code, error)) => SendResult::failed(code, error),
-        }
+        let SentEmail { code, reached, error, is_final } = smtp.send(email).await;
+        let is_delivered = error.is_none() || is_final;
+        SendResult { code, error, reached, is_delivered, ..SendResult::default() }
     }
 }
 

@@ -1,21 +1,20 @@
 //! The SMTP server that e-mails are sent by: its settings, and sending.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
-use lettre::transport::smtp::{AsyncSmtpTransport, AsyncSmtpTransportBuilder};
-use lettre::{AsyncTransport, Message, Tokio1Executor};
+use lettre::transport::smtp::client::{Certificate, TlsParameters};
+use lettre::{Address, Message};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::request::EmailMessage;
+use super::smtp_transaction::{EndedTransaction, SmtpServer};
 
-/// The maximum wait for each response of the server.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The maximum number of characters of the server's own words about a recipient.
+const MAX_WORDS: usize = 200;
 const SUBMISSION_PORT: u16 = 587;
 const SUBMISSIONS_PORT: u16 = 465;
 
@@ -62,10 +61,23 @@ pub struct SmtpConfig {
     pub smtp_ca_file: Option<PathBuf>,
 }
 
-/// The connection to the SMTP server.
+/// What e-mails are sent with.
 pub(super) struct SmtpSender {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: SmtpServer,
     from: Mailbox,
+}
+
+/// How an e-mail was sent.
+#[derive(Debug, Default)]
+pub(super) struct SentEmail {
+    /// The code of the server's response, if there was one.
+    pub code: Option<u16>,
+    /// The recipients of whom the server has accepted the e-mail.
+    pub reached: Vec<String>,
+    /// Why others do not get it; none if there are none.
+    pub error: Option<String>,
+    /// Whether another attempt would reach nobody else.
+    pub is_final: bool,
 }
 
 impl SmtpSender {
@@ -74,37 +86,48 @@ impl SmtpSender {
     /// # Errors
     /// When a setting cannot work.
     pub(super) fn new(config: &SmtpConfig) -> anyhow::Result<Option<Self>> {
-        let Some(host) = &config.smtp_host else { return Ok(None) };
+        let Some(host) = config.smtp_host.clone() else { return Ok(None) };
         let from = config
             .smtp_from
             .as_ref()
             .context("ORCHESTRATION_SMTP_HOST needs ORCHESTRATION_SMTP_FROM, the sender of the e-mails")?;
         let from = from.parse().context("ORCHESTRATION_SMTP_FROM is no address of an e-mail")?;
-        let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host);
-        let builder = encrypted(builder, host, config)?.timeout(Some(TIMEOUT));
-        let builder = match (&config.smtp_username, &config.smtp_password) {
+        let credentials = match (&config.smtp_username, &config.smtp_password) {
             (Some(user), Some(password)) => {
-                builder.credentials(Credentials::new(user.clone(), password.expose_secret().to_owned()))
+                Some(Credentials::new(user.clone(), password.expose_secret().to_owned()))
             }
-            (None, None) => builder,
+            (None, None) => None,
             _ => anyhow::bail!("ORCHESTRATION_SMTP_USERNAME and ORCHESTRATION_SMTP_PASSWORD need each other"),
         };
-        Ok(Some(Self { transport: builder.build(), from }))
+        let (implicit_tls, starttls, port) = match config.smtp_tls {
+            SmtpTls::Starttls => (None, Some(tls_parameters(&host, config)?), SUBMISSION_PORT),
+            SmtpTls::Implicit => (Some(tls_parameters(&host, config)?), None, SUBMISSIONS_PORT),
+            SmtpTls::None => (None, None, SUBMISSION_PORT),
+        };
+        let port = config.smtp_port.unwrap_or(port);
+        Ok(Some(Self { server: SmtpServer { host, port, implicit_tls, starttls, credentials }, from }))
     }
 
-    /// Sends an e-mail, and returns the code of the server's response.
-    ///
-    /// # Errors
-    /// The code of the response, if there was one, and a sentence for the channel's admins.
-    pub(super) async fn send(&self, email: &EmailMessage) -> Result<u16, (Option<u16>, String)> {
-        let message =
-            self.encode(email).map_err(|error| (None, format!("The e-mail is invalid: {error}.")))?;
-        match self.transport.send(message).await {
-            Ok(response) => Ok(response.code().into()),
+    /// Sends an e-mail to those of its recipients that the server accepts.
+    pub(super) async fn send(&self, email: &EmailMessage) -> SentEmail {
+        let (recipients, invalid): (Vec<&String>, Vec<&String>) =
+            email.recipients.iter().partition(|it| it.parse::<Address>().is_ok());
+        let invalid = invalid.into_iter().map(|it| describe(it, "it is no address of an e-mail"));
+        let recipients: Vec<Address> = recipients.into_iter().filter_map(|it| it.parse().ok()).collect();
+        let content = match self.encode(email) {
+            Ok(message) => message.formatted(),
             Err(error) => {
-                let code = error.status().map(Into::into);
-                Err((code, format!("The SMTP server did not take the e-mail: {error}.")))
+                let error = Some(format!("The e-mail is invalid: {error}."));
+                return SentEmail { error, ..SentEmail::default() };
             }
+        };
+        match self.server.send(&self.from.email, &recipients, &content).await {
+            Ok(ended) => SentEmail::of(&ended, invalid.collect()),
+            Err(error) => SentEmail {
+                code: error.code(),
+                error: Some(format!("The SMTP server did not take the e-mail: {error}.")),
+                ..SentEmail::default()
+            },
         }
     }
 
@@ -113,24 +136,37 @@ impl SmtpSender {
             .from(self.from.clone())
             .subject(&email.subject)
             .message_id(Some(format!("<{}@{}>", email.id, self.from.email.domain())));
-        for to in &email.to {
-            builder = builder.to(to.parse()?);
+        for to in email.to.iter().filter_map(|to| to.parse().ok()) {
+            builder = builder.to(to);
         }
         Ok(builder.multipart(MultiPart::alternative_plain_html(email.text.clone(), email.html.clone()))?)
     }
 }
 
-fn encrypted(
-    builder: AsyncSmtpTransportBuilder,
-    host: &str,
-    config: &SmtpConfig,
-) -> anyhow::Result<AsyncSmtpTransportBuilder> {
-    let (tls, default_port) = match config.smtp_tls {
-        SmtpTls::Starttls => (Tls::Required(tls_parameters(host, config)?), SUBMISSION_PORT),
-        SmtpTls::Implicit => (Tls::Wrapper(tls_parameters(host, config)?), SUBMISSIONS_PORT),
-        SmtpTls::None => (Tls::None, SUBMISSION_PORT),
-    };
-    Ok(builder.port(config.smtp_port.unwrap_or(default_port)).tls(tls))
+impl SentEmail {
+    /// Once somebody has the e-mail, those who are refused for good do not get it: their addresses are wrong,
+    /// and not the server.
+    fn of(ended: &EndedTransaction, invalid: Vec<String>) -> Self {
+        let EndedTransaction { code, accepted, refused } = ended;
+        let first_code = || refused.first().and_then(|(_, error)| error.status().map(Into::into));
+        let errors: Vec<String> = refused
+            .iter()
+            .map(|(recipient, error)| describe(recipient.as_ref(), &error.to_string()))
+            .chain(invalid)
+            .collect();
+        Self {
+            code: code.or_else(first_code),
+            reached: accepted.iter().map(ToString::to_string).collect(),
+            error: (!errors.is_empty()).then(|| errors.join(" ")),
+            is_final: !accepted.is_empty() && refused.iter().all(|(_, error)| error.is_permanent()),
+        }
+    }
+}
+
+/// Says that a recipient does not get an e-mail.
+fn describe(recipient: &str, why: &str) -> String {
+    let why: String = why.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_WORDS).collect();
+    format!("{recipient} did not get the e-mail: {why}.")
 }
 
 fn tls_parameters(host: &str, config: &SmtpConfig) -> anyhow::Result<TlsParameters> {

@@ -61,10 +61,14 @@ fn several() -> NotificationMessage {
     message(vec![incident(1, MessageChange::Opened), resolved, acknowledged, stale_connector()])
 }
 
+fn outgoing<'a>(message: &'a NotificationMessage, console: Option<&'a Url>) -> Outgoing<'a> {
+    Outgoing { id: ID, message, reached: &[], console, now: DateTime::UNIX_EPOCH }
+}
+
 /// What a channel of this type is sent, as text.
 fn rendered(channel_type: ChannelType, message: &NotificationMessage) -> String {
     let console: Url = "https://orchestration.example/base/".parse().unwrap();
-    let outgoing = Outgoing { id: ID, message, console: Some(&console), now: DateTime::UNIX_EPOCH };
+    let outgoing = outgoing(message, Some(&console));
     let (config, secrets) = match channel_type {
         ChannelType::Webhook => (json!({"url": "https://hooks.example/a"}), Some(signing())),
         ChannelType::Slack | ChannelType::Teams => {
@@ -162,7 +166,7 @@ fn a_long_text_is_shortened() {
 #[test]
 fn a_channel_without_its_secrets_is_described_to_its_admins() {
     let message = message(Vec::new());
-    let outgoing = Outgoing { id: ID, message: &message, console: None, now: DateTime::UNIX_EPOCH };
-    let error = channel_request(&outgoing, ChannelType::Slack, &Value::Null, None).unwrap_err();
+    let error =
+        channel_request(&outgoing(&message, None), ChannelType::Slack, &Value::Null, None).unwrap_err();
     assert_eq!(error, "The channel is incomplete; enter its config and secrets again.");
 }

@@ -35,6 +35,8 @@ pub(crate) struct DueDelivery {
     pub id: DeliveryId,
     pub message: Json<NotificationMessage>,
     pub retries: i32,
+    /// The recipients of an e-mail that have it already.
+    pub reached: Vec<String>,
 }
 
 /// Finds the oldest message to a channel that is due.
@@ -43,7 +45,7 @@ pub(crate) async fn find_due(
     channel: ChannelId,
 ) -> sqlx::Result<Option<DueDelivery>> {
     sqlx::query_as(
-        "select id, message, retries from notification_deliveries
+        "select id, message, retries, reached from notification_deliveries
          where channel_id = $1 and next_attempt_at <= now() order by created_at, id limit 1",
     )
     .bind(channel)
@@ -67,6 +69,8 @@ pub(crate) struct EndedAttempt {
     pub duration: Duration,
     pub code: Option<u16>,
     pub error: Option<String>,
+    /// The recipients of an e-mail that have it since this attempt.
+    pub reached: Vec<String>,
     pub effect: AttemptEffect,
 }
 
@@ -81,6 +85,7 @@ pub(crate) async fn record(pool: &PgPool, delivery: DeliveryId, attempt: &EndedA
     sqlx::query(
         "with delivery as (
              update notification_deliveries set attempts = attempts + 1, retries = retries + 1,
+                 reached = reached || $8,
                  status = case when status = 'pending' or $2 = 'delivered' then $2 else status end,
                  next_attempt_at = case when status = 'pending' then now() + make_interval(secs => $3) end,
                  ended_at = case when $3::float8 is null then now() else ended_at end
@@ -95,6 +100,7 @@ pub(crate) async fn record(pool: &PgPool, delivery: DeliveryId, attempt: &EndedA
     .bind(attempt.code.map(i32::from))
     .bind(&attempt.error)
     .bind(i32::try_from(attempt.duration.as_millis()).unwrap_or(i32::MAX))
+    .bind(&attempt.reached)
     .execute(pool)
     .await
     .map(drop)

@@ -1,8 +1,10 @@
 //! E-mails through a real SMTP server (aiosmtpd, from PyPI) with TLS and authentication.
 
 use std::io::{BufRead, BufReader, Lines};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use worker::notifications::{SmtpConfig, SmtpTls};
@@ -56,8 +58,11 @@ impl Drop for SmtpServer {
 }
 
 async fn enqueue_email(test: &NotificationTest) {
-    let to = json!({"to": ["ada@example.org", "bob@example.org"]});
-    test.channel("email", to, None).await;
+    enqueue_email_to(test, &["ada@example.org", "bob@example.org"]).await;
+}
+
+async fn enqueue_email_to(test: &NotificationTest, to: &[&str]) {
+    test.channel("email", json!({ "to": to }), None).await;
     test.incident(test.pipeline("täglich <b>", "x", None).await, "failing").await;
     test.dispatch().await;
     test.dispatch_after("31 seconds").await;
@@ -115,4 +120,67 @@ async fn an_email_is_not_sent_to_an_unknown_server_or_with_a_wrong_password() {
     assert!(attempts[1].starts_with("535 The SMTP server did not take the e-mail: "), "{attempts:?}");
     assert_eq!(attempts[2], "- The worker has no SMTP server; set ORCHESTRATION_SMTP_HOST.");
     assert!(!attempts.concat().contains("wrong"), "{attempts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_the_server_refuses_does_not_keep_an_email_from_the_others() {
+    let test = NotificationTest::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = SmtpServer::start(folder.path(), SmtpTls::Starttls).await;
+    enqueue_email_to(&test, &["unknown@example.org", "ada@example.org", "bob", "eve@example.org"]).await;
+    test.deliverer_with(true, &server.config).deliver_due().await.unwrap();
+    let refused = "unknown@example.org did not get the e-mail: permanent error (550): 5.1.1 No such user.";
+    let invalid = "bob did not get the e-mail: it is no address of an e-mail.";
+    assert_eq!(test.attempts().await, [format!("250 {refused} {invalid}")]);
+    assert_eq!(server.receive()["to"], json!(["ada@example.org", "eve@example.org"]));
+    assert_eq!(test.texts("select status from notification_deliveries").await, ["delivered"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipient_whom_the_server_accepts_later_is_sent_the_email_alone() {
+    let test = NotificationTest::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = SmtpServer::start(folder.path(), SmtpTls::Implicit).await;
+    enqueue_email_to(&test, &["busy@example.org", "ada@example.org"]).await;
+    let deliverer = test.deliverer_with(true, &server.config);
+    deliverer.deliver_due().await.unwrap();
+    let later = "250 busy@example.org did not get the e-mail: transient error (451): 4.7.1 Try again later.";
+    assert_eq!(test.attempts().await, [later]);
+    let first = server.receive();
+    assert_eq!(first["to"], json!(["ada@example.org"]));
+    let waits = "select count(*) from notification_channels c join notification_deliveries d
+        on d.channel_id = c.id where d.status = 'pending' and c.paused_until is null and c.failures = 0";
+    assert_eq!(test.number(waits).await, 1, "further messages do not wait for the recipient");
+
+    test.make_due().await;
+    deliverer.deliver_due().await.unwrap();
+    assert_eq!(test.attempts().await, [later, "250"]);
+    let second = server.receive();
+    assert_eq!(second["to"], json!(["busy@example.org"]));
+    let id = format!("Message-ID: <{}@", test.texts("select id::text from notification_deliveries").await[0]);
+    for email in [first, second] {
+        let content = email["content"].as_str().unwrap();
+        assert!(content.contains(&id) && content.contains("To: busy@example.org, ada@"), "{content}");
+    }
+    assert_eq!(test.texts("select status from notification_deliveries").await, ["delivered"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_fails_the_attempt_after_the_time_out() {
+    let test = NotificationTest::new().await;
+    // Connections are accepted by the kernel, and nobody answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = SmtpConfig {
+        smtp_host: Some("127.0.0.1".to_owned()),
+        smtp_port: Some(silent.local_addr().unwrap().port()),
+        smtp_tls: SmtpTls::None,
+        smtp_from: Some("orchestration@example.org".to_owned()),
+        ..no_smtp()
+    };
+    enqueue_email(&test).await;
+    let delivery = test.deliverer_with(true, &config);
+    let delivered = tokio::time::timeout(Duration::from_secs(60), delivery.deliver_due()).await;
+    delivered.expect("the attempt ends").unwrap();
+    let expected = "- The SMTP server did not take the e-mail: it gave no answer within 10 s.";
+    assert_eq!(test.attempts().await, [expected]);
 }

@@ -1,4 +1,5 @@
-"""An SMTP server that prints its port, and then each e-mail as a line of JSON. It accepts e-mails of a user over TLS alone."""
+"""An SMTP server that prints its port, and then each e-mail as a line of JSON. It accepts e-mails of a user over TLS alone.
+It knows no recipient `unknown`, and asks for another attempt the first time that a recipient is `busy`."""
 
 import asyncio
 import json
@@ -9,6 +10,17 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Printer:
+    was_busy = False
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("unknown@"):
+            return "550 5.1.1 No such user"
+        if address.startswith("busy@") and not Printer.was_busy:
+            Printer.was_busy = True
+            return "451 4.7.1 Try again later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
     async def handle_DATA(self, server, session, envelope):
         content = envelope.content.decode()
         print(json.dumps({"from": envelope.mail_from, "to": envelope.rcpt_tos, "content": content}), flush=True)
