@@ -1,20 +1,23 @@
 //! The sentences of incidents, and the numbers that they are made of. They name pipelines and times; nothing
-//! of a run's content.
+//! of a run's content. They are in the past tense, because they are read after the end of an incident, too.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use contract::state::IncidentKind;
 use serde_json::{Value, json};
 
 use super::judgement::Excess;
 use crate::store::signals::{FailedTasks, FailingPipeline, PolledConnector, WatchedRun};
 
+/// The zone of a schedule whose own is not known.
+const UTC: &str = "UTC";
+
 /// Describes a run that is slow or late.
 pub(super) fn of_run(run: &WatchedRun, excess: &Excess) -> (String, Value) {
     let (name, expected) = (&run.pipeline_name, &run.expected);
-    let (due, elapsed) = (time(run.due_at), duration(excess.elapsed));
+    let (due, elapsed) = (time(run.due_clock, &run.zone), duration(excess.elapsed));
     let summary = match excess.kind {
         IncidentKind::Slow => format!(
-            "{name} has been running for {elapsed}; 95 % of its runs end within {}",
+            "{name} was still running after {elapsed}; 95 % of its runs end within {}",
             duration(expected.duration_p95)
         ),
         IncidentKind::LateStart => {
@@ -41,10 +44,10 @@ pub(super) fn of_failures(pipeline: &FailingPipeline) -> (String, Value) {
     let task =
         task.map_or_else(String::new, |task| format!("; the first task that failed is {}", task.task_id));
     let summary = match failures {
-        1 => format!("{name} failed at {}{task}", time(pipeline.failed_at)),
+        1 => format!("{name} failed at {}{task}", time(pipeline.failed_clock, &pipeline.zone)),
         _ => format!(
-            "{name} has failed {failures} times in a row since {}{task}",
-            time(pipeline.first_failed_at)
+            "{name} failed {failures} times in a row, first at {}{task}",
+            time(pipeline.first_failed_clock, &pipeline.zone)
         ),
     };
     let FailedTasks { first_failed_task, failed_tasks, upstream_failed_tasks } = &pipeline.tasks;
@@ -59,13 +62,19 @@ pub(super) fn of_failures(pipeline: &FailingPipeline) -> (String, Value) {
 /// Describes a connector that has not been synced.
 pub(super) fn of_connector(connector: &PolledConnector, stale_at: DateTime<Utc>) -> (String, Value) {
     let (name, good_at) = (&connector.name, connector.good_at);
-    let summary = format!("Connector {name} has not been synced since {}", time(good_at));
+    let good_clock = time(good_at.naive_utc(), UTC);
+    let summary = format!("Connector {name} was not synced after {good_clock}");
     (summary, json!({ "last_good_at": good_at, "stale_at": stale_at, "schedule": connector.schedule }))
 }
 
-/// A time as people read it. The console shows it in the reader's time zone.
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M UTC").to_string()
+/// A time by the clock of a zone: `05:10 UTC on 1 March`, `06:10 on 1 March (Europe/Berlin)`. It has no year,
+/// because an incident has the time when it was opened, and no `today`, because the sentence stays.
+fn time(clock: NaiveDateTime, zone: &str) -> String {
+    let (time, day) = (clock.format("%H:%M"), clock.format("%-d %B"));
+    match zone {
+        UTC => format!("{time} UTC on {day}"),
+        _ => format!("{time} on {day} ({zone})"),
+    }
 }
 
 /// Two units at most: `42 s`, `5 min 10 s`, `3 h 20 min`, `2 d 4 h`.
@@ -85,14 +94,15 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{TimeZone, Utc};
+    use chrono::NaiveDate;
 
     use super::{duration, time};
 
     #[test]
-    fn times_are_written_for_people() {
-        let at = Utc.with_ymd_and_hms(2026, 1, 31, 5, 0, 59).unwrap();
-        assert_eq!(time(at), "2026-01-31 05:00 UTC");
+    fn times_are_those_of_the_schedule_s_clock() {
+        let clock = NaiveDate::from_ymd_opt(2026, 3, 1).unwrap().and_hms_opt(6, 10, 59).unwrap();
+        assert_eq!(time(clock, "UTC"), "06:10 UTC on 1 March");
+        assert_eq!(time(clock, "Europe/Berlin"), "06:10 on 1 March (Europe/Berlin)");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What signals are judged from: connectors and when they were seen last, unfinished runs and due times with
 //! what is expected of them; and `signals`, which remembers what has been counted.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use contract::ids::{ConnectorId, PipelineId, RunId, SpaceId, TaskRunId};
 use contract::state::IncidentKind;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,9 @@ pub(crate) struct WatchedRun {
     /// Whether its due time counts: not for a run that was triggered by assets, or of a paused pipeline.
     pub is_due: bool,
     pub due_at: DateTime<Utc>,
+    /// The due time by the clock of the schedule's zone.
+    pub due_clock: NaiveDateTime,
+    pub zone: String,
     pub started_at: Option<DateTime<Utc>>,
     pub seen_at: DateTime<Utc>,
     pub poll_interval: f64,
@@ -94,12 +97,14 @@ pub(crate) async fn find_watched(
 
 const UNFINISHED: &str = "
     select r.space_id, r.connector_id, r.pipeline_id, p.name as pipeline_name, r.id as run_id,
-        r.run_type = 'scheduled' and not p.is_paused as is_due, due.at as due_at, r.started_at, fresh.seen_at,
+        r.run_type = 'scheduled' and not p.is_paused as is_due, due.at as due_at,
+        timezone(learned.zone, due.at) as due_clock, learned.zone, r.started_at, fresh.seen_at,
         fresh.poll_interval, e.class, e.runs, e.duration_p50_seconds, e.duration_p95_seconds,
         e.slow_after_seconds, e.start_p95_seconds, e.finish_after_seconds
     from unnest($1::uuid[], $2::timestamptz[], $3::float8[]) as fresh (id, seen_at, poll_interval)
     join runs r on r.connector_id = fresh.id
     join pipelines p on p.id = r.pipeline_id
+    join expectations learned on learned.pipeline_id = r.pipeline_id
     cross join lateral (
         select run_due_at(r.run_type, r.run_after, r.data_interval_end, r.queued_at, r.ordered_at) as at) due
     cross join lateral expectation_at(r.pipeline_id, due.at) e
@@ -111,12 +116,13 @@ const UNFINISHED: &str = "
 /// through as well, because they may have been read a moment later.
 const OVERDUE: &str = "
     select p.space_id, p.connector_id, p.id as pipeline_id, p.name as pipeline_name, null::uuid as run_id,
-        true as is_due, p.next_run_at as due_at, null::timestamptz as started_at, fresh.seen_at,
-        fresh.poll_interval, e.class, e.runs, e.duration_p50_seconds, e.duration_p95_seconds,
-        e.slow_after_seconds, e.start_p95_seconds, e.finish_after_seconds
+        true as is_due, p.next_run_at as due_at, timezone(learned.zone, p.next_run_at) as due_clock,
+        learned.zone, null::timestamptz as started_at, fresh.seen_at, fresh.poll_interval, e.class, e.runs,
+        e.duration_p50_seconds, e.duration_p95_seconds, e.slow_after_seconds, e.start_p95_seconds, e.finish_after_seconds
     from pipelines p
     join unnest($1::uuid[], $2::timestamptz[], $3::float8[]) as fresh (id, seen_at, poll_interval)
         on fresh.id = p.connector_id
+    join expectations learned on learned.pipeline_id = p.id
     cross join lateral expectation_at(p.id, p.next_run_at) e
     where p.is_active and not p.is_paused and p.deleted_at is null and p.next_run_at < now()
         and not exists (
@@ -140,6 +146,10 @@ pub(crate) struct FailingPipeline {
     pub failed_at: DateTime<Utc>,
     pub first_failed_run_id: RunId,
     pub first_failed_at: DateTime<Utc>,
+    /// Both times by the clock of the schedule's zone.
+    pub failed_clock: NaiveDateTime,
+    pub first_failed_clock: NaiveDateTime,
+    pub zone: String,
     #[sqlx(json)]
     pub tasks: FailedTasks,
 }
@@ -178,7 +188,9 @@ pub(crate) async fn find_failing(db: impl PgExecutor<'_>, limit: i64) -> sqlx::R
 /// one for five minutes.
 const FAILING: &str = "
     select p.space_id, p.connector_id, p.id as pipeline_id, p.name as pipeline_name, e.failures,
-        e.failed_run_id, e.failed_at, e.first_failed_run_id, e.first_failed_at,
+        e.failed_run_id, e.failed_at, e.first_failed_run_id, e.first_failed_at, e.zone,
+        timezone(e.zone, e.failed_at) as failed_clock,
+        timezone(e.zone, e.first_failed_at) as first_failed_clock,
         coalesce(known.evidence, found.evidence) as tasks
     from expectations e join pipelines p on p.id = e.pipeline_id
     join connectors c on c.id = p.connector_id

@@ -1,15 +1,24 @@
 //! Expectations, signals and incidents, from rows of the read model.
 
+mod clocks;
 mod failures;
 mod limits;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use contract::ids::PipelineId;
 use contract::state::IncidentKind;
+use serde_json::Value;
 use worker::expectations;
 use worker::signals::{Backtest, JudgedRun, Transitions};
 
 use crate::fleet::{Fleet, FleetRun, this_hour};
+
+impl Fleet {
+    /// The summary and the evidence of the only incident.
+    async fn described(&self) -> (String, Value) {
+        sqlx::query_as("select summary, evidence from incidents").fetch_one(&self.owner).await.unwrap()
+    }
+}
 
 /// The class, number of runs, median and limit that a run that is due now is compared with.
 async fn expected(fleet: &Fleet, pipeline: PipelineId) -> Option<(String, i32, f64, f64)> {
@@ -235,33 +244,6 @@ async fn one_worker_at_a_time_evaluates() {
     other.rollback().await.unwrap();
     assert_eq!(fleet.evaluate().await.opened, [IncidentKind::Slow]);
     assert_eq!(fleet.transitions().await, ["slow opened"]);
-}
-
-#[tokio::test]
-async fn classes_follow_the_wall_clock_over_both_changes_of_daylight_saving() {
-    let fleet = Fleet::new().await;
-    let class = async |at: &str| -> Vec<(String, i32)> {
-        let at: DateTime<Utc> = at.parse().unwrap();
-        sqlx::query_as("select class, class_key from expectation_class_keys($1, 'Europe/Berlin')")
-            .bind(at)
-            .fetch_all(&fleet.pool)
-            .await
-            .unwrap()
-    };
-    // Five o'clock in Berlin, on the Fridays around the last Sunday of March and of October.
-    let winter = class("2026-03-27T04:00:00Z").await;
-    assert_eq!(winter[0], ("hour_of_week".to_owned(), 4 * 24 + 5));
-    assert_eq!(winter[1], ("day_kind_hour".to_owned(), 5));
-    assert_eq!(class("2026-04-03T03:00:00Z").await, winter);
-    assert_eq!(class("2026-10-23T03:00:00Z").await, winter);
-    assert_eq!(class("2026-10-30T04:00:00Z").await, winter);
-    // The hour that the clock skips, and the one that it repeats.
-    let sunday = |hour| ("hour_of_week".to_owned(), 6 * 24 + hour);
-    assert_eq!(class("2026-03-29T00:59:00Z").await[0], sunday(1));
-    assert_eq!(class("2026-03-29T01:00:00Z").await[0], sunday(3));
-    assert_eq!(class("2026-10-25T00:30:00Z").await[0], sunday(2));
-    assert_eq!(class("2026-10-25T01:30:00Z").await[0], sunday(2));
-    assert_eq!(class("2026-10-25T02:30:00Z").await[0], sunday(3));
 }
 
 #[tokio::test]
