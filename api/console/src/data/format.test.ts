@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { duration, elapsed, moment, percent, relative, utc, withLocalTimes } from "./format";
+import { duration, elapsed, percent, relative, utc } from "./format";
 
 test.each([
   [null, "–"],
@@ -40,17 +40,6 @@ test("a duration is open until its end", () => {
   expect(elapsed("2026-01-01T00:00:00Z", "2026-01-01T00:00:05Z", now)).toBe(5);
   expect(elapsed(null, null, now)).toBeNull();
   expect(elapsed("2026-01-01T00:02:00Z", null, now)).toBe(0);
-});
-
-test("a sentence of the API has its times in the reader's zone, also one that was written earlier", () => {
-  const now = new Date("2026-02-01T12:00:00Z");
-  const at = moment("2026-01-31T05:00:00Z", now);
-  expect(at).not.toContain("UTC");
-  expect(withLocalTimes("sales failed at 2026-01-31 05:00 UTC; the first task is load", now)).toBe(
-    `sales failed at ${at}; the first task is load`,
-  );
-  expect(withLocalTimes("due at 2026-01-31T05:00:00Z, in 2026-01", now)).toBe(`due at ${at}, in 2026-01`);
-  expect(withLocalTimes("at 2026-99-31 05:00 UTC", now)).toBe("at 2026-99-31 05:00 UTC");
 });
 
 test("UTC is written without fractions", () =>

@@ -88,17 +88,6 @@ export function utc(at: string | Date): string {
     .replace(/\.\d+Z$/, "")} UTC`;
 }
 
-/** The times in a sentence of the API: as it writes them now, and as it did at first (`2026-01-31T05:00:00Z`). */
-const WRITTEN = /(\d{4}-\d{2}-\d{2})(?: (\d{2}:\d{2}) UTC|T(\d{2}:\d{2}:\d{2})Z)/g;
-
-/** A sentence of the API with its times in the reader's zone. */
-export function withLocalTimes(sentence: string, now: Date = new Date()): string {
-  return sentence.replace(WRITTEN, (written: string, day: string, minutes?: string, seconds?: string) => {
-    const at = new Date(`${day}T${seconds ?? `${minutes}:00`}Z`);
-    return Number.isNaN(at.getTime()) ? written : moment(at, now);
-  });
-}
-
 /** The name of a provider: `airflow` is `Airflow`. */
 export function providerName(provider: string): string {
   return provider.charAt(0).toUpperCase() + provider.slice(1);

@@ -12,7 +12,6 @@ import { PageHead } from "../../components/PageHead";
 import { Time } from "../../components/Time";
 import { toastFailure } from "../../components/Toasts";
 import { useGrowingList } from "../../data/growing";
-import { withLocalTimes } from "../../data/format";
 import { INBOX_PATH, readUnread, unread as unreadCount } from "../../data/inbox";
 import { useStore } from "../../data/store";
 
@@ -107,7 +106,7 @@ function Entry({ entry, read }: { entry: Notification; read(): void }) {
           // Who opens what an entry is about has read it.
           onClick={() => entry.read_at === null && read()}
         >
-          {withLocalTimes(entry.summary)}
+          {entry.summary}
         </a>
         <div class="quiet small clip">
           {[entry.space.name, entry.pipeline_name].filter(Boolean).join(" · ")}

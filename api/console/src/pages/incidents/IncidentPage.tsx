@@ -8,7 +8,7 @@ import { PageHead } from "../../components/PageHead";
 import { Time } from "../../components/Time";
 import { Comments } from "../../components/comments/Comments";
 import { useConnectors } from "../../data/connectors";
-import { count, withLocalTimes } from "../../data/format";
+import { count } from "../../data/format";
 import { useLiveBatch } from "../../data/live";
 import { useResource } from "../../data/resource";
 import { may } from "../../data/session";
@@ -41,7 +41,7 @@ export default function IncidentPage({ slug, id }: PageProps) {
                 )
               }
             >
-              <p class="second">{withLocalTimes(loaded.summary)}</p>
+              <p class="second">{loaded.summary}</p>
             </PageHead>
             <div class="columns">
               <section class="panel incident-facts" aria-label="Details">

@@ -3,7 +3,7 @@ import { paths } from "../../app/paths";
 import { StateShape } from "../../components/State";
 import { Time } from "../../components/Time";
 import { useConnectors } from "../../data/connectors";
-import { count, withLocalTimes } from "../../data/format";
+import { count } from "../../data/format";
 import { may } from "../../data/session";
 import { EvidenceList } from "./EvidenceList";
 import { IncidentActions } from "./IncidentActions";
@@ -73,7 +73,7 @@ function What({ slug, incident, subject }: { slug: string; incident: Incident; s
           </a>{" "}
           <span class="tag">{kindTexts[kind]}</span>
         </span>
-        <span class="second small">{withLocalTimes(summary)}</span>
+        <span class="second small">{summary}</span>
         <span class="narrow-only row row-wrap small">
           <IncidentStatus incident={incident} />
           <Time at={incident.opened_at} as="relative" />

@@ -13,7 +13,7 @@ import { StateShape } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
 import { useNow } from "../../data/clock";
 import { isStale, latestSync, useConnectors } from "../../data/connectors";
-import { count, withLocalTimes } from "../../data/format";
+import { count } from "../../data/format";
 import { useLiveBatch } from "../../data/live";
 import { type Resource, useResource } from "../../data/resource";
 import { RunStrip } from "../../drawings/RunStrip";
@@ -235,7 +235,7 @@ function LateOrSlow({ slug, resource }: { slug: string; resource: Resource<ListA
           status={stateOfKind(incident.kind)}
           name={incident.pipeline_name ?? ""}
           to={paths.pipeline(slug, incident.pipeline_id ?? "")}
-          detail={withLocalTimes(aboutIt(incident))}
+          detail={aboutIt(incident)}
         >
           <Time at={incident.opened_at} as="relative" />
         </Line>
