@@ -68,6 +68,8 @@ pub enum FakeList {
     Tasks,
     Details,
     Runs,
+    /// The runs of one DAG.
+    Histories,
     TaskInstances,
 }
 
@@ -274,7 +276,8 @@ async fn list_runs(
         })
     };
     let page: Vec<_> = page.into_iter().map(run).collect();
-    fake.answer(FakeList::Runs, json!({"dag_runs": page, "total_entries": total})).await
+    let list = if path["dag"] == "~" { FakeList::Runs } else { FakeList::Histories };
+    fake.answer(list, json!({"dag_runs": page, "total_entries": total})).await
 }
 
 async fn list_task_instances(State(fake): State<FakeAirflow>, Path(path): Path<Parameters>) -> Response {

@@ -1,7 +1,8 @@
 //! Rows that the source cannot return: a poll reads all others, names them, and moves on.
 
 use contract::state::EntityKind;
-use testkit::FakeAirflow;
+use testkit::{FakeAirflow, FakeList, ListBehavior};
+use worker::sync::SyncError;
 
 use crate::test_worker::TestWorker;
 
@@ -36,4 +37,19 @@ async fn a_run_that_fails_its_page_delays_no_other_run_and_not_the_cursor() {
     let report = test.run_sync(true).await.unwrap().report;
     assert!(report.unreadable.iter().any(|entry| entry.id == "dag_0000/poisoned"), "{report:?}");
     assert_eq!(test.number(POISONED).await, 1);
+}
+
+/// As a gateway answers whose rule for these paths is wrong, in the form of Airflow's own errors.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_sync_whose_histories_all_answer_the_404_of_a_proxy_fails() {
+    let test = TestWorker::start().await;
+    let fake = FakeAirflow::start(3).await;
+    test.set_base_url(&fake.url).await;
+    test.run_sync(false).await.unwrap();
+    fake.set_list_behavior(FakeList::Histories, ListBehavior::Reject(404));
+    let error = test.run_sync(true).await.unwrap_err();
+    assert!(matches!(error, SyncError::Unreadable { count: 3, of: 3, .. }), "{error}");
+    assert_eq!(test.number("select count(*) from runs where deleted_at is null").await, 3);
+    fake.set_list_behavior(FakeList::Histories, ListBehavior::Answer);
+    test.run_sync(true).await.unwrap();
 }

@@ -143,3 +143,25 @@ impl_event!(SyncRequested, SyncRequests, "orchestration.sync.requested.v1", {
 });
 
 impl_event!(SyncChanged, Syncs, "orchestration.sync.changed.v1");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_row_has_a_bounded_text_that_can_be_stored() {
+        let entry = UnreadableEntry::new(EntityKind::Run, "a\0b", &"ß".repeat(1_000));
+        assert_eq!(entry.id, "a\u{fffd}b");
+        assert_eq!(entry.reason, "ß".repeat(MAX_UNREADABLE_LENGTH) + "…");
+    }
+
+    #[test]
+    fn the_first_unreadable_rows_are_named_and_all_are_counted() {
+        let entry = |row: u32| UnreadableEntry::new(EntityKind::Run, &row.to_string(), "odd");
+        let mut report = SyncReport::default();
+        report.add_unreadable((0..15).map(entry), 15);
+        report.add_unreadable((15..30).map(entry), 40);
+        assert_eq!(report.unreadable, Vec::from_iter((0..20).map(entry)));
+        assert_eq!(report.unreadable_count, 55);
+    }
+}

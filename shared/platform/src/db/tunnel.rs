@@ -193,6 +193,18 @@ async fn copy(
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_peer_that_is_unreachable_is_noticed_within_half_a_minute() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        watch_peer(&server).unwrap();
+        assert!(sockopt::socket_keepalive(&server).unwrap());
+        let probes = sockopt::tcp_keepintvl(&server).unwrap() * sockopt::tcp_keepcnt(&server).unwrap();
+        let idle = sockopt::tcp_keepidle(&server).unwrap() + probes;
+        let busy = sockopt::tcp_user_timeout(&server).unwrap();
+        assert!(idle <= Duration::from_secs(30) && (1..=30_000).contains(&busy), "{idle:?}, {busy} ms");
+    }
+
     /// Otherwise the end of a TLS session fails, and with it the command that closes its last connection.
     #[tokio::test]
     async fn a_client_may_send_its_last_bytes_after_the_server_has_closed() {

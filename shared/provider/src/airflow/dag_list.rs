@@ -51,8 +51,9 @@ impl<F: Fn(&mut RowFields<'_>) -> Option<model::Dag>> DagList<'_, F> {
     }
 
     pub(super) async fn tasks(&self, dag: &str) -> Result<Decoded<Vec<model::Task>>, ProviderError> {
-        let response = self.session.send_get(&self.path(&[dag, "tasks"]), Vec::new()).await?;
-        wire::tasks(&response, dag)
+        let path = self.path(&[dag, "tasks"]);
+        let response = self.session.send_get(&path, Vec::new()).await?;
+        wire::tasks(&response, dag).map_err(|error| error_body::of_list(error, &path))
     }
 
     /// Reads the time zone of a DAG's schedule, which no list contains. A 500 is not retried, because nothing

@@ -58,6 +58,21 @@ pub(super) fn is_foreign_404(error: &ProviderError) -> bool {
     *error == foreign_404()
 }
 
+/// The error of a list: a 404 that names none of the ids in its path says nothing about them.
+pub(super) fn of_list(error: ProviderError, path: &[&str]) -> ProviderError {
+    match &error {
+        ProviderError::Refused { status: 404, message } if !path_ids(path).any(|id| names(message, id)) => {
+            foreign_404()
+        }
+        _ => error,
+    }
+}
+
+/// The ids in the path of a list, without the placeholder of all.
+pub(super) fn path_ids<'a>(path: &[&'a str]) -> impl Iterator<Item = &'a str> {
+    path.iter().copied().skip(3).step_by(2).filter(|id| *id != "~")
+}
+
 fn foreign_404() -> ProviderError {
     ProviderError::malformed("404, and not in the words of Airflow's API")
 }

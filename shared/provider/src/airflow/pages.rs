@@ -5,6 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::body_reader::BODY_LIMIT;
+use super::error_body;
 use super::fields::RowFields;
 use super::page_offsets::{MAX_LIMIT, PageOffsets};
 use super::rows::{List, MAX_PAGE_BYTES, RowDecoder};
@@ -130,7 +131,8 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> PagedList<'_, F> {
         let max_body = if limit > 1 { MAX_PAGE_BYTES } else { BODY_LIMIT };
         let response = self.session.send_list_get(self.path, query, retries, max_body).await?;
         // A server may round the limit; a list of more than twice the limit is invalid.
-        let list = self.decoder.list(&response, 2 * limit)?;
+        let list = self.decoder.list(&response, 2 * limit);
+        let list = list.map_err(|error| error_body::of_list(error, self.path))?;
         Ok(List { permit: response.permit, ..list })
     }
 

@@ -121,8 +121,7 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
     /// A list of one row that the server cannot return, in the list with this path. Of its ids only those in
     /// the path are known.
     pub(super) fn lost_row(&self, path: &[&str], reason: &str, total_entries: Option<u64>) -> List<T> {
-        let ids = path.iter().skip(3).step_by(2).filter(|id| **id != "~");
-        let id = ids.copied().chain(["unknown"]).collect::<Vec<_>>().join("/");
+        let id = error_body::path_ids(path).chain(["unknown"]).collect::<Vec<_>>().join("/");
         let mut list = List { total_entries, ..List::empty() };
         list.rows.count = 1;
         list.rows.unreadable.push(UnreadableEntry::new(self.what, &id, reason), true);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use provider::{NetworkPolicy, ProviderError, RunScope};
+use provider::{NetworkPolicy, Provider, ProviderError, RunScope, TaskRunScope};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use wiremock::matchers::path;
+use wiremock::matchers::{path, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::airflow_server::{
@@ -52,18 +52,51 @@ async fn a_redirect_is_not_followed() {
 async fn a_404_of_a_proxy_is_not_a_deletion() {
     let page = "<html><title>404</title></html>";
     let framework = r#"{"detail":"Not Found"}"#.to_owned();
+    let gateway = r#"{"detail":"no healthy upstream for these dags"}"#.to_owned();
     let other = recorded("3.3", "no_dag.json");
-    for body in
-        [page.to_owned(), recorded("3.3", "no_route.json"), "{}".to_owned(), String::new(), framework, other]
-    {
-        let server = start_airflow("3.3").await;
-        Mock::given(path("/api/v2/dags/daily_sales")).respond_with(response(404, body)).mount(&server).await;
-        let error = provider(&server.uri()).has_pipeline("daily_sales").await.unwrap_err();
+    let no_route = recorded("3.3", "no_route.json");
+    for body in [page.to_owned(), no_route, "{}".to_owned(), String::new(), framework, gateway, other] {
+        let (server, airflow) = server_without_dag(body).await;
+        let error = airflow.has_pipeline("daily_sales").await.unwrap_err();
         assert!(matches!(error, ProviderError::Unaddressable { .. }), "{error}");
-        let scope = RunScope::Pipeline { pipeline: "daily_sales".to_owned(), since: observation().at };
-        let error = provider(&server.uri()).runs(&scope, observation(), None).await.unwrap_err();
+        let error = airflow.runs(&history(), observation(), None).await.unwrap_err();
         assert!(matches!(error, ProviderError::Malformed { .. }), "{error}");
+        let error = airflow.task_runs(&task_history(), observation(), None).await.unwrap_err();
+        assert!(matches!(error, ProviderError::Malformed { .. }), "{error}");
+        let error = airflow.tasks("daily_sales").await.unwrap_err();
+        assert!(matches!(error, ProviderError::Malformed { .. }), "{error}");
+        drop(server);
     }
+}
+
+#[tokio::test]
+async fn a_404_in_the_words_of_airflow_is_a_deletion() {
+    let body = recorded("3.3", "no_dag.json").replace("nope", "daily_sales");
+    let (_server, airflow) = server_without_dag(body).await;
+    assert_eq!(airflow.has_pipeline("daily_sales").await, Ok(false));
+    let error = airflow.runs(&history(), observation(), None).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Refused { status: 404, .. }), "{error}");
+    let error = airflow.task_runs(&task_history(), observation(), None).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Refused { status: 404, .. }), "{error}");
+    let error = airflow.tasks("daily_sales").await.unwrap_err();
+    assert!(matches!(error, ProviderError::Refused { status: 404, .. }), "{error}");
+}
+
+/// A server that answers 404 with this body to every request for the DAG `daily_sales` and its lists.
+async fn server_without_dag(body: String) -> (MockServer, Box<dyn Provider>) {
+    let server = start_airflow("3.3").await;
+    let of_dag = path_regex("^/api/v2/dags/daily_sales");
+    Mock::given(of_dag).respond_with(response(404, body)).mount(&server).await;
+    let airflow = provider(&server.uri());
+    (server, airflow)
+}
+
+fn history() -> RunScope {
+    RunScope::Pipeline { pipeline: "daily_sales".to_owned(), since: observation().at }
+}
+
+fn task_history() -> TaskRunScope {
+    TaskRunScope::Pipeline { pipeline: "daily_sales".to_owned(), since: observation().at }
 }
 
 #[tokio::test]

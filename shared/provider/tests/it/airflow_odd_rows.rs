@@ -191,10 +191,11 @@ async fn damage_page<'a>(
     assert_eq!((expected.len(), unreadable.count), (page.len() + 1, 0));
     let (found, unreadable) = server.read(airflow, &damaged).await;
     let damages: Vec<_> = page.iter().flat_map(|damages| damages.as_ref()).copied().collect();
-    check_page(&damages, &expected, &found, &unreadable);
+    check_page(server.list, &damages, &expected, &found, &unreadable);
 }
 
 fn check_page(
+    list: RecordedList,
     page: &[Damage<'_>],
     expected: &Map<String, Value>,
     found: &Map<String, Value>,
@@ -207,6 +208,8 @@ fn check_page(
     // A row with another, readable id is another row.
     let renamed = found.keys().filter(|id| !expected.contains_key(*id)).count() as u64;
     assert_eq!(missing, unreadable.lost + renamed, "{names:?} {:?}", unreadable.entries);
+    let damaged_ids = names.iter().filter(|name| list.ids.contains(*name)).count() as u64;
+    assert!(missing <= damaged_ids, "only ids cost a row: {names:?} {:?}", unreadable.entries);
     assert!(unreadable.count <= page.len() as u64);
     assert_eq!(unreadable.entries.len() as u64, unreadable.count);
     for entry in &unreadable.entries {
