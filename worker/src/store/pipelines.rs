@@ -73,16 +73,20 @@ pub(crate) async fn find_active(
 }
 
 /// Finds the pipelines whose task graph lacks the executed task at the same index; returns their external
-/// ids.
+/// ids. Each graph is read once, however many of its tasks were executed.
 pub(crate) async fn find_with_stale_graphs(
     db: impl PgExecutor<'_>,
     ids: &[PipelineId],
     tasks: &[&str],
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
-        "select distinct p.external_id from unnest($1::uuid[], $2::text[]) executed (pipeline_id, task_id)
+        "with known as materialized (
+             select p.id, task->>'task_id' as task_id
+             from pipelines p cross join jsonb_array_elements(p.tasks) task where p.id = any($1))
+         select distinct p.external_id from unnest($1::uuid[], $2::text[]) executed (pipeline_id, task_id)
          join pipelines p on p.id = executed.pipeline_id
-         where not p.tasks @> jsonb_build_array(jsonb_build_object('task_id', executed.task_id))",
+         where not exists (
+             select from known where known.id = executed.pipeline_id and known.task_id = executed.task_id)",
     )
     .bind(ids)
     .bind(tasks)

@@ -1,6 +1,9 @@
 //! Task graphs that cannot be read, or are empty.
 
 use contract::state::TaskState;
+use tokio::sync::watch;
+use worker::queue::runner::Runner;
+use worker::sync::sync_connector;
 
 use crate::histories::END_PAUSES;
 use crate::syncing::small_provider;
@@ -60,6 +63,46 @@ async fn a_task_graph_that_fails_is_named_and_requested_with_growing_pauses() {
     test.sync(&provider, false).await.unwrap();
     let whole = "select count(*) from pipelines where jsonb_array_length(tasks) = 3";
     assert_eq!(test.number(whole).await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_graph_that_fails_rests_longer_after_each_failure() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    *provider.hides_graphs.lock().unwrap() = true;
+    // No graph has the tasks of these task runs.
+    *provider.changed.lock().unwrap() = true;
+    for (seconds, expected) in [(0, 5), (50, 0), (70, 5), (110, 0), (130, 5), (230, 0)] {
+        sqlx::query("update pipeline_crawls set graph_tried_at = now() - make_interval(secs => $1)")
+            .bind(f64::from(seconds))
+            .execute(&test.pool)
+            .await
+            .unwrap();
+        provider.take_graph_requests();
+        // A full sync asks for graphs twice, for the unknown tasks and with the histories.
+        test.sync(&provider, seconds == 0).await.unwrap();
+        assert_eq!(provider.take_graph_requests(), expected, "after {seconds} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_of_five_thousand_changed_tasks_has_no_statement_of_seconds() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    for task in 0..5_000 {
+        let task: &'static str = format!("task_{task}").leak();
+        provider.tasks.lock().unwrap().push(task);
+        provider.task_runs.lock().unwrap().push(test.task_run("a", "r1", task, -1, TaskState::Success));
+    }
+    test.sync(&provider, false).await.unwrap();
+    *provider.changed.lock().unwrap() = true;
+    let job = test.enqueue_and_claim(false).await;
+    let worker = test.open_worker(&test.settings.database_url, &["--statement-timeout", "2"]);
+    let Runner { pool, producer, history_permits, .. } = &worker.runner;
+    let progress = watch::Sender::default();
+    let polled = sync_connector(pool, producer, &job, &provider, &progress, history_permits).await;
+    assert_eq!(polled.unwrap().report.task_runs_seen, 5_030);
 }
 
 #[tokio::test(flavor = "multi_thread")]
