@@ -22,8 +22,8 @@ topics get it (`shared/contract/schemas/`): complete, and newer the higher its `
 once the reads of
 this API show it. A change may be sent twice: keep the highest `version` of each `id`.
 
-Every event but `end` has an `id`. Send the last one as `Last-Event-ID`, to this replica or another, and nothing \
-between is
+Every event but `end` has an `id`. Send the last one as `Last-Event-ID`, to this replica or another, and \
+nothing between is
 missed. Where it cannot be made up for, the first event is `reset`: read again what you show, and go on. A \
 line
 that begins with `:` says that the stream lives. `end` says why the service closes it: `access_lost`, \

@@ -26,8 +26,8 @@ pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &SyncOutcome) -> Resu
 
 /// Finishes failed syncs: the cursor stays where the sync last moved it, and the reason is stored. Syncs that
 /// were stopped, or whose lease could not be renewed, are requeued; cancelled ones have ended already. Until
-/// the read model contains what was published, no other sync is scheduled. After a lost lease nothing changes,
-/// because the syncs belong to the new holder of the lease.
+/// the read model contains what was published, no other sync is scheduled. After a lost lease nothing
+/// changes, because the syncs belong to the new holder of the lease.
 pub async fn fail(
     pool: &PgPool,
     lease: Lease,
