@@ -39,10 +39,14 @@ pub struct FakeProvider {
     pub failing_task_runs: Mutex<Option<ProviderError>>,
     /// Runs that fail with an error when they are requested by their ids.
     pub failing_single_runs: Mutex<BTreeSet<String>>,
+    /// Their error, unless it is a failure of the server.
+    pub single_run_error: Mutex<Option<ProviderError>>,
     /// Whether every task graph fails with an error.
     pub hides_graphs: Mutex<bool>,
     /// Pipelines that the connector's user has no permission to see any more.
     pub forbidden: Mutex<BTreeSet<String>>,
+    /// Pipelines that are in the list, but cannot be read.
+    pub unreadable_pipelines: Mutex<BTreeSet<String>>,
     /// Pipelines whose history fails with an error.
     pub unreadable: Mutex<BTreeSet<String>>,
     /// Tasks whose task runs are in the lists, but cannot be read.
@@ -109,21 +113,18 @@ impl FakeProvider {
         let failing = self.failing_from.lock().unwrap().is_some_and(|from| request >= from);
         if failing { Err(internal_error()) } else { Ok(()) }
     }
+}
 
-    /// Removes the task runs that cannot be read, and returns their entries.
-    fn remove_unreadable(&self, items: &mut Vec<TaskRunObserved>) -> UnreadableRows {
-        let mut unreadable = UnreadableRows::default();
-        items.retain(|task_run| {
-            let is_lost = self.unreadable_tasks.lock().unwrap().contains(&task_run.task_id);
-            if is_lost {
-                let entry =
-                    UnreadableEntry::new(EntityKind::TaskRun, &task_run.external_id, "map_index is odd");
-                unreadable.push(entry, true);
-            }
-            !is_lost
-        });
-        unreadable
-    }
+/// Removes the rows that cannot be read, and returns their entries.
+fn remove_unreadable<T>(items: &mut Vec<T>, entry: impl Fn(&T) -> Option<UnreadableEntry>) -> UnreadableRows {
+    let mut unreadable = UnreadableRows::default();
+    items.retain(|item| {
+        let lost = entry(item);
+        let is_readable = lost.is_none();
+        lost.into_iter().for_each(|entry| unreadable.push(entry, true));
+        is_readable
+    });
+    unreadable
 }
 
 /// A list of one page.
@@ -163,7 +164,12 @@ impl Provider for FakeProvider {
             (item.version, item.observed_at, item.first_seen_at) =
                 (observation.version, observation.at, observation.at);
         }
-        Ok(page(items, UnreadableRows::default()))
+        let unreadable = self.unreadable_pipelines.lock().unwrap().clone();
+        let unreadable = remove_unreadable(&mut items, |PipelineObserved { external_id, .. }| {
+            let entry = || UnreadableEntry::new(EntityKind::Pipeline, external_id, "dag_id is odd");
+            unreadable.contains(external_id).then(entry)
+        });
+        Ok(page(items, unreadable))
     }
 
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
@@ -243,7 +249,7 @@ impl Provider for FakeProvider {
         self.count_request()?;
         self.single_run_requests.fetch_add(1, Ordering::SeqCst);
         if self.failing_single_runs.lock().unwrap().contains(run) {
-            return Err(internal_error());
+            return Err(self.single_run_error.lock().unwrap().clone().unwrap_or_else(internal_error));
         }
         let runs = self.runs.lock().unwrap();
         let found =
@@ -290,7 +296,11 @@ impl Provider for FakeProvider {
                 task_run.pipeline_external_id == *pipeline && task_run.run_external_id == *run
             }
         });
-        let unreadable = self.remove_unreadable(&mut items);
+        let unreadable = self.unreadable_tasks.lock().unwrap().clone();
+        let unreadable = remove_unreadable(&mut items, |TaskRunObserved { task_id, external_id, .. }| {
+            let entry = || UnreadableEntry::new(EntityKind::TaskRun, external_id, "map_index is odd");
+            unreadable.contains(task_id).then(entry)
+        });
         for item in &mut items {
             (item.version, item.observed_at) = (observation.version, observation.at);
         }

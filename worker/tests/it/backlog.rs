@@ -16,6 +16,8 @@ use crate::test_worker::TestWorker;
 
 const DUE: &str = "update connector_state set next_due_at = now() - interval '1 minute', retry_at = null,
     confirmed_at = null";
+const BETWEEN_FULL_SYNCS: &str = "select extract(epoch from max(full_sync_at) - min(full_sync_at))::bigint
+    from connector_state";
 
 /// Publishes a pipeline, and fails the sync as one that has waited for the read model in vain. Nothing is
 /// projected.
@@ -72,9 +74,7 @@ async fn the_full_syncs_after_a_rebuild_are_spread() {
     test.wait_until_projected().await;
     let output = test.run_command_as_owner(&["rebuild"]).await;
     assert!(output.contains("3 full syncs"), "{output}");
-    let between = "select extract(epoch from max(full_sync_at) - min(full_sync_at))::bigint
-        from connector_state";
-    assert_eq!(test.number(between).await, 20);
+    assert_eq!(test.number(BETWEEN_FULL_SYNCS).await, 20);
     let pool = &test.worker.runner.pool;
     test.execute(
         "update connector_state set full_sync_at = full_sync_at - (
@@ -86,6 +86,18 @@ async fn the_full_syncs_after_a_rebuild_are_spread() {
     assert_eq!(test.number("select count(*) from syncs where \"full\" and status = 'queued'").await, 1);
     test.execute("update connector_state set full_sync_at = full_sync_at - interval '1 hour'").await;
     assert_eq!(schedule::enqueue_full_syncs(pool).await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_full_syncs_of_many_connectors_after_a_rebuild_begin_within_an_hour() {
+    let test = TestWorker::idle().await;
+    let config = serde_json::json!({"base_url": "http://127.0.0.1:1/", "schedule": null});
+    let connectors: Vec<_> = (1..1_000).map(|number| (format!("c{number}"), config.clone())).collect();
+    testkit::create_connectors(&test.pool, "test", &connectors).await;
+    let output = test.run_command_as_owner(&["rebuild"]).await;
+    assert!(output.contains("1000 full syncs"), "{output}");
+    let between = test.number(BETWEEN_FULL_SYNCS).await;
+    assert!((3_500..3_600).contains(&between), "{between} s");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,6 +57,24 @@ async fn one_or_two_deletions_are_no_mass_deletion() {
     assert_eq!(test.number(ACTIVE).await, 3);
 }
 
+/// As many as would be a mass deletion.
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelines_whose_rows_cannot_be_read_are_not_missing() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    provider.unreadable_pipelines.lock().unwrap().extend(["c", "d", "e"].map(str::to_owned));
+    for _ in 0..3 {
+        let report = test.sync(&provider, false).await.unwrap().report;
+        assert_eq!((report.unreadable_count, report.pipelines_deactivated), (3, 0));
+    }
+    remove(&provider, &["a"]);
+    for _ in 0..2 {
+        test.sync(&provider, false).await.unwrap();
+    }
+    assert_eq!(test.number(ACTIVE).await, 4, "the one that is gone is found all the same");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_pipelines_that_turn_stale_at_once_stay_active() {
     let test = TestWorker::start().await;

@@ -1,4 +1,4 @@
-//! Gauges of connectors, queues and the lag of the projection.
+//! Gauges of connectors, queues and the lag of the projection, and the counter of unreadable rows.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use worker::metrics as worker_metrics;
 
+use crate::syncing::small_provider;
 use crate::test_worker::TestWorker;
 
 /// The gauges after one refresh by these connections, as a scrape returns them.
@@ -123,4 +124,17 @@ async fn a_connector_is_due_by_its_schedule_after_its_last_successful_sync() {
         (value(&metrics, "orchestration_syncs_waiting"), value(&metrics, "orchestration_syncs_running")),
         (1.0, 1.0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_rows_are_counted_by_kind_once_in_a_sync() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    provider.unreadable_tasks.lock().unwrap().insert("t1".to_owned());
+    *provider.changed.lock().unwrap() = true;
+    test.sync(&provider, false).await.unwrap();
+    let counted = "orchestration_source_unreadable_total{what=\"task_run\"}";
+    assert_eq!(value(&recorder.handle().render(), counted), 15.0);
 }

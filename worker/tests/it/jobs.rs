@@ -4,11 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use contract::events::{Record, SyncRequested, Topic};
 use contract::ids::{PipelineId, RunId, SyncId};
 use contract::state::{RunState, SyncStatus};
+use provider::ProviderError;
 use uuid::Uuid;
 use worker::queue::{claim, finish, follow_ups, schedule};
 use worker::store::connector_state;
 use worker::sync::{SyncError, SyncProgress};
 
+use crate::syncing::small_provider;
 use crate::test_worker::TestWorker;
 
 fn request(test: &TestWorker, id: Uuid) -> SyncRequested {
@@ -107,6 +109,35 @@ async fn a_thousand_requests_for_one_connector_are_claimed_in_jobs_of_bounded_si
     }
     assert_eq!(sizes, [500, 500, 200]);
     assert_eq!(test.number("select count(*) from syncs where status = 'failed'").await, 1_200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_completes_waiting_syncs_in_bounded_numbers() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    let job = test.enqueue_and_claim(false).await;
+    test.execute(
+        "insert into syncs (id, space_id, connector_id, status, trigger, \"full\", accept_mass_deletion,
+             requested_at, accepted_at)
+         select gen_random_uuid(), space_id, id, 'queued', 'manual', false, false, now(), now()
+         from connectors, generate_series(1, 1200)",
+    )
+    .await;
+    test.sync_job(&provider, &job).await.unwrap();
+    let largest = "select max(syncs) from (
+        select count(*) as syncs from syncs where status = 'succeeded' group by xmin::text) by_transaction";
+    assert_eq!(test.number(largest).await, 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reason_of_a_failed_sync_has_a_bounded_length() {
+    let test = TestWorker::idle().await;
+    let job = test.enqueue_and_claim(false).await;
+    let error = SyncError::Provider(ProviderError::Malformed { reason: "ß".repeat(1 << 20) });
+    let pool = &test.worker.runner.pool;
+    finish::fail(pool, job.lease, &job.syncs, &error, &SyncProgress::default()).await.unwrap();
+    let failed = "select max(length(error))::bigint from syncs where status = 'failed'";
+    assert_eq!(test.number(failed).await, 1_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,6 +30,7 @@ fn add_changes(test: &TestWorker, provider: &FakeProvider) {
 const NEW_PIPELINES: &str = "select count(*) from pipelines where external_id = 'new'";
 const NEW_RUNS: &str = "select count(*) from runs where external_id = 'new'";
 const NEW_TASK_RUNS: &str = "select count(*) from task_runs where task_id = 'new'";
+const RUNNING: &str = "select count(*) from runs where status = 'running' and deleted_at is null";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_task_runs_that_fails_stops_neither_pipelines_nor_runs() {
@@ -84,22 +85,28 @@ async fn a_first_sync_without_task_runs_reads_all_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_fails_is_named_and_delays_no_other() {
-    let test = TestWorker::start().await;
-    let provider = small_provider(&test);
-    for name in ["odd", "even"] {
-        provider.runs.lock().unwrap().push(test.run("a", name, 0, RunState::Running));
+    // The server fails, or has no path to the run.
+    for error in [None, Some(ProviderError::Unaddressable { id: "odd".to_owned() })] {
+        let test = TestWorker::start().await;
+        let provider = small_provider(&test);
+        for name in ["odd", "even", "gone"] {
+            provider.runs.lock().unwrap().push(test.run("a", name, 0, RunState::Running));
+        }
+        test.sync(&provider, false).await.unwrap();
+        provider.runs.lock().unwrap().retain(|run| run.external_id != "gone");
+        provider.runs.lock().unwrap().iter_mut().for_each(|run| run.status = RunState::Success);
+        provider.failing_single_runs.lock().unwrap().insert("odd".to_owned());
+        *provider.single_run_error.lock().unwrap() = error;
+        let report = test.sync(&provider, false).await.unwrap().report;
+        let [entry] = &report.unreadable[..] else { panic!("{report:?}") };
+        assert_eq!((entry.what, entry.id.as_str()), (EntityKind::Run, "a/odd"));
+        assert_eq!(test.number(RUNNING).await, 1);
+        let deleted = "select count(*) from runs where deleted_at is not null and external_id = 'gone'";
+        assert_eq!(test.number(deleted).await, 1, "another run is deleted all the same");
+        provider.failing_single_runs.lock().unwrap().clear();
+        test.sync(&provider, false).await.unwrap();
+        assert_eq!(test.number(RUNNING).await, 0);
     }
-    test.sync(&provider, false).await.unwrap();
-    provider.runs.lock().unwrap().iter_mut().for_each(|run| run.status = RunState::Success);
-    provider.failing_single_runs.lock().unwrap().insert("odd".to_owned());
-    let report = test.sync(&provider, false).await.unwrap().report;
-    let [entry] = &report.unreadable[..] else { panic!("{report:?}") };
-    assert_eq!((entry.what, entry.id.as_str()), (EntityKind::Run, "a/odd"));
-    let running = "select count(*) from runs where status = 'running'";
-    assert_eq!(test.number(running).await, 1);
-    provider.failing_single_runs.lock().unwrap().clear();
-    test.sync(&provider, false).await.unwrap();
-    assert_eq!(test.number(running).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use contract::events::{Record, Topic};
+use platform::health::Heartbeat;
 use platform::kafka::Producer;
 use platform::offsets::Offsets;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use crate::test_worker::TestWorker;
 
 const BOUND: Duration = Duration::from_secs(120);
 
@@ -65,4 +68,29 @@ async fn a_record_that_kafka_had_already_stored_has_an_offset() {
     let sent = tokio::time::timeout(BOUND, producer.send(&[record()])).await.expect("the call ends").unwrap();
     // The simulated broker has not stored it.
     assert_eq!(sent.offsets, Offsets::from([((config.topic(Topic::Runs), 0), 1)]));
+}
+
+/// Another worker can finish the syncs that this one would fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_batches_all_fail_claims_no_sync_until_kafka_responds() {
+    let test = TestWorker::idle().await;
+    let kafka = MockCluster::new(1).unwrap();
+    let config = testkit::kafka_config(&kafka.bootstrap_servers(), "");
+    kafka.create_topic(&config.topic(Topic::Runs), 1, 1).unwrap();
+    kafka.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 3]);
+    let mut runner = test.worker.runner.clone();
+    runner.producer = Producer::new(&config).unwrap();
+    for _ in 0..3 {
+        assert!(!is_sent(&runner.producer).await);
+    }
+    kafka.broker_down(1).unwrap();
+    test.enqueue_sync(false, false).await;
+    let running = tokio::spawn(runner.run(1, Heartbeat::default()));
+    // Longer than two looks at Kafka take.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(test.number("select count(*) from syncs where status = 'queued'").await, 1);
+    kafka.broker_up(1).unwrap();
+    test.wait_for("select count(*) = 0 from syncs where status = 'queued'").await;
+    test.worker.runner.stop.cancel();
+    tokio::time::timeout(BOUND, running).await.expect("the runner stops").unwrap();
 }
