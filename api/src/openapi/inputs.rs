@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use provider::connector::{AIRFLOW, ConnectorConfigPatch, RESERVED_HEADERS};
+use provider::connector::{AIRFLOW, ConnectorConfig, ConnectorConfigPatch, RESERVED_HEADERS};
 use serde_json::{Map, Value, json};
 
 use super::reference;
@@ -15,7 +15,7 @@ const TEXT: &str = r"^[^\u0000]*$";
 const NOT_BLANK: &str =
     r"^[^\u0000]*[^\u0000\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\u0000]*$";
 /// Formats that need no pattern.
-const FORMATS: [&str; 6] = ["uuid", "date-time", "date", "uri", "cron", "pem"];
+const FORMATS: [&str; 7] = ["uuid", "date-time", "date", "uri", "cron", "pem", "pem-key"];
 
 /// Writes the schemas that cannot be derived.
 pub(super) fn write(schemas: &mut Value) {
@@ -86,35 +86,14 @@ fn collect(value: &Value, schemas: &Value, names: &mut BTreeSet<String>) {
 }
 
 fn credentials() -> Value {
-    let variant = |word: Option<&str>, mut properties: Value| {
-        if let Some(word) = word {
-            properties["auth_type"] = json!({"const": word});
-        }
-        let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
-        properties["headers"] = headers();
-        json!({
-            "type": "object", "additionalProperties": false, "required": required, "properties": properties,
-        })
-    };
     let username = json!({"type": "string", "minLength": 1, "maxLength": 500});
-    let secret =
-        |min: usize| json!({"type": "string", "format": "password", "minLength": min, "maxLength": 10_000});
     let basic = json!({"username": username, "password": secret(0)});
-    let mut client = variant(
-        Some("oauth2"),
-        json!({
-            "token_url": {"type": "string", "format": "uri", "maxLength": 2000, "description": "The token \
-                endpoint, at an address that this installation may reach"},
-            "client_id": username, "client_secret": secret(1),
-        }),
-    );
-    for name in ["scope", "audience"] {
-        client["properties"][name] = json!({"type": ["string", "null"], "minLength": 1, "maxLength": 2000});
-    }
     json!({
-        "description": "What the provider wants to see; written whole, and read back without its secrets. \
+        "description": "What the provider requires; written whole, and read back without its secrets. \
             `password`, or no `auth_type`, is read back as `basic`, and `api_token` as `token`. `oauth2` is \
-            a client of an identity provider, whose access tokens are renewed before they expire.",
+            a client of an identity provider, and `service_account` an account of Google with its key file; \
+            their tokens are renewed before they expire. A client certificate is presented to Airflow and to \
+            the token endpoint if they ask for one; an `oauth2` client that has one needs no secret.",
         "oneOf": [
             variant(Some("none"), json!({})),
             variant(Some("basic"), basic.clone()),
@@ -122,9 +101,96 @@ fn credentials() -> Value {
             variant(None, basic),
             variant(Some("token"), json!({"token": secret(1)})),
             variant(Some("api_token"), json!({"api_token": secret(1)})),
-            client,
+            client(&json!({"client_secret": secret(1)})),
+            client(&client_certificate()),
+            service_account(),
         ],
     })
+}
+
+/// Credentials of which these properties are required. Headers and a client certificate may be added.
+fn variant(word: Option<&str>, mut properties: Value) -> Value {
+    if let Some(word) = word {
+        properties["auth_type"] = json!({"const": word});
+    }
+    let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+    properties["headers"] = headers();
+    add(&mut properties, &client_certificate());
+    json!({
+        "type": "object", "additionalProperties": false, "required": required, "properties": properties,
+        "dependentRequired": {"client_certificate": ["client_key"], "client_key": ["client_certificate"]},
+    })
+}
+
+/// A client of an identity provider, which authenticates with these properties.
+fn client(authentication: &Value) -> Value {
+    let mut required = json!({
+        "token_url": {"type": "string", "format": "uri", "maxLength": 2000, "description": "The token \
+            endpoint, at an address that this installation may reach"},
+        "client_id": {"type": "string", "minLength": 1, "maxLength": 500},
+    });
+    add(&mut required, authentication);
+    let mut client = variant(Some("oauth2"), required);
+    add(&mut client["properties"], &targets());
+    client
+}
+
+fn service_account() -> Value {
+    let text = json!({"type": "string", "minLength": 1, "maxLength": 500});
+    let key = json!({
+        "description": "The key file as Google issues it. Its other fields are not kept.",
+        "type": "object", "required": ["type", "client_email", "private_key", "token_uri"],
+        "properties": {
+            "type": {"const": "service_account"},
+            "client_email": text,
+            "private_key_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 500},
+            "private_key": private_key("The RSA key as PEM"),
+            "token_uri": {"type": "string", "format": "uri", "maxLength": 2000},
+        },
+    });
+    let mut account = variant(Some("service_account"), json!({"key": key}));
+    add(&mut account["properties"], &targets());
+    account["description"] = "With an `audience` for ID tokens, or with a `scope` for access tokens; with \
+        neither for those of the scope that Cloud Composer requires."
+        .into();
+    let is_null = |name: &str| json!({"properties": {name: {"type": "null"}}});
+    account["anyOf"] = json!([is_null("scope"), is_null("audience")]);
+    account
+}
+
+/// What tokens are requested for.
+fn targets() -> Value {
+    let text = json!({"type": ["string", "null"], "minLength": 1, "maxLength": 2000});
+    json!({"scope": text, "audience": text})
+}
+
+fn client_certificate() -> Value {
+    json!({
+        "client_certificate": {
+            "type": "string", "format": "pem", "maxLength": ConnectorConfig::MAX_CA_CERTIFICATE,
+            "description": "The certificate as PEM, with those of intermediate authorities after it; it is \
+                read back",
+        },
+        "client_key": private_key("The private key of the certificate as PEM, without a passphrase"),
+    })
+}
+
+fn private_key(description: &str) -> Value {
+    json!({
+        "type": "string", "format": "pem-key", "maxLength": 10_000, "writeOnly": true,
+        "description": description,
+    })
+}
+
+fn secret(min: usize) -> Value {
+    json!({"type": "string", "format": "password", "minLength": min, "maxLength": 10_000})
+}
+
+/// Adds the fields of an object to another one.
+fn add(to: &mut Value, fields: &Value) {
+    for (name, field) in fields.as_object().into_iter().flatten() {
+        to[name] = field.clone();
+    }
 }
 
 fn headers() -> Value {

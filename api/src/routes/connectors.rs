@@ -1,5 +1,6 @@
 //! Connectors: list, create, change, delete and test them. Secrets are write-only.
 
+mod credentials;
 mod input;
 
 use std::time::Instant;

@@ -101,8 +101,8 @@ async fn published_spellings_of_credentials_are_read_back_as_ours() {
         let secret = match &opened.credentials {
             Credentials::Basic { password, .. } => password,
             Credentials::Token { token } => token,
-            Credentials::Oauth2(client) => &client.client_secret,
-            Credentials::None => panic!("no credentials are stored of {given}"),
+            Credentials::Oauth2(client) => client.client_secret.as_ref().unwrap(),
+            Credentials::ServiceAccount(_) | Credentials::None => panic!("{given} is stored as another kind"),
         };
         assert_eq!(secret.expose_secret(), CANARY, "{given}");
     }

@@ -13,6 +13,7 @@ mod client_disconnects;
 mod command_line;
 mod comments;
 mod conformance;
+mod connector_credentials;
 mod connector_test;
 mod connectors;
 mod connectors_contract;

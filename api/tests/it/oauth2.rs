@@ -22,6 +22,10 @@ async fn a_guarded_airflow_is_tested_and_triggered() {
     let check = async || send(&test, Method::POST, &format!("{path}/test"), Value::Null).await.expect(200);
     let tested = check().await;
     assert_eq!(tested["success"], true, "{tested}");
+    let with_account = json!({"credentials": guarded.service_account()});
+    send(&test, Method::PATCH, &path, with_account).await.expect(200);
+    let tested = check().await;
+    assert_eq!(tested["success"], true, "{tested}");
     let pipeline = test.pipeline_of(test.connector, "dag_0000").await;
     let trigger = format!("/pipelines/{pipeline}/trigger");
     test.request(Method::POST, EDITOR, &trigger, json!({})).await.expect(201);

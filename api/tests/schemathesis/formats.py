@@ -1,6 +1,8 @@
 """What no schema can say: which addresses the service may reach, which cron lines come at some time, what is a certificate, and which
 pages exist."""
 
+import subprocess
+import tempfile
 from pathlib import Path
 
 import schemathesis
@@ -17,7 +19,21 @@ schemathesis.openapi.format(
     ),
 )
 
-schemathesis.openapi.format("pem", st.just(Path(__file__).with_name("authority.pem").read_text()))
+
+
+def certificate_and_key():
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = Path(folder, "certificate.pem"), Path(folder, "key.pem")
+        new = ["-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=schemathesis"]
+        command = ["openssl", "req", "-x509", *new, "-keyout", key, "-out", certificate]
+        subprocess.run(command, check=True, capture_output=True)
+        return certificate.read_text(), key.read_text()
+
+
+# They belong together.
+CERTIFICATE, KEY = certificate_and_key()
+schemathesis.openapi.format("pem", st.just(CERTIFICATE))
+schemathesis.openapi.format("pem-key", st.just(KEY))
 
 
 def field(least, most):

@@ -36,7 +36,7 @@ pub use airflow::{
     airflow_command, airflow_instance, local_airflow, seed_airflow, seed_runs,
 };
 pub use bench::{Benchmark, bench};
-pub use certificates::{Certificates, certificates};
+pub use certificates::{Certificates, certificates, client_certificate};
 pub use console::console;
 pub use demo::demo;
 pub use eventually::{eventually, eventually_true};

@@ -3,7 +3,7 @@
 use contract::ids::{ConnectorId, SyncId};
 use contract::state::{SyncStatus, SyncTrigger};
 use platform::secrets::Keyring;
-use provider::connector::{Credentials, credentials_aad};
+use provider::connector::{Secrets, credentials_aad};
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -42,18 +42,13 @@ pub async fn create_connectors(db: &PgPool, space: &str, connectors: &[(String, 
 }
 
 /// Seals credentials and stores them with their connector.
-pub async fn store_credentials(
-    db: &PgPool,
-    connector: ConnectorId,
-    keyring: &Keyring,
-    credentials: &Credentials,
-) {
-    let plain = serde_json::to_vec(credentials).unwrap();
+pub async fn store_credentials(db: &PgPool, connector: ConnectorId, keyring: &Keyring, secrets: &Secrets) {
+    let plain = serde_json::to_vec(secrets).unwrap();
     let sealed = keyring.seal(&credentials_aad(connector), &plain).unwrap();
     sqlx::query("update connectors set credentials_sealed = $2, credentials_public = $3 where id = $1")
         .bind(connector)
         .bind(sealed)
-        .bind(credentials.public())
+        .bind(secrets.public())
         .execute(db)
         .await
         .unwrap();

@@ -2,6 +2,7 @@
 //! only its tokens.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use local::Certificates;
@@ -20,10 +21,15 @@ pub struct TokenGatewaySettings {
     pub token_lifetime: Option<u32>,
     /// `client_secret_basic` by default.
     pub authentication: Option<&'static str>,
+    /// The gateway accepts requests without a token.
+    pub is_open: bool,
     /// The status with which the gateway refuses requests; 401 by default.
     pub refusal: Option<u16>,
     /// Serves TLS with this certificate.
     pub certificates: Option<Certificates>,
+    /// Provider and gateway demand a certificate of this client, which its authority has signed; the client
+    /// authenticates with it, and its tokens are bound to it (RFC 8705).
+    pub client_certificate: Option<Certificates>,
     /// Further registered clients.
     pub clients: Vec<Value>,
 }
@@ -31,10 +37,13 @@ pub struct TokenGatewaySettings {
 /// The running provider, killed when it is dropped.
 pub struct TokenGateway {
     process: Child,
+    settings: TokenGatewaySettings,
     /// The URL of the provider, with a host name.
     pub issuer: String,
     /// The URL of the gateway.
     pub gateway: String,
+    /// The key file of a service account, in the form in which Google issues them.
+    pub service_account_key: Value,
 }
 
 impl TokenGateway {
@@ -42,17 +51,30 @@ impl TokenGateway {
     pub async fn start(settings: TokenGatewaySettings) -> Self {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/oidc-provider");
         local::node_packages(folder.as_ref()).await.unwrap();
-        let (process, addresses) = spawn(&settings);
-        let text = |name: &str| addresses[name].as_str().unwrap().to_owned();
-        Self { process, issuer: text("issuer"), gateway: text("gateway") }
+        let (process, mut started) = spawn(&settings);
+        let text = |name: &str| started[name].as_str().unwrap().to_owned();
+        let (issuer, gateway) = (text("issuer"), text("gateway"));
+        Self { process, settings, issuer, gateway, service_account_key: started["key"].take() }
     }
 
     /// The credentials of a connector, as the API reads them.
     pub fn credentials(&self) -> Value {
-        json!({
+        let mut credentials = json!({
             "auth_type": "oauth2", "token_url": format!("{}/token", self.issuer), "client_id": GATEWAY_CLIENT,
-            "client_secret": GATEWAY_SECRET, "scope": "airflow",
-        })
+            "scope": "airflow",
+        });
+        if let Some(files) = &self.settings.client_certificate {
+            credentials["client_certificate"] = read(&files.certificate).into();
+            credentials["client_key"] = read(&files.key).into();
+        } else {
+            credentials["client_secret"] = GATEWAY_SECRET.into();
+        }
+        credentials
+    }
+
+    /// The credentials of a service account, as the API reads them.
+    pub fn service_account(&self) -> Value {
+        json!({"auth_type": "service_account", "key": self.service_account_key, "scope": "airflow"})
     }
 
     /// The number of tokens that were issued.
@@ -76,8 +98,13 @@ impl TokenGateway {
     }
 
     async fn ask(&self, path: &str) -> String {
-        let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
-        let response = client.get(format!("{}/{path}", self.gateway)).send().await.unwrap();
+        let mut client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
+        if let Some(files) = &self.settings.client_certificate {
+            let pem = read(&files.certificate) + &read(&files.key);
+            client = client.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap());
+        }
+        let request = client.build().unwrap().get(format!("{}/{path}", self.gateway));
+        let response = request.send().await.unwrap();
         response.text().await.unwrap()
     }
 }
@@ -89,19 +116,33 @@ impl Drop for TokenGateway {
     }
 }
 
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap()
+}
+
 fn spawn(settings: &TokenGatewaySettings) -> (Child, Value) {
-    let authentication = settings.authentication.unwrap_or("client_secret_basic");
-    let mut clients = settings.clients.clone();
-    clients.push(json!({
-        "client_id": GATEWAY_CLIENT, "client_secret": GATEWAY_SECRET, "scope": "airflow",
-        "token_endpoint_auth_method": authentication,
+    let mut client = json!({
+        "client_id": GATEWAY_CLIENT, "scope": "airflow",
         "grant_types": ["client_credentials"], "redirect_uris": [], "response_types": [],
-    }));
+    });
+    if settings.client_certificate.is_some() {
+        client["token_endpoint_auth_method"] = "tls_client_auth".into();
+        client["tls_client_auth_subject_dn"] = format!("CN={GATEWAY_CLIENT}").into();
+        client["tls_client_certificate_bound_access_tokens"] = true.into();
+    } else {
+        client["token_endpoint_auth_method"] =
+            settings.authentication.unwrap_or("client_secret_basic").into();
+        client["client_secret"] = GATEWAY_SECRET.into();
+    }
+    let mut clients = settings.clients.clone();
+    clients.push(client);
     let certificates = settings.certificates.as_ref();
     let arguments = json!({
-        "clients": clients, "upstream": settings.upstream, "token_lifetime": settings.token_lifetime,
-        "refusal": settings.refusal, "key": certificates.map(|files| &files.key),
+        "clients": clients, "client": GATEWAY_CLIENT, "upstream": settings.upstream,
+        "token_lifetime": settings.token_lifetime, "refusal": settings.refusal, "is_open": settings.is_open,
+        "key": certificates.map(|files| &files.key),
         "certificate": certificates.map(|files| &files.certificate),
+        "client_authority": settings.client_certificate.as_ref().map(|files| &files.authority),
     });
     let mut command = Command::new("node");
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/oidc-provider"));

@@ -8,6 +8,7 @@ mod dag_list;
 mod earlier_runs;
 mod error_body;
 mod fields;
+mod grant;
 mod identity_provider;
 mod json_text;
 mod look_up;

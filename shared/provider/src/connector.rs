@@ -2,9 +2,12 @@
 //! `platform::secrets` seals the credentials.
 
 mod ca_certificate;
+mod client_certificate;
 mod credentials;
+mod expose;
 mod patch;
 mod secret_keys;
+mod service_account;
 
 use std::ops::RangeInclusive;
 
@@ -17,11 +20,14 @@ use url::Url;
 
 pub use self::ca_certificate::check_ca_certificate;
 pub(crate) use self::ca_certificate::read_ca_certificate;
+pub use self::client_certificate::{ClientCertificate, ClientCertificateFault};
 pub use self::credentials::{
-    ClientCredentials, Credentials, RESERVED_HEADERS, Secrets, check_header, credentials_aad, expose,
+    ClientCredentials, Credentials, RESERVED_HEADERS, Secrets, check_header, credentials_aad,
 };
+pub use self::expose::expose;
 pub use self::patch::ConnectorConfigPatch;
 pub use self::secret_keys::SecretKeys;
+pub use self::service_account::{ServiceAccount, ServiceAccountKey, check_rsa_key};
 
 /// Apache Airflow as a connector type, and as the provider in events.
 pub const AIRFLOW: &str = "airflow";

@@ -222,6 +222,7 @@ pub fn open_with_timeout(
     let transport = airflow::Transport {
         resolver: address::PolicedResolver::of_system(Arc::new(network.clone())),
         ca_certificate: config.ca_certificate.clone(),
+        client_certificate: secrets.client_certificate.clone(),
         timeout,
     };
     Ok(Box::new(airflow::Airflow::new(config, secrets, source, transport)?))

@@ -2,31 +2,37 @@
 
 use std::time::Duration;
 
+use local::Certificates;
 use provider::ProviderError;
+use serde_json::Value;
 use testkit::{FakeAirflow, TokenGateway, TokenGatewaySettings};
 use worker::sync::SyncError;
 
 use crate::test_worker::TestWorker;
 
 /// A worker whose connector leads through the gateway of an identity provider to an Airflow.
-async fn guarded(settings: TokenGatewaySettings) -> (TestWorker, TokenGateway) {
+pub(crate) async fn guarded(settings: TokenGatewaySettings) -> (TestWorker, TokenGateway) {
     let airflow = FakeAirflow::start(2).await;
     let idp = TokenGateway::start(TokenGatewaySettings { upstream: airflow.url, ..settings }).await;
     let test = TestWorker::start().await;
     test.set_base_url(&idp.gateway).await;
-    store_secret(&test, &idp, None).await;
+    store(&test, idp.credentials()).await;
     (test, idp)
 }
 
-/// Stores the client's credentials, with another secret if one is given.
-async fn store_secret(test: &TestWorker, idp: &TokenGateway, secret: Option<&str>) {
-    let mut credentials = idp.credentials();
-    if let Some(secret) = secret {
-        credentials["client_secret"] = secret.into();
-    }
-    let credentials = serde_json::from_value(credentials).unwrap();
-    let keyring = &test.worker.runner.keyring;
-    testkit::store_credentials(&test.pool, test.connector, keyring, &credentials).await;
+/// Stores credentials.
+pub(crate) async fn store(test: &TestWorker, credentials: Value) {
+    let secrets = serde_json::from_value(credentials).unwrap();
+    testkit::store_credentials(&test.pool, test.connector, &test.worker.runner.keyring, &secrets).await;
+}
+
+/// Trusts an authority besides the system's.
+pub(crate) async fn trust(test: &TestWorker, certificates: &Certificates) {
+    sqlx::query("update connectors set config = config || jsonb_build_object('ca_certificate', $1)")
+        .bind(std::fs::read_to_string(&certificates.authority).unwrap())
+        .execute(&test.pool)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -79,30 +85,27 @@ async fn an_identity_provider_that_is_away_stops_polls_only_until_it_is_back() {
 async fn a_private_authority_is_trusted_by_its_connector() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = local::certificates(folder.path()).await.unwrap();
-    let authority = std::fs::read_to_string(&certificates.authority).unwrap();
     let settings =
-        TokenGatewaySettings { certificates: Some(certificates), ..TokenGatewaySettings::default() };
+        TokenGatewaySettings { certificates: Some(certificates.clone()), ..TokenGatewaySettings::default() };
     let (test, _idp) = guarded(settings).await;
     let error = test.run_sync(false).await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
-    sqlx::query("update connectors set config = config || jsonb_build_object('ca_certificate', $1)")
-        .bind(authority)
-        .execute(&test.pool)
-        .await
-        .unwrap();
+    trust(&test, &certificates).await;
     test.run_sync(false).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_refused_client_is_marked_and_works_again_with_the_right_secret() {
     let (test, idp) = guarded(TokenGatewaySettings::default()).await;
-    store_secret(&test, &idp, Some("canary-wrong")).await;
+    let mut wrong = idp.credentials();
+    wrong["client_secret"] = "canary-wrong".into();
+    store(&test, wrong).await;
     let error = test.run_sync(false).await.unwrap_err();
     assert!(matches!(error, SyncError::Provider(ProviderError::CredentialsRefused { .. })), "{error}");
     assert!(error.to_string().contains("invalid_client"), "{error}");
     let is_marked = "select credentials_refused_at is not null from connector_state";
     assert!(sqlx::query_scalar::<_, bool>(is_marked).fetch_one(&test.pool).await.unwrap());
-    store_secret(&test, &idp, None).await;
+    store(&test, idp.credentials()).await;
     test.run_sync(false).await.unwrap();
     assert!(!sqlx::query_scalar::<_, bool>(is_marked).fetch_one(&test.pool).await.unwrap());
 }

@@ -87,7 +87,7 @@ impl TestWorker {
             password: airflow.password.clone().into(),
         };
         let keyring = &self.worker.runner.keyring;
-        testkit::store_credentials(&self.pool, self.connector, keyring, &credentials).await;
+        testkit::store_credentials(&self.pool, self.connector, keyring, &credentials.into()).await;
         self.set_base_url(&airflow.url).await;
     }
 

@@ -1,29 +1,22 @@
 //! The bodies of requests about connectors. No error contains a secret.
 
-use std::collections::BTreeMap;
-
 use chrono::Utc;
 use provider::connector::{
-    ApiVersion, ClientCredentials, ConnectorConfig, ConnectorConfigPatch, ConnectorType, Credentials,
-    SecretKeys, Secrets, check_ca_certificate, check_header, check_schedule,
+    ApiVersion, ConnectorConfig, ConnectorConfigPatch, ConnectorType, SecretKeys, Secrets,
+    check_ca_certificate, check_schedule,
 };
-use provider::{NetworkPolicy, ProviderError, check_base_url, check_token_url};
-use secrecy::SecretString;
+use provider::{NetworkPolicy, check_base_url};
 use serde_json::Value;
-use url::Url;
 
+use super::credentials::{read_credentials, url};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::request::{Fields, ValueError, body};
 use crate::state::App;
 use crate::store::connectors::{
-    ConfigChange, ConnectorChange, ConnectorQuotas, MAX_EXTRA_HEADERS, NewConnector, StoredConnectorRow,
+    ConfigChange, ConnectorChange, ConnectorQuotas, NewConnector, StoredConnectorRow,
 };
 
 const MAX_NAME_LENGTH: usize = 200;
-const MAX_URL_LENGTH: usize = 2_000;
-const MAX_SECRET_LENGTH: usize = 10_000;
-/// `password` and `api_token` are the names of the published API for `basic` and `token`.
-const AUTH_TYPES: [&str; 6] = ["basic", "password", "token", "api_token", "oauth2", "none"];
 
 /// What this installation allows to connectors.
 #[derive(Clone, Copy)]
@@ -125,17 +118,6 @@ fn base_url(value: Value, network: &NetworkPolicy) -> Result<String, ValueError>
     url(value, |url| check_base_url(url, network)).map(|(text, _)| text)
 }
 
-/// Reads a URL. Every connection checks the resolved address again.
-fn url(
-    value: Value,
-    check: impl FnOnce(&Url) -> Result<(), ProviderError>,
-) -> Result<(String, Url), ValueError> {
-    let text = body::text_of(1..=MAX_URL_LENGTH)(value)?;
-    let url = Url::parse(&text).map_err(|_| ValueError::new("value_error.url", "invalid or missing URL"))?;
-    check(&url).map_err(|error| ValueError::new("value_error.url", error.to_string()))?;
-    Ok((text, url))
-}
-
 fn schedule(value: Value, min_interval: u32) -> Result<String, ValueError> {
     let line = body::text_of(1..=200)(value)?;
     check_schedule(&line, Utc::now(), min_interval)
@@ -159,63 +141,4 @@ fn secret_keys(value: Value) -> Result<SecretKeys, ValueError> {
     }
     let patterns = patterns.into_iter().map(|pattern| body::text_of(1..=100)(pattern));
     patterns.collect::<Result<_, _>>().map(SecretKeys)
-}
-
-fn read_credentials(fields: &mut Fields, network: &NetworkPolicy) -> Option<Secrets> {
-    let mut given = fields.object("credentials")?;
-    let headers = given.optional("headers", headers).unwrap_or_default();
-    let auth_type = if given.has("username") && !given.has("auth_type") {
-        Some("basic")
-    } else {
-        given.required("auth_type", body::one_of(&AUTH_TYPES))
-    };
-    let credentials = auth_type.and_then(|auth_type| read_credentials_of(auth_type, &mut given, network));
-    if credentials.is_some() {
-        given.deny_unknown();
-    }
-    fields.merge(given);
-    credentials.map(|credentials| Secrets { credentials, headers })
-}
-
-fn read_credentials_of(auth_type: &str, given: &mut Fields, network: &NetworkPolicy) -> Option<Credentials> {
-    match auth_type {
-        "basic" | "password" => {
-            let username = given.required("username", body::text_of(1..=500));
-            let password = given.required("password", body::text_of(0..=MAX_SECRET_LENGTH));
-            username
-                .zip(password)
-                .map(|(username, password)| Credentials::Basic { username, password: password.into() })
-        }
-        field @ ("token" | "api_token") => given
-            .required(field, body::text_of(1..=MAX_SECRET_LENGTH))
-            .map(|token| Credentials::Token { token: token.into() }),
-        "oauth2" => read_client(given, network).map(Credentials::Oauth2),
-        _ => Some(Credentials::None),
-    }
-}
-
-fn read_client(given: &mut Fields, network: &NetworkPolicy) -> Option<ClientCredentials> {
-    let read_url = |value| url(value, |url| check_token_url(url, network)).map(|(_, url)| url);
-    let token_url = given.required("token_url", read_url);
-    let client_id = given.required("client_id", body::text_of(1..=500));
-    let client_secret = given.required("client_secret", body::text_of(1..=MAX_SECRET_LENGTH));
-    let scope = given.optional("scope", body::text_of(1..=2_000));
-    let audience = given.optional("audience", body::text_of(1..=2_000));
-    let client_secret = client_secret?.into();
-    Some(ClientCredentials { token_url: token_url?, client_id: client_id?, client_secret, scope, audience })
-}
-
-/// Reads extra headers by name. An error never contains the value, which may be a secret.
-fn headers(value: Value) -> Result<BTreeMap<String, SecretString>, ValueError> {
-    let given = body::storable_object(value)?;
-    if given.len() > MAX_EXTRA_HEADERS {
-        let message = format!("ensure this value has at most {MAX_EXTRA_HEADERS} items");
-        return Err(ValueError::new("value_error.list.max_items", message));
-    }
-    let header = |(name, value): (String, Value)| {
-        let value = body::text_of(1..=MAX_SECRET_LENGTH)(value)?;
-        check_header(&name, &value).map_err(|message| ValueError::new("value_error.header", message))?;
-        Ok((name, value.into()))
-    };
-    given.into_iter().map(header).collect()
 }

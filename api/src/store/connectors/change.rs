@@ -73,6 +73,7 @@ impl ConnectorBefore {
         let public = &self.credentials_public;
         public["auth_type"].as_str().is_some_and(|name| name != "none")
             || public["headers"].as_array().is_some_and(|headers| !headers.is_empty())
+            || public["client_certificate"].is_string()
     }
 
     /// Returns the names of the changed fields, for the audit log. Their values may be secret and are left

@@ -270,7 +270,8 @@ mod tests {
 
     fn transport(network: NetworkPolicy, addresses: &[&[&str]]) -> Transport {
         let resolver = PolicedResolver::new(Arc::new(network), Arc::new(ScriptedResolver::new(addresses)));
-        Transport { resolver, ca_certificate: None, timeout: Duration::from_secs(30) }
+        let timeout = Duration::from_secs(30);
+        Transport { resolver, ca_certificate: None, client_certificate: None, timeout }
     }
 
     /// The proxy resolves the name by itself, so the policy is applied before each request.

@@ -1,21 +1,18 @@
-//! The identity provider in front of an Airflow: access tokens by client credentials, as OAuth 2.0 has them
-//! (RFC 6749, section 4.4). `token` keeps and renews them.
+//! The identity provider in front of an Airflow, whose token endpoint issues tokens (RFC 6749). `grant` has
+//! what is sent; `token` keeps and renews the tokens.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use reqwest::RequestBuilder;
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::Value;
-use url::form_urlencoded::{self, byte_serialize};
+use serde_json::{Map, Value};
 
-use super::transport::{self, Transport, sensitive_header};
-use crate::connector::ClientCredentials;
+use super::grant::{Grant, TokenRequest};
+use super::transport::{self, Transport};
 use crate::error::one_line;
 use crate::http_client::{self, read_body, retry_after};
 use crate::{ProviderError, check_token_url};
@@ -25,16 +22,16 @@ const BODY_LIMIT: usize = 256 * 1024;
 /// Errors of OAuth that pass by themselves; every other one is about the client.
 const TRANSIENT_ERRORS: [&str; 3] = ["temporarily_unavailable", "server_error", "slow_down"];
 
-/// The token endpoint, and the client that is registered there.
+/// The token endpoint, and what entitles to its tokens.
 pub(super) struct IdentityProvider {
     http: reqwest::Client,
     transport: Transport,
-    client: ClientCredentials,
+    grant: Grant,
     /// Whether the client authenticates in the body. Some providers accept only that, others only a header.
     authenticates_in_body: AtomicBool,
 }
 
-/// An access token.
+/// A token to send to Airflow.
 pub(super) struct AccessToken {
     pub token: SecretString,
     /// None when the response does not contain it.
@@ -43,10 +40,10 @@ pub(super) struct AccessToken {
 
 impl IdentityProvider {
     /// Sends no request. The provider's certificate is always verified, whatever is configured for Airflow.
-    pub(super) fn new(client: ClientCredentials, transport: Transport) -> Result<Self, ProviderError> {
-        check_token_url(&client.token_url, &transport.resolver.policy)?;
+    pub(super) fn new(grant: Grant, transport: Transport) -> Result<Self, ProviderError> {
+        check_token_url(grant.token_url(), &transport.resolver.policy)?;
         let http = http_client::build(transport.client_builder()?)?;
-        Ok(Self { http, transport, client, authenticates_in_body: AtomicBool::new(false) })
+        Ok(Self { http, transport, grant, authenticates_in_body: AtomicBool::new(false) })
     }
 
     /// Requests a token. A client that is refused authenticates once more in the other way.
@@ -57,7 +54,7 @@ impl IdentityProvider {
     pub(super) async fn request_token(&self) -> Result<AccessToken, ProviderError> {
         let in_body = self.authenticates_in_body.load(Ordering::Relaxed);
         let refused = match self.request_with_retry(in_body).await {
-            Err(error @ ProviderError::CredentialsRefused { .. }) => error,
+            Err(error @ ProviderError::CredentialsRefused { .. }) if self.grant.has_client_secret() => error,
             outcome => return outcome,
         };
         match self.request_with_retry(!in_body).await {
@@ -72,7 +69,7 @@ impl IdentityProvider {
     async fn request_with_retry(&self, in_body: bool) -> Result<AccessToken, ProviderError> {
         let started = Instant::now();
         let backoff = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(250));
-        (|| async { self.send(self.request(in_body)?).await })
+        (|| async { self.send(self.grant.request(in_body)?).await })
             .retry(backoff.with_factor(4.0).with_max_times(2))
             .when(ProviderError::is_transient)
             .adjust(|error, wait| {
@@ -82,26 +79,12 @@ impl IdentityProvider {
             .await
     }
 
-    fn request(&self, in_body: bool) -> Result<RequestBuilder, ProviderError> {
-        let ClientCredentials { token_url, client_id, client_secret, scope, audience } = &self.client;
-        let secret = client_secret.expose_secret();
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials");
-        for (name, value) in [("scope", scope), ("audience", audience)] {
-            form.extend_pairs(value.as_ref().map(|value| (name, value)));
-        }
-        let request = self.http.post(token_url.clone()).header(ACCEPT, "application/json");
-        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        if in_body {
-            form.append_pair("client_id", client_id).append_pair("client_secret", secret);
-            return Ok(request.body(form.finish()));
-        }
-        let authorization = sensitive_header("Basic", &basic(client_id, secret))?;
-        Ok(request.header(AUTHORIZATION, authorization).body(form.finish()))
-    }
-
-    async fn send(&self, request: RequestBuilder) -> Result<AccessToken, ProviderError> {
-        self.transport.resolver.check_target(&self.client.token_url).await?;
+    async fn send(&self, request: TokenRequest) -> Result<AccessToken, ProviderError> {
+        let TokenRequest { form, authorization, assertion } = request;
+        self.transport.resolver.check_target(self.grant.token_url()).await?;
+        let request = self.http.post(self.grant.token_url().clone()).header(ACCEPT, "application/json");
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let request = authorization.into_iter().fold(request, |it, value| it.header(AUTHORIZATION, value));
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return Err(self.unavailable(&self.transport.failure(&error)?, None)),
@@ -112,22 +95,28 @@ impl IdentityProvider {
             Err(error) => return Err(self.unavailable(&self.transport.failure(&error)?, retry_after)),
         };
         if status.is_success() && is_whole {
-            let reason = "its response contains no access_token";
-            return access_token(&body).ok_or_else(|| self.unavailable(reason, retry_after));
+            let field = self.grant.token_field();
+            return issued_token(&body, field)
+                .ok_or_else(|| self.unavailable(&format!("its response contains no {field}"), retry_after));
         }
-        let refusal: Option<Refusal> = serde_json::from_slice(&body).ok();
+        let refusal = self.refusal(status, &body, assertion.as_deref());
+        Err(refusal
+            .unwrap_or_else(|| self.unavailable(&format!("it answered {}", status.as_u16()), retry_after)))
+    }
+
+    /// The error that the credentials are refused; none if the response does not say so.
+    fn refusal(&self, status: StatusCode, body: &[u8], assertion: Option<&str>) -> Option<ProviderError> {
         let (code, host) = (status.as_u16(), self.host());
-        match refusal {
-            Some(refusal) if status.is_client_error() && !refusal.is_transient() => {
-                let message = one_line(&format!("the identity provider at {host} says {refusal}"));
-                Err(ProviderError::CredentialsRefused { status: code, message })
+        let message = match serde_json::from_slice::<Refusal>(body) {
+            Ok(refusal) if status.is_client_error() && !refusal.is_transient() => {
+                let said = refusal.to_string();
+                let said = assertion.map_or_else(|| said.clone(), |assertion| said.replace(assertion, "…"));
+                one_line(&format!("the identity provider at {host} says {said}"))
             }
-            None if code == 401 => {
-                let message = format!("the identity provider at {host} gives no reason");
-                Err(ProviderError::CredentialsRefused { status: code, message })
-            }
-            _ => Err(self.unavailable(&format!("it answered {code}"), retry_after)),
-        }
+            Err(_) if code == 401 => format!("the identity provider at {host} gives no reason"),
+            _ => return None,
+        };
+        Some(ProviderError::CredentialsRefused { status: code, message })
     }
 
     fn unavailable(&self, reason: &str, retry_after: Option<Duration>) -> ProviderError {
@@ -135,31 +124,22 @@ impl IdentityProvider {
     }
 
     fn host(&self) -> String {
-        transport::host(&self.client.token_url)
+        transport::host(self.grant.token_url())
     }
 }
 
-/// The credentials of a `Basic` header: both parts are encoded as in a form (RFC 6749, section 2.3.1).
-pub(super) fn basic(client_id: &str, secret: &str) -> String {
-    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    STANDARD.encode(format!("{}:{}", encoded(client_id), encoded(secret)))
-}
-
-fn access_token(body: &[u8]) -> Option<AccessToken> {
-    #[derive(Deserialize)]
-    struct TokenResponse {
-        access_token: SecretString,
-        /// Seconds, which some providers write as text.
-        expires_in: Option<Value>,
-    }
-    let response: TokenResponse = serde_json::from_slice(body).ok()?;
-    let seconds = response.expires_in.and_then(|value| match value {
+/// Reads a token and its lifetime, in seconds, which some providers write as text.
+fn issued_token(body: &[u8], field: &str) -> Option<AccessToken> {
+    let mut response: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let seconds = response.remove("expires_in").and_then(|value| match value {
         Value::String(text) => text.parse().ok(),
         other => other.as_f64(),
     });
     let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    (!response.access_token.expose_secret().is_empty())
-        .then_some(AccessToken { token: response.access_token, lifetime })
+    match response.remove(field)? {
+        Value::String(token) if !token.is_empty() => Some(AccessToken { token: token.into(), lifetime }),
+        _ => None,
+    }
 }
 
 /// An error of the token endpoint (RFC 6749, section 5.2).

@@ -48,7 +48,8 @@ fn provider(server: &MockServer, lookups: usize) -> Airflow {
     let mut addresses: Vec<&[&str]> = vec![&["127.0.0.1"]; lookups];
     addresses.push(&["169.254.169.254"]);
     let resolver = PolicedResolver::new(Arc::new(network), Arc::new(ScriptedResolver::new(&addresses)));
-    let transport = Transport { resolver, ca_certificate: None, timeout: Duration::from_secs(30) };
+    let timeout = Duration::from_secs(30);
+    let transport = Transport { resolver, ca_certificate: None, client_certificate: None, timeout };
     Airflow::new(&config, &credentials.into(), source, transport).unwrap()
 }
 

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
-use super::identity_provider;
+use super::grant;
 use crate::connector::{Credentials, Secrets};
 use crate::error::{ProviderError, one_line, shortened};
 
@@ -29,7 +29,8 @@ impl Redaction {
         let mut known: Vec<SecretString> =
             secrets.headers.values().flat_map(|value| forms(value.expose_secret())).collect();
         match &secrets.credentials {
-            Credentials::None => {}
+            // Private keys are never sent, so that no provider can repeat them.
+            Credentials::None | Credentials::ServiceAccount(_) => {}
             Credentials::Basic { username, password } => {
                 let password = password.expose_secret();
                 known.extend(forms(password));
@@ -37,9 +38,10 @@ impl Redaction {
             }
             Credentials::Token { token } => known.extend(forms(token.expose_secret())),
             Credentials::Oauth2(client) => {
-                let secret = client.client_secret.expose_secret();
-                known.extend(forms(secret));
-                known.push(identity_provider::basic(&client.client_id, secret).into());
+                if let Some(secret) = client.client_secret.as_ref().map(ExposeSecret::expose_secret) {
+                    known.extend(forms(secret));
+                    known.push(grant::basic(&client.client_id, secret).into());
+                }
             }
         }
         known.retain(|secret| !secret.expose_secret().is_empty());

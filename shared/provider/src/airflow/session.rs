@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::body_reader::BODY_LIMIT;
 use super::client::{Client, Response, is_addressable};
 use super::error_body;
+use super::grant::Grant;
 use super::identity_provider::IdentityProvider;
 use super::redaction::Redaction;
 use super::token::{TokenCache, TokenSource};
@@ -69,10 +70,9 @@ impl Session {
             Credentials::Token { token } => {
                 Authentication::Fixed(sensitive_header("Bearer", token.expose_secret())?)
             }
-            Credentials::Oauth2(client) => {
-                let provider = IdentityProvider::new(client.clone(), transport)?;
-                let source = TokenSource::IdentityProvider(Box::new(provider));
-                Authentication::Renewed(TokenCache::new(source, redaction))
+            Credentials::Oauth2(client) => renewed(Grant::Client(client.clone()), redaction, transport)?,
+            Credentials::ServiceAccount(account) => {
+                renewed(Grant::ServiceAccount(account.clone()), redaction, transport)?
             }
         };
         Ok(Self { client, auth })
@@ -210,4 +210,14 @@ impl Session {
             Authentication::Renewed(token) => token.header(&self.client, rejected).await.map(Some),
         }
     }
+}
+
+/// Authentication with the tokens of an identity provider.
+fn renewed(
+    grant: Grant,
+    redaction: Arc<Redaction>,
+    transport: Transport,
+) -> Result<Authentication, ProviderError> {
+    let source = TokenSource::IdentityProvider(Box::new(IdentityProvider::new(grant, transport)?));
+    Ok(Authentication::Renewed(TokenCache::new(source, redaction)))
 }

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::ProviderError;
 use crate::address::PolicedResolver;
-use crate::connector::read_ca_certificate;
+use crate::connector::{ClientCertificate, read_ca_certificate};
 use crate::http_client::{self, CONNECT_TIMEOUT, denied, innermost};
 
 /// How a connector's requests are sent.
@@ -19,6 +19,8 @@ pub(crate) struct Transport {
     pub resolver: PolicedResolver,
     /// Certificates of private authorities, as PEM.
     pub ca_certificate: Option<String>,
+    /// For servers that ask for one.
+    pub client_certificate: Option<ClientCertificate>,
     /// No request takes longer, and no retry starts later than this after the first attempt.
     pub timeout: Duration,
 }
@@ -26,8 +28,13 @@ pub(crate) struct Transport {
 impl Transport {
     /// Returns the settings of all connections.
     pub(super) fn client_builder(&self) -> Result<ClientBuilder, ProviderError> {
-        let builder = http_client::proxied_builder(self.resolver.clone(), self.timeout)?
+        let mut builder = http_client::proxied_builder(self.resolver.clone(), self.timeout)?
             .pool_idle_timeout(Duration::from_secs(30));
+        if let Some(client) = &self.client_certificate {
+            let identity = client.identity();
+            builder = builder
+                .identity(identity.map_err(|fault| ProviderError::Misconfigured(format!("{fault}.")))?);
+        }
         let Some(pem) = &self.ca_certificate else { return Ok(builder) };
         let authorities = read_ca_certificate(pem);
         let authorities = authorities

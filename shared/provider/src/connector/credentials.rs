@@ -7,9 +7,12 @@ use reqwest::header::{
     TE, TRANSFER_ENCODING, UPGRADE,
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::client_certificate::ClientCertificate;
+use super::expose::{expose, expose_all, expose_optional};
+use super::service_account::ServiceAccount;
 use contract::ids::ConnectorId;
 
 /// The credentials for a provider. They serialize in full, and are serialized only to be sealed.
@@ -29,6 +32,8 @@ pub enum Credentials {
     },
     /// Tokens of an identity provider, by client credentials.
     Oauth2(ClientCredentials),
+    /// Tokens of Google, by the key of a service account.
+    ServiceAccount(ServiceAccount),
 }
 
 /// A client that is registered with an identity provider.
@@ -37,8 +42,9 @@ pub struct ClientCredentials {
     /// The token endpoint of OAuth 2.0, which [`check_token_url`](crate::check_token_url) accepts.
     pub token_url: Url,
     pub client_id: String,
-    #[serde(serialize_with = "expose")]
-    pub client_secret: SecretString,
+    /// None for a client that authenticates with the connector's client certificate (RFC 8705).
+    #[serde(default, serialize_with = "expose_optional")]
+    pub client_secret: Option<SecretString>,
     /// Scopes, separated by spaces.
     #[serde(default)]
     pub scope: Option<String>,
@@ -57,8 +63,8 @@ impl ClientCredentials {
 
 impl PartialEq for ClientCredentials {
     fn eq(&self, other: &Self) -> bool {
-        self.public() == other.public()
-            && self.client_secret.expose_secret() == other.client_secret.expose_secret()
+        let secret = |client: &Self| client.client_secret.as_ref().map(|it| it.expose_secret().to_owned());
+        self.public() == other.public() && secret(self) == secret(other)
     }
 }
 
@@ -70,11 +76,13 @@ impl Credentials {
             Self::Basic { username, .. } => serde_json::json!({"auth_type": "basic", "username": username}),
             Self::Token { .. } => serde_json::json!({"auth_type": "token"}),
             Self::Oauth2(client) => client.public(),
+            Self::ServiceAccount(account) => account.public(),
         }
     }
 }
 
-/// The sealed part of a connector: credentials, and headers that are sent with every request.
+/// The sealed part of a connector: credentials, headers that are sent with every request, and a certificate
+/// for servers that ask for one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Secrets {
     #[serde(flatten)]
@@ -82,20 +90,25 @@ pub struct Secrets {
     /// Headers by name.
     #[serde(default, serialize_with = "expose_all")]
     pub headers: BTreeMap<String, SecretString>,
+    #[serde(flatten)]
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 impl Secrets {
-    /// Returns the part that is not secret: of headers only the names.
+    /// Returns the part that is not secret: of headers only the names, of a client certificate not the key.
     pub fn public(&self) -> serde_json::Value {
         let mut public = self.credentials.public();
         public["headers"] = self.headers.keys().cloned().collect();
+        if let Some(client) = &self.client_certificate {
+            public["client_certificate"] = client.certificate.as_str().into();
+        }
         public
     }
 }
 
 impl From<Credentials> for Secrets {
     fn from(credentials: Credentials) -> Self {
-        Self { credentials, headers: BTreeMap::new() }
+        Self { credentials, headers: BTreeMap::new(), client_certificate: None }
     }
 }
 
@@ -130,21 +143,6 @@ pub fn check_header(name: &str, value: &str) -> Result<(), String> {
     }
 }
 
-fn expose_all<S: Serializer>(
-    secrets: &BTreeMap<String, SecretString>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(secrets.iter().map(|(name, secret)| (name, secret.expose_secret())))
-}
-
-/// Serializes a secret in full, for values that are serialized only to be sealed.
-///
-/// # Errors
-/// Those of the serializer.
-pub fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose_secret())
-}
-
 /// The additional authenticated data that a connector's credentials are sealed with.
 pub fn credentials_aad(connector: ConnectorId) -> String {
     format!("connectors/{connector}/credentials_sealed")
@@ -158,6 +156,7 @@ impl PartialEq for Secrets {
         self.credentials == other.credentials
             && self.headers.len() == other.headers.len()
             && self.headers.iter().zip(&other.headers).all(same)
+            && self.client_certificate == other.client_certificate
     }
 }
 
@@ -173,6 +172,7 @@ impl PartialEq for Credentials {
                 token.expose_secret() == other.expose_secret()
             }
             (Self::Oauth2(client), Self::Oauth2(other)) => client == other,
+            (Self::ServiceAccount(account), Self::ServiceAccount(other)) => account == other,
             _ => false,
         }
     }

@@ -20,7 +20,7 @@ pub(crate) fn client(url: &str) -> Credentials {
     Credentials::Oauth2(ClientCredentials {
         token_url: url.parse().unwrap(),
         client_id: "a worker".to_owned(),
-        client_secret: SECRET.into(),
+        client_secret: Some(SECRET.into()),
         scope: Some("airflow read".to_owned()),
         audience: Some("prod".to_owned()),
     })
@@ -94,6 +94,25 @@ async fn a_client_that_is_refused_in_the_header_authenticates_in_the_body() {
     let airflow = start_airflow("3.3").await;
     mock_get(&airflow, DAGS, 200, "3.3", "dags.json").await;
     provider_as(&airflow.uri(), &client(&idp.uri())).probe().await.unwrap();
+}
+
+/// It has a client certificate in place of a secret.
+#[tokio::test]
+async fn a_client_without_a_secret_sends_its_id_once() {
+    let idp = MockServer::start().await;
+    let form = "grant_type=client_credentials&client_id=a+worker";
+    let refused = response(401, r#"{"error":"invalid_client"}"#);
+    Mock::given(body_string(form)).respond_with(refused).expect(1).mount(&idp).await;
+    let credentials = Credentials::Oauth2(ClientCredentials {
+        token_url: idp.uri().parse().unwrap(),
+        client_id: "a worker".to_owned(),
+        client_secret: None,
+        scope: None,
+        audience: None,
+    });
+    let error = provider_as("http://127.0.0.1:9", &credentials).probe().await.unwrap_err();
+    assert!(matches!(error, ProviderError::CredentialsRefused { status: 401, .. }), "{error}");
+    assert!(!idp.received_requests().await.unwrap()[0].headers.contains_key("authorization"));
 }
 
 /// Each names the identity provider, and not Airflow or its base URL.

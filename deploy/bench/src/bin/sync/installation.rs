@@ -161,6 +161,6 @@ async fn create_connector(db: &PgPool, airflow: &AirflowServer) -> ConnectorId {
     let connector = testkit::create_connector(db, "bench", "airflow", config(airflow)).await;
     let credentials =
         Credentials::Basic { username: airflow.username.clone(), password: airflow.password.clone().into() };
-    testkit::store_credentials(db, connector, &keyring("a"), &credentials).await;
+    testkit::store_credentials(db, connector, &keyring("a"), &credentials.into()).await;
     connector
 }
