@@ -109,19 +109,21 @@ struct Tokens {
 
 impl OidcClient {
     /// Opens the client of the configured provider; none without one. Sends no request. The operator has
-    /// chosen the issuer, which may have a private address.
+    /// chosen the issuer, which may have a private address. It is reached through the proxy of this network,
+    /// if there is one.
     ///
     /// # Errors
-    /// When TLS cannot be set up on this machine.
+    /// When the proxy is invalid, or TLS cannot be set up on this machine.
     pub fn open(
         config: &OidcConfig,
         public_url: Option<&Url>,
         keyring: &Keyring,
+        network: &NetworkPolicy,
     ) -> Result<Option<Self>, ProviderError> {
         let (Some(settings), Some(url)) = (config.settings(), public_url) else { return Ok(None) };
         let mut redirect_uri = url.clone();
         redirect_uri.set_path(&format!("{BASE_PATH}{CALLBACK_PATH}"));
-        let network = NetworkPolicy { allow_private_networks: true, ..NetworkPolicy::default() };
+        let network = NetworkPolicy { allow_private_networks: true, ..network.clone() };
         let web = WebClient::new(network, REQUEST_TIMEOUT)?;
         let (discovery, keyring) = (Discovery::default(), keyring.clone());
         Ok(Some(Self { settings, redirect_uri, web, discovery, keyring }))

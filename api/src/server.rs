@@ -124,7 +124,8 @@ fn app(config: &ServeConfig, stopping: CancellationToken, drained: CancellationT
     let kafka_probe = KafkaProbe::new(&config.kafka).context("The Kafka settings cannot work")?;
     let (kafka, settings) = (config.kafka.clone(), config.stream.clone());
     let stream = StreamHub::new(kafka, settings, control_db.clone(), keyring.clone(), drained);
-    let oidc = OidcClient::open(&config.oidc, config.sessions.public_url.as_ref(), &keyring)?;
+    let public_url = config.sessions.public_url.as_ref();
+    let oidc = OidcClient::open(&config.oidc, public_url, &keyring, &config.network)?;
     let authenticator = Authenticator {
         db: control_db.clone(),
         access: AccessCache::default(),

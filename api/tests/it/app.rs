@@ -54,6 +54,7 @@ pub(crate) struct ApiSetup {
     pub limits: (u32, u32),
     pub request_timeout: Duration,
     pub allow_private_networks: bool,
+    pub proxy: Option<String>,
     pub quotas: ConnectorQuotas,
     pub origins: Vec<&'static str>,
     /// The number of connections for reads, if it matters.
@@ -70,6 +71,7 @@ impl Default for ApiSetup {
             limits: (0, 0),
             request_timeout: Duration::from_secs(30),
             allow_private_networks: true,
+            proxy: None,
             quotas: ConnectorQuotas::default(),
             origins: vec![],
             connections: None,
@@ -151,7 +153,13 @@ fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
     let config =
         StreamConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 };
     let stream = StreamHub::new(setup.kafka, config, control_db.clone(), keyring.clone(), drained);
-    let oidc = OidcClient::open(&setup.oidc, setup.sessions.public_url.as_ref(), &keyring).unwrap();
+    let network = NetworkPolicy {
+        allow_private_networks: setup.allow_private_networks,
+        proxy: setup.proxy.map(Into::into),
+        ..NetworkPolicy::default()
+    };
+    let public_url = setup.sessions.public_url.as_ref();
+    let oidc = OidcClient::open(&setup.oidc, public_url, &keyring, &network).unwrap();
     let authenticator = Authenticator {
         db: control_db.clone(),
         access: AccessCache::default(),
@@ -166,10 +174,7 @@ fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
         authenticator: Arc::new(authenticator),
         oidc,
         keyring,
-        network: NetworkPolicy {
-            allow_private_networks: setup.allow_private_networks,
-            ..NetworkPolicy::default()
-        },
+        network,
         quotas: setup.quotas,
         stream: Arc::new(stream),
         metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -7,6 +7,7 @@ use axum::http::{Method, Request};
 use local::{OidcProvider, oidc_provider};
 use reqwest::redirect;
 use serde_json::{Value, json};
+use testkit::ForwardProxy;
 use url::Url;
 use uuid::Uuid;
 
@@ -146,6 +147,20 @@ impl OidcTest {
         let role = |space: &Value| (space["slug"].as_str().unwrap().to_owned(), space["role"].clone());
         Value::Object(spaces.as_array().unwrap().iter().map(role).collect())
     }
+}
+
+/// Only the service's own requests do; the browser has a way of its own.
+#[tokio::test]
+async fn the_provider_is_reached_through_the_proxy() {
+    let proxy = ForwardProxy::start().await;
+    let test = OidcTest::with(|setup| setup.proxy = Some(proxy.url.clone())).await;
+    test.sign_in(&person(json!({}))).await;
+    let forwarded = proxy.forwarded();
+    for endpoint in ["/.well-known/openid-configuration", "/token", "/jwks"] {
+        let url = format!("{}{endpoint}", test.provider.issuer);
+        assert!(forwarded.contains(&url), "{url} is not among {forwarded:?}");
+    }
+    assert!(!forwarded.iter().any(|url| url.contains("/interaction/")), "{forwarded:?}");
 }
 
 #[tokio::test]

@@ -186,22 +186,29 @@ impl PolicedResolver {
     /// Checks the addresses of a URL's host before a request goes to a proxy, which resolves the name itself.
     /// A name that this machine cannot resolve must be in the list of allowed networks.
     pub(crate) async fn check_target(&self, url: &Url) -> Result<(), ProviderError> {
-        let Some(Host::Domain(name)) = url.host().filter(|_| self.policy.proxy.is_some()) else {
-            return Ok(());
-        };
-        let Ok(parsed) = name.parse::<Name>() else { return Ok(()) };
-        let Err(error) = Self { proxy: None, ..self.clone() }.resolve(parsed).await else { return Ok(()) };
-        match error.downcast::<ProviderError>() {
-            Ok(denied) => Err(*denied),
-            Err(_) if self.policy.allows_host(name) => Ok(()),
-            Err(_) => Err(ProviderError::Denied {
+        match self.check_resolvable_target(url).await? {
+            Some(name) if !self.policy.allows_host(name) => Err(ProviderError::Denied {
                 address: name.to_owned(),
                 advice:
                     "it cannot be resolved here, so add it to ORCHESTRATION_ALLOWED_NETWORKS if the proxy \
                          may"
                     .to_owned(),
             }),
+            _ => Ok(()),
         }
+    }
+
+    /// The same, except that the host may have a name that this machine cannot resolve, which is returned.
+    pub(crate) async fn check_resolvable_target<'a>(
+        &self,
+        url: &'a Url,
+    ) -> Result<Option<&'a str>, ProviderError> {
+        let Some(Host::Domain(name)) = url.host().filter(|_| self.policy.proxy.is_some()) else {
+            return Ok(None);
+        };
+        let Ok(parsed) = name.parse::<Name>() else { return Ok(None) };
+        let Err(error) = Self { proxy: None, ..self.clone() }.resolve(parsed).await else { return Ok(None) };
+        error.downcast::<ProviderError>().map_or(Ok(Some(name)), |denied| Err(*denied))
     }
 }
 

@@ -50,8 +50,9 @@ pub struct NetworkPolicy {
     )]
     pub allow_loopback: bool,
 
-    /// URL of the HTTP proxy through which connectors and the receivers of notifications are reached,
-    /// http://user:password@host:port. Their addresses are checked before each request all the same
+    /// URL of the HTTP proxy through which connectors, the receivers of notifications and the OpenID Connect
+    /// provider are reached, http://user:password@host:port. Their addresses are checked before each request
+    /// all the same
     #[arg(long, env = "ORCHESTRATION_PROXY", hide_env_values = true)]
     pub proxy: Option<SecretString>,
 

@@ -1,6 +1,6 @@
 //! A small HTTP client for servers that are no providers of pipelines, such as the OpenID Connect provider at
-//! which people sign in. It applies the network policy, follows no redirect, and bounds time and size. What a
-//! status or a body means is left to the caller.
+//! which people sign in. It applies the network policy, uses its proxy, follows no redirect, and bounds time
+//! and size. The operator has chosen these servers. What a status or a body means is left to the caller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// A client without credentials of its own.
 pub struct WebClient {
     http: reqwest::Client,
-    network: Arc<NetworkPolicy>,
+    resolver: PolicedResolver,
 }
 
 /// A complete response, of any status.
@@ -33,12 +33,11 @@ impl WebClient {
     /// Sends no request. No request takes longer than `timeout`.
     ///
     /// # Errors
-    /// When TLS cannot be set up on this machine.
+    /// When the proxy is invalid, or TLS cannot be set up on this machine.
     pub fn new(network: NetworkPolicy, timeout: Duration) -> Result<Self, ProviderError> {
-        let network = Arc::new(network);
-        let resolver = PolicedResolver::of_system(network.clone());
-        let http = http_client::build(http_client::builder(resolver, timeout))?;
-        Ok(Self { http, network })
+        let resolver = PolicedResolver::of_system(Arc::new(network));
+        let http = http_client::build(http_client::proxied_builder(resolver.clone(), timeout)?)?;
+        Ok(Self { http, resolver })
     }
 
     /// Sends a GET request, with this bearer token if there is one.
@@ -69,8 +68,9 @@ impl WebClient {
     }
 
     async fn send(&self, url: &Url, request: RequestBuilder) -> Result<WebResponse, ProviderError> {
-        // The resolver sees names only.
-        check_base_url(&without_query(url), &self.network)?;
+        // The HTTP client resolves names only, and none that the proxy resolves.
+        check_base_url(&without_query(url), &self.resolver.policy)?;
+        self.resolver.check_resolvable_target(url).await?;
         let response = request.header("accept", "application/json").send().await;
         let response = response.map_err(|error| unreachable(url, &error))?;
         let status = response.status().as_u16();
@@ -157,5 +157,20 @@ mod tests {
         let url = format!("http://{free}/").parse().unwrap();
         let error = client(open()).get(&url, None).await.unwrap_err();
         assert!(matches!(error, ProviderError::Unreachable { sent: false, .. }), "{error}");
+    }
+
+    /// The proxy resolves names by itself; those that this machine resolves are checked all the same.
+    #[tokio::test]
+    async fn requests_go_through_the_proxy() {
+        let (proxy, url) = server(ResponseTemplate::new(203)).await;
+        let network = NetworkPolicy { proxy: Some(url.to_string().into()), ..NetworkPolicy::default() };
+        let through = client(network);
+        let get = async |url: &str| through.get(&url.parse().unwrap(), None).await;
+        assert_eq!(get("http://login.invalid/keys").await.unwrap().status, 203);
+        for denied in ["http://169.254.169.254/", "http://localhost/", "http://10.1.2.3/"] {
+            let error = get(denied).await.unwrap_err();
+            assert!(matches!(error, ProviderError::Denied { .. }), "{error}");
+        }
+        assert_eq!(proxy.received_requests().await.unwrap().len(), 1);
     }
 }
