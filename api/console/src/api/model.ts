@@ -30,6 +30,9 @@ export interface ConnectorCredentials {
   client_id?: string;
   scope?: string | null;
   audience?: string | null;
+  /** Of the key file of a service account. */
+  key?: { client_email: string };
+  client_certificate?: string;
 }
 export interface ConnectorConfig {
   base_url?: string;

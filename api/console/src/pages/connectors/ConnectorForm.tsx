@@ -4,6 +4,7 @@ import { type Failure, asFailure, faultsByField } from "../../api/failure";
 import type { Connector } from "../../api/model";
 import { Alert } from "../../components/Alert";
 import { SelectField } from "../../components/SelectField";
+import { TextArea } from "../../components/TextArea";
 import { TextField } from "../../components/TextField";
 import { namedSchedules } from "../../data/connectors";
 import { type AuthType, type ConnectorFields, authLabels, changeBody, fieldsOf, newBody } from "./form";
@@ -124,6 +125,7 @@ function Credentials({
             change={(auth_type) => change({ auth_type })}
           />
           <Secrets fields={fields} faults={faults} change={change} />
+          <ClientCertificate fields={fields} faults={faults} change={change} />
         </>
       )}
     </fieldset>
@@ -163,14 +165,62 @@ function Secrets({ fields, faults, change }: PartProps) {
         <>
           {text("token_url", "Token address", true, "url")}
           {text("client_id", "Client id")}
-          {secret("client_secret", "Client secret")}
+          {text("client_secret", "Client secret", !fields.client_certificate, "password")}
           {text("scope", "Scope (optional)", false)}
           {text("audience", "Audience (optional)", false)}
+        </>
+      );
+    case "service_account":
+      return (
+        <>
+          <TextArea
+            label="Key file"
+            rows={5}
+            required
+            value={fields.key}
+            fault={faults.key ?? faults.private_key ?? faults.token_uri ?? faults.client_email}
+            change={(key) => change({ key })}
+            help="The JSON that Google issued for the service account."
+          />
+          {text("scope", "Scope (optional)", false)}
+          {text("audience", "Audience of ID tokens, in place of a scope (optional)", false)}
         </>
       );
     default:
       return null;
   }
+}
+
+function ClientCertificate({ fields, faults, change }: PartProps) {
+  const { client_certificate, client_key } = fields;
+  const area = (
+    name: "client_certificate" | "client_key",
+    label: string,
+    help: string,
+    required: boolean,
+  ) => (
+    <TextArea
+      label={label}
+      rows={4}
+      required={required}
+      value={fields[name]}
+      fault={faults[name]}
+      change={(value) => change({ [name]: value })}
+      help={help}
+    />
+  );
+  return (
+    <details>
+      <summary>Client certificate (mutual TLS)</summary>
+      {area(
+        "client_certificate",
+        "Client certificate",
+        "As PEM, with the certificates of intermediate authorities after it.",
+        client_key !== "",
+      )}
+      {area("client_key", "Private key", "As PEM, without a passphrase.", client_certificate !== "")}
+    </details>
+  );
 }
 
 function Schedule({ fields, faults, change }: PartProps) {

@@ -125,7 +125,7 @@ function Problems({ connector }: { connector: Connector }) {
 function Facts({ connector }: { connector: Connector }) {
   const { config, credentials } = connector;
   const kind = authLabels[(credentials.auth_type ?? "none") as AuthType] ?? credentials.auth_type;
-  const name = credentials.username ?? credentials.client_id;
+  const name = credentials.username ?? credentials.client_id ?? credentials.key?.client_email;
   return (
     <section class="panel" aria-label="Settings">
       <div class="panel-head">
@@ -145,7 +145,10 @@ function Facts({ connector }: { connector: Connector }) {
           <Time at={connector.next_due_at} as="relative" none="Not scheduled" />
         </dd>
         <dt>Credentials</dt>
-        <dd>{name ? `${kind} (${name})` : kind}</dd>
+        <dd>
+          {name ? `${kind} (${name})` : kind}
+          {credentials.client_certificate && ", with a client certificate"}
+        </dd>
         <dt>Certificate</dt>
         <dd>{config.verify_tls === false ? "Not verified" : "Verified"}</dd>
         <dt>History</dt>

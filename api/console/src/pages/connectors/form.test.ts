@@ -49,3 +49,21 @@ test("a client of an identity provider is read back without its secret, and writ
     credentials: { auth_type: "oauth2", ...client, client_secret: "s" },
   });
 });
+
+test("a service account is sent with its key file as JSON, or as what it is", () => {
+  const fields = { ...fieldsOf(null), auth_type: "service_account" as const, audience: "iap" };
+  const sent = (key: string) => newBody({ ...fields, key }).credentials;
+  const account = { auth_type: "service_account", scope: null, audience: "iap" };
+  expect(sent('{"type": "service_account"}')).toEqual({ ...account, key: { type: "service_account" } });
+  expect(sent("a key")).toEqual({ ...account, key: "a key" });
+});
+
+test("a client certificate is sent with its key, and may replace the secret of a client", () => {
+  const certificate = { client_certificate: "certificate", client_key: "key" };
+  const sent = (fields: object) => newBody({ ...fieldsOf(null), ...fields }).credentials;
+  expect(sent({ auth_type: "none", ...certificate })).toEqual({ auth_type: "none", ...certificate });
+  expect(sent({ auth_type: "none", client_key: "key" })).toHaveProperty("client_certificate", "");
+  expect(sent({ auth_type: "oauth2", ...certificate })).not.toHaveProperty("client_secret");
+  expect(sent({ auth_type: "oauth2", client_secret: "s", ...certificate })).toHaveProperty("client_secret");
+  expect(sent({ auth_type: "oauth2" })).toHaveProperty("client_secret", "");
+});

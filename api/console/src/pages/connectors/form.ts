@@ -1,12 +1,13 @@
 // The fields of a connector as a form holds them, and the body that is sent for them.
 import type { Connector } from "../../api/model";
 
-export type AuthType = "basic" | "token" | "oauth2" | "none";
+export type AuthType = "basic" | "token" | "oauth2" | "service_account" | "none";
 
 export const authLabels: Record<AuthType, string> = {
   basic: "User and password",
   token: "Token",
   oauth2: "Client of an identity provider (OAuth 2.0)",
+  service_account: "Service account of Google",
   none: "None",
 };
 
@@ -25,6 +26,10 @@ export interface ConnectorFields {
   client_secret: string;
   scope: string;
   audience: string;
+  /** The key file of a service account, which is JSON. */
+  key: string;
+  client_certificate: string;
+  client_key: string;
 }
 
 const blank: ConnectorFields = {
@@ -42,6 +47,9 @@ const blank: ConnectorFields = {
   client_secret: "",
   scope: "",
   audience: "",
+  key: "",
+  client_certificate: "",
+  client_key: "",
 };
 
 export function fieldsOf(connector: Connector | null): ConnectorFields {
@@ -65,24 +73,42 @@ export function fieldsOf(connector: Connector | null): ConnectorFields {
 
 const trimmed = (text: string) => text.trim();
 
-function credentialsOf(fields: ConnectorFields): Record<string, string | null> {
+/** The key file as JSON; a text that is none is sent as it is, and refused. */
+function keyOf(file: string): unknown {
+  try {
+    return JSON.parse(file);
+  } catch {
+    return file;
+  }
+}
+
+function secretsOf(fields: ConnectorFields): Record<string, unknown> {
+  const target = { scope: trimmed(fields.scope) || null, audience: trimmed(fields.audience) || null };
   switch (fields.auth_type) {
     case "basic":
-      return { auth_type: "basic", username: trimmed(fields.username), password: fields.password };
+      return { username: trimmed(fields.username), password: fields.password };
     case "token":
-      return { auth_type: "token", token: trimmed(fields.token) };
+      return { token: trimmed(fields.token) };
     case "oauth2":
       return {
-        auth_type: "oauth2",
         token_url: trimmed(fields.token_url),
         client_id: trimmed(fields.client_id),
-        client_secret: fields.client_secret,
-        scope: trimmed(fields.scope) || null,
-        audience: trimmed(fields.audience) || null,
+        ...(fields.client_secret || !fields.client_certificate
+          ? { client_secret: fields.client_secret }
+          : {}),
+        ...target,
       };
+    case "service_account":
+      return { key: keyOf(fields.key), ...target };
     default:
-      return { auth_type: "none" };
+      return {};
   }
+}
+
+function credentialsOf(fields: ConnectorFields): Record<string, unknown> {
+  const { auth_type, client_certificate, client_key } = fields;
+  const certificate = client_certificate || client_key ? { client_certificate, client_key } : {};
+  return { auth_type, ...secretsOf(fields), ...certificate };
 }
 
 function configOf(fields: ConnectorFields): Record<string, unknown> {

@@ -1,11 +1,12 @@
 // The form of a channel, new or changed.
-import { useId, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { send } from "../../api/client";
 import type { Channel, ChannelType, SavedChannel } from "../../api/model";
 import { Alert } from "../../components/Alert";
 import { Dialog, DialogFoot } from "../../components/Dialog";
 import { SelectField } from "../../components/SelectField";
 import { ShownOnce } from "../../components/ShownOnce";
+import { TextArea } from "../../components/TextArea";
 import { TextField } from "../../components/TextField";
 import { useSubmit } from "../../data/submit";
 import { type ChannelFields, changeBody, fieldsOf, newBody } from "./channel_fields";
@@ -188,23 +189,15 @@ function SecretField({ channel, label, value, fault, change }: SecretFieldProps)
 }
 
 function Recipients({ fields, faults, change }: TargetProps) {
-  const id = useId();
   return (
-    <div class="field">
-      <label for={id}>Recipients</label>
-      <textarea
-        id={id}
-        class="textarea"
-        rows={3}
-        required
-        value={fields.to}
-        aria-invalid={faults.to ? "true" : undefined}
-        aria-describedby={`${id}-more`}
-        onInput={(event) => change({ to: event.currentTarget.value })}
-      />
-      <p id={`${id}-more`} class={faults.to ? "field-fault" : "field-help"}>
-        {faults.to ?? "Up to 50 addresses, separated by commas or lines."}
-      </p>
-    </div>
+    <TextArea
+      label="Recipients"
+      rows={3}
+      required
+      value={fields.to}
+      fault={faults.to}
+      change={(to) => change({ to })}
+      help="Up to 50 addresses, separated by commas or lines."
+    />
   );
 }
