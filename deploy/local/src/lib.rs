@@ -55,4 +55,4 @@ pub use roles::RoleUrls;
 pub use service::LocalService;
 pub use status::{Component, status, table};
 pub use test_database::{TestDatabase, test_database, test_pool};
-pub use tools::{program, program_of};
+pub use tools::{cargo_program, program, program_of};

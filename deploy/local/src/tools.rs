@@ -96,6 +96,23 @@ pub(crate) async fn uv() -> Result<PathBuf> {
     Ok(uv)
 }
 
+/// Returns a program that cargo builds from this version of the crate of its name, under `.local/`.
+pub async fn cargo_program(name: &str, version: &str) -> Result<PathBuf> {
+    let _lock = service::lock(name).await?;
+    let folder = paths::local_dir().join(format!("tools/{name}-{version}"));
+    let program = folder.join("bin").join(name);
+    if is_executable(&program) {
+        return Ok(program);
+    }
+    paths::require_space(1)?;
+    progress::note(&format!("building {name} {version} with cargo"));
+    let mut install = Command::new("cargo");
+    install.args(["install", "--quiet", "--locked", "--root"]).arg(&folder);
+    install.arg(format!("{name}@{version}")).env_remove("CARGO_TARGET_DIR");
+    run(install).await.with_context(|| format!("cannot install {name}"))?;
+    Ok(program)
+}
+
 fn show(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
