@@ -16,6 +16,8 @@ use crate::system::{RunningSystem, SystemSettings};
 const STREAM_TIMEOUT: Duration = Duration::from_secs(30);
 const ADMIN_EMAIL: &str = "ada@example.org";
 const HIRED_EMAIL: &str = "ben@example.org";
+/// The variable with the number of seconds for which the identity provider is away; a moment without it.
+const OUTAGE_SECONDS: &str = "OUTAGE_SECONDS";
 const ONE_CONNECTOR: [&str; 2] = ["--max-connectors", "1"];
 
 /// The installation and the people of one test.
@@ -133,6 +135,10 @@ impl Week {
             it["last_error"].as_str().is_some_and(|error| error.contains("gave no token"))
         })
         .await;
+        let seconds = std::env::var(OUTAGE_SECONDS).map_or(0, |seconds| seconds.parse().unwrap());
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let away = self.system.expect(200, self.request(Method::GET, &self.connector), Value::Null).await;
+        assert!(away["failures"].as_i64() > Some(0) && away["credentials_refused_at"].is_null(), "{away}");
         guarded.start_again().await;
         self.wait_for_success().await;
     }
