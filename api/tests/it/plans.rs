@@ -18,8 +18,8 @@ use crate::seed::{ADMIN, VIEWER};
 const MAX_ROWS: u64 = 20_000;
 const MAX_BUFFERS: u64 = 5_000;
 
-/// The last pages of lists, and pages far from the first. Those of some filters and sorts touch more: they are
-/// read from a cursor.
+/// The last pages of lists, and pages far from the first. Those of some filters and sorts touch more, and are
+/// better read by cursor.
 const DEEP_PAGES: [&str; 14] = [
     "/runs?page=1000",
     "/runs?page=1000&include_deleted=true",

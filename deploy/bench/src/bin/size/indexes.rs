@@ -1,7 +1,7 @@
 //! What the indexes of the lists of runs cost the projection: the same batches with all of them, without any
 //! and without each of them, in turns on one database. Each batch is rolled back with the removal of the
-//! indexes, and a turn ends with a vacuum, so that all meet the same tables. Its cost is the processor time of
-//! the session, which other programs hardly change.
+//! indexes, and a turn ends with a vacuum, so that all meet the same tables. Its cost is the processor time
+//! of the session, which other programs hardly change.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
