@@ -48,7 +48,7 @@ pub struct DeliveryAttempt {
     pub at: DateTime<Utc>,
     /// The status of the response; null without one.
     pub code: Option<i32>,
-    /// Why the attempt failed, or who did not get an e-mail; null when everybody got the message.
+    /// Why the attempt failed, or who did not get an e-mail; null when all got the message.
     pub error: Option<String>,
     pub duration_ms: i32,
 }

@@ -55,11 +55,11 @@ pub struct Sender {
 pub(super) struct SendResult {
     /// The status of the response.
     pub code: Option<u16>,
-    /// None when the message was delivered to everybody.
+    /// None when the message was delivered to all recipients.
     pub error: Option<String>,
     /// The recipients of an e-mail that have it since this attempt.
     pub reached: Vec<String>,
-    /// Whether the message was delivered to everybody who can be reached.
+    /// Whether the message was delivered to all recipients that can be reached.
     pub is_delivered: bool,
     /// The wait that the receiver asks for.
     pub retry_after: Option<Duration>,

@@ -11,7 +11,7 @@ use lettre::{Address, Message};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::request::EmailMessage;
-use super::smtp_transaction::{EndedTransaction, SmtpServer};
+use super::smtp_transaction::{EndedTransaction, SmtpEndpoint};
 
 /// The maximum number of characters of the server's own words about a recipient.
 const MAX_WORDS: usize = 200;
@@ -63,7 +63,7 @@ pub struct SmtpConfig {
 
 /// What e-mails are sent with.
 pub(super) struct SmtpSender {
-    server: SmtpServer,
+    server: SmtpEndpoint,
     from: Mailbox,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct SentEmail {
     pub reached: Vec<String>,
     /// Why others do not get it; none if there are none.
     pub error: Option<String>,
-    /// Whether another attempt would reach nobody else.
+    /// Whether another attempt would reach no one else.
     pub is_final: bool,
 }
 
@@ -105,7 +105,8 @@ impl SmtpSender {
             SmtpTls::None => (None, None, SUBMISSION_PORT),
         };
         let port = config.smtp_port.unwrap_or(port);
-        Ok(Some(Self { server: SmtpServer { host, port, implicit_tls, starttls, credentials }, from }))
+        let server = SmtpEndpoint { host, port, implicit_tls, starttls, credentials };
+        Ok(Some(Self { server, from }))
     }
 
     /// Sends an e-mail to those of its recipients that the server accepts.
@@ -144,8 +145,8 @@ impl SmtpSender {
 }
 
 impl SentEmail {
-    /// Once somebody has the e-mail, those who are refused for good do not get it: their addresses are wrong,
-    /// and not the server.
+    /// Once a recipient has the e-mail, those that are refused for good do not get it: their addresses are
+    /// wrong, and not the server.
     fn of(ended: &EndedTransaction, invalid: Vec<String>) -> Self {
         let EndedTransaction { code, accepted, refused } = ended;
         let first_code = || refused.first().and_then(|(_, error)| error.status().map(Into::into));

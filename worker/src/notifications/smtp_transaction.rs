@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_DURATION: Duration = Duration::from_secs(45);
 
 /// Where the server is, and how it is spoken to.
-pub(super) struct SmtpServer {
+pub(super) struct SmtpEndpoint {
     pub host: String,
     pub port: u16,
     /// TLS from the beginning of a connection.
@@ -36,7 +36,7 @@ pub(super) struct EndedTransaction {
     pub refused: Vec<(Address, SmtpError)>,
 }
 
-/// Why nobody gets the e-mail.
+/// Why no recipient gets the e-mail.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TransactionError {
     #[error("it gave no answer within {} s", .0.as_secs())]
@@ -55,7 +55,7 @@ impl TransactionError {
     }
 }
 
-impl SmtpServer {
+impl SmtpEndpoint {
     /// Sends an e-mail to those recipients that the server accepts.
     pub(super) async fn send(
         &self,

@@ -118,7 +118,8 @@ const OVERDUE: &str = "
     select p.space_id, p.connector_id, p.id as pipeline_id, p.name as pipeline_name, null::uuid as run_id,
         true as is_due, p.next_run_at as due_at, timezone(learned.zone, p.next_run_at) as due_clock,
         learned.zone, null::timestamptz as started_at, fresh.seen_at, fresh.poll_interval, e.class, e.runs,
-        e.duration_p50_seconds, e.duration_p95_seconds, e.slow_after_seconds, e.start_p95_seconds, e.finish_after_seconds
+        e.duration_p50_seconds, e.duration_p95_seconds, e.slow_after_seconds, e.start_p95_seconds,
+        e.finish_after_seconds
     from pipelines p
     join unnest($1::uuid[], $2::timestamptz[], $3::float8[]) as fresh (id, seen_at, poll_interval)
         on fresh.id = p.connector_id

@@ -168,7 +168,7 @@ async fn a_recipient_whom_the_server_accepts_later_is_sent_the_email_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_fails_the_attempt_after_the_time_out() {
     let test = NotificationTest::new().await;
-    // Connections are accepted by the kernel, and nobody answers.
+    // Connections are accepted by the kernel, and no program answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = SmtpConfig {
         smtp_host: Some("127.0.0.1".to_owned()),

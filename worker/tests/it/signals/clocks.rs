@@ -73,7 +73,8 @@ async fn runs_over_change(fleet: &Fleet, pipeline: PipelineId, change: NaiveDate
     let begin = (change - TimeDelta::days(25)).and_hms_opt(0, 0, 0).unwrap();
     sqlx::query(
         "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
-             fingerprint, log_offset, observed_at, status, run_type, run_after, queued_at, started_at, ended_at, conf)
+             fingerprint, log_offset, observed_at, status, run_type, run_after, queued_at, started_at,
+             ended_at, conf)
          select gen_random_uuid(), space_id, connector_id, id, 'airflow', n::text, 1, '', 0, now(), 'success',
              'scheduled', due_at, due_at, start.at, start.at + night.minutes * interval '2 minutes', '{}'
          from pipelines, generate_series(0, 30 * 24) as n
