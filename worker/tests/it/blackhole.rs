@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use contract::state::RunState;
+use futures::future::join_all;
 use platform::db::{self, DatabaseConfig};
 use platform::health::Heartbeat;
 use sqlx::PgPool;
@@ -28,16 +29,18 @@ async fn proxied_pool(connections: u32) -> (BlackholeProxy, PgPool) {
     (proxy, db::pool(&config, "test").unwrap())
 }
 
-/// Executes a statement whose response the proxy drops.
+/// Executes a statement on both connections, whose responses the proxy drops. Both are open before that.
 async fn execute_without_response(proxy: &BlackholeProxy, pool: &PgPool, statement: &'static str) {
-    let mut db = pool.acquire().await.unwrap();
-    let executed = sqlx::raw_sql(statement).execute(&mut *db);
+    let connections = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    let executed = connections.map(async |mut db| {
+        let executed = sqlx::raw_sql(statement).execute(&mut *db);
+        assert!(timeout(BOUND, executed).await.expect("the call ends").is_err(), "{statement}");
+    });
     let block = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         proxy.block();
     };
-    let (executed, ()) = tokio::join!(timeout(BOUND, executed), block);
-    assert!(executed.expect("the call ends").is_err(), "{statement}");
+    tokio::join!(join_all(executed), block);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,10 +52,7 @@ async fn a_call_ends_and_its_connection_is_replaced_when_postgres_stops_respondi
         // Blocked in the middle of a response.
         "select repeat('x', 1000) from generate_series(1, 100000000)",
     ] {
-        tokio::join!(
-            execute_without_response(&proxy, &pool, statement),
-            execute_without_response(&proxy, &pool, statement)
-        );
+        execute_without_response(&proxy, &pool, statement).await;
         proxy.open();
         let response = timeout(BOUND, async {
             loop {

@@ -18,12 +18,12 @@ const KAFKA_OF_FETCHES: &str = "kafka-fetches";
 /// The documented maximum time until the worker continues after Kafka responds again.
 const BOUND: Duration = Duration::from_secs(60);
 
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// The status and the text of a response; none without a response.
-async fn get(url: &str) -> Option<(u16, String)> {
+pub(crate) async fn get(url: &str) -> Option<(u16, String)> {
     let response = reqwest::get(url).await.ok()?;
     Some((response.status().as_u16(), response.text().await.ok()?))
 }

@@ -1,13 +1,16 @@
-//! A worker starts before Kafka, waits for brokers that are late, and stops without a task that does not end.
+//! A worker starts before Kafka, waits for brokers that are late, stays alive without work, and stops without
+//! a task that does not end.
 
 use std::future::pending;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use testkit::WorkerProcess;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::kafka_blackhole::{free_address, get};
 use crate::test_worker::TestWorker;
 
 const BOUND: Duration = Duration::from_secs(120);
@@ -55,4 +58,22 @@ async fn a_worker_stops_without_a_task_that_does_not_end() {
     let worker = test.open_worker(&test.settings.database_url, &[]);
     worker.tasks.spawn(pending::<()>());
     timeout(BOUND, worker.stop()).await.expect("the worker stops");
+}
+
+/// Every part records its heartbeat, whether or not it has work.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_worker_stays_alive_for_longer_than_an_iteration_may_take() {
+    let test = TestWorker::idle().await;
+    let address = free_address();
+    let arguments = ["run", "--metrics-listen", &address, "--statement-timeout", "1"];
+    let _worker = WorkerProcess::spawn(&mut test.settings.worker(&arguments).await);
+    let health = format!("http://{address}/health");
+    testkit::eventually("the worker listens", BOUND, async || get(&health).await.is_some()).await;
+    let listens = Instant::now();
+    // An iteration may take 31 seconds with this timeout.
+    while listens.elapsed() < Duration::from_secs(45) {
+        let (status, text) = get(&health).await.expect("the worker answers");
+        assert_eq!(status, 200, "{text}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
