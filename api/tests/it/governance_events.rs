@@ -152,8 +152,11 @@ async fn what_postgresql_alone_stores_is_published_again_after_a_loss_of_kafka()
         assert_eq!((last.id, &last.team), (pipeline, &published.team));
         assert!(last.version > published.version);
         let comments: Vec<CommentChanged> = test.enqueued("orchestration.comments.v1").await;
-        let contents: Vec<_> = comments.iter().map(|event| event.content.as_deref()).collect();
-        assert_eq!(contents, [Some("Backfill"), Some("I look")].repeat(times));
+        assert_eq!(comments.len(), 2 * times);
+        let newest = comments[2 * (times - 1)..].iter();
+        let mut contents: Vec<_> = newest.map(|event| event.content.as_deref()).collect();
+        contents.sort_unstable();
+        assert_eq!(contents, [Some("Backfill"), Some("I look")]);
         let incidents: Vec<IncidentChanged> = test.enqueued("orchestration.incidents.v1").await;
         assert_eq!(incidents.iter().filter(|event| event.id.0 == incident).count(), times);
     }
