@@ -68,8 +68,10 @@ async fn a_comment_on_an_incident_is_streamed_to_those_who_look_at_its_pipeline(
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let pipeline = test.pipeline("sales");
-    let query = format!("?type=comment&pipeline_id={}", pipeline.id);
+    let query = format!("?pipeline_id={}", pipeline.id);
     let mut stream = StreamClient::open(&api.url, VIEWER, &query, None).await;
+    test.send(std::slice::from_ref(&pipeline)).await;
+    assert_eq!(stream.next().await.unwrap(), streamed("pipeline", &pipeline));
     let incident = test.api.incident(pipeline.id, "failing").await;
     let path = format!("/incidents/{incident}/comments");
     let said = json!({"content": "I look"});
