@@ -16,10 +16,11 @@ test("an editor acknowledges an incident and mutes it", async () => {
   const row = page.getByRole("row", { name: /stock_check/ }).first();
   await row.waitFor({ timeout: 120_000 });
   await row.getByRole("button", { name: "Acknowledge" }).click();
-  await row.getByText("by Edith Editor").waitFor();
+  const status = row.locator("td.col-state");
+  await status.getByText("by Edith Editor").waitFor();
   await row.getByRole("button", { name: /^Mute the incident/ }).click();
   await row.getByRole("button", { name: "For an hour" }).click();
-  await row.getByText("Muted until").waitFor();
+  await status.getByText("Muted until").waitFor();
   const [incident] = (await ask(page, `${base}/incidents?kind=failing&status=acknowledged`)).body;
   assert.equal(incident.pipeline_name, "stock_check");
   assert.ok(new Date(incident.muted_until) > new Date());
