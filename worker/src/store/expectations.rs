@@ -148,11 +148,9 @@ pub async fn learn(db: &mut PgConnection, pipelines: &[PipelineId], at: DateTime
 
 /// A run is slow when it takes longer than each of four limits: a quarter above its 95th percentile, 3.5
 /// standard deviations above its median (estimated by the median absolute deviation), a minute above its
-/// median, and a fifth above the 95th percentile of the ratios of the pipeline's 200 newest runs to the
+/// median, and a quarter above the 95th percentile of the ratios of the pipeline's 200 newest runs to the
 /// medians of their classes. A class may have as few as 8 runs, which may miss a duration that is rare, and a
-/// trend; the ratios of all classes together have both. Where all classes vary alike, the first limit and the
-/// last one estimate the same duration, and the larger of both would be later than either by its error; so
-/// the margin of the last one is smaller. The margin of its end is the same, from its due time.
+/// trend; the ratios of all classes together have both. The margin of its end is the same, from its due time.
 const LEARN: &str = "
     with trained as materialized (
         select e.pipeline_id, e.zone, s.* from unnest($1::uuid[]) as changed (id)
@@ -203,11 +201,11 @@ const LEARN: &str = "
     select pipeline_id, class, class_key, runs, durations[1], durations[2],
         greatest(
             1.25 * durations[2], durations[1] + 3.5 * 1.4826 * duration_mad, durations[1] + 60,
-            1.2 * ratios.duration_p95 * durations[1]),
+            1.25 * ratios.duration_p95 * durations[1]),
         greatest(start_p95, 0),
         greatest(
             finishes[2] + 0.25 * durations[2], finishes[1] + 3.5 * 1.4826 * finish_mad, finishes[2] + 60,
-            ratios.finish_p95 * finishes[1] + 0.2 * ratios.duration_p95 * durations[1])
+            ratios.finish_p95 * finishes[1] + 0.25 * ratios.duration_p95 * durations[1])
     from centers join spreads using (pipeline_id, class, class_key) join ratios using (pipeline_id)";
 
 /// Stores what the finished runs of pipelines say beside their expectations: how often the latest ones failed

@@ -24,8 +24,8 @@ async fn a_duration_that_is_usual_in_other_hours_is_not_slow() {
     let history = "case when n % 24 <> 0 and n % 5 = 0 then 1800 else 300 end";
     let (class, slow_after, finish_after) = limits(&Fleet::new().await, history).await;
     assert_eq!(class, "day_kind_hour");
-    assert_eq!(slow_after, 1.2 * 1_800.0);
-    assert_eq!(finish_after, 2.0 + 1_800.0 + 0.2 * 1_800.0);
+    assert_eq!(slow_after, 1.25 * 1_800.0);
+    assert_eq!(finish_after, 2.0 + 1_800.0 + 0.25 * 1_800.0);
 }
 
 #[tokio::test]
