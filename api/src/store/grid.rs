@@ -10,7 +10,7 @@ use super::page::{Paging, Position};
 use super::runs::{self, RunQuery, RunSummary, RunsOf};
 
 /// The maximum number of task runs of a grid besides those of its newest run. What has more has fewer runs.
-const MAX_TASK_RUNS: i64 = 100_000;
+const MAX_TASK_RUNS: usize = 100_000;
 
 /// A task of a grid.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,36 +63,31 @@ pub async fn find(
     Ok(Some((Grid { tasks, runs, cells }, page.next)))
 }
 
-/// The cells of a task that have task runs. A cell has an item for each of its states.
+/// The task runs of a task.
 #[derive(FromRow)]
 struct TaskCells {
     task_id: String,
     name: Option<String>,
     mapped: bool,
-    /// The places of the runs, from 1.
+    /// The place of the run of each task run, from 1.
     runs: Vec<i64>,
     statuses: Vec<String>,
-    counts: Vec<i64>,
 }
 
 impl TaskCells {
-    fn items(&self) -> impl Iterator<Item = (usize, TaskState, i64)> {
-        let items = self.runs.iter().zip(&self.statuses).zip(&self.counts);
-        items.map(|((run, status), count)| {
-            let place = usize::try_from(run - 1).unwrap_or(usize::MAX);
-            (place, status.parse().unwrap_or(TaskState::Unknown), *count)
-        })
+    fn places(&self) -> impl Iterator<Item = usize> {
+        self.runs.iter().map(|run| usize::try_from(run - 1).unwrap_or(usize::MAX))
     }
 
     /// Returns the fields of this number of runs.
     fn line(&self, runs: usize) -> String {
-        let mut states = vec![Vec::new(); runs];
-        for (place, state, count) in self.items() {
-            if let Some(cell) = states.get_mut(place) {
-                cell.push((state, count));
+        let mut cells = vec![Vec::new(); runs];
+        for (place, status) in self.places().zip(&self.statuses) {
+            if let Some(cell) = cells.get_mut(place) {
+                count(cell, status.parse().unwrap_or(TaskState::Unknown));
             }
         }
-        states.into_iter().map(|states| field(states, self.mapped)).collect::<Vec<_>>().join(",")
+        cells.into_iter().map(|states| field(states, self.mapped)).collect::<Vec<_>>().join(",")
     }
 
     fn into_task(self) -> GridTask {
@@ -101,9 +96,16 @@ impl TaskCells {
     }
 }
 
-fn field(mut states: Vec<(TaskState, i64)>, mapped: bool) -> String {
+fn count(states: &mut Vec<(TaskState, usize)>, state: TaskState) {
+    match states.iter_mut().find(|(counted, _)| *counted == state) {
+        Some((_, count)) => *count += 1,
+        None => states.push((state, 1)),
+    }
+}
+
+fn field(mut states: Vec<(TaskState, usize)>, mapped: bool) -> String {
     states.sort_by_key(|(state, _)| *state as usize);
-    let text = |(state, count): (TaskState, i64)| {
+    let text = |(state, count): (TaskState, usize)| {
         let letter = letter(state);
         if mapped { format!("{count}{letter}") } else { letter.to_string() }
     };
@@ -130,10 +132,8 @@ fn letter(state: TaskState) -> char {
 /// Returns the number of runs of which all task runs were read: where the limit was reached, the last run may
 /// lack some.
 fn complete_runs(rows: &[TaskCells], runs: usize) -> usize {
-    let later = || rows.iter().flat_map(TaskCells::items).filter(|(place, ..)| *place > 0);
-    let read: i64 = later().map(|(_, _, count)| count).sum();
-    let last = later().map(|(place, ..)| place).max();
-    if read < MAX_TASK_RUNS { runs } else { last.unwrap_or(runs) }
+    let later = || rows.iter().flat_map(TaskCells::places).filter(|place| *place > 0);
+    if later().count() < MAX_TASK_RUNS { runs } else { later().max().unwrap_or(runs) }
 }
 
 async fn find_cells(db: &PgPool, runs: &[RunId], include_deleted: bool) -> sqlx::Result<Vec<TaskCells>> {
@@ -146,7 +146,7 @@ async fn find_cells(db: &PgPool, runs: &[RunId], include_deleted: bool) -> sqlx:
     };
     // Because of the `offset` the task runs are read run by run from their index, the newest run first.
     let task_runs = format!(
-        "select page.id, page.place, t.* from page cross join lateral (
+        "select page.place, t.* from page cross join lateral (
              select tr.task_id, tr.map_index >= 0 as mapped, tr.status from task_runs tr
              where tr.run_id = page.id and {deleted} offset 0) t"
     );
@@ -157,19 +157,14 @@ async fn find_cells(db: &PgPool, runs: &[RunId], include_deleted: bool) -> sqlx:
              {task_runs} where page.place = 1
              union all
              ({task_runs} where page.place > 1 limit {MAX_TASK_RUNS})
-         ), counted as (
-             select task_id, id, place, status, bool_or(mapped) as mapped, count(*) as n
-             from found group by 1, 2, 3, 4
          ), tasks as (
-             select task_id, bool_or(mapped) as mapped, (array_agg(id order by place))[1] as newest,
-                 array_agg(place order by place, status) as runs,
-                 array_agg(status order by place, status) as statuses,
-                 array_agg(n order by place, status) as counts
-             from counted group by 1
+             select task_id, bool_or(mapped) as mapped, min(place) as newest,
+                 array_agg(place) as runs, array_agg(status) as statuses
+             from found group by 1
          )
          select tasks.*, (
-             select tr.name from task_runs tr
-             where tr.run_id = tasks.newest and tr.task_id = tasks.task_id and {deleted} limit 1) as name
+             select tr.name from page join task_runs tr on tr.run_id = page.id
+             where page.place = tasks.newest and tr.task_id = tasks.task_id and {deleted} limit 1) as name
          from tasks order by task_id collate \"C\""
     ));
     sql.build_query_as().fetch_all(db).await
