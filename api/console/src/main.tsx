@@ -7,8 +7,11 @@ import "./styles/lists.css";
 import { App } from "./app/App";
 import { preloadPage } from "./app/routes";
 import { applyTheme } from "./app/theme";
+import { readSession } from "./data/session";
 
 applyTheme();
+// Nothing is drawn before this request is on its way.
+void readSession();
 preloadPage(window.location.pathname);
 const root = document.getElementById("app");
 if (root) render(<App />, root);

@@ -1,5 +1,5 @@
 import { useEffect } from "preact/hooks";
-import { readSession, session } from "../data/session";
+import { session } from "../data/session";
 import { useStore } from "../data/store";
 import { Blank, Skeleton } from "../components/Load";
 import { SignIn } from "../pages/sign-in/SignIn";
@@ -11,7 +11,6 @@ import { Routes, preloadPage } from "./routes";
 export function App() {
   const state = useStore(session);
   const { path } = useLocation();
-  useEffect(() => void readSession(), []);
   const isSignInPage = path === paths.signIn;
   useEffect(() => {
     // The page that was asked for is shown after the sign-in, unless that was asked for itself.
@@ -20,7 +19,7 @@ export function App() {
   return (
     // Links inside the console are followed without loading the document again.
     <div onClick={followLinks} onPointerOver={preload} onFocusIn={preload}>
-      <Content state={state.step} />
+      <Content state={state.step} path={path} />
       <Toasts />
     </div>
   );
@@ -40,8 +39,14 @@ function home(): string {
   return space ? paths.space(space.slug) : paths.account;
 }
 
-function Content({ state }: { state: "asking" | "out" | "unreachable" | "in" }) {
-  if (state === "in") return <Routes />;
+/** Whether the reader has been in this space: its page then loads while the session is still asked for. */
+function isInLastSpace(path: string): boolean {
+  const last = localStorage.getItem("console.space");
+  return last !== null && `${path}/`.startsWith(`${paths.space(last)}/`);
+}
+
+function Content({ state, path }: { state: "asking" | "out" | "unreachable" | "in"; path: string }) {
+  if (state === "in" || (state === "asking" && isInLastSpace(path))) return <Routes />;
   if (state === "out") return <SignIn />;
   return (
     <main class="centre-page">

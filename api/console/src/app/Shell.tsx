@@ -18,8 +18,8 @@ export function Shell({ slug, children }: { slug: string | null; children: Compo
   const { path } = useLocation();
   const main = useRef<HTMLElement>(null);
   useEffect(() => setMenuOpen(false), [path]);
-  useStore(session);
-  const allowed = slug === null || roleIn(slug) !== null;
+  const { step } = useStore(session);
+  const allowed = slug === null || step === "asking" || roleIn(slug) !== null;
   useEffect(() => {
     if (!slug || !allowed) return;
     localStorage.setItem("console.space", slug);
