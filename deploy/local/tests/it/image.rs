@@ -69,8 +69,29 @@ fn image_and_programs_name_the_commit_that_they_were_built_from() {
     let dockerfile = text(DOCKERFILE);
     let (build, image) = dockerfile.split_once("\nFROM ${BASE_IMAGE}\n").unwrap();
     assert!(build.contains("ENV ORCHESTRATION_COMMIT=${COMMIT}\n"), "{build}");
-    for label in ["title", "licenses", "revision"] {
+    for label in ["title", "licenses", "version", "source", "revision"] {
         assert!(image.contains(&format!("org.opencontainers.image.{label}=")), "{label}");
+    }
+}
+
+/// The digests are those of the day of a release, so that the Dockerfile has none.
+#[test]
+fn a_release_names_every_base_image_by_the_digest_of_its_tag() {
+    let (dockerfile, releasing) = (text(DOCKERFILE), text("RELEASING.md"));
+    let argument = |line: &str| Some(line.strip_prefix("ARG ")?.split_once('=')?.0.to_owned());
+    let arguments: BTreeSet<String> = dockerfile.lines().filter_map(argument).collect();
+    for argument in &arguments {
+        assert!(releasing.contains(&format!("--build-arg {argument}=")), "{argument}");
+    }
+    let images: Vec<&str> = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+    assert_eq!(images.len(), 3);
+    for image in images {
+        let name = image.split(' ').next().unwrap().trim_start_matches("${").trim_end_matches('}');
+        let default = format!("\nARG {name}=");
+        let (_, tag) = dockerfile.split_once(&default).unwrap_or_else(|| panic!("{image} is no argument"));
+        let tag = tag.lines().next().unwrap();
+        let pinned = format!("--build-arg {name}=\"$(pin {tag})\"");
+        assert!(releasing.contains(&pinned), "RELEASING.md lacks {pinned}");
     }
 }
 
