@@ -27,7 +27,7 @@ rendered.pop("orchestration/templates/NOTES.txt")
 texts = [text for _, text in sorted(rendered.items())]
 manifests = [manifest for text in texts for manifest in yaml.safe_load_all(text) if manifest]
 for manifest in manifests:
-    # The schemas of Kubernetes lack those of operators and of the Gateway API.
+    # The schemas of Kubernetes lack those of operators and of the Gateway API, which manifests/validate.mjs has.
     if not manifest["apiVersion"].startswith(("monitoring.coreos.com/", "gateway.networking.k8s.io/")):
         for version in ("1.29", kubernetes_validate.latest_version()):
             kubernetes_validate.validate(manifest, version, strict=True)

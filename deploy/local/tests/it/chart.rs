@@ -240,3 +240,51 @@ async fn admin_pod_has_the_role_of_the_migration_and_further_settings_reach_the_
     let worker = &manifests["Deployment orchestration-worker"]["spec"]["template"]["spec"];
     assert_eq!(worker["volumes"][1]["name"], worker["containers"][0]["volumeMounts"][1]["name"]);
 }
+
+#[test]
+fn documents_and_notes_have_a_timeout_beyond_the_deadline_of_a_migration() {
+    let values: Value = serde_yaml_ng::from_str(&text("deploy/chart/values.yaml")).unwrap();
+    let deadline = values["migration"]["deadline"].as_u64().unwrap();
+    let hook = text("deploy/chart/templates/migration.yaml");
+    assert!(hook.contains("activeDeadlineSeconds: {{ .Values.migration.deadline }}"), "{hook}");
+    let notes = text("deploy/chart/templates/NOTES.txt");
+    assert!(notes.contains("--timeout {{ add .Values.migration.deadline 300 }}s"), "{notes}");
+    let document = text("deploy/README.md");
+    assert!(document.contains(&format!("`migration.deadline` ({} minutes)", deadline / 60)));
+    let timeouts: Vec<u64> =
+        document.split("--timeout ").filter_map(|rest| rest.split_once('m')?.0.parse().ok()).collect();
+    assert!(!timeouts.is_empty() && timeouts.iter().all(|minutes| minutes * 60 > deadline), "{timeouts:?}");
+}
+
+/// Validates manifests of operators and of the Gateway API; the kinds that were validated.
+async fn validate_custom(manifests: &[&Value]) -> Result<Vec<String>, String> {
+    let folder = asset("manifests");
+    local::node_packages(&folder).await.unwrap();
+    let input = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(input.path(), serde_json::to_string(manifests).unwrap()).unwrap();
+    let mut node = Command::new("node");
+    node.current_dir(&folder).arg("validate.mjs").stdin(input.reopen().unwrap());
+    run(&mut node).map(|output| serde_json::from_str(&output).unwrap())
+}
+
+#[tokio::test]
+async fn manifests_of_operators_and_of_the_gateway_api_match_their_schemas() {
+    let mut found = Vec::new();
+    for name in ["default", "managed", "small"] {
+        let manifests = example(name).await;
+        let is_custom = |manifest: &&Value| {
+            let version = manifest["apiVersion"].as_str().unwrap();
+            ["monitoring.coreos.com/", "gateway.networking.k8s.io/"].iter().any(|it| version.starts_with(it))
+        };
+        let custom: Vec<&Value> = manifests.values().filter(is_custom).collect();
+        found.extend(validate_custom(&custom).await.unwrap_or_else(|error| panic!("{name}: {error}")));
+        for manifest in custom {
+            let mut broken = manifest.clone();
+            broken["spec"] = json!({"endpoints": 7, "groups": 7, "rules": 7});
+            validate_custom(&[&broken]).await.expect_err("a number is no list");
+        }
+    }
+    found.sort();
+    found.dedup();
+    assert_eq!(found, ["HTTPRoute", "PrometheusRule", "ServiceMonitor"]);
+}
