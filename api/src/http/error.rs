@@ -27,6 +27,11 @@ const STATEMENT_CANCELED: &str = "57014";
 /// The `Retry-After` header, in seconds, of a request that asked for too much.
 const STATEMENT_RETRY_SECONDS: u64 = 30;
 
+/// Marks the response to a request that failed at the provider, whose status codes are no errors of this
+/// service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FailedAtProvider;
+
 /// Why a request fails.
 #[derive(Debug)]
 pub enum ApiError {
@@ -179,6 +184,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(self.body())).into_response();
         response.headers_mut().extend(self.header());
+        if let Self::Refused { .. } | Self::NotSent(_) | Self::OutcomeUnknown = self {
+            response.extensions_mut().insert(FailedAtProvider);
+        }
         response
     }
 }

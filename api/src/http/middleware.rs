@@ -15,7 +15,7 @@ use tracing::Instrument;
 use tracing::field::Empty;
 use uuid::Uuid;
 
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, FailedAtProvider};
 use crate::http::pagination;
 use crate::http::rate_limit::{self, RateLimitSlot};
 
@@ -26,7 +26,7 @@ pub(crate) fn describe() {
     metrics::describe_histogram!(
         "orchestration_http_request_duration_seconds",
         metrics::Unit::Seconds,
-        "How long requests took until their answer began, by method, route and status"
+        "How long requests took until their answer began, by method, route and status, and origin of failures"
     );
 }
 
@@ -57,7 +57,12 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let status = response.status().as_u16();
     let seconds = started.elapsed().as_secs_f64();
-    let labels = [("method", method.to_owned()), ("route", route), ("status", status.to_string())];
+    let labels = [
+        ("method", method.to_owned()),
+        ("route", route),
+        ("status", status.to_string()),
+        ("origin", origin_label(&response).to_owned()),
+    ];
     metrics::histogram!("orchestration_http_request_duration_seconds", &labels).record(seconds);
     span.in_scope(|| log_response(method, status, seconds));
     response
@@ -69,6 +74,14 @@ fn log_response(method: &str, status: u16, seconds: f64) {
         _ if status >= 500 => tracing::warn!(status, seconds, "response sent"),
         "POST" | "PUT" | "PATCH" | "DELETE" => tracing::info!(status, seconds, "response sent"),
         _ => tracing::debug!(status, seconds, "response sent"),
+    }
+}
+
+/// Returns the metric label of where a response has its status from: this service, or the provider.
+fn origin_label(response: &Response) -> &'static str {
+    match response.extensions().get::<FailedAtProvider>() {
+        Some(FailedAtProvider) => "provider",
+        None => "service",
     }
 }
 

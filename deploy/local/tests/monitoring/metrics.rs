@@ -12,7 +12,7 @@ use crate::system::{EMAIL, MonitoredSystem, SPACE, get};
 use crate::{alerts, dashboard_queries};
 
 /// All labels. Each has few values, except the ids of connectors.
-const LABELS: [&str; 16] = [
+const LABELS: [&str; 17] = [
     "binary",
     "code",
     "connector_id",
@@ -20,6 +20,7 @@ const LABELS: [&str; 16] = [
     "kind",
     "le",
     "method",
+    "origin",
     "outcome",
     "part",
     "reason",
