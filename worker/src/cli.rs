@@ -118,8 +118,8 @@ pub struct DiscardArgs {
     pub ids: Vec<Uuid>,
 
     /// Why they are not worth a replay, for those who look later
-    #[arg(long)]
-    pub reason: Option<String>,
+    #[arg(long, value_parser = parse_reason)]
+    pub reason: String,
 
     #[command(flatten)]
     pub settings: WorkerSettings,
@@ -169,6 +169,11 @@ pub struct SyncArgs {
 
     #[command(flatten)]
     pub settings: WorkerSettings,
+}
+
+fn parse_reason(text: &str) -> Result<String, &'static str> {
+    let reason = text.trim();
+    if reason.is_empty() { Err("say why, in a few words") } else { Ok(reason.to_owned()) }
 }
 
 /// The settings of every command.

@@ -65,11 +65,11 @@ pub async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Closes dead letters without sending them, and prints how many.
+/// Closes dead letters without sending them, with the reason, and prints how many.
 pub async fn discard(args: &DiscardArgs) -> anyhow::Result<()> {
     let pool = db::pool_of_command(&args.settings.database, "orchestration-worker").await?;
     check_are_open(&pool, &args.ids).await?;
-    dead_letters::close(&pool, &args.ids, args.reason.as_deref()).await?;
+    dead_letters::discard(&pool, &args.ids, &args.reason).await?;
     println!("{} discarded", args.ids.len());
     Ok(())
 }
@@ -96,7 +96,7 @@ async fn replay_batch(
     let oversized = producer.send(&records).await?.oversized;
     let sent = ids.into_iter().enumerate().filter(|(index, _)| !oversized.contains(index));
     let sent: Vec<Uuid> = sent.map(|(_, id)| id).collect();
-    dead_letters::close(pool, &sent, None).await?;
+    dead_letters::close_replayed(pool, &sent).await?;
     Ok(sent.len())
 }
 

@@ -163,16 +163,15 @@ pub(crate) async fn find_replayable(
     .await
 }
 
-/// Closes dead letters, which were sent again, or discarded for a reason.
-pub(crate) async fn close(
-    db: impl PgExecutor<'_>,
-    ids: &[Uuid],
-    discard_reason: Option<&str>,
-) -> sqlx::Result<()> {
-    sqlx::query("update dead_letters set replayed_at = now(), discard_reason = $2 where id = any($1)")
-        .bind(ids)
-        .bind(discard_reason)
-        .execute(db)
-        .await?;
-    Ok(())
+/// Closes dead letters that were sent again.
+pub(crate) async fn close_replayed(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<()> {
+    let query = sqlx::query("update dead_letters set replayed_at = now() where id = any($1)");
+    query.bind(ids).execute(db).await.map(drop)
+}
+
+/// Closes dead letters that are not to be sent again, which have a reason then, and those sent again none.
+pub(crate) async fn discard(db: impl PgExecutor<'_>, ids: &[Uuid], reason: &str) -> sqlx::Result<()> {
+    let query =
+        sqlx::query("update dead_letters set replayed_at = now(), discard_reason = $2 where id = any($1)");
+    query.bind(ids).bind(reason).execute(db).await.map(drop)
 }

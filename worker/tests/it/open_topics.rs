@@ -1,11 +1,15 @@
 //! Records that are on a topic though no client of ours sent them: each is applied or becomes a dead letter,
 //! and the next one is applied.
 
+use std::time::Duration;
+
 use contract::events::{Event, PipelineObserved, Record, RunObserved, SyncRequested, TaskRunObserved, Topic};
 use contract::ids::SyncId;
 use contract::state::{RunState, TaskState};
+use testkit::WorkerProcess;
 use uuid::Uuid;
 
+use crate::kafka_blackhole::{free_address, get};
 use crate::raw_records::{self, RawRecord};
 use crate::test_worker::TestWorker;
 
@@ -80,6 +84,13 @@ async fn events_with_headers_of_any_bytes_are_applied_or_dead_letters() {
     let cut: Uuid = sqlx::query_scalar(cut).fetch_one(&test.pool).await.unwrap();
     let error = test.run_failing_command(&["dead-letters", "replay", &cut.to_string()]).await;
     assert!(error.contains(&format!("{cut} was stored without all of its payload")), "{error}");
+    for arguments in [
+        &["dead-letters", "discard", &cut.to_string()][..],
+        &["dead-letters", "discard", &cut.to_string(), "--reason", " "],
+    ] {
+        let error = test.run_failing_command(arguments).await;
+        assert!(error.contains("--reason"), "{error}");
+    }
     let reason = "sent by a stranger";
     test.run_command(&["dead-letters", "discard", &cut.to_string(), "--reason", reason]).await;
     let discarded = "select id from dead_letters where discard_reason = 'sent by a stranger'";
@@ -109,7 +120,9 @@ async fn dead_letters_are_bounded_in_bytes_and_in_number_and_those_left_out_are_
          from generate_series(1, 256) n",
     )
     .await;
-    test.worker.start_requests();
+    let address = free_address();
+    let arguments = ["run", "--metrics-listen", &address];
+    let _worker = WorkerProcess::spawn(&mut test.settings.worker(&arguments).await);
     let malformed = Record { payload: vec![b'x'; 10_000], ..Record::of(&request(&test)).unwrap() };
     test.producer().send(std::slice::from_ref(&malformed)).await.unwrap();
     let cut = "select count(*) = 1 from dead_letters
@@ -124,6 +137,10 @@ async fn dead_letters_are_bounded_in_bytes_and_in_number_and_those_left_out_are_
     test.producer().send(&[malformed, valid]).await.unwrap();
     test.wait_for("select count(*) = 1 from syncs where accepted_at is not null").await;
     assert_eq!(test.number("select count(*) from dead_letters where topic <> 'full'").await, 1);
+    let counted = "orchestration_dead_letters_left_out_total{group=\"requests\"} 1";
+    let url = format!("http://{address}/metrics");
+    let is_counted = async || get(&url).await.is_some_and(|(_, metrics)| metrics.contains(counted));
+    testkit::eventually("what is left out is counted", Duration::from_secs(60), is_counted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
