@@ -10,6 +10,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use utoipa::ToSchema;
 
 use super::page::{self, KeyKind, ListOrder, Paging, Rows};
+use super::teams;
 
 /// A space as a member sees it.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
@@ -120,14 +121,13 @@ pub async fn remove(
     };
     for statement in [
         "delete from memberships where space_id = $1 and user_id = $2",
-        "delete from team_members using teams
-         where teams.id = team_members.team_id and teams.space_id = $1 and team_members.user_id = $2",
         "delete from pipeline_watches where space_id = $1 and user_id = $2",
         "delete from sessions where user_id = $2
              and not exists (select from memberships where user_id = $2 and space_id <> $1)",
     ] {
         sqlx::query(statement).bind(space).bind(user).execute(&mut *db).await?;
     }
+    teams::remove_from_all(db, actor, space, user).await?;
     record_role(db, actor, space, user, Some(before), None).await?;
     Ok(MemberOutcome::Done)
 }

@@ -179,14 +179,7 @@ pub async fn set_member(
     }
     let before = find_role(&mut *db, team, user).await?;
     if role == TeamRole::Manager {
-        sqlx::query(
-            "update team_members set role = 'member'
-             where team_id = $1 and role = 'manager' and user_id <> $2",
-        )
-        .bind(team)
-        .bind(user)
-        .execute(&mut *db)
-        .await?;
+        demote_manager(db, actor, space, team, user).await?;
     }
     let set = sqlx::query(
         "insert into team_members (team_id, user_id, role)
@@ -200,10 +193,34 @@ pub async fn set_member(
     .execute(&mut *db)
     .await?;
     if set.rows_affected() > 0 && before != Some(role) {
-        let details = json!({"user_id": user, "from": before, "to": role});
-        record(db, actor, space, team, Action::TeamMemberChanged, details).await?;
+        record_role(db, actor, space, team, user, (before, Some(role))).await?;
     }
     Ok(set.rows_affected() > 0)
+}
+
+/// Makes the manager of a team a member, unless it is this user.
+async fn demote_manager(
+    db: &mut PgConnection,
+    actor: Actor,
+    space: SpaceId,
+    team: TeamId,
+    user: UserId,
+) -> sqlx::Result<()> {
+    let demoted: Option<UserId> = sqlx::query_scalar(
+        "update team_members set role = 'member'
+         where team_id = $1 and role = 'manager' and user_id <> $2 returning user_id",
+    )
+    .bind(team)
+    .bind(user)
+    .fetch_optional(&mut *db)
+    .await?;
+    match demoted {
+        Some(demoted) => {
+            let roles = (Some(TeamRole::Manager), Some(TeamRole::Member));
+            record_role(db, actor, space, team, demoted, roles).await
+        }
+        None => Ok(()),
+    }
 }
 
 /// Removes a member of a team; false when there is none.
@@ -223,11 +240,46 @@ pub async fn remove_member(
     .bind(space)
     .fetch_optional(&mut *db)
     .await?;
-    if let Some(role) = removed {
-        let details = json!({"user_id": user, "from": role, "to": null});
-        record(db, actor, space, team, Action::TeamMemberChanged, details).await?;
+    if removed.is_some() {
+        record_role(db, actor, space, team, user, (removed, None)).await?;
     }
     Ok(removed.is_some())
+}
+
+/// Removes a user from all teams of a space.
+pub(super) async fn remove_from_all(
+    db: &mut PgConnection,
+    actor: Actor,
+    space: SpaceId,
+    user: UserId,
+) -> sqlx::Result<()> {
+    let left: Vec<(TeamId, TeamRole)> = sqlx::query_as(
+        "delete from team_members using teams
+         where teams.id = team_members.team_id and teams.space_id = $1 and team_members.user_id = $2
+         returning teams.id, team_members.role",
+    )
+    .bind(space)
+    .bind(user)
+    .fetch_all(&mut *db)
+    .await?;
+    for (team, role) in left {
+        record_role(db, actor, space, team, user, (Some(role), None)).await?;
+    }
+    Ok(())
+}
+
+/// Records that the role of a user in a team has changed; none before for one who was not in it, and none
+/// after for one who has left.
+async fn record_role(
+    db: &mut PgConnection,
+    actor: Actor,
+    space: SpaceId,
+    team: TeamId,
+    user: UserId,
+    (from, to): (Option<TeamRole>, Option<TeamRole>),
+) -> sqlx::Result<()> {
+    let details = json!({"user_id": user, "from": from, "to": to});
+    record(db, actor, space, team, Action::TeamMemberChanged, details).await
 }
 
 async fn record(
