@@ -53,8 +53,10 @@ impl From<sqlx::Error> for SaveConnectorError {
 pub struct Connector {
     #[serde(flatten)]
     pub row: ConnectorRow,
-    /// The sync that began last, or that is queued to begin.
+    /// The sync that began last; it may run still.
     pub latest_sync: Option<SyncView>,
+    /// The sync that waits to begin; the one that was requested last if there are several.
+    pub queued_sync: Option<SyncView>,
 }
 
 /// A connector without its syncs.
@@ -132,12 +134,9 @@ impl StoredConnectorRow {
     }
 }
 
-// Only a sync that was cancelled in the queue ends before one that was requested earlier, so that the newest
-// ten contain the one that ended last.
 const COLUMNS: &str = "select c.id, c.name, c.connector_type, c.is_active, c.config,
     jsonb_build_object('headers', '[]'::jsonb) || c.credentials_public as credentials, s.last_success_at,
-    (select max(finished_at) from (select finished_at from syncs where syncs.connector_id = c.id
-         and finished_at is not null order by requested_at desc, id desc limit 10) ended) as last_sync,
+    (select max(finished_at) from syncs where syncs.connector_id = c.id) as last_sync,
     s.confirmed_at as last_synced_at, coalesce(s.failures, 0)::bigint as failures,
     (select error from syncs where syncs.connector_id = c.id and status = 'failed' and s.failures > 0
      order by requested_at desc, id desc limit 1) as last_error,
@@ -159,10 +158,11 @@ pub async fn list(db: &PgPool, space: SpaceId, paging: &Paging) -> sqlx::Result<
     })
     .await?;
     let ids: Vec<ConnectorId> = page.rows.iter().map(|row| row.id).collect();
-    let mut syncs = syncs::list_newest(db, &ids).await?;
-    let rows = page.rows.into_iter().map(|row| {
-        let last = syncs.iter().position(|sync| sync.connector_id == row.id);
-        Connector { latest_sync: last.map(|index| syncs.swap_remove(index)), row }
+    let (mut begun, mut queued) = (syncs::list_begun(db, &ids).await?, syncs::list_queued(db, &ids).await?);
+    let rows = page.rows.into_iter().map(|row| Connector {
+        latest_sync: take_of(&mut begun, row.id),
+        queued_sync: take_of(&mut queued, row.id),
+        row,
     });
     Ok(Rows { rows: rows.collect(), total: page.total, next: page.next })
 }
@@ -174,8 +174,15 @@ pub async fn find(db: &PgPool, space: SpaceId, connector: ConnectorId) -> sqlx::
     let Some(row) = sql.build_query_as::<ConnectorRow>().fetch_optional(db).await? else {
         return Ok(None);
     };
-    let latest_sync = syncs::list_newest(db, &[connector]).await?.pop();
-    Ok(Some(Connector { row, latest_sync }))
+    let latest_sync = syncs::list_begun(db, &[connector]).await?.pop();
+    let queued_sync = syncs::list_queued(db, &[connector]).await?.pop();
+    Ok(Some(Connector { row, latest_sync, queued_sync }))
+}
+
+/// Takes the sync of a connector out of a list.
+fn take_of(syncs: &mut Vec<SyncView>, connector: ConnectorId) -> Option<SyncView> {
+    let index = syncs.iter().position(|sync| sync.connector_id == connector)?;
+    Some(syncs.swap_remove(index))
 }
 
 /// Returns whether the space has this connector.

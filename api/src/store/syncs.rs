@@ -106,15 +106,46 @@ pub async fn find(
     sql.build_query_as().fetch_optional(db).await
 }
 
-/// Lists the newest sync of each of these connectors. A connector without syncs has no row.
-pub async fn list_newest(db: &PgPool, connectors: &[ConnectorId]) -> sqlx::Result<Vec<SyncView>> {
+/// Lists the sync of each of these connectors that began last: the one that runs, or else the one that ended
+/// last. A connector of which none has begun has no row.
+pub async fn list_begun(db: &PgPool, connectors: &[ConnectorId]) -> sqlx::Result<Vec<SyncView>> {
+    list_one_each(
+        db,
+        connectors,
+        "((select s.* from sync_queue q join syncs s on s.id = q.sync_id
+           where q.connector_id = requested.connector_id and s.status = 'running'
+           order by s.started_at desc, s.id desc limit 1)
+          union all
+          (select * from syncs where syncs.connector_id = requested.connector_id
+               and finished_at is not null and started_at is not null
+           order by finished_at desc, id desc limit 1)
+          order by started_at desc, id desc limit 1)",
+    )
+    .await
+}
+
+/// Lists the sync of each of these connectors that was requested last of those that are queued.
+pub async fn list_queued(db: &PgPool, connectors: &[ConnectorId]) -> sqlx::Result<Vec<SyncView>> {
+    list_one_each(
+        db,
+        connectors,
+        "(select s.* from sync_queue q join syncs s on s.id = q.sync_id
+          where q.connector_id = requested.connector_id and s.status = 'queued'
+          order by s.requested_at desc, s.id desc limit 1)",
+    )
+    .await
+}
+
+/// Lists a sync for each of these connectors, which `select` selects for `requested.connector_id`.
+async fn list_one_each(
+    db: &PgPool,
+    connectors: &[ConnectorId],
+    select: &'static str,
+) -> sqlx::Result<Vec<SyncView>> {
     let mut sql = QueryBuilder::new(COLUMNS);
-    sql.push("from unnest(").push_bind(connectors.to_vec()).push(
-        ") as requested(connector_id) cross join lateral (
-             select * from syncs where syncs.connector_id = requested.connector_id
-             order by requested_at desc, id desc limit 1) s
-         left join users u on u.id = s.requested_by",
-    );
+    sql.push("from unnest(").push_bind(connectors.to_vec());
+    sql.push(") as requested(connector_id) cross join lateral ").push(select);
+    sql.push(" s left join users u on u.id = s.requested_by");
     sql.build_query_as().fetch_all(db).await
 }
 
@@ -163,8 +194,7 @@ pub async fn find_sync_eligibility(
     })
 }
 
-/// Requests a sync within the caller's transaction and returns its id. A manual sync that is still queued is
-/// reused.
+/// Requests a sync within the caller's transaction and returns its id. A sync that is still queued is reused.
 pub async fn request(
     db: &mut PgConnection,
     space: (SpaceId, &str),
@@ -174,7 +204,7 @@ pub async fn request(
 ) -> sqlx::Result<SyncId> {
     lock_queue(db, connector).await?;
     let SyncOptions { trigger, full, accept_mass_deletion } = options;
-    if let Some(id) = merge_into_queued(db, connector, options).await? {
+    if let Some(id) = merge_into_queued(db, connector, user, options).await? {
         let event = AuditEvent::request_sync(Actor::User(user), connector, id, full, accept_mass_deletion);
         audit::insert(db, space.0, &event).await?;
         return Ok(id);
@@ -195,17 +225,20 @@ async fn lock_queue(db: &mut PgConnection, connector: ConnectorId) -> sqlx::Resu
     lock.bind(connector).execute(db).await.map(drop)
 }
 
-/// Merges the options into the queued manual sync of the connector, if there is one.
+/// Merges the request into the queued sync of the connector, if there is one. One that a schedule requested
+/// becomes the user's.
 async fn merge_into_queued(
     db: &mut PgConnection,
     connector: ConnectorId,
+    user: UserId,
     options: SyncOptions,
 ) -> sqlx::Result<Option<SyncId>> {
     let queued: Option<(SyncId, bool)> = sqlx::query_as(
-        r#"select s.id, (s."full" or not $2) and (s.accept_mass_deletion or not $3)
+        r#"select s.id, s.trigger <> 'schedule' and (s."full" or not $2)
+               and (s.accept_mass_deletion or not $3)
            from sync_queue q join syncs s on s.id = q.sync_id
-           where q.connector_id = $1 and s.status = 'queued' and q.trigger <> 'schedule'
-           order by q.requested_at limit 1 for update of s"#,
+           where q.connector_id = $1 and s.status = 'queued'
+           order by q.trigger = 'schedule', q.requested_at limit 1 for update of s"#,
     )
     .bind(connector)
     .bind(options.full)
@@ -219,12 +252,17 @@ async fn merge_into_queued(
     sqlx::query(
         r#"update syncs set asked_at = clock_timestamp(), "full" = "full" or $2,
                accept_mass_deletion = accept_mass_deletion or $3,
-               version = case when $4 then version else nextval('observation_version') end where id = $1"#,
+               version = case when $4 then version else nextval('observation_version') end,
+               trigger = case when trigger = 'schedule' then $5 else trigger end,
+               requested_by = case when trigger = 'schedule' then $6 else requested_by end
+           where id = $1"#,
     )
     .bind(id)
     .bind(options.full)
     .bind(options.accept_mass_deletion)
     .bind(is_sufficient)
+    .bind(options.trigger.to_string())
+    .bind(user)
     .execute(&mut *db)
     .await?;
     if !is_sufficient {

@@ -14,7 +14,7 @@ use crate::connectors::{CANARY, create, new_airflow, send};
 use crate::seed::EDITOR;
 
 #[tokio::test]
-async fn a_connector_contains_its_latest_sync_and_when_one_last_ended() {
+async fn a_connector_contains_the_sync_that_began_last_and_when_one_last_ended() {
     let test = TestApi::new().await;
     let path = format!("/{}", test.connector);
     let read = async || send(&test, Method::GET, &path, Value::Null).await.expect(200);
@@ -24,23 +24,32 @@ async fn a_connector_contains_its_latest_sync_and_when_one_last_ended() {
     test.pipeline("p").await;
     let connector = read().await;
     assert_eq!(
-        (&connector["latest_sync"]["status"], &connector["last_success_at"], &connector["last_sync"]),
+        (&connector["queued_sync"]["status"], &connector["last_success_at"], &connector["last_sync"]),
         (&json!("queued"), &json!("2026-03-03T00:00:00Z"), &Value::Null)
     );
-    assert_eq!(connector["pipeline_count"], 1);
-    // The second was cancelled while the first ran.
+    assert_eq!((&connector["pipeline_count"], &connector["latest_sync"]), (&json!(1), &Value::Null));
+    // Twenty were requested and cancelled while the first ran, and none of them has begun.
     test.sql(
-        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, finished_at, error)
-         select gen_random_uuid(), space_id, id, 'failed', 'manual', requested_at, finished_at, 'x'
-         from connectors,
-             (values (timestamptz '2026-03-01T00:00Z', timestamptz '2026-03-01T01:00Z'),
-                     ('2026-03-01T00:10Z', '2026-03-01T00:20Z')) as ended(requested_at, finished_at)",
+        "insert into syncs (id, space_id, connector_id, status, trigger, requested_at, started_at,
+             finished_at)
+         select gen_random_uuid(), space_id, c.id, 'failed', 'manual', ended.* from connectors c, lateral (
+             select timestamptz '2026-03-01T00:00Z', timestamptz '2026-03-01T00:00Z',
+                 timestamptz '2026-03-01T01:00Z'
+             union all
+             select '2026-03-01T00:10Z', null, '2026-03-01T00:20Z' from generate_series(1, 20)) ended",
     )
     .await;
     let connector = read().await;
     assert_eq!(
-        (&connector["latest_sync"]["status"], &connector["last_sync"]),
-        (&json!("queued"), &json!("2026-03-01T01:00:00Z"))
+        (&connector["latest_sync"]["finished_at"], &connector["last_sync"]),
+        (&json!("2026-03-01T01:00:00Z"), &json!("2026-03-01T01:00:00Z"))
+    );
+    assert_eq!(connector["queued_sync"]["status"], "queued");
+    test.sql("update syncs set status = 'running', started_at = now() where status = 'queued'").await;
+    let connector = read().await;
+    assert_eq!(
+        (&connector["latest_sync"]["status"], &connector["queued_sync"]),
+        (&json!("running"), &Value::Null)
     );
     assert_eq!(send(&test, Method::GET, "", Value::Null).await.expect(200)[0], connector);
 }

@@ -125,7 +125,7 @@ async fn responses_have_the_fields_and_types_of_the_examples() {
         ("Comment", &on_task),
         ("Sync", &sync),
         ("Connector", &connector),
-        ("Sync", &connector["latest_sync"]),
+        ("Sync", &connector["queued_sync"]),
         ("Tested", &test.send(Method::POST, EDITOR, &format!("{catalog}/test"), None).await.expect(200)),
         ("Me", &test.send(Method::GET, EDITOR, "/me", None).await.expect(200)),
         ("Session", &test.sign_in(EDITOR).await.1),

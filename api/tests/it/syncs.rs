@@ -119,12 +119,18 @@ async fn concurrent_requests_become_one_sync() {
 }
 
 #[tokio::test]
-async fn a_request_does_not_join_a_queued_scheduled_sync() {
+async fn a_request_takes_over_a_queued_scheduled_sync() {
     let test = TestApi::new().await;
     let scheduled = SeededSync { trigger: SyncTrigger::Schedule, ..SeededSync::default() };
-    testkit::insert_sync(&test.db, test.connector, scheduled).await;
-    let requested = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
-    assert_eq!(requested["trigger"], "manual");
+    let id = testkit::insert_sync(&test.db, test.connector, scheduled).await;
+    for _ in 0..2 {
+        let requested = test.request(Method::POST, EDITOR, &path(&test), Value::Null).await.expect(202);
+        let of = (&requested["id"], &requested["trigger"], &requested["requested_by"]["name"]);
+        assert_eq!(of, (&json!(id), &json!("manual"), &json!("Edith")));
+    }
+    assert_eq!(test.number("select count(*) from syncs").await, 1);
+    assert_eq!(test.number("select count(*) from sync_queue where trigger = 'manual'").await, 1);
+    assert_eq!(test.number("select count(*) from outbox").await, 1, "it is the user's once");
 }
 
 #[tokio::test]

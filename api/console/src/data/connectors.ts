@@ -18,9 +18,9 @@ export function useConnectors(slug: string, millis = 10_000): Resource<Connector
   return resource;
 }
 
-/** The sync that began last, or is to begin. */
+/** The sync that waits to begin, or else the one that began last. */
 export function latestSync(connector: Connector): Sync | null {
-  return connector.latest_sync ?? null;
+  return connector.queued_sync ?? connector.latest_sync ?? null;
 }
 
 /**
