@@ -102,6 +102,7 @@ impl TopicAdmin<'_> {
     }
 
     fn compare(&self, topic: Topic, described: &ConfigResource) -> Result<(), TopicError> {
+        self.warn_of_small_limit(topic, described);
         for &(name, wanted) in topic.config() {
             let Some(found) = described.get(name).and_then(|entry| entry.value.clone()) else {
                 return Err(TopicError::NotVisible { topic: self.config.topic(topic) });
@@ -116,6 +117,18 @@ impl TopicAdmin<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Warns of a topic that was made beforehand with a smaller limit of records. It is used all the same:
+    /// few events are as large, and a cluster may permit no more.
+    fn warn_of_small_limit(&self, topic: Topic, described: &ConfigResource) {
+        let found = described.get("max.message.bytes").and_then(|entry| entry.value.as_ref());
+        let bytes = |value: &str| value.parse::<u64>().ok();
+        let (limit, wanted) = (found.and_then(|value| bytes(value)), bytes(MAX_MESSAGE_BYTES));
+        if let Some(limit) = limit.filter(|limit| Some(*limit) < wanted) {
+            let topic = self.config.topic(topic);
+            tracing::warn!(topic, limit, wanted, "topic accepts no large events: raise max.message.bytes");
+        }
     }
 
     async fn create(&self, missing: &[Topic]) -> Result<(), TopicError> {
