@@ -3,16 +3,16 @@
 //! become a user and a space, or a 401, 404 or 403.
 
 pub mod access_cache;
+pub mod client_address;
 pub mod failed_attempts;
 pub mod keys;
 pub mod rate_limit;
 pub mod sessions;
 
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
@@ -27,6 +27,7 @@ use crate::http::rate_limit::RateLimitSlot;
 use crate::http::request::path_parameter;
 use crate::store::access::{self, Access, Credential};
 use access_cache::AccessCache;
+use client_address::TrustedProxies;
 use failed_attempts::Precheck;
 use rate_limit::KeyRateLimiter;
 use sessions::{Cookie, SessionConfig};
@@ -59,17 +60,13 @@ pub(crate) fn count_sign_in(has_succeeded: bool) {
     metrics::counter!(SIGN_INS, "outcome" => outcome).increment(1);
 }
 
-/// Returns the address of the client, or of the proxy before it.
-fn address(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
-}
-
 /// What the extractors need to check a key or a session.
 pub struct Authenticator {
     pub db: PgPool,
     pub access: AccessCache,
     pub rate_limiter: KeyRateLimiter,
     pub sessions: SessionConfig,
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// The user of a valid key or session, independent of any space.
@@ -249,7 +246,7 @@ impl Authenticator {
 
     /// Finds the access of a key or session of a request, unless its address tries too many invalid ones.
     async fn look_up(&self, parts: &Parts, credential: Credential, slug: Option<&str>) -> ApiResult<Access> {
-        let address = address(parts);
+        let address = self.trusted_proxies.client(parts);
         match self.access.failed_attempts.check(address, credential) {
             Precheck::LookUp => {}
             Precheck::Invalid => return Err(unauthorized("invalid")),

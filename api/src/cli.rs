@@ -11,6 +11,7 @@ use platform::telemetry::LogConfig;
 use provider::NetworkPolicy;
 use url::Url;
 
+use crate::auth::client_address::TrustedProxies;
 use crate::auth::sessions::SessionConfig;
 use crate::commands::AdminCommand;
 use crate::oidc::config::OidcConfig;
@@ -86,6 +87,12 @@ pub struct ServeConfig {
     /// Permitted CORS origins, separated by commas, each scheme://host
     #[arg(long, env = "ORCHESTRATION_CORS_ORIGINS", value_delimiter = ',', value_parser = parse_origin)]
     pub cors_origins: Vec<HeaderValue>,
+
+    /// Networks of the reverse proxies before the API, with commas between them, such as 10.20.0.0/16: the
+    /// client of a request from there is the last address in X-Forwarded-For that is in none of them
+    #[arg(long, env = "ORCHESTRATION_TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
+    #[arg(value_parser = TrustedProxies::parse)]
+    pub trusted_proxies: TrustedProxies,
 
     /// Timeout of a request, in seconds
     #[arg(long, env = "ORCHESTRATION_REQUEST_TIMEOUT", default_value_t = 30)]

@@ -4,13 +4,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::Context;
-use platform::db::{self, DatabaseConfig, ServerCheckError};
+use anyhow::{Context, bail};
+use platform::db::{self, DatabaseConfig};
+use platform::health::{self, Heartbeat};
 use platform::kafka::KafkaProbe;
 use platform::secrets::Keyring;
 use platform::telemetry::GaugeTtl;
+use platform::watched_tasks::WatchedTasks;
 use platform::{shutdown, telemetry};
 use serde_json::Value;
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +40,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 const CONTROL_CONNECTIONS: u32 = 4;
 /// How long the connection pool may take to close.
 const POOL_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How much longer than the timeout of a PostgreSQL response one iteration of a long-lived task may take.
+const ITERATION_GRACE: Duration = Duration::from_secs(25);
 /// How long a client may read nothing of its response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -49,7 +54,7 @@ pub fn document() -> &'static Value {
 /// Serves until the process is asked to stop.
 ///
 /// # Errors
-/// When a setting is invalid, or the address is in use.
+/// When a setting is invalid, the address is in use, or a long-lived task does not go on.
 pub(crate) async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     let _logging = telemetry::start_logging(&config.log, APPLICATION_NAME).map_err(anyhow::Error::msg)?;
     let stopping = shutdown::on_signal().context("The signals cannot be watched")?;
@@ -58,13 +63,12 @@ pub(crate) async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     middleware::describe();
     auth::describe();
     stream::describe();
+    health::describe();
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("Cannot listen on {}; choose another with --listen", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "service started");
-    app.tasks.spawn(listen_for_access_changes(app.clone()));
-    app.tasks.spawn(stream::run(app.stream.clone()));
-
+    start_tasks(&app);
     let limits = connection_limits(&config, &app);
     let metrics_listener = bind_metrics(&config).await?;
     let mut routes = routes::router(app.clone());
@@ -81,17 +85,28 @@ pub(crate) async fn serve(config: ServeConfig) -> anyhow::Result<()> {
     stopping.cancel();
     drained.cancel();
     finish(&app, server).await;
-    Ok(usable?)
+    usable
+}
+
+/// Starts the long-lived tasks. The process stops when one of them ends or stalls.
+fn start_tasks(app: &App) {
+    let (listening, stream) = (app.clone(), app.stream.clone());
+    app.watched.spawn("access changes", |heartbeat| listen_for_access_changes(listening, heartbeat));
+    app.watched.spawn("event stream tail", |heartbeat| stream::run(stream, heartbeat));
+    app.tasks.spawn(app.watched.clone().stop_on_stalled_task());
 }
 
 /// Waits until the process is asked to stop.
 ///
 /// # Errors
-/// When PostgreSQL is reached in a way that cannot work.
-async fn wait_for_stop(app: &App) -> Result<(), ServerCheckError> {
+/// When PostgreSQL is reached in a way that cannot work, or a long-lived task does not go on.
+async fn wait_for_stop(app: &App) -> anyhow::Result<()> {
     db::check_server(&[&app.control_db, &app.db], &app.stopping).await?;
     app.stopping.cancelled().await;
-    Ok(())
+    match app.watched.find_failed() {
+        Some(task) => bail!("{task} of the API does not go on; see the log lines before"),
+        None => Ok(()),
+    }
 }
 
 /// Listens for scrapes of metrics, if they have an address of their own.
@@ -126,18 +141,14 @@ fn app(config: &ServeConfig, stopping: CancellationToken, drained: CancellationT
     let stream = StreamHub::new(kafka, settings, control_db.clone(), keyring.clone(), drained);
     let public_url = config.sessions.public_url.as_ref();
     let oidc = OidcClient::open(&config.oidc, public_url, &keyring, &config.network)?;
-    let authenticator = Authenticator {
-        db: control_db.clone(),
-        access: AccessCache::default(),
-        rate_limiter: KeyRateLimiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
-        sessions: config.sessions.clone(),
-    };
+    let tasks = TaskTracker::new();
+    let limit = database.response_timeout() + ITERATION_GRACE;
     Ok(App::new(AppState {
         db,
         readiness: ReadinessProbe::new(control_db.clone(), kafka_probe),
+        authenticator: Arc::new(authenticator(config, control_db.clone())),
         control_db,
         reads: ReadQueue::of_pool(database.database_connections),
-        authenticator: Arc::new(authenticator),
         oidc,
         keyring,
         network: config.network.clone(),
@@ -148,9 +159,21 @@ fn app(config: &ServeConfig, stopping: CancellationToken, drained: CancellationT
         request_timeout: Duration::from_secs(config.request_timeout.into()),
         cors_origins: config.cors_origins.clone(),
         body_limit: config.body_limit as usize,
+        watched: WatchedTasks::new(limit, tasks.clone(), stopping.clone()),
         stopping,
-        tasks: TaskTracker::new(),
+        tasks,
     }))
+}
+
+/// Builds what checks keys and sessions.
+fn authenticator(config: &ServeConfig, db: PgPool) -> Authenticator {
+    Authenticator {
+        db,
+        access: AccessCache::default(),
+        rate_limiter: KeyRateLimiter::new(config.rate_limit_per_minute, config.rate_limit_per_hour),
+        sessions: config.sessions.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+    }
 }
 
 /// Awaits open requests and tasks, at most until the deadline: a request that never ends must not keep the
@@ -169,6 +192,6 @@ async fn finish(app: &App, server: tokio::task::JoinHandle<()>) {
     tracing::info!("service stopped");
 }
 
-async fn listen_for_access_changes(app: App) {
-    app.authenticator.access.listen(&app.control_db, &app.stopping).await;
+async fn listen_for_access_changes(app: App, heartbeat: Heartbeat) {
+    app.authenticator.access.listen(&app.control_db, &heartbeat, &app.stopping).await;
 }

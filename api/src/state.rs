@@ -8,6 +8,7 @@ use axum::extract::FromRef;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::secrets::Keyring;
+use platform::watched_tasks::WatchedTasks;
 use provider::NetworkPolicy;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -55,6 +56,8 @@ pub struct AppState {
     pub stopping: CancellationToken,
     /// Tasks that outlive their request; the process awaits them before it ends.
     pub tasks: TaskTracker,
+    /// The long-lived tasks, whose heartbeats are the health of the process.
+    pub watched: WatchedTasks,
 }
 
 impl App {

@@ -13,6 +13,7 @@ use platform::kafka::{KafkaProbe, Producer, TopicError, ensure_topics};
 use platform::periodic::Periodic;
 use platform::secrets::Keyring;
 use platform::telemetry::GaugeTtl;
+use platform::watched_tasks::WatchedTasks;
 use platform::{db, pipeline_metrics, shutdown, telemetry};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -31,7 +32,6 @@ use crate::queue::runner::{MAX_HISTORIES, Runner};
 use crate::queue::{deleted_connectors, follow_ups, requests, schedule};
 use crate::records::ApplyRecords;
 use crate::retention::RetentionConfig;
-use crate::watched_tasks::WatchedTasks;
 use crate::{expectations, metrics, projection, relay, retention, signals};
 
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);

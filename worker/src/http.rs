@@ -17,8 +17,6 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::record_heartbeats;
-
 /// How often the worker checks whether PostgreSQL and Kafka answer, for `/health`.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -78,7 +76,7 @@ impl HealthServer {
 }
 
 async fn metrics(State(server): State<HealthServer>) -> impl IntoResponse {
-    record_heartbeats(&server.heartbeats);
+    server.heartbeats.record_ages();
     let text = render_metrics(&server.metrics, &server.pool);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

@@ -16,4 +16,3 @@ pub mod retention;
 pub mod signals;
 pub mod store;
 pub mod sync;
-mod watched_tasks;

@@ -4,9 +4,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use clap::Parser;
-use platform::db;
 use platform::telemetry::{LogConfig, start_logging};
+use platform::{command_line, db};
 use tokio::runtime::Runtime;
 use worker::app;
 use worker::cli::{DeadLettersCommand, WorkerCli, WorkerCommand};
@@ -22,8 +21,9 @@ const MALLOC: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRE
 
 fn main() -> ExitCode {
     limit_memory();
+    let WorkerCli { command } = command_line::parse();
     let outcome = Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
-        let outcome = runtime.block_on(run(WorkerCli::parse().command));
+        let outcome = runtime.block_on(run(command));
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         outcome
     });

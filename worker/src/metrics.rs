@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use contract::events::Topic;
 use contract::state::{EntityKind, IncidentKind};
 use metrics::{counter, gauge, histogram};
-use platform::health::{Heartbeat, Heartbeats};
+use platform::health::Heartbeat;
 use platform::kafka::KafkaConfig;
 use platform::notifications::ChannelType;
 use platform::offsets::find_projected;
@@ -132,13 +132,6 @@ fn record_lag(lag: &TopicLag) {
     }
     gauge!("orchestration_projector_lag_records", &label).set(lag.records as f64);
     gauge!("orchestration_projector_lag_seconds", &label).set(lag.seconds);
-}
-
-/// Records the age of the last heartbeat of each task of the worker.
-pub(crate) fn record_heartbeats(heartbeats: &Heartbeats) {
-    for (task, age) in heartbeats.ages() {
-        gauge!("orchestration_heartbeat_age_seconds", "part" => task).set(age.as_secs_f64());
-    }
 }
 
 /// Counts a tick of the schedules, one a second.

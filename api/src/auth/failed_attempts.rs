@@ -1,6 +1,6 @@
 //! Bounds what wrong keys cost. A key that was invalid a moment ago is not looked up again, and an address
 //! with many invalid keys has to wait. Keys that were valid are not affected by other clients of their
-//! address, which may be that of a proxy.
+//! address, which may be that of a network with many clients.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -22,6 +22,8 @@ pub struct Access {
     pub is_read_only: bool,
     /// Whether the last recorded use is so long ago that this one is to be recorded.
     pub is_use_due: bool,
+    /// In how many seconds the key or session expires; none if it does not.
+    pub expires_in: Option<f64>,
     pub user_id: UserId,
     pub user_name: String,
     pub email: String,
@@ -34,6 +36,7 @@ pub struct Access {
 const OF_KEY: &str = "
     select k.id as key_id, null::uuid as session_id, k.read_only as is_read_only,
         coalesce(used.used_at < date_trunc('hour', now()), true) as is_use_due,
+        extract(epoch from k.expires_at - now())::float8 as expires_in,
         u.id as user_id, u.name as user_name, u.email, s.id as space_id, m.role
     from api_keys k
     left join api_key_uses used on used.key_id = k.id
@@ -43,8 +46,11 @@ const OF_SESSION: &str = "
     select coalesce(b.key_id, b.user_id) as key_id, b.id as session_id,
         coalesce(k.read_only, false) as is_read_only,
         b.last_used_at < now() - interval '1 minute' as is_use_due,
+        extract(epoch from least(b.expires_at, k.expires_at, b.last_used_at + o.idle) - now())::float8
+            as expires_in,
         u.id as user_id, u.name as user_name, u.email, s.id as space_id, m.role
     from sessions b
+    cross join options o
     left join api_keys k on k.id = b.key_id
     join users u on u.id = b.user_id";
 
@@ -56,16 +62,17 @@ pub async fn find(
     slug: Option<&str>,
     idle: Duration,
 ) -> sqlx::Result<Option<Access>> {
+    let mut sql = QueryBuilder::<Postgres>::new("with options as (select interval '1 s' * ");
+    sql.push_bind(idle.as_secs_f64()).push(" as idle)");
     let (select, digest) = match credential {
         Credential::Key(digest) => (OF_KEY, digest),
         Credential::Session(digest) => (OF_SESSION, digest),
     };
-    let mut sql = QueryBuilder::<Postgres>::new(select);
-    sql.push(" left join spaces s on s.slug = ").push_bind(slug);
+    sql.push(select).push(" left join spaces s on s.slug = ").push_bind(slug);
     sql.push(" left join memberships m on m.space_id = s.id and m.user_id = u.id where ");
     if matches!(credential, Credential::Session(_)) {
-        sql.push("b.expires_at > now() and b.last_used_at > now() - interval '1 s' * ");
-        sql.push_bind(idle.as_secs_f64()).push(" and b.secret_sha256 = ").push_bind(digest);
+        sql.push("b.expires_at > now() and b.last_used_at > now() - o.idle and b.secret_sha256 = ");
+        sql.push_bind(digest);
     } else {
         sql.push("k.secret_sha256 = ").push_bind(digest);
     }

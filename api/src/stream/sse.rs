@@ -19,8 +19,8 @@ use super::cursor::Positions;
 use super::filter::EventFilter;
 use super::hub::{StreamHub, StreamPermit};
 
-/// The interval between two checks of the access.
-const ACCESS_CHECK_INTERVAL: Duration = Duration::from_secs(3);
+/// The interval between two checks of the access: a stream ends within three seconds.
+const ACCESS_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// The reconnection delay of a client in milliseconds, random so that the clients do not reconnect all at
 /// once.
 const RETRY_MILLIS: Range<u32> = 1_000..4_000;
@@ -191,5 +191,56 @@ impl EndReason {
             }
             Self::Stopping => ("stopping", "The service is stopping; come back with the last id"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::body::to_bytes;
+    use contract::ids::KeyId;
+    use sqlx::postgres::PgPoolOptions;
+    use testkit::{kafka_config, keyring};
+    use tokio_util::sync::CancellationToken;
+    use uuid::Uuid;
+
+    use super::super::hub::StreamConfig;
+    use super::*;
+
+    /// Opens a stream whose access is lost right after its first check, and returns how long it goes on.
+    async fn duration_after_loss() -> Duration {
+        let db = PgPoolOptions::new().connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap();
+        let config =
+            StreamConfig { streams: 1, streams_per_key: 1, stream_history: 100, stream_heartbeat: 15 };
+        let kafka = kafka_config("127.0.0.1:9", "");
+        let hub = Arc::new(StreamHub::new(kafka, config, db, keyring("a"), CancellationToken::new()));
+        let permit = hub.acquire(KeyId(Uuid::nil())).ok().unwrap();
+        let lost_at = Arc::new(Mutex::new(None));
+        let checked = lost_at.clone();
+        let still_allowed = move || {
+            let mut lost_at = checked.lock().unwrap();
+            let is_first = lost_at.is_none();
+            lost_at.get_or_insert_with(Instant::now);
+            std::future::ready(is_first)
+        };
+        let body = stream(hub, SpaceId(Uuid::nil()), EventFilter::default(), permit, None, still_allowed);
+        let text = to_bytes(body, 10_000).await.unwrap();
+        assert!(String::from_utf8_lossy(&text).contains("access_lost"), "{text:?}");
+        let lost_at = *lost_at.lock().unwrap();
+        lost_at.unwrap().elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_within_three_seconds_after_its_access_is_lost() {
+        let mut durations = Vec::new();
+        // A busy machine is late once or twice, but not each time.
+        for _ in 0..5 {
+            durations.push(duration_after_loss().await);
+            if durations.iter().any(|duration| *duration < Duration::from_secs(3)) {
+                return;
+            }
+        }
+        panic!("{durations:?}");
     }
 }

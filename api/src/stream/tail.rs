@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use contract::events::Topic;
 use futures::FutureExt;
+use platform::health::Heartbeat;
 use platform::offsets;
 use platform::periodic::Periodic;
 use rdkafka::Message;
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::cursor::{Positions, TopicPartition};
 use super::filter::Change;
@@ -40,6 +41,8 @@ const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum time for which the tail keeps reading without any stream.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const PARTITION_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// The interval of heartbeats while no stream is open.
+const IDLE_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The reason for a restart of the tail.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +73,7 @@ struct PendingRecord {
 
 struct Tail {
     hub: Arc<StreamHub>,
+    heartbeat: Heartbeat,
     log: Arc<LogReader>,
     partitions: BTreeSet<TopicPartition>,
     pending: VecDeque<PendingRecord>,
@@ -86,15 +90,14 @@ struct Tail {
 }
 
 /// Runs the tail while there are streams, until the process stops.
-pub async fn run(hub: Arc<StreamHub>) {
-    let mut open = hub.open.subscribe();
-    let mut restarts = Periodic::new(RESTART_INTERVAL, hub.stopping.clone());
+pub async fn run(hub: Arc<StreamHub>, heartbeat: Heartbeat) {
+    let restarts = Periodic::new(RESTART_INTERVAL, hub.stopping.clone());
+    let mut restarts = restarts.with_heartbeat(heartbeat.clone());
     while restarts.next().await {
-        tokio::select! {
-            _ = open.wait_for(|open| !open.is_empty()) => {}
-            () = hub.stopping.cancelled() => return,
+        if !wait_for_stream(&hub, &heartbeat).await {
+            return;
         }
-        let ended = match Tail::start(hub.clone()).await {
+        let ended = match Tail::start(hub.clone(), heartbeat.clone()).await {
             Ok(mut tail) => {
                 let ended = tail.run().await;
                 // Closing a consumer blocks its thread.
@@ -111,8 +114,21 @@ pub async fn run(hub: Arc<StreamHub>) {
     }
 }
 
+/// Waits until a stream is open; false once the process stops.
+async fn wait_for_stream(hub: &StreamHub, heartbeat: &Heartbeat) -> bool {
+    let mut open = hub.open.subscribe();
+    loop {
+        heartbeat.record();
+        tokio::select! {
+            _ = open.wait_for(|open| !open.is_empty()) => return true,
+            () = hub.stopping.cancelled() => return false,
+            () = sleep(IDLE_HEARTBEAT_INTERVAL) => {}
+        }
+    }
+}
+
 impl Tail {
-    async fn start(hub: Arc<StreamHub>) -> Result<Self, TailError> {
+    async fn start(hub: Arc<StreamHub>, heartbeat: Heartbeat) -> Result<Self, TailError> {
         let log = LogReader::open(&hub.kafka)?;
         let fetched = spawn_blocking(move || Ok::<_, LogReaderError>((log.watermarks()?, log)));
         let (watermarks, log) = fetched.await??;
@@ -124,6 +140,7 @@ impl Tail {
         let now = Instant::now();
         Ok(Self {
             hub,
+            heartbeat,
             log: Arc::new(log),
             partitions,
             pending: VecDeque::new(),
@@ -155,6 +172,7 @@ impl Tail {
                 }
                 () = sleep_until(self.next_poll), if !self.pending.is_empty() => self.flush_ready().await,
                 _ = ticks.tick() => {
+                    self.heartbeat.record();
                     if self.is_idle() {
                         return Ok(());
                     }

@@ -358,8 +358,7 @@ async fn me_returns_the_user_and_their_spaces() {
 #[tokio::test]
 async fn a_cached_key_is_invalidated_when_access_changes() {
     let test = TestApi::new().await;
-    let app = test.app.clone();
-    tokio::spawn(async move { app.authenticator.access.listen(&app.db, &app.stopping).await });
+    test.cache_access();
     let path = format!("/spaces/{SPACE}/orchestration/runs");
     let status = async |key: &str| test.send(Method::GET, key, &path, None).await.status.as_u16();
     let wait_for_status = async |key: &str, expected: u16| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use api::auth::Authenticator;
 use api::auth::access_cache::AccessCache;
+use api::auth::client_address::TrustedProxies;
 use api::auth::rate_limit::KeyRateLimiter;
 use api::auth::sessions::SessionConfig;
 use api::oidc::OidcClient;
@@ -20,8 +21,10 @@ use axum::Router;
 use contract::ids::ConnectorId;
 use local::TestDatabase;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use platform::health::Heartbeat;
 use platform::kafka::{KafkaConfig, KafkaProbe};
 use platform::secrets::Keyring;
+use platform::watched_tasks::WatchedTasks;
 use provider::NetworkPolicy;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
@@ -55,6 +58,7 @@ pub(crate) struct ApiSetup {
     pub request_timeout: Duration,
     pub allow_private_networks: bool,
     pub proxy: Option<String>,
+    pub no_proxy: Option<String>,
     pub quotas: ConnectorQuotas,
     pub origins: Vec<&'static str>,
     /// The number of connections for reads, if it matters.
@@ -72,6 +76,7 @@ impl Default for ApiSetup {
             request_timeout: Duration::from_secs(30),
             allow_private_networks: true,
             proxy: None,
+            no_proxy: None,
             quotas: ConnectorQuotas::default(),
             origins: vec![],
             connections: None,
@@ -116,6 +121,15 @@ impl TestApi {
         }
     }
 
+    /// Lets the service cache what keys and sessions give.
+    pub(crate) fn cache_access(&self) {
+        let app = self.app.clone();
+        tokio::spawn(async move {
+            let (db, stop) = (&app.control_db, &app.stopping);
+            app.authenticator.access.listen(db, &Heartbeat::default(), stop).await;
+        });
+    }
+
     pub(crate) async fn sql(&self, statement: &str) {
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&self.db).await.unwrap();
     }
@@ -156,6 +170,7 @@ fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
     let network = NetworkPolicy {
         allow_private_networks: setup.allow_private_networks,
         proxy: setup.proxy.map(Into::into),
+        no_proxy: setup.no_proxy,
         ..NetworkPolicy::default()
     };
     let public_url = setup.sessions.public_url.as_ref();
@@ -165,6 +180,7 @@ fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
         access: AccessCache::default(),
         rate_limiter: KeyRateLimiter::new(setup.limits.0, setup.limits.1),
         sessions: setup.sessions,
+        trusted_proxies: TrustedProxies::default(),
     };
     App::new(AppState {
         reads: ReadQueue::of_pool(db.options().get_max_connections()),
@@ -182,6 +198,7 @@ fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
         request_timeout: setup.request_timeout,
         cors_origins: setup.origins.iter().map(|origin| origin.parse().unwrap()).collect(),
         body_limit: 100_000,
+        watched: WatchedTasks::new(Duration::from_secs(60), TaskTracker::new(), stopping.clone()),
         stopping,
         tasks: TaskTracker::new(),
     })

@@ -79,3 +79,10 @@ async fn a_restored_database_gets_higher_observation_versions() {
     let after = next().await;
     assert!(after >= before + 1_000_000_000, "{before} {after}");
 }
+
+#[test]
+fn no_error_of_a_setting_has_its_value() {
+    let required =
+        ["serve", "--database-url=postgres://x", "--kafka-bootstrap-servers=x:1", "--sealing-keys=x"];
+    testkit::assert_hidden_settings::<api::cli::Cli>(&required);
+}

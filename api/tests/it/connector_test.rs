@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use testkit::{FakeAirflow, FakeList, ListBehavior};
+use testkit::{FakeAirflow, FakeList, ListBehavior, TokenGateway, TokenGatewaySettings, TunnelProxy};
 
 use crate::app::{ApiSetup, SPACE, TestApi};
-use crate::seed::EDITOR;
+use crate::seed::{EDITOR, READER};
 
 fn path(test: &TestApi, below: &str) -> String {
     format!("/catalog/spaces/{SPACE}/connectors/{}{below}", test.connector)
@@ -77,4 +77,50 @@ async fn credentials_that_no_key_opens_fail_the_test() {
     let failure = test_connector(&test).await;
     assert_eq!((&failure["success"], &failure["provider_version"]), (&json!(false), &Value::Null));
     assert!(failure["message"].as_str().unwrap().contains("enter them again"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_key_that_only_reads_tests_no_connector() {
+    let test = TestApi::new().await;
+    let refused = test.send(Method::POST, READER, &path(&test, "/test"), None).await.expect(403);
+    assert_eq!(refused["detail"], "This key only reads; use one that may write");
+}
+
+/// An Airflow with a certificate of a private authority, the authority, and where it listens.
+async fn airflow_over_tls() -> (TokenGateway, Value, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = local::certificates(folder.path()).await.unwrap();
+    let authority = std::fs::read_to_string(&certificates.authority).unwrap();
+    let gateway = TokenGateway::start(TokenGatewaySettings {
+        upstream: FakeAirflow::start(1).await.url,
+        is_open: true,
+        certificates: Some(certificates),
+        ..TokenGatewaySettings::default()
+    })
+    .await;
+    let address = gateway.gateway.trim_start_matches("https://").to_owned();
+    (gateway, authority.into(), address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_airflow_over_tls_is_reached_through_a_tunnel_of_the_proxy_unless_it_is_excepted() {
+    let (airflow, authority, address) = airflow_over_tls().await;
+    let proxy = TunnelProxy::start().await;
+    let host = address.split(':').next().unwrap().to_owned();
+    for (no_proxy, tunnels) in [(None, true), (Some("other.example".to_owned()), true), (Some(host), false)] {
+        let before = proxy.opened().len();
+        let setup =
+            ApiSetup { proxy: Some(proxy.url.clone()), no_proxy: no_proxy.clone(), ..ApiSetup::default() };
+        let test = TestApi::with(setup).await;
+        let change = json!({
+            "config": {"base_url": airflow.gateway, "ca_certificate": authority},
+            "credentials": {"auth_type": "none"},
+        });
+        test.send(Method::PATCH, EDITOR, &path(&test, ""), Some(change)).await.expect(200);
+        let tested = test_connector(&test).await;
+        assert_eq!(tested["success"], true, "{tested}");
+        let opened = proxy.opened().split_off(before);
+        assert_eq!(!opened.is_empty(), tunnels, "{no_proxy:?}: {opened:?}");
+        assert!(opened.iter().all(|target| *target == address), "{opened:?}");
+    }
 }

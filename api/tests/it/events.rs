@@ -7,6 +7,7 @@ use contract::events::{RunConf, RunObserved};
 use contract::ids::PipelineId;
 use contract::state::{RunState, TaskState};
 use local::LocalService;
+use platform::health::Heartbeat;
 use serde_json::{Value, json};
 use testkit::ApiProcess;
 use tokio::io::AsyncWriteExt;
@@ -329,7 +330,7 @@ async fn streams_stay_open_without_kafka_and_continue_when_it_is_back() {
 async fn a_slow_reader_gets_an_end_event() {
     let test = TestInstallation::start().await;
     let app = test.api.app.clone();
-    tokio::spawn(api::stream::run(app.stream.clone()));
+    tokio::spawn(api::stream::run(app.stream.clone(), Heartbeat::default()));
     let mut slow = StreamClient::within(&test.api, VIEWER).await;
     let mut reader = StreamClient::within(&test.api, EDITOR).await;
     // More events than the buffer holds, in batches that the other reader keeps up with.

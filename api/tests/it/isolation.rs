@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use contract::state::RunState;
+use platform::health::Heartbeat;
 use reqwest::StatusCode;
 use serde_json::json;
 use testkit::{ApiProcess, ProgramSettings, eventually, kafka_config, sealing_keys};
@@ -98,7 +99,7 @@ async fn a_statement_that_takes_too_long_gets_a_503_that_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_process_serves_streams_until_it_is_drained() {
     let test = TestInstallation::start().await;
-    tokio::spawn(api::stream::run(test.api.app.stream.clone()));
+    tokio::spawn(api::stream::run(test.api.app.stream.clone(), Heartbeat::default()));
     test.api.app.stopping.cancel();
     let mut stream = StreamClient::within(&test.api, VIEWER).await;
     let run = test.run("sales", "r1", RunState::Running);

@@ -7,7 +7,7 @@ use contract::ids::KeyId;
 use testkit::{ApiProcess, ProgramSettings, kafka_config, sealing_keys};
 
 use crate::app::TestApi;
-use crate::seed::VIEWER;
+use crate::seed::{EDITOR, VIEWER};
 
 const LIMIT: u32 = 500;
 
@@ -42,15 +42,19 @@ async fn replicas_share_the_limit_of_a_key() {
     panic!("a new hour has begun twice");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_address_with_many_wrong_keys_waits_and_a_valid_key_does_not() {
-    let test = TestApi::new().await;
+async fn start(test: &TestApi, arguments: &[&str]) -> ApiProcess {
     let settings = ProgramSettings {
         database_url: test.database.api_url.clone(),
         kafka: kafka_config("127.0.0.1:9", ""),
         sealing_keys: sealing_keys("a"),
     };
-    let api = ApiProcess::start(&settings, &[]).await;
+    ApiProcess::start(&settings, arguments).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_with_many_wrong_keys_waits_and_a_valid_key_does_not() {
+    let test = TestApi::new().await;
+    let api = start(&test, &[]).await;
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
     let status = async |key: &str| {
         let response = client.get(format!("{}/api/v1.0/me", api.url)).bearer_auth(key).send().await.unwrap();
@@ -64,4 +68,29 @@ async fn an_address_with_many_wrong_keys_waits_and_a_valid_key_does_not() {
     // Two minutes at most begin meanwhile.
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [401, 429]);
     assert_eq!(status(VIEWER).await, 200);
+}
+
+/// A client chooses what it sends as `X-Forwarded-For`, but not what the proxy appends.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_a_trusted_proxy_wait_for_their_own_wrong_keys_alone() {
+    let test = TestApi::new().await;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    let trusting = start(&test, &["--trusted-proxies", "127.0.0.0/8"]).await;
+    let status = async |api: &ApiProcess, key: &str, forwarded: &str| {
+        let request = client.get(format!("{}/api/v1.0/me", api.url)).bearer_auth(key);
+        request.header("x-forwarded-for", forwarded).send().await.unwrap().status().as_u16()
+    };
+    let mut found = std::collections::BTreeSet::new();
+    for n in 0..200 {
+        found.insert(status(&trusting, &format!("qk_wrong{n}"), &format!("192.0.2.{n}, 203.0.113.1")).await);
+    }
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [401, 429]);
+    assert_eq!(status(&trusting, EDITOR, "203.0.113.1, 203.0.113.2").await, 200);
+
+    let direct = start(&test, &[]).await;
+    let mut found = std::collections::BTreeSet::new();
+    for n in 0..200 {
+        found.insert(status(&direct, &format!("qk_wrong{n}"), &format!("203.0.113.{n}")).await);
+    }
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [401, 429], "the header of a stranger is ignored");
 }

@@ -224,8 +224,7 @@ async fn the_number_of_sessions_of_a_user_is_bounded() {
 #[tokio::test]
 async fn a_cached_session_ends_and_a_cached_key_is_no_session() {
     let test = TestApi::new().await;
-    let app = test.app.clone();
-    tokio::spawn(async move { app.authenticator.access.listen(&app.db, &app.stopping).await });
+    test.cache_access();
     let (cookie, _) = test.sign_in(EDITOR).await;
     let is_cached = async || {
         assert_eq!(test.status_with(&cookie).await, 200);

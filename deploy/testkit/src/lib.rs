@@ -17,8 +17,10 @@ mod keys;
 pub mod lists;
 mod program;
 mod seed;
+mod settings;
 mod token_gateway;
 mod topics;
+mod tunnel_proxy;
 
 pub use blackhole_proxy::BlackholeProxy;
 pub use fake_airflow::{FakeAirflow, FakeList, ListBehavior, TriggerBehavior};
@@ -30,5 +32,7 @@ pub use program::{ApiProcess, ProgramSettings, WorkerProcess, output_of, stdout_
 pub use seed::{
     SeededSync, create_connector, create_connectors, create_space, insert_sync, store_credentials,
 };
+pub use settings::assert_hidden_settings;
 pub use token_gateway::{GATEWAY_CLIENT, GATEWAY_SECRET, TokenGateway, TokenGatewaySettings};
 pub use topics::{create_topics, kafka_config, test_topics};
+pub use tunnel_proxy::TunnelProxy;

@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use crate::kafka::KafkaProbe;
 
 const POSTGRES_TIMEOUT: Duration = Duration::from_secs(2);
+const HEARTBEAT_AGE: &str = "orchestration_heartbeat_age_seconds";
 
 /// Checks both servers, each within two seconds.
 ///
@@ -26,6 +27,15 @@ pub async fn check_readiness(pool: &PgPool, kafka: &KafkaProbe) -> Result<(), &'
 async fn is_postgres_reachable(pool: &PgPool) -> bool {
     let query = sqlx::query("select 1").execute(pool);
     matches!(tokio::time::timeout(POSTGRES_TIMEOUT, query).await, Ok(Ok(_)))
+}
+
+/// Describes the metrics of this module.
+pub fn describe() {
+    metrics::describe_gauge!(
+        HEARTBEAT_AGE,
+        metrics::Unit::Seconds,
+        "Time since the last heartbeat of a long-lived task, without its pauses, by part"
+    );
 }
 
 /// The heartbeats of the long-lived tasks of a process. Clones share them.
@@ -62,6 +72,13 @@ impl Heartbeats {
     /// Returns the time since the last heartbeat of every task, without its pauses.
     pub fn ages(&self) -> Vec<(&'static str, Duration)> {
         self.lock().iter().map(|task| (task.name, task.heartbeat.age())).collect()
+    }
+
+    /// Records the age of the last heartbeat of every task as a metric.
+    pub fn record_ages(&self) {
+        for (task, age) in self.ages() {
+            metrics::gauge!(HEARTBEAT_AGE, "part" => task).set(age.as_secs_f64());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<RegisteredTask>> {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod audit;
+pub mod command_line;
 pub mod db;
 pub mod health;
 pub mod incidents;
@@ -17,5 +18,6 @@ pub mod sync_queue;
 pub mod telemetry;
 pub mod trace;
 mod version;
+pub mod watched_tasks;
 
 pub use version::version;

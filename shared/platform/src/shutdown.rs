@@ -1,5 +1,5 @@
-//! Graceful shutdown: one token per process, cancelled by SIGTERM or SIGINT. A second signal of the same kind
-//! ends the process at once.
+//! Graceful shutdown: one token per process, cancelled by SIGTERM or SIGINT. A second signal of the same
+//! kind, or SIGINT after SIGTERM, ends the process at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,15 +18,16 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
-        let mut received = [0; 2];
+        let (mut is_terminated, mut is_interrupted) = (false, false);
         loop {
-            // A supervisor may send SIGTERM after a terminal has sent SIGINT to the whole group.
-            let (kind, exit_code) = tokio::select! {
-                _ = terminate.recv() => (0, TERMINATED),
-                _ = interrupt.recv() => (1, INTERRUPTED),
+            let (is_repeated, exit_code) = tokio::select! {
+                // A supervisor may send SIGTERM after a terminal has sent SIGINT to the whole group.
+                _ = terminate.recv() => (std::mem::replace(&mut is_terminated, true), TERMINATED),
+                _ = interrupt.recv() => {
+                    (std::mem::replace(&mut is_interrupted, true) || is_terminated, INTERRUPTED)
+                }
             };
-            received[kind] += 1;
-            if received[kind] > 1 {
+            if is_repeated {
                 tracing::warn!("second signal: open requests and tasks are cancelled");
                 exit(exit_code);
             }

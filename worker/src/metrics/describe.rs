@@ -2,6 +2,7 @@
 
 use contract::state::EntityKind;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use platform::health;
 use platform::notifications::ChannelType;
 use strum::VariantArray;
 
@@ -23,11 +24,7 @@ pub fn describe() {
         "orchestration_schedule_lateness_seconds",
         "How long after its scheduled time a sync began: ticking, waiting for a permit",
     );
-    describe_gauge!(
-        "orchestration_heartbeat_age_seconds",
-        Unit::Seconds,
-        "Time since the last heartbeat of a task of the worker, without its pauses, by part"
-    );
+    health::describe();
     describe_counter!("orchestration_ticks_total", "Runs of the scheduler, one a second");
     describe_counter!("orchestration_ticks_missed_total", "Scheduled syncs that were due but skipped");
     describe_counter!("orchestration_changes_total", "Pipelines, runs and task runs found changed, by kind");

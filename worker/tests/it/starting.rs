@@ -77,3 +77,10 @@ async fn an_idle_worker_stays_alive_for_longer_than_an_iteration_may_take() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
+
+#[test]
+fn no_error_of_a_setting_has_its_value() {
+    let required =
+        ["run", "--database-url=postgres://x", "--kafka-bootstrap-servers=x:1", "--sealing-keys=x"];
+    testkit::assert_hidden_settings::<worker::cli::WorkerCli>(&required);
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use api::auth::Authenticator;
 use api::auth::access_cache::AccessCache;
+use api::auth::client_address::TrustedProxies;
 use api::auth::rate_limit::KeyRateLimiter;
 use api::auth::sessions::SessionConfig;
 use api::read_queue::ReadQueue;
@@ -18,6 +19,7 @@ use contract::ids::SpaceId;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use platform::db::DatabaseConfig;
 use platform::kafka::KafkaProbe;
+use platform::watched_tasks::WatchedTasks;
 use provider::NetworkPolicy;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +75,7 @@ fn app(db: PgPool, control_db: PgPool) -> anyhow::Result<App> {
         access: AccessCache::default(),
         rate_limiter: KeyRateLimiter::new(u32::MAX, u32::MAX),
         sessions: SessionConfig::default(),
+        trusted_proxies: TrustedProxies::default(),
     };
     Ok(App::new(AppState {
         oidc: None,
@@ -90,6 +93,7 @@ fn app(db: PgPool, control_db: PgPool) -> anyhow::Result<App> {
         request_timeout: Duration::from_secs(30),
         cors_origins: vec![],
         body_limit: 100_000,
+        watched: WatchedTasks::new(Duration::from_secs(60), TaskTracker::new(), stopping.clone()),
         stopping,
         tasks: TaskTracker::new(),
     }))
