@@ -19,8 +19,14 @@ use contract::events::{MAX_CONF_NESTING, MAX_CONF_SIZE, MAX_CONF_VALUES, RunConf
 const MAX_FIELDS: usize = 500;
 /// The maximum length of an id, in bytes. Ids are indexed, and PostgreSQL limits the size of an index entry.
 const MAX_ID_LENGTH: usize = 1000;
-/// The maximum length of a text, in bytes; the rest is cut off.
-const MAX_TEXT_LENGTH: usize = 64 * 1024;
+/// The maximum length of a name or another short text, in bytes; the rest is cut off. Airflow's own columns
+/// have at most 2,000 characters.
+const MAX_TEXT_LENGTH: usize = 2000;
+/// The maximum length of a description or a note, in bytes; the rest is cut off.
+const MAX_LONG_TEXT_LENGTH: usize = 64 * 1024;
+/// The maximum size of all names in a list together, in bytes; further ones are left out. A page of pipelines
+/// has hundreds of such lists.
+const MAX_NAMES_SIZE: usize = 4000;
 /// The maximum number of items of a list in a row.
 const MAX_ITEMS: usize = 1000;
 /// The maximum size of any other value, in bytes of JSON.
@@ -86,16 +92,25 @@ impl<'a> RowFields<'a> {
         }
     }
 
-    /// A text. Characters that cannot be stored are replaced, and a long text is cut.
+    /// A short text. Characters that cannot be stored are replaced, and a longer text is cut.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        self.text_of_at_most(MAX_TEXT_LENGTH, name)
+    }
+
+    /// A text that may be long.
+    pub(super) fn long_text(&mut self, name: &str) -> Option<String> {
+        self.text_of_at_most(MAX_LONG_TEXT_LENGTH, name)
+    }
+
+    fn text_of_at_most(&mut self, length: usize, name: &str) -> Option<String> {
         let raw = self.raw(name)?;
         let Some((mut text, is_complete)) = storable_text(raw) else { return self.fail(name, "is no text") };
         if !is_complete {
             self.mark(name, "has characters that cannot be stored");
         }
-        if text.len() > MAX_TEXT_LENGTH {
+        if text.len() > length {
             self.mark(name, "is cut off, for it is too long");
-            text.truncate(text.floor_char_boundary(MAX_TEXT_LENGTH));
+            text.truncate(text.floor_char_boundary(length));
         }
         Some(text)
     }
@@ -106,18 +121,29 @@ impl<'a> RowFields<'a> {
         Some(self.text(name).unwrap_or_default())
     }
 
-    /// The readable items of a list of texts.
-    pub(super) fn texts(&mut self, name: &str) -> Vec<String> {
-        self.items(name, storable_text)
+    /// The readable ids of a list of ids.
+    pub(super) fn ids(&mut self, name: &str) -> Vec<String> {
+        self.items(name, MAX_VALUE_SIZE, storable_text)
+    }
+
+    /// The readable names of a list of names.
+    pub(super) fn names(&mut self, name: &str) -> Vec<String> {
+        self.items(name, MAX_NAMES_SIZE, storable_text)
     }
 
     /// The readable names of a list of objects.
-    pub(super) fn names(&mut self, name: &str) -> Vec<String> {
-        self.items(name, |item| storable_text(RowFields::of(item)?.raw("name")?))
+    pub(super) fn object_names(&mut self, name: &str) -> Vec<String> {
+        self.items(name, MAX_NAMES_SIZE, |item| storable_text(RowFields::of(item)?.raw("name")?))
     }
 
-    /// The texts of the items. `read` also returns whether the text is complete.
-    fn items(&mut self, name: &str, read: impl Fn(&RawValue) -> Option<(String, bool)>) -> Vec<String> {
+    /// The texts of the items, of at most `max_size` bytes together. `read` also returns whether the text is
+    /// complete.
+    fn items(
+        &mut self,
+        name: &str,
+        max_size: usize,
+        read: impl Fn(&RawValue) -> Option<(String, bool)>,
+    ) -> Vec<String> {
         let Some(raw) = self.raw(name) else { return Vec::new() };
         let Some(items) = items(raw, MAX_ITEMS) else {
             self.mark(name, "is no list, or too long a one");
@@ -125,13 +151,13 @@ impl<'a> RowFields<'a> {
         };
         let (mut texts, mut size) = (Vec::new(), 0);
         for item in items {
-            match read(item).filter(|(text, _)| text.len() <= MAX_TEXT_LENGTH) {
+            match read(item).filter(|(text, _)| text.len() <= max_size) {
                 Some((text, is_complete)) => {
                     if !is_complete {
                         self.mark(name, "has characters that cannot be stored");
                     }
                     size += text.len();
-                    if size > MAX_VALUE_SIZE {
+                    if size > max_size {
                         self.mark(name, "is cut off, for it is too long");
                         break;
                     }

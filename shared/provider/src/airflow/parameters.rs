@@ -32,7 +32,7 @@ fn parameter(fields: &mut RowFields<'_>, name: String) -> RunParameter {
         return RunParameter { name, value, description: None, schema: json!({}), is_redacted: false };
     };
     let schema = wrapped.value("schema").filter(Value::is_object).unwrap_or_else(|| json!({}));
-    let described = wrapped.text("description");
+    let described = wrapped.long_text("description");
     let description = described.or_else(|| schema["description"].as_str().map(str::to_owned));
     let value = wrapped.value("value").unwrap_or_default();
     RunParameter { name, value, description, schema, is_redacted: false }

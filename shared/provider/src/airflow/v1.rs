@@ -239,9 +239,9 @@ impl V1 {
             url: self.session.client.url(&["dags", &dag_id, "grid"]).into(),
             dag_id,
             display_name: fields.text("dag_display_name"),
-            description: fields.text("description"),
-            owners: fields.texts("owners"),
-            tags: fields.names("tags"),
+            description: fields.long_text("description"),
+            owners: fields.names("owners"),
+            tags: fields.object_names("tags"),
             schedule: fields.value("schedule_interval").as_ref().and_then(schedule),
             is_paused: fields.flag("is_paused").unwrap_or_default(),
             is_stale: fields.flag("is_active") == Some(false),
@@ -276,7 +276,7 @@ impl V1 {
             start_date: fields.time("start_date"),
             end_date: fields.time("end_date"),
             conf: fields.conf("conf"),
-            note: fields.text("note"),
+            note: fields.long_text("note"),
         })
     }
 }

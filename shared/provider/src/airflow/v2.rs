@@ -172,9 +172,9 @@ impl V2 {
             url: self.session.client.url(&["dags", &dag_id]).into(),
             dag_id,
             display_name: fields.text("dag_display_name"),
-            description: fields.text("description"),
-            owners: fields.texts("owners"),
-            tags: fields.names("tags"),
+            description: fields.long_text("description"),
+            owners: fields.names("owners"),
+            tags: fields.object_names("tags"),
             schedule: fields.text("timetable_summary"),
             is_paused: fields.flag("is_paused").unwrap_or_default(),
             is_stale: fields.flag("is_stale").unwrap_or_default(),
@@ -205,7 +205,7 @@ impl V2 {
             start_date: fields.time("start_date"),
             end_date: fields.time("end_date"),
             conf: fields.conf("conf"),
-            note: fields.text("note"),
+            note: fields.long_text("note"),
         })
     }
 }

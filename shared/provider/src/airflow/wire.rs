@@ -56,7 +56,7 @@ fn task(fields: &mut RowFields<'_>) -> Option<Task> {
     let class =
         fields.value("class_ref").and_then(|class| class.get("class_name")?.as_str().map(str::to_owned));
     let operator = class.or_else(|| fields.text("operator_name"));
-    let downstream = fields.texts("downstream_task_ids");
+    let downstream = fields.ids("downstream_task_ids");
     Some(Task { task_id: task_id?, operator, downstream })
 }
 
