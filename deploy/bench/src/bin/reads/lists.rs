@@ -33,7 +33,7 @@ pub(crate) async fn measure(
     let services = [&MeasuredServices::start(smaller).await?, &MeasuredServices::start(larger).await?];
     let mut report = ListsReport::default();
     let ends = [FIRST_PAGE, LAST_PAGE].map(|path| format!("{ORCHESTRATION}{path}"));
-    for path in ends.into_iter().chain(lists::orchestration_paths()) {
+    for path in ends.into_iter().chain(lists::paths()) {
         let full = format!("{}{}", api::http::BASE_PATH, placeholders.fill(&path));
         let path = path.trim_start_matches(ORCHESTRATION);
         match half_load(load, services, &full).await {

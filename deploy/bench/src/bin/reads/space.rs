@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::data::BenchData;
 
-/// The keys of one viewer: the first one's reads are measured beside those of the other.
+/// The keys of one admin: the first one's reads are measured beside those of the other.
 pub(crate) const KEYS: [&str; 2] = ["qk_bench_space", "qk_bench_greedy"];
 /// Runs that one statement inserts.
 const CHUNK: i64 = 500_000;
@@ -24,6 +24,7 @@ pub(crate) async fn open(runs: i64) -> anyhow::Result<BenchData> {
     if inserted != runs {
         insert(&url, runs).await?;
     }
+    sqlx::raw_sql(include_str!("space_audit.sql")).execute(&db).await?;
     platform::db::create_text_index(&db).await?;
     while pipeline_metrics::refresh(&db).await? {}
     sqlx::raw_sql("vacuum analyze pipeline_metrics; checkpoint").execute(&db).await?;

@@ -1,10 +1,10 @@
--- One space with {pipelines} pipelines of 10 connectors and 30 teams, a viewer with two keys, and {runs} runs of a year. Busy
+-- One space with {pipelines} pipelines of 10 connectors and 30 teams, an admin with two keys, and {runs} runs of a year. Busy
 -- pipelines have up to a hundred times the runs of others.
 insert into spaces (id, slug, name) values (md5('space')::uuid, 'space-0', 'Space');
 insert into users (id, email, name) select md5('user' || n)::uuid, 'user' || n, 'User ' || n from generate_series(0, 19) n;
 insert into api_keys (id, user_id, label, prefix, secret_sha256)
     select md5(key)::uuid, md5('user0')::uuid, '', '', sha256(key::bytea) from unnest(array[{keys}]) key;
-insert into memberships (space_id, user_id, role) values (md5('space')::uuid, md5('user0')::uuid, 'viewer');
+insert into memberships (space_id, user_id, role) values (md5('space')::uuid, md5('user0')::uuid, 'admin');
 insert into connectors (id, space_id, name, connector_type, config, credentials_public)
     select md5('connector' || n)::uuid, md5('space')::uuid, 'airflow ' || n, 'airflow', '{}', '{}' from generate_series(0, 9) n;
 insert into connector_state (connector_id, confirmed_at) select md5('connector' || n)::uuid, now() from generate_series(0, 9) n;
