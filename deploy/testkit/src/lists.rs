@@ -49,7 +49,7 @@ const RUN_FILTERS: [&str; 37] = [
 const OF_A_PIPELINE: usize = 26;
 
 /// Pairs of conditions on runs.
-const RUN_PAIRS: [&str; 28] = [
+const RUN_PAIRS: [&str; 34] = [
     "started_from={day}&status=failed",
     "started_from={week}&status=failed",
     "started_from={month}&status=failed",
@@ -65,6 +65,12 @@ const RUN_PAIRS: [&str; 28] = [
     "started_from={month}&criticality=critical",
     "ended_from={week}&status=failed",
     "ended_from={day}&run_type=asset_triggered",
+    "started_to={old}&team_id={team}",
+    "ended_from={day}&team_id={team}",
+    "ended_from={month}&team_id={team}",
+    "ended_to={old}&team_id={team}",
+    "ended_from={month}&criticality=critical",
+    "ended_to={old}&criticality=critical",
     "status=failed&run_type=manual",
     "status=failed&run_type=scheduled",
     "status=failed&owner=owner-7",
@@ -169,8 +175,8 @@ const OF_THE_SPACE: [&str; 16] = [
     "/spaces/{space}/audit?target_id={pipeline}&action=key.revoked",
 ];
 
-/// Returns the paths of the lists below `orchestration`, which a viewer may read.
-pub fn orchestration_paths() -> Vec<String> {
+/// Returns the paths of the lists below `orchestration`.
+fn orchestration_paths() -> Vec<String> {
     let runs = RUN_FILTERS.iter().chain(&RUN_PAIRS).map(|filter| format!("/runs?{filter}"));
     let sorted_runs = RUN_SORTS
         .iter()

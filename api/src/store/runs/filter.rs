@@ -73,7 +73,12 @@ impl RunFilter {
     /// Returns whether the indexes by pipeline find the runs that match.
     pub(super) fn has_index_by_pipeline(&self) -> bool {
         let has_time = self.started_from.is_some() || self.started_to.is_some();
-        has_time || !self.status.is_empty() || !self.run_type.is_empty()
+        has_time || !self.status.is_empty() || !self.run_type.is_empty() || self.is_status_only()
+    }
+
+    /// Returns whether the runs of pipelines that match are found by their end alone.
+    pub(super) fn is_by_end(&self) -> bool {
+        self.ended_from.or(self.ended_to).is_some() && !self.has_index_by_pipeline()
     }
 
     /// Adds the condition on the status. Its words are part of the statement, because only then PostgreSQL

@@ -7,6 +7,7 @@
 use contract::ids::{PipelineId, SpaceId, UserId};
 use sqlx::{PgPool, Postgres, QueryBuilder};
 
+use super::ended::push_ended;
 use super::{RunFilter, RunsOf};
 use crate::store::page::{ListPart, MAX_COUNTED, Paging, Total, push_count};
 
@@ -148,17 +149,23 @@ impl<'a> Selection<'a> {
 
     /// Adds a statement with the ids and sort keys of the runs on a page.
     pub(super) fn push_page(&self, sql: &mut QueryBuilder<Postgres>, paging: &Paging, size: Size) {
-        match &self.pipelines {
-            _ if self.is_better_sorted(paging, size) => {
+        // What matches only before some time is not among the newest.
+        let may_be_newest =
+            paging.is_by_newest() && self.filter.started_to.or(self.filter.ended_to).is_none();
+        let newest = self
+            .pipelines
+            .as_ref()
+            .filter(|pipelines| may_be_newest && pipelines.len() as i64 * paging.end() <= MAX_CANDIDATES);
+        let is_by_status = newest.is_some() && self.filter.is_status_only();
+        match newest {
+            _ if !is_by_status && self.is_better_sorted(paging, size) => {
                 sql.push("with matching as materialized (");
                 paging.push_id_and_key(sql);
                 self.push(sql);
                 sql.push(") ");
                 paging.push_page_of_subquery(sql, "matching");
             }
-            Some(pipelines)
-                if paging.is_by_newest() && pipelines.len() as i64 * paging.end() <= MAX_CANDIDATES =>
-            {
+            Some(pipelines) => {
                 sql.push("with newest as (select row.* from unnest(").push_bind(pipelines.clone());
                 sql.push(") pipeline(id) cross join lateral (");
                 paging.push_id_and_key(sql);
@@ -168,7 +175,7 @@ impl<'a> Selection<'a> {
                 sql.push(") row) ");
                 paging.push_page_of_subquery(sql, "newest");
             }
-            _ => self.push_walk(sql, paging),
+            None => self.push_walk(sql, paging),
         }
     }
 
@@ -176,7 +183,13 @@ impl<'a> Selection<'a> {
     /// them in each part of the table as in any other. The planner knows that of a status by itself.
     fn is_better_sorted(&self, paging: &Paging, size: Size) -> bool {
         let rows = size.total.rows as f64;
-        size.total.is_exact && !self.filter.is_status_only() && rows * rows < paging.end() as f64 * size.table
+        let is_planned = self.filter.is_status_only() && !self.is_of_several();
+        size.total.is_exact && !is_planned && rows * rows < paging.end() as f64 * size.table
+    }
+
+    /// Returns whether these are the runs of a few pipelines.
+    fn is_of_several(&self) -> bool {
+        self.pipelines.as_ref().is_some_and(|pipelines| (2..=MAX_PIPELINES).contains(&pipelines.len()))
     }
 
     /// Adds a walk along the index of the order. A run is due before it starts, and starts before it ends, so
@@ -214,7 +227,13 @@ impl<'a> Selection<'a> {
 
     /// Adds `from` and `where`.
     fn push(&self, sql: &mut QueryBuilder<Postgres>) {
-        self.push_matching(sql, self.is_of_pipelines_alone());
+        match &self.pipelines {
+            Some(pipelines) if self.is_of_several() && self.filter.is_by_end() => {
+                push_ended(sql, self.space, pipelines, self.filter);
+                self.filter.push(sql);
+            }
+            _ => self.push_matching(sql, self.is_of_pipelines_alone()),
+        }
     }
 
     fn push_matching(&self, sql: &mut QueryBuilder<Postgres>, of_pipelines_alone: bool) {
