@@ -73,6 +73,7 @@ pub struct Authenticator {
 pub struct Caller {
     pub user: UserRef,
     pub email: String,
+    pub key: KeyId,
     pub session: Option<SessionId>,
 }
 
@@ -116,7 +117,7 @@ where
         let access = authenticator.authenticate(parts, credential, None).await?;
         check_may_write(parts, &access)?;
         let user = UserRef { id: access.user_id, name: access.user_name };
-        Ok(Self { user, email: access.email, session: access.session_id })
+        Ok(Self { user, email: access.email, key: access.key_id, session: access.session_id })
     }
 }
 

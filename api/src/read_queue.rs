@@ -13,6 +13,8 @@ use crate::http::error::{ApiError, ApiResult};
 
 /// The maximum number of reads of a key that wait.
 const MAX_WAITING: usize = 100;
+/// The maximum number of large responses that are built and sent at a time.
+const MAX_LARGE: u32 = 2;
 /// The maximum time for which a read waits.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,11 @@ impl ReadQueue {
     pub fn of_pool(connections: u32) -> Self {
         let max = (connections * 3 / 4).max(1);
         Self::new(max, (max / 2).max(1))
+    }
+
+    /// Returns a queue for reads whose responses are large: few of them are in memory at a time.
+    pub fn of_large_reads() -> Self {
+        Self::new(MAX_LARGE, 1)
     }
 
     fn new(max: u32, max_of_key: u32) -> Self {

@@ -149,6 +149,7 @@ fn app(config: &ServeConfig, stopping: CancellationToken, drained: CancellationT
         authenticator: Arc::new(authenticator(config, control_db.clone())),
         control_db,
         reads: ReadQueue::of_pool(database.database_connections),
+        large_reads: ReadQueue::of_large_reads(),
         oidc,
         keyring,
         network: config.network.clone(),

@@ -34,8 +34,10 @@ pub struct AppState {
     /// A few connections for keys, readiness and streams, which slow requests cannot take.
     pub control_db: PgPool,
     pub readiness: ReadinessProbe,
-    /// Lists acquire a permit before a connection.
+    /// Expensive reads acquire a permit before a connection: lists, and single rows that may be large.
     pub reads: ReadQueue,
+    /// Reads of runs with very many task runs acquire a permit of this queue first.
+    pub large_reads: ReadQueue,
     pub authenticator: Arc<Authenticator>,
     /// The OpenID Connect provider at which people sign in, if there is one.
     pub oidc: Option<OidcClient>,

@@ -7,6 +7,7 @@ use strum::VariantArray;
 use crate::auth::{Forbidden, SpaceAdmin};
 use crate::http::error::ApiResult;
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::permitted::Permitted;
 use crate::http::request::Query;
 use crate::state::App;
 use crate::store::audit::{self, AuditEntry, AuditFilter};
@@ -24,7 +25,7 @@ pub(super) async fn list(
     State(app): State<App>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<AuditEntry>> {
+) -> ApiResult<Permitted<PageResponse<AuditEntry>>> {
     let filter = AuditFilter {
         actor_id: query.id("actor_id"),
         action: query.words("action", Action::VARIANTS),
@@ -34,7 +35,7 @@ pub(super) async fn list(
     };
     let page = read_paging(&mut query, uri, audit::ORDER);
     query.finish()?;
-    let _permit = app.reads.acquire(space.key).await?;
+    let permit = app.reads.acquire(space.key).await?;
     let rows = audit::list(&app.db, space.space, &filter, &page.paging).await?;
-    Ok(PageResponse::new(rows, page))
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }

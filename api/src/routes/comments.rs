@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::auth::{Forbidden, SpaceEditor, SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageRequest, PageResponse, RequestUri, read_paging};
+use crate::http::permitted::Permitted;
 use crate::http::request::{Body, Id, Query, body};
 use crate::state::App;
 use crate::store::comments::{self, Comment, CommentTarget};
@@ -36,7 +37,7 @@ pub(super) async fn list_of_run(
     Id(run): Id<RunId>,
     uri: RequestUri,
     query: Query,
-) -> ApiResult<PageResponse<Comment>> {
+) -> ApiResult<Permitted<PageResponse<Comment>>> {
     let page = read_only_paging(query, uri)?;
     let target = find_run(&app, &space, run).await?;
     list(&app, &space, target, page).await
@@ -54,7 +55,7 @@ pub(super) async fn list_of_task_run(
     Id(task_run): Id<TaskRunId>,
     uri: RequestUri,
     query: Query,
-) -> ApiResult<PageResponse<Comment>> {
+) -> ApiResult<Permitted<PageResponse<Comment>>> {
     let page = read_only_paging(query, uri)?;
     let target = find_task_run(&app, &space, task_run).await?;
     list(&app, &space, target, page).await
@@ -72,7 +73,7 @@ pub(super) async fn list_of_incident(
     Id(incident): Id<IncidentId>,
     uri: RequestUri,
     query: Query,
-) -> ApiResult<PageResponse<Comment>> {
+) -> ApiResult<Permitted<PageResponse<Comment>>> {
     let page = read_only_paging(query, uri)?;
     let target = find_incident(&app, &space, incident).await?;
     list(&app, &space, target, page).await
@@ -83,9 +84,10 @@ async fn list(
     space: &SpaceMember,
     target: CommentTarget,
     page: PageRequest,
-) -> ApiResult<PageResponse<Comment>> {
+) -> ApiResult<Permitted<PageResponse<Comment>>> {
+    let permit = app.reads.acquire(space.key).await?;
     let rows = comments::list(&app.db, space.space, target, &page.paging).await?;
-    Ok(PageResponse::new(rows, page))
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }
 
 /// Comment on a run.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{Forbidden, SpaceEditor, SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
+use crate::http::permitted::Permitted;
 use crate::http::request::{Body, Id, body, list};
 use crate::state::App;
 use crate::store::governance::GovernanceChange;
@@ -122,7 +123,7 @@ pub(super) async fn update_team(
     State(app): State<App>,
     Id(pipeline): Id<PipelineId>,
     body: Body,
-) -> ApiResult<Json<PipelineDetail>> {
+) -> ApiResult<Permitted<Json<PipelineDetail>>> {
     let mut fields = body.fields()?;
     let given = TeamChange { team_id: fields.nullable("team_id", body::id).flatten() };
     fields.finish()?;
@@ -146,7 +147,7 @@ pub(super) async fn update_criticality(
     State(app): State<App>,
     Id(pipeline): Id<PipelineId>,
     body: Body,
-) -> ApiResult<Json<PipelineDetail>> {
+) -> ApiResult<Permitted<Json<PipelineDetail>>> {
     let mut fields = body.fields()?;
     let criticality = fields.nullable("criticality", body::one_of(Criticality::VARIANTS)).flatten();
     let given = CriticalityChange { criticality };
@@ -160,11 +161,9 @@ async fn update(
     space: &SpaceMember,
     pipeline: PipelineId,
     change: GovernanceChange,
-) -> ApiResult<Json<PipelineDetail>> {
+) -> ApiResult<Permitted<Json<PipelineDetail>>> {
     governance::update(&app.db, space.space, space.user.id, pipeline, change).await?;
-    let view = PipelineView::default();
-    let found = pipelines::find(&app.db, space.space, space.user.id, pipeline, view).await?;
-    found.map(Json).ok_or(ApiError::NotFound("Pipeline"))
+    super::pipelines::read(app, space, pipeline, PipelineView::default()).await
 }
 
 /// Watch a pipeline.

@@ -9,6 +9,7 @@ use super::filters;
 use crate::auth::SpaceViewer;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{RequestUri, read_position};
+use crate::http::permitted::Permitted;
 use crate::http::request::{Id, Query};
 use crate::state::App;
 use crate::store::grid::{self, Grid};
@@ -43,8 +44,8 @@ pub(super) async fn get(
     let runs = query.integer("runs", 1..=MAX_RUNS).unwrap_or(DEFAULT_RUNS);
     let page = read_position(&mut query, uri, run_query.order(), runs);
     query.finish()?;
-    let _permit = app.reads.acquire(space.key).await?;
+    let permit = app.reads.acquire(space.key).await?;
     let found = grid::find(&app.db, space.space, space.user.id, pipeline, &run_query, &page.paging).await?;
     let (grid, next) = found.ok_or(ApiError::NotFound("Pipeline"))?;
-    Ok((page.next_cursor(next), Json::<Grid>(grid)))
+    Ok(Permitted::new((page.next_cursor(next), Json::<Grid>(grid)), permit))
 }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::auth::Caller;
 use crate::http::error::ApiResult;
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::permitted::Permitted;
 use crate::http::request::{Body, Query, body, list as list_of};
 use crate::state::App;
 use crate::store::inbox::{self, InboxFilter, MAX_MARKED, Notification};
@@ -36,12 +37,13 @@ pub(super) async fn list(
     State(app): State<App>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<Notification>> {
+) -> ApiResult<Permitted<PageResponse<Notification>>> {
     let filter = InboxFilter { unread: query.boolean("unread").unwrap_or(false) };
     let page = read_paging(&mut query, uri, inbox::ORDER);
     query.finish()?;
+    let permit = app.reads.acquire(caller.key).await?;
     let rows = inbox::list(&app.db, caller.user.id, &filter, &page.paging).await?;
-    Ok(PageResponse::new(rows, page))
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }
 
 /// Mark notifications as read: some, or all. Ids that are not one's own are ignored.

@@ -13,6 +13,7 @@ use super::filters;
 use crate::auth::{Forbidden, SpaceEditor, SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::permitted::Permitted;
 use crate::http::request::{Body, Id, Query, ValueError, body};
 use crate::state::App;
 use crate::store::incidents::{self, Incident, IncidentChange, IncidentFilter, IncidentPipelineParams};
@@ -37,7 +38,7 @@ pub(super) async fn list(
     State(app): State<App>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<Incident>> {
+) -> ApiResult<Permitted<PageResponse<Incident>>> {
     let filter = IncidentFilter {
         status: query.words("status", IncidentStatus::VARIANTS),
         kind: query.words("kind", IncidentKind::VARIANTS),
@@ -46,9 +47,9 @@ pub(super) async fn list(
     };
     let page = read_paging(&mut query, uri, incidents::ORDER);
     query.finish()?;
-    let _permit = app.reads.acquire(space.key).await?;
+    let permit = app.reads.acquire(space.key).await?;
     let rows = incidents::list(&app.db, space.space, &filter, &page.paging).await?;
-    Ok(PageResponse::new(rows, page))
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }
 
 /// One incident.

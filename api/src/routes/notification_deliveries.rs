@@ -12,6 +12,7 @@ use strum::VariantArray;
 use crate::auth::{Forbidden, SpaceAdmin};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::permitted::Permitted;
 use crate::http::request::{Id, Query};
 use crate::state::App;
 use crate::store::notification_channels as channels;
@@ -51,15 +52,16 @@ pub(super) async fn list(
     Id(channel): Id<ChannelId>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<NotificationDelivery>> {
+) -> ApiResult<Permitted<PageResponse<NotificationDelivery>>> {
     let filter = DeliveryFilter { status: query.words("status", DeliveryStatus::VARIANTS) };
     let page = read_paging(&mut query, uri, deliveries::ORDER);
     query.finish()?;
     if channels::find(&app.db, space.space, channel).await?.is_none() {
         return Err(ApiError::NotFound("Channel"));
     }
+    let permit = app.reads.acquire(space.key).await?;
     let rows = deliveries::list(&app.db, space.space, channel, &filter, &page.paging).await?;
-    Ok(PageResponse::new(rows, page))
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }
 
 /// Send a message again, now, with the same `webhook-id`. Failures are retried from the beginning.

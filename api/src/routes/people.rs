@@ -6,6 +6,7 @@ use utoipa::IntoParams;
 use crate::auth::{Forbidden, SpaceAdmin};
 use crate::http::error::ApiResult;
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::permitted::Permitted;
 use crate::http::request::Query;
 use crate::state::App;
 use crate::store::users::{self, PEOPLE_ORDER, PersonEntry};
@@ -34,10 +35,11 @@ pub(super) async fn list(
     State(app): State<App>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<PersonEntry>> {
+) -> ApiResult<Permitted<PageResponse<PersonEntry>>> {
     let text = query.text("q").unwrap_or_default();
     let page = read_paging(&mut query, uri, PEOPLE_ORDER);
     query.finish()?;
+    let permit = app.reads.acquire(space.key).await?;
     let rows = users::list_people(&app.db, space.space, space.user.id, text.trim(), &page.paging).await?;
-    Ok(PageResponse::new(rows, page))
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }

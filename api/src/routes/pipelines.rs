@@ -6,9 +6,10 @@ use contract::ids::PipelineId;
 use contract::state::Health;
 
 use super::filters;
-use crate::auth::SpaceViewer;
+use crate::auth::{SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::permitted::Permitted;
 use crate::http::request::{Id, Query};
 use crate::state::App;
 use crate::store::pipelines::{
@@ -31,13 +32,13 @@ pub(super) async fn list(
     State(app): State<App>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<Pipeline>> {
+) -> ApiResult<Permitted<PageResponse<Pipeline>>> {
     let pipeline_query = filters::pipelines(&mut query);
     let page = read_paging(&mut query, uri, pipeline_query.order());
     query.finish()?;
-    let _permit = app.reads.acquire(space.key).await?;
+    let permit = app.reads.acquire(space.key).await?;
     let rows = pipelines::list(&app.db, space.space, space.user.id, &pipeline_query, &page.paging).await?;
-    Ok(PageResponse::new(rows, page))
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }
 
 /// Count the pipelines by status, health, owner, tag, criticality, team and connector. Each is counted under
@@ -57,12 +58,12 @@ pub(super) async fn get_facets(
     space: SpaceViewer,
     State(app): State<App>,
     mut query: Query,
-) -> ApiResult<Json<PipelineFacets>> {
+) -> ApiResult<Permitted<Json<PipelineFacets>>> {
     let pipeline_query = filters::pipelines(&mut query);
     query.finish()?;
-    let _permit = app.reads.acquire(space.key).await?;
+    let permit = app.reads.acquire(space.key).await?;
     let facets = pipelines::count_facets(&app.db, space.space, space.user.id, &pipeline_query).await?;
-    Ok(Json(facets))
+    Ok(Permitted::new(Json(facets), permit))
 }
 
 /// One pipeline, with the provider's own description of it and its task graph.
@@ -76,9 +77,22 @@ pub(super) async fn get(
     State(app): State<App>,
     Id(pipeline): Id<PipelineId>,
     mut query: Query,
-) -> ApiResult<Json<PipelineDetail>> {
+) -> ApiResult<Permitted<Json<PipelineDetail>>> {
     let view = filters::pipeline_view(&mut query);
     query.finish()?;
+    read(&app, &space, pipeline, view).await
+}
+
+/// Reads one pipeline. It waits for its turn if it takes more than a few rows.
+pub(super) async fn read(
+    app: &App,
+    space: &SpaceMember,
+    pipeline: PipelineId,
+    view: PipelineView,
+) -> ApiResult<Permitted<Json<PipelineDetail>>> {
+    let is_cheap = pipelines::is_cheap(&app.db, space.space, pipeline, view.window).await?;
+    let permit = if is_cheap { None } else { Some(app.reads.acquire(space.key).await?) };
     let found = pipelines::find(&app.db, space.space, space.user.id, pipeline, view).await?;
-    found.map(Json).ok_or(ApiError::NotFound("Pipeline"))
+    let pipeline = Json(found.ok_or(ApiError::NotFound("Pipeline"))?);
+    Ok(Permitted { response: pipeline, permit })
 }

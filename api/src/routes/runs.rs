@@ -2,16 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use contract::ids::{PipelineId, RunId};
 
 use super::filters;
 use crate::auth::{SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::permitted::{Permitted, large_json};
 use crate::http::request::{Id, Query};
 use crate::state::App;
 use crate::store::pipelines::PipelineFilter;
-use crate::store::runs::{self, Run, RunDetail, RunFilter, RunQuery, RunsOf};
+use crate::store::runs::{self, Run, RunDetail, RunFilter, RunQuery, RunRead, RunsOf};
 use crate::store::schema::IdList;
 
 /// List the runs of a pipeline, newest first.
@@ -27,7 +29,7 @@ pub(super) async fn list_of_pipeline(
     Id(pipeline): Id<PipelineId>,
     uri: RequestUri,
     query: Query,
-) -> ApiResult<PageResponse<Run>> {
+) -> ApiResult<Permitted<PageResponse<Run>>> {
     list(&space, &app, &RunsOf::Pipeline(pipeline), uri, query).await
 }
 
@@ -46,7 +48,7 @@ pub(super) async fn list_of_space(
     State(app): State<App>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<Run>> {
+) -> ApiResult<Permitted<PageResponse<Run>>> {
     // Runs of inactive pipelines are included by default, because they belong to the history.
     let filter = filters::pipeline_filter(&mut query, "pipeline_id", None);
     list(&space, &app, &RunsOf::Space(&filter), uri, query).await
@@ -58,13 +60,14 @@ async fn list(
     of: &RunsOf<'_>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<Run>> {
+) -> ApiResult<Permitted<PageResponse<Run>>> {
     let run_query = filters::runs(&mut query);
     let page = read_paging(&mut query, uri, run_query.order());
     query.finish()?;
-    let _permit = app.reads.acquire(space.key).await?;
+    let permit = app.reads.acquire(space.key).await?;
     let found = runs::list(&app.db, space.space, space.user.id, of, &run_query, &page.paging).await?;
-    Ok(PageResponse::new(found.ok_or(ApiError::NotFound("Pipeline"))?, page))
+    let rows = found.ok_or(ApiError::NotFound("Pipeline"))?;
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }
 
 /// One run with every one of its task runs.
@@ -79,9 +82,25 @@ pub(super) async fn get(
     State(app): State<App>,
     Id(run): Id<RunId>,
     mut query: Query,
-) -> ApiResult<Json<RunDetail>> {
+) -> ApiResult<Response> {
     let include_deleted = filters::include_deleted(&mut query);
     query.finish()?;
+    match runs::find_small(&app.db, space.space, run, include_deleted).await? {
+        None => Err(ApiError::NotFound("Run")),
+        Some(RunRead::Small(run)) => Ok(Json(run).into_response()),
+        Some(RunRead::Large) => read_large(&space, &app, run, include_deleted).await,
+    }
+}
+
+/// Reads a run with many task runs or a large `conf`.
+async fn read_large(
+    space: &SpaceMember,
+    app: &App,
+    run: RunId,
+    include_deleted: bool,
+) -> ApiResult<Response> {
+    let permit = app.large_reads.acquire(space.key).await?;
+    let _permit = app.reads.acquire(space.key).await?;
     let found = runs::find(&app.db, space.space, run, include_deleted).await?;
-    found.map(Json).ok_or(ApiError::NotFound("Run"))
+    large_json(&found.ok_or(ApiError::NotFound("Run"))?, permit)
 }

@@ -12,6 +12,7 @@ use crate::auth::{Forbidden, SpaceEditor, SpaceViewer};
 use crate::http::BASE_PATH;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
+use crate::http::permitted::Permitted;
 use crate::http::request::{Body, Id, Query, body};
 use crate::state::App;
 use crate::store::connectors;
@@ -72,16 +73,16 @@ pub(super) async fn list(
     Id(connector): Id<ConnectorId>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<SyncView>> {
+) -> ApiResult<Permitted<PageResponse<SyncView>>> {
     let filter = filters::syncs(&mut query);
     let page = read_paging(&mut query, uri, syncs::ORDER);
     query.finish()?;
     if !connectors::exists(&app.db, space.space, connector).await? {
         return Err(ApiError::NotFound("Connector"));
     }
-    let _permit = app.reads.acquire(space.key).await?;
+    let permit = app.reads.acquire(space.key).await?;
     let rows = syncs::list(&app.db, space.space, Some(connector), &filter, &page.paging).await?;
-    Ok(PageResponse::new(rows, page))
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }
 
 /// Ask for a sync of a connector, as `…/orchestration/connectors/{connector_id}/sync` does.
@@ -115,13 +116,13 @@ pub(super) async fn list_of_space(
     State(app): State<App>,
     uri: RequestUri,
     mut query: Query,
-) -> ApiResult<PageResponse<SyncView>> {
+) -> ApiResult<Permitted<PageResponse<SyncView>>> {
     let filter = filters::syncs(&mut query);
     let page = read_paging(&mut query, uri, syncs::ORDER);
     query.finish()?;
-    let _permit = app.reads.acquire(space.key).await?;
+    let permit = app.reads.acquire(space.key).await?;
     let rows = syncs::list(&app.db, space.space, None, &filter, &page.paging).await?;
-    Ok(PageResponse::new(rows, page))
+    Ok(Permitted::new(PageResponse::new(rows, page), permit))
 }
 
 /// One sync of a connector.

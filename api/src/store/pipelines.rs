@@ -5,6 +5,7 @@ mod facets;
 mod filter;
 mod health;
 mod latest;
+mod metrics;
 mod response;
 mod sums;
 
@@ -20,6 +21,8 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 pub use self::facets::{PipelineFacets, count_facets};
 pub use self::filter::{ActiveFilter, AnyOf, PipelineFilter};
 use self::latest::{LATEST_AT, LATEST_STATUS, push_latest};
+pub use self::metrics::is_cheap;
+use self::metrics::push_metrics;
 pub use self::response::{Pipeline, PipelineDetail, PipelineStatus};
 pub use self::sums::WindowSums;
 use super::expectations;
@@ -118,7 +121,8 @@ const NAME_KEY: &str = r#"lower(p.name collate "und-x-icu") collate "C""#;
 
 const COLUMNS: &str =
     "select p.id, p.connector_id, c.name as connector_name, p.provider, p.external_id, p.name,
-    p.description, p.owner, p.owners, p.tags, p.schedule, p.is_paused,
+    case when octet_length(p.description) <= 2048 or sum(octet_length(p.description)) over () <= 1048576
+        then p.description end as description, p.owner, p.owners, p.tags, p.schedule, p.is_paused,
     p.is_active and c.deleted_at is null as is_active, coalesce(run.status, 'never_run') as status,
     g.criticality, case when t.id is not null then jsonb_build_object('id', t.id, 'name', t.name) end as team,
     w.user_id is not null as watched, p.external_url, p.next_run_at, run.id as run_id,
@@ -311,38 +315,4 @@ fn push_joins(sql: &mut QueryBuilder<Postgres>, user: UserId, window: MetricsWin
     health::push_incidents(sql);
     sql.push(" left join pipeline_watches w on w.pipeline_id = p.id and w.user_id = ").push_bind(user);
     push_metrics(sql, window);
-}
-
-/// Joins the metrics of `p` as `m`: the stored ones while they are valid, else counted now. The `limit` makes
-/// PostgreSQL look the stored ones up one by one, instead of reading those of all spaces.
-fn push_metrics(sql: &mut QueryBuilder<Postgres>, window: MetricsWindow) {
-    if window.include_deleted || window.days != pipeline_metrics::WINDOW_DAYS {
-        sql.push(" cross join lateral ");
-        push_counted(sql, window);
-        sql.push(" m");
-        return;
-    }
-    sql.push(
-        " left join lateral (
-             select * from pipeline_metrics k
-             where k.pipeline_id = p.id and k.counted_revision = k.revision and k.valid_until >= now()
-                 and not exists (select from run_changes where run_changes.pipeline_id = p.id) limit 1
-         ) stored on true
-         cross join lateral (
-             select stored.run_count, stored.success_count, stored.failed_count, stored.running_count,
-                 stored.queued_count, stored.avg_duration_seconds, stored.percentiles, stored.last_success_at,
-                 stored.last_failure_at
-             where stored.pipeline_id is not null
-             union all
-             select counted.run_count, counted.success_count, counted.failed_count, counted.running_count,
-                 counted.queued_count, counted.avg_duration_seconds, counted.percentiles,
-                 counted.last_success_at, counted.last_failure_at from ",
-    );
-    push_counted(sql, window);
-    sql.push(" counted where stored.pipeline_id is null) m");
-}
-
-fn push_counted(sql: &mut QueryBuilder<Postgres>, window: MetricsWindow) {
-    sql.push("run_metrics(p.id, now() - ").push_bind(window.days).push(" * interval '24 hours', ");
-    sql.push_bind(window.include_deleted).push(")");
 }

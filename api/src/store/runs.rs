@@ -1,6 +1,8 @@
 //! Runs as the API returns them.
 
 mod conf;
+mod detail;
+mod ended;
 mod filter;
 mod response;
 mod selection;
@@ -13,13 +15,13 @@ use strum::VariantArray;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+pub use self::detail::{RunRead, find, find_small};
 pub use self::filter::RunFilter;
 pub use self::response::{Run, RunDetail, RunSummary};
 use self::selection::Selection;
 use super::page::{KeyKind, ListOrder, Paging, Rows, Total};
 use super::pipelines::PipelineFilter;
 use super::schema::sort_keys;
-use super::{expectations, task_runs};
 
 /// The keys by which a list of runs can be sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
@@ -78,7 +80,9 @@ const COLUMNS: &str =
     "select r.id, r.pipeline_id, coalesce(p.name, '') as pipeline_name, r.external_id, r.status,
     r.provider_status, r.run_type, r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after,
     r.queued_at, r.started_at, r.ended_at, r.duration_seconds,
-    coalesce(r.conf_bytes, 0) as conf_bytes, r.note,
+    coalesce(r.conf_bytes, 0) as conf_bytes,
+    case when octet_length(r.note) <= 2048 or sum(octet_length(r.note)) over () <= 1048576
+        then r.note end as note,
     case when r.triggered_by_id is not null then jsonb_build_object('id', r.triggered_by_id,
         'name', coalesce(r.triggered_by_name, '')) end as triggered_by, r.external_url, r.deleted_at,
     r.observed_at as updated_at,
@@ -87,9 +91,10 @@ const COLUMNS: &str =
     (select count(*) from comments where comments.run_id = r.id and comments.task_run_id is null)
         as comment_count,
     (select coalesce(jsonb_object_agg(counted.status, counted.n), '{}') from (
-        select tr.status, count(*) as n from task_runs tr where tr.run_id = r.id";
+        select tr.status, count(*) as n
+        from (select tr.status from task_runs tr where tr.run_id = r.id";
 
-const COUNTED_BY_STATUS: &str = " group by tr.status) counted) as task_counts, ";
+const COUNTED_BY_STATUS: &str = ") tr group by tr.status) counted) as task_counts, ";
 
 const JOINS: &str = " left join pipelines p on p.id = r.pipeline_id
     left join connector_state s on s.connector_id = r.connector_id
@@ -108,7 +113,7 @@ pub async fn list(
     let selection = Selection::find(db, space, user, of, &query.filter).await?;
     // The number of all runs is read with the page, in one statement.
     let size = if selection.is_whole() { None } else { Some(selection.count(db).await?) };
-    let mut sql = columns(query.filter.include_deleted, conf::LISTED);
+    let mut sql = columns(query.filter.include_deleted, "", conf::LISTED);
     paging.push_key(&mut sql);
     if size.is_none() {
         sql.push(", (");
@@ -141,24 +146,6 @@ pub async fn list(
     Ok(Some(Rows { rows, ..page }))
 }
 
-/// Finds one run of a space with its task runs.
-pub async fn find(
-    db: &PgPool,
-    space: SpaceId,
-    run: RunId,
-    include_deleted: bool,
-) -> sqlx::Result<Option<RunDetail>> {
-    let mut sql = columns(include_deleted, conf::WHOLE);
-    sql.push(" from runs r").push(JOINS);
-    sql.push(" where r.id = ").push_bind(run).push(" and r.space_id = ").push_bind(space);
-    let Some(run) = sql.build_query_as::<Run>().fetch_optional(db).await? else {
-        return Ok(None);
-    };
-    let tasks = task_runs::list(db, space, run.summary.id, include_deleted).await?;
-    let expected = expectations::find_of_run(db, space, run.summary.id).await?;
-    Ok(Some(RunDetail { run: run.with_conf_of_at_most(usize::MAX), expected, tasks }))
-}
-
 /// Returns whether the space has this run. A run that the provider no longer has counts, too.
 pub async fn exists(db: &PgPool, space: SpaceId, run: RunId) -> sqlx::Result<bool> {
     sqlx::query_scalar("select exists (select from runs where id = $1 and space_id = $2)")
@@ -168,15 +155,15 @@ pub async fn exists(db: &PgPool, space: SpaceId, run: RunId) -> sqlx::Result<boo
         .await
 }
 
-/// Selects the columns. Two partial indexes cover the deleted and the other task runs; naming both halves
-/// lets PostgreSQL use them.
-fn columns(include_deleted: bool, conf: &'static str) -> QueryBuilder<Postgres> {
+/// Selects the columns, and counts the task runs up to a limit, if there is one. Two partial indexes cover
+/// the deleted and the other task runs; naming both halves lets PostgreSQL use them.
+fn columns(include_deleted: bool, task_limit: &str, conf: &'static str) -> QueryBuilder<Postgres> {
     let mut sql = QueryBuilder::new(COLUMNS);
     sql.push(if include_deleted {
         " and (tr.deleted_at is null or tr.deleted_at is not null)"
     } else {
         " and tr.deleted_at is null"
     });
-    sql.push(COUNTED_BY_STATUS).push(conf);
+    sql.push(task_limit).push(COUNTED_BY_STATUS).push(conf);
     sql
 }

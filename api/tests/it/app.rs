@@ -184,6 +184,7 @@ fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
     };
     App::new(AppState {
         reads: ReadQueue::of_pool(db.options().get_max_connections()),
+        large_reads: ReadQueue::of_large_reads(),
         db,
         readiness: ReadinessProbe::new(control_db.clone(), kafka),
         control_db,

@@ -10,6 +10,7 @@ use testkit::{
 };
 
 use crate::app::{SPACE, TestApi};
+use crate::read_permits::insert_mapped;
 use crate::seed::{EDITOR, hours_ago};
 
 const MAX_MEMORY_MIB: u64 = 200;
@@ -117,5 +118,78 @@ async fn pages_of_runs_with_the_largest_listed_confs_use_bounded_memory() {
     }
     eprintln!("peak {peak} MiB, {answered} of {LISTS} pages");
     assert!(answered > 0);
+    assert!(peak < MAX_MEMORY_MIB, "{peak} MiB");
+}
+
+/// The number of bytes of a description and of a note, and of all owners or tags of a pipeline.
+const LONG_TEXT: usize = 64 * 1024;
+const NAMES: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_rows_with_the_longest_texts_use_bounded_memory() {
+    let test = TestApi::new().await;
+    let names = format!("array(select repeat(n::text, 1000) from generate_series(1, {NAMES}) n)");
+    test.sql(&format!(
+        "insert into pipelines (id, space_id, connector_id, provider, external_id, version, fingerprint,
+             log_offset, observed_at, first_seen_at, name, description, owners, owner, tags, is_paused,
+             is_active, provider_metadata, tasks)
+         select md5('pipeline' || n)::uuid, space_id, id, 'airflow', n, 1, '', 0, now(), now(), n,
+             repeat('d', {LONG_TEXT}), {names}, repeat('1', 1000), {names}, false, true, '{{}}', '[]'
+         from connectors, generate_series(1, 500) n where id = '{}'",
+        test.connector
+    ))
+    .await;
+    test.sql(&format!(
+        "insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id, version,
+             fingerprint, log_offset, observed_at, status, run_type, run_after, conf, note)
+         select id, space_id, connector_id, id, 'airflow', name, 1, '', 0, now(), 'success', 'manual', now(),
+             '{{}}', repeat('n', {LONG_TEXT})
+         from pipelines"
+    ))
+    .await;
+    let api = start_api(&test).await;
+    let client = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
+    let base = format!("{}/api/v1.0/spaces/{SPACE}/orchestration", api.url);
+    for (list, text) in [("pipelines", "description"), ("runs", "note")] {
+        let get = |path: &str| client.get(format!("{base}/{list}{path}")).bearer_auth(EDITOR).send();
+        let responses = join_all((0..LISTS).map(|_| get("?size=500"))).await;
+        let peak = api.peak_memory();
+        let mut ids = Vec::new();
+        for response in responses {
+            let body: serde_json::Value = response.unwrap().json().await.unwrap();
+            let Some(page) = body.as_array() else { continue };
+            assert!(page.len() == 500 && page.iter().all(|row| row[text].is_null()));
+            ids.push(page[0]["id"].as_str().unwrap().to_owned());
+        }
+        eprintln!("{list}: peak {peak} MiB, {} of {LISTS} pages", ids.len());
+        assert!(peak < MAX_MEMORY_MIB, "{list}: {peak} MiB");
+        let id = &ids[0];
+        let whole: serde_json::Value = get(&format!("/{id}")).await.unwrap().json().await.unwrap();
+        assert_eq!(whole[text].as_str().map(str::len), Some(LONG_TEXT));
+    }
+}
+
+const READS: usize = 64;
+const TASK_RUNS: usize = 30_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_with_very_many_task_runs_use_bounded_memory() {
+    let test = TestApi::new().await;
+    let pipeline = test.pipeline("p").await;
+    let run = test.run(pipeline, "r", "success", hours_ago(1)).await;
+    insert_mapped(&test, run, TASK_RUNS).await;
+    let api = start_api(&test).await;
+    let client = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
+    let url = format!("{}/api/v1.0/spaces/{SPACE}/orchestration/runs/{run}", api.url);
+    let read = async || {
+        let response = client.get(&url).bearer_auth(EDITOR).send().await.unwrap();
+        let run: serde_json::Value = response.json().await.unwrap();
+        run["tasks"].as_array().map(Vec::len)
+    };
+    let reads = join_all((0..READS).map(|_| read())).await;
+    let answered: Vec<usize> = reads.into_iter().flatten().collect();
+    let peak = api.peak_memory();
+    eprintln!("peak {peak} MiB, {} of {READS} runs", answered.len());
+    assert!(!answered.is_empty() && answered.iter().all(|tasks| *tasks == TASK_RUNS));
     assert!(peak < MAX_MEMORY_MIB, "{peak} MiB");
 }

@@ -55,6 +55,7 @@ pub struct Pipeline {
     pub provider: String,
     pub external_id: String,
     pub name: String,
+    /// Null in lists if it is longer than 2 KiB and those of the page are larger than 1 MiB together.
     pub description: Option<String>,
     pub owner: Option<String>,
     pub owners: Vec<String>,

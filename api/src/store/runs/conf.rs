@@ -21,6 +21,14 @@ static MEASURED: Semaphore = Semaphore::const_new(2);
 /// The column of a single run.
 pub(super) const WHOLE: &str = "r.conf";
 
+/// In bytes of compact JSON: a single run with a larger `conf` is a large one.
+pub(super) const MAX_SMALL: usize = 256 * 1024;
+
+/// The column of a single run that is not large.
+pub(super) const SMALL: &str =
+    "case when r.conf_bytes <= 262144 or r.conf_bytes is null and octet_length(r.conf::text) <= 393216
+        then r.conf else 'null' end as conf";
+
 /// The column of a run in a list. PostgreSQL writes JSON with spaces, which are at most a third of it.
 pub(super) const LISTED: &str =
     "case when r.conf_bytes <= 16384 or r.conf_bytes is null and octet_length(r.conf::text) <= 24576

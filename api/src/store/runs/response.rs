@@ -37,6 +37,7 @@ pub struct RunSummary {
     pub duration_seconds: Option<f64>,
     /// The size of `conf` as compact JSON, in bytes.
     pub conf_bytes: i64,
+    /// Null in lists if it is longer than 2 KiB and those of the page are larger than 1 MiB together.
     pub note: Option<String>,
     /// Who triggered it here.
     #[sqlx(json(nullable))]

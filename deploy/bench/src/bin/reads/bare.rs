@@ -3,7 +3,7 @@
 
 use api::store::page::Paging;
 use api::store::pipelines::PipelineFilter;
-use api::store::runs::{self, Run, RunDetail, RunQuery, RunsOf};
+use api::store::runs::{self, Run, RunDetail, RunQuery, RunRead, RunsOf};
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -22,7 +22,10 @@ pub(crate) fn router(bare: BareState) -> Router {
 }
 
 async fn run(State(bare): State<BareState>, Path(id): Path<Uuid>) -> Json<RunDetail> {
-    Json(runs::find(&bare.db, bare.space, RunId(id), false).await.unwrap().unwrap())
+    match runs::find_small(&bare.db, bare.space, RunId(id), false).await.unwrap().unwrap() {
+        RunRead::Small(run) => Json(*run),
+        RunRead::Large => unreachable!("runs have 5 tasks"),
+    }
 }
 
 async fn fifty_runs(State(bare): State<BareState>) -> Json<Vec<Run>> {

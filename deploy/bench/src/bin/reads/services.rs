@@ -80,6 +80,7 @@ fn app(db: PgPool, control_db: PgPool) -> anyhow::Result<App> {
     Ok(App::new(AppState {
         oidc: None,
         reads: ReadQueue::of_pool(db.options().get_max_connections()),
+        large_reads: ReadQueue::of_large_reads(),
         readiness: ReadinessProbe::new(control_db.clone(), KafkaProbe::new(&kafka)?),
         control_db,
         db,

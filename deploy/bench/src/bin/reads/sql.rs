@@ -54,7 +54,7 @@ impl ComparedRead {
         let space = SpaceId(data.space);
         match self {
             Self::RunById => {
-                runs::find(db, space, RunId(data.runs[0]), false).await?;
+                runs::find_small(db, space, RunId(data.runs[0]), false).await?;
             }
             Self::FiftyRuns => {
                 let query = RunQuery::default();
