@@ -37,17 +37,17 @@ impl<T: IntoResponse> IntoResponse for Permitted<T> {
 /// # Errors
 /// When the content cannot be written as JSON.
 pub(crate) fn large_json<T: Serialize>(content: &T, permit: ReadPermit) -> ApiResult<Response> {
-    let body = LargeBody { json: serde_json::to_vec(content)?, _permit: permit };
+    let body = PermittedBody { json: serde_json::to_vec(content)?, _permit: permit };
     let content_type = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, content_type)], Body::from(Bytes::from_owner(body))).into_response())
 }
 
-struct LargeBody {
+struct PermittedBody {
     json: Vec<u8>,
     _permit: ReadPermit,
 }
 
-impl AsRef<[u8]> for LargeBody {
+impl AsRef<[u8]> for PermittedBody {
     fn as_ref(&self) -> &[u8] {
         &self.json
     }

@@ -53,16 +53,15 @@ async fn insert_runs(test: &TestApi, pipeline: PipelineId) {
     .await;
 }
 
-#[tokio::test]
-async fn single_rows_wait_for_no_permit_and_lists_and_large_rows_do() {
-    let test = start().await;
+/// Inserts rows, and returns the paths of reads that need no permit, and of those that do.
+async fn insert_rows(test: &TestApi) -> [Vec<String>; 2] {
     let small = test.pipeline("small").await;
     let run = test.run(small, "r", "success", hours_ago(1)).await;
     let task = test.task_run(run, "t", -1, "success").await;
     let incident = test.incident(small, "failing").await;
-    let channel = insert_channel(&test, SPACE).await;
+    let channel = insert_channel(test, SPACE).await;
     let busy = test.pipeline("busy").await;
-    insert_runs(&test, busy).await;
+    insert_runs(test, busy).await;
     let described = test.pipeline("described").await;
     let noise = "(select jsonb_agg(random()) from generate_series(1, 10000))";
     test.sql(&format!(
@@ -71,26 +70,21 @@ async fn single_rows_wait_for_no_permit_and_lists_and_large_rows_do() {
     ))
     .await;
     let mapped = test.run(small, "mapped", "success", hours_ago(2)).await;
-    insert_mapped(&test, mapped, TASKS).await;
+    insert_mapped(test, mapped, TASKS).await;
     let large = test.run(small, "large", "success", hours_ago(3)).await;
     test.sql(&format!(
         "update runs set conf = jsonb_build_object('x', repeat('x', 500000)) where id = '{large}'"
     ))
     .await;
-
-    let held = test.app.reads.acquire(KeyId(Uuid::nil())).await.unwrap();
-    for path in [
+    let small_rows = vec![
         format!("/pipelines/{small}"),
         format!("/pipelines/{small}?days=365"),
         format!("/runs/{run}"),
         format!("/runs/{run}?include_deleted=true"),
         format!("/task-runs/{task}"),
         format!("/incidents/{incident}"),
-    ] {
-        let read = tokio::time::timeout(Duration::from_secs(60), get(&test, &path)).await;
-        read.expect(&path).expect(200);
-    }
-    let waiting = [
+    ];
+    let others = vec![
         format!("/pipelines/{busy}"),
         format!("/pipelines/{busy}?days=90"),
         format!("/pipelines/{described}"),
@@ -104,12 +98,24 @@ async fn single_rows_wait_for_no_permit_and_lists_and_large_rows_do() {
         "/api/me/notifications".to_owned(),
         format!("/api/spaces/{SPACE}/people"),
     ];
-    for path in &waiting {
+    [small_rows, others]
+}
+
+#[tokio::test]
+async fn single_rows_wait_for_no_permit_and_lists_and_large_rows_do() {
+    let test = start().await;
+    let [small_rows, others] = insert_rows(&test).await;
+    let held = test.app.reads.acquire(KeyId(Uuid::nil())).await.unwrap();
+    for path in small_rows {
+        let read = tokio::time::timeout(Duration::from_secs(60), get(&test, &path)).await;
+        read.expect(&path).expect(200);
+    }
+    for path in &others {
         let read = tokio::time::timeout(OBSERVED, get(&test, path)).await;
         assert!(read.is_err(), "{path} waits for no permit");
     }
     drop(held);
-    for path in &waiting {
+    for path in &others {
         get(&test, path).await.expect(200);
     }
 }
