@@ -13,6 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 pub use self::client::{AirflowApi, AirflowServer};
+pub(crate) use self::history::seed_runs_every;
 pub use self::history::{SeedRuns, seed_runs};
 use self::programs::{AirflowPrograms, AirflowSecrets, START_TIMEOUT, database};
 pub use self::release::AirflowVersion;

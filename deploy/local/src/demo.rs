@@ -1,6 +1,7 @@
 //! `cargo demo`: starts everything and creates two spaces with users, keys and a connector. A second run
-//! reuses what already exists. `notifications` adds channels, and a run that is reported to them.
+//! reuses what already exists. `notifications` adds channels, and `incidents` what is reported to them.
 
+mod incidents;
 mod notifications;
 
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
+pub use self::incidents::delay_next_start;
 use crate::airflow::{AirflowServer, airflow, external_airflow};
 use crate::console::console;
 use crate::env_file::{self, DemoSettings};
@@ -90,7 +92,8 @@ pub async fn demo(port: Option<u16>, oidc: bool) -> Result<()> {
     steps.next("Running example DAGs and waiting for the first sync");
     if external_airflow().is_none() {
         run_examples(&airflow).await?;
-        notifications::start_slow_run(&airflow).await?;
+        incidents::delay_next_start(&airflow).await?;
+        incidents::start_slow_run(&airflow).await?;
     }
     let pipelines = wait_for_sync(&settings, &api, &connector).await?;
     let seconds = steps.finish();

@@ -38,7 +38,7 @@ pub use airflow::{
 pub use bench::{Benchmark, bench};
 pub use certificates::{Certificates, certificates, client_certificate};
 pub use console::console;
-pub use demo::demo;
+pub use demo::{delay_next_start, demo};
 pub use eventually::{eventually, eventually_true};
 pub use kafka::{SecureKafka, kafka, kafka_instance, proxied_kafka_instance, secure_kafka_instance};
 pub use logs::show as logs;

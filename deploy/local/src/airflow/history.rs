@@ -2,13 +2,13 @@
 //! what its runs usually do. It depends on the tables of Airflow 3.3.
 
 use anyhow::{Context, Result, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Connection;
 
 use super::client::AirflowServer;
 use crate::postgres::connect;
 
-/// Successful runs of a DAG with one task, an hour apart.
+/// Successful runs of a DAG with one task.
 #[derive(Clone, Debug)]
 pub struct SeedRuns {
     /// The DAG, which Airflow has parsed.
@@ -25,8 +25,17 @@ pub struct SeedRuns {
     pub seconds: u32,
 }
 
-/// Writes the runs, which must not be there already. The server must have been started here.
+/// Writes the runs, an hour apart. They must not be there already, and the server must have been started here.
 pub async fn seed_runs(airflow: &AirflowServer, seed: &SeedRuns) -> Result<()> {
+    seed_runs_every(airflow, seed, TimeDelta::hours(1)).await
+}
+
+/// Like [`seed_runs`], with this time between two due times.
+pub(crate) async fn seed_runs_every(
+    airflow: &AirflowServer,
+    seed: &SeedRuns,
+    interval: TimeDelta,
+) -> Result<()> {
     let url =
         airflow.database_url.as_deref().context("only an Airflow that was started here can be seeded")?;
     let mut connection = connect(url).await?;
@@ -37,6 +46,7 @@ pub async fn seed_runs(airflow: &AirflowServer, seed: &SeedRuns) -> Result<()> {
         .bind(seed.newest)
         .bind(i64::from(seed.runs))
         .bind(f64::from(seed.seconds))
+        .bind(interval)
         .execute(&mut *transaction)
         .await?;
     ensure!(inserted.rows_affected() > 0, "Airflow has not parsed the DAG {}", seed.dag_id);
@@ -57,7 +67,7 @@ const DAG_RUNS: &str = "
            (select max(id) from log_template), version.id
     from (select id from dag_version where dag_id = $1 order by version_number desc limit 1) version,
          generate_series(0, $4 - 1) as number,
-         lateral (select $3 - number * interval '1 hour' as due) as dues,
+         lateral (select $3 - number * $6 as due) as dues,
          lateral (select case $2 when 'scheduled' then due end as planned,
                          due + interval '1.5 seconds' as started,
                          due + (1.5 + $5 + number % 3) * interval '1 second' as ended) as times

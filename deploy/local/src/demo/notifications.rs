@@ -1,28 +1,15 @@
-//! Notifications of the demo: an e-mail and a webhook for each incident, and a run that takes longer than
-//! usual.
+//! Notifications of the demo: an e-mail and a webhook for each incident.
 
-use std::time::Duration;
-
-use anyhow::{Context, Result};
-use chrono::{TimeDelta, Utc};
+use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::incidents::{LATE, SLOW};
 use super::{DemoApi, SPACE, text};
-use crate::airflow::{AirflowServer, SeedRuns, seed_runs};
 use crate::env_file::{self, DemoSettings};
-use crate::progress::note;
 use crate::receiver::Receiver;
 use crate::status::Component;
 
-/// The example DAG whose runs take as long as an event of its asset says.
-const DAG: &str = "order_export";
-const TASK: &str = "export";
-const ASSET: &str = "orders";
-const USUAL_SECONDS: u32 = 5;
-/// A run is slow a minute after its usual duration, and is reported 30 seconds later.
-const SLOW_SECONDS: u32 = 150;
-const SEEDED_RUNS: u32 = 48;
 const EMAIL_TO: &str = "on-call@demo.example";
 
 /// Sets the worker's mail server, and the address of the console for the links in messages. A running worker
@@ -83,40 +70,12 @@ async fn ensure_channel(api: &DemoApi, key: &str, desired: &Value) -> Result<()>
     Ok(())
 }
 
-/// Starts a run that is slow. One that takes as long as usual comes first: it ends the incident of an earlier
-/// demo.
-pub(super) async fn start_slow_run(airflow: &AirflowServer) -> Result<()> {
-    airflow
-        .wait_for_dag(DAG, Duration::from_secs(120))
-        .await
-        .context("Airflow gets new example DAGs when it starts: `cargo local down airflow`, and again")?;
-    if airflow.get(&format!("dags/{DAG}/dagRuns?limit=1")).await?["total_entries"] == 0 {
-        seed_runs(airflow, &usual_runs()).await?;
-    }
-    airflow.unpause(DAG).await?;
-    for seconds in [USUAL_SECONDS, SLOW_SECONDS] {
-        airflow.trigger_by_asset(ASSET, DAG, &json!({ "seconds": seconds })).await?;
-    }
-    note(&format!("a run of {DAG} takes {SLOW_SECONDS} s instead of {USUAL_SECONDS} s"));
-    Ok(())
-}
-
-fn usual_runs() -> SeedRuns {
-    SeedRuns {
-        dag_id: DAG.to_owned(),
-        task_id: TASK.to_owned(),
-        scheduled: false,
-        newest: Utc::now() - TimeDelta::hours(1),
-        runs: SEEDED_RUNS,
-        seconds: USUAL_SECONDS,
-    }
-}
-
 /// The last lines of the demo, which say where the messages arrive.
 pub(super) fn summary(receiver: &Receiver) -> String {
     format!(
         "
-Within three minutes the slow run of `{DAG}` is reported by e-mail ({EMAIL_TO}) and to a webhook:
+Within five minutes the slow run of `{SLOW}` and the late start of `{LATE}` are reported by e-mail
+({EMAIL_TO}) and to a webhook:
   {url}   (what has arrived)
   cargo local logs receiver -f   (what arrives)",
         url = receiver.url

@@ -1,8 +1,11 @@
 //! Tests of the started servers as the tests of other crates use them.
 
+use std::time::Duration;
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, Seed};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Starts an Airflow without a scheduler. While the guard is held, no other test here changes its history.
@@ -57,13 +60,42 @@ async fn viewer_of_an_airflow_may_not_trigger_runs() {
 #[tokio::test]
 async fn triggered_run_of_an_example_dag_succeeds() {
     let airflow = local::airflow().await.unwrap();
-    let timeout = std::time::Duration::from_secs(120);
+    let timeout = Duration::from_secs(120);
     airflow.wait_for_dag("warehouse_stock", timeout).await.unwrap();
     airflow.unpause("warehouse_stock").await.unwrap();
     let run = airflow.trigger("warehouse_stock", &json!({"by": "test"})).await.unwrap();
     assert_eq!(airflow.wait_for_run("warehouse_stock", &run, timeout).await.unwrap(), "success");
     let path = format!("dags/warehouse_stock/dagRuns/{run}/taskInstances?task_id=count_stock");
     assert_eq!(airflow.get(&path).await.unwrap()["total_entries"], 4);
+}
+
+/// Airflow has one run of this DAG at a time: the one that is due meanwhile starts when the run by hand ends.
+#[tokio::test]
+async fn an_example_dag_starts_late_after_a_long_run_by_hand() {
+    let airflow = local::airflow().await.unwrap();
+    let (dag, interval, timeout) = ("payment_import", TimeDelta::minutes(3), Duration::from_secs(600));
+    airflow.wait_for_dag(dag, timeout).await.unwrap();
+    let path = format!("dags/{dag}");
+    let was_paused = airflow.get(&path).await.unwrap()["is_paused"].clone();
+    local::delay_next_start(&airflow).await.unwrap();
+    let first = async |filter: &str| {
+        let runs = airflow.get(&format!("{path}/dagRuns?{filter}&limit=1")).await.unwrap();
+        runs["dag_runs"][0].clone()
+    };
+    let by_hand = first("run_type=manual&order_by=-id").await;
+    let due_at = time(&by_hand["run_after"]).duration_trunc(interval).unwrap() + interval;
+    local::eventually("the run is due", timeout, async || Utc::now() > due_at + TimeDelta::seconds(15)).await;
+    let by_hand = format!("{path}/dagRuns/{}", by_hand["dag_run_id"].as_str().unwrap());
+    let ended = airflow.patch(&by_hand, &json!({"state": "success"})).await.unwrap();
+    let next = format!("run_type=scheduled&order_by=run_after&run_after_gte={}", due_at.format("%FT%TZ"));
+    local::eventually("the next run starts", timeout, async || first(&next).await["start_date"].is_string())
+        .await;
+    assert!(time(&first(&next).await["start_date"]) >= time(&ended["end_date"]));
+    airflow.patch(&path, &json!({ "is_paused": was_paused })).await.unwrap();
+}
+
+fn time(value: &Value) -> DateTime<Utc> {
+    value.as_str().unwrap_or_else(|| panic!("no time: {value}")).parse().unwrap()
 }
 
 #[tokio::test]
@@ -103,7 +135,7 @@ async fn receivers_list_a_webhook_and_an_email() {
     curl.args(["--mail-from", "a@demo.example", "--mail-rcpt", "b@demo.example", "--upload-file"]).arg(&mail);
     assert!(curl.status().unwrap().success());
 
-    let listed: serde_json::Value =
+    let listed: Value =
         serde_json::from_str(&client.get(&receiver.url).send().await.unwrap().text().await.unwrap()).unwrap();
     let messages = listed["messages"].as_array().unwrap();
     let webhook = messages.iter().find(|message| message["id"] == id.as_str()).unwrap();
