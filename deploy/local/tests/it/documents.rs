@@ -54,6 +54,13 @@ pub(crate) fn runnable() -> Vec<ShellBlock> {
     fenced_blocks().into_iter().filter(|(info, _)| info == "sh").map(|(_, block)| block).collect()
 }
 
+/// Returns the first block of printed text under a heading of a document.
+pub(crate) fn printed(document: &str, heading: &str) -> String {
+    let mut blocks = fenced_blocks().into_iter().filter(|(info, _)| info == "text");
+    let found = blocks.find(|(_, block)| block.document == document && block.heading == heading);
+    found.unwrap_or_else(|| panic!("{document} has no text under {heading}")).1.commands
+}
+
 #[test]
 fn shell_blocks_are_marked_as_run_or_not_run() {
     for (info, ShellBlock { document, line, .. }) in fenced_blocks() {

@@ -2,7 +2,7 @@
 //! run unchanged and in order, on a real PostgreSQL, Kafka and Airflow, while our programs run. The effects
 //! are compared row by row.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,11 +16,12 @@ use tokio::task::JoinHandle;
 
 use crate::checks::checker;
 use crate::components::seeded;
-use crate::documents::{ShellBlock, runnable};
+use crate::documents::{ShellBlock, printed, runnable};
 use crate::operator::Operator;
 use crate::table_rows::{self, TableRows, assert_same, stable_tables, stable_tables_without_audit};
 
 const PRODUCTION: &str = "deploy/README.md";
+const SIGNALS: &str = "deploy/SIGNALS.md";
 const POSTGRES: &str = "postgres-walk-test";
 const SEED: u32 = 20;
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -55,6 +56,7 @@ async fn documents_can_be_followed_in_order_without_data_loss() {
     walk.upgrade().await;
     walk.keys().await;
     walk.front_page().await;
+    walk.backtest().await;
     walk.remaining_blocks().await;
     walk.operator.stop().await;
     assert!(local::LocalService::named(POSTGRES).stop().await.unwrap());
@@ -224,6 +226,19 @@ impl Walkthrough {
         assert!(self.request(Method::GET, path, None).await.1.to_string().contains("Finance data"));
     }
 
+    /// The report has the lines of the example in the document, whatever its numbers and pipelines are.
+    async fn backtest(&mut self) {
+        let heading = "How often signals are wrong";
+        let report = self.run_next(SIGNALS, heading).await;
+        let lines = |text: &str| text.lines().map(without_numbers).collect::<BTreeSet<_>>();
+        let example = lines(&printed(SIGNALS, heading));
+        let (kinds, _) = report.split_once("\npipeline ").unwrap_or_else(|| panic!("{report}"));
+        assert!(lines(kinds).is_subset(&example), "{report}\n{example:?}");
+        for line in ["kind signals per pipeline, week of runs", "pipeline runs slow late_start late_finish"] {
+            assert!(lines(&report).contains(line) && example.contains(line), "{line}: {report}");
+        }
+    }
+
     /// Runs the remaining blocks of all documents, as the superuser of the server.
     async fn remaining_blocks(&mut self) {
         self.operator.shell(LIBPQ).await.unwrap();
@@ -293,6 +308,12 @@ impl Walkthrough {
     async fn read_model(&self) -> TableRows {
         table_rows::read_model(&self.pool().await).await
     }
+}
+
+/// The words of a line; each number is 0.
+fn without_numbers(line: &str) -> String {
+    let words = line.split_whitespace().map(|word| if word.parse::<f64>().is_ok() { "0" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A client that sends requests continuously, and counts successes and failures.
