@@ -25,7 +25,8 @@ pub struct SeedRuns {
     pub seconds: u32,
 }
 
-/// Writes the runs, an hour apart. They must not be there already, and the server must have been started here.
+/// Writes the runs, an hour apart. They must not be there already, and the server must have been started
+/// here.
 pub async fn seed_runs(airflow: &AirflowServer, seed: &SeedRuns) -> Result<()> {
     seed_runs_every(airflow, seed, TimeDelta::hours(1)).await
 }

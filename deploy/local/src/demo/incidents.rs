@@ -1,5 +1,5 @@
-//! The incidents of the demo: a run that takes longer than usual, and a start that is missed. What is usual is
-//! learned from a history that is written before.
+//! The incidents of the demo: a run that takes longer than usual, and a start that is missed. What is usual
+//! is learned from a history that is written before.
 
 use std::time::Duration;
 
