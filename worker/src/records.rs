@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use contract::events::Topic;
 use contract::trace::{TRACEPARENT, TraceContext};
 use futures::future::BoxFuture;
-use platform::kafka::KafkaConfig;
+use platform::kafka::{KafkaConfig, native};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers};
 use sqlx::PgConnection;
@@ -34,6 +34,8 @@ pub struct ConsumedRecord {
     pub offset: i64,
     /// In milliseconds; none when Kafka has none.
     pub timestamp: Option<i64>,
+    /// The epoch of the leader that has written the record; none when Kafka has none.
+    pub epoch: Option<i32>,
     pub key: Option<Vec<u8>>,
     pub headers: BTreeMap<String, String>,
     pub payload: Option<Vec<u8>>,
@@ -58,6 +60,7 @@ impl ConsumedRecord {
             partition: message.partition(),
             offset: message.offset(),
             timestamp: message.timestamp().to_millis(),
+            epoch: native::leader_epoch(message),
             key: message.key().map(<[u8]>::to_vec),
             headers: message.headers().map(read_headers).unwrap_or_default(),
             payload: message.payload().map(<[u8]>::to_vec),

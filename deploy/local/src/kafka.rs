@@ -97,6 +97,11 @@ pub(crate) async fn any_answers(servers: &str) -> bool {
     false
 }
 
+/// Returns the folder with the logs of a separate broker of this name: a folder for each partition.
+pub fn kafka_logs(name: &str) -> Result<PathBuf> {
+    paths::local_folder(&format!("{name}/data"))
+}
+
 async fn launch(name: &str, listeners: Listeners) -> Result<Launch> {
     let java = java().await?;
     let classes = jars(&java).await?.join("*");

@@ -40,7 +40,9 @@ pub use certificates::{Certificates, certificates, client_certificate};
 pub use console::console;
 pub use demo::{delay_next_start, demo};
 pub use eventually::{eventually, eventually_true};
-pub use kafka::{SecureKafka, kafka, kafka_instance, proxied_kafka_instance, secure_kafka_instance};
+pub use kafka::{
+    SecureKafka, kafka, kafka_instance, kafka_logs, proxied_kafka_instance, secure_kafka_instance,
+};
 pub use logs::show as logs;
 pub use node::node_packages;
 pub use oidc::{OidcProvider, oidc_provider};

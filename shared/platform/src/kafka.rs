@@ -1,6 +1,7 @@
 //! Kafka: settings, topics and the producer. The messages are defined by `contract::events`; consumers belong
 //! to the binaries.
 
+pub mod native;
 mod options;
 mod producer;
 mod topics;

@@ -11,7 +11,7 @@ use super::bisect::{Bisection, is_caused_by_data};
 use super::dead_letters;
 use crate::metrics::{count_left_out_dead_letters, count_records};
 use crate::records::{ConsumedRecord, Rejected};
-use crate::store::projection_offsets::{self, StoredOffset};
+use crate::store::projection_offsets::{self, AppliedRecord};
 
 /// Why a batch was not applied.
 #[derive(Debug)]
@@ -90,7 +90,8 @@ async fn advance(
     records: &[ConsumedRecord],
 ) -> Result<Offsets, ApplyError> {
     let by_partition = records.iter().map(|record| {
-        let to = StoredOffset { next_offset: record.offset + 1, last_timestamp: record.timestamp };
+        let ConsumedRecord { offset, timestamp, epoch, .. } = *record;
+        let to = AppliedRecord { offset, timestamp, epoch };
         ((record.topic_name.clone(), record.partition), to)
     });
     let mut advanced = Offsets::new();
@@ -100,7 +101,7 @@ async fn advance(
             let (topic, partition) = partition;
             return Err(ApplyError::Fenced { topic, partition });
         }
-        advanced.insert(partition, to.next_offset);
+        advanced.insert(partition, to.offset + 1);
     }
     Ok(advanced)
 }

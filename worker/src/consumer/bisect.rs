@@ -54,8 +54,8 @@ mod tests {
     fn record(offset: i64) -> ConsumedRecord {
         let (topic, topic_name) = (Topic::Runs, "runs".to_owned());
         let headers = BTreeMap::new();
-        let (timestamp, key, payload) = (None, None, None);
-        ConsumedRecord { topic, topic_name, partition: 0, offset, timestamp, key, headers, payload }
+        let (timestamp, epoch, key, payload) = (None, None, None, None);
+        ConsumedRecord { topic, topic_name, partition: 0, offset, timestamp, epoch, key, headers, payload }
     }
 
     #[test]

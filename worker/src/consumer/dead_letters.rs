@@ -119,7 +119,8 @@ mod tests {
     fn record(payload: usize, key: usize) -> ConsumedRecord {
         let (topic, topic_name, headers) = (Topic::Runs, "runs".to_owned(), BTreeMap::new());
         let (key, payload) = (Some(vec![1; key]), Some(vec![2; payload]));
-        ConsumedRecord { topic, topic_name, partition: 0, offset: 0, timestamp: None, key, headers, payload }
+        let (partition, offset, timestamp, epoch) = (0, 0, None, None);
+        ConsumedRecord { topic, topic_name, partition, offset, timestamp, epoch, key, headers, payload }
     }
 
     /// The bytes of key and payload that are stored, and the size of the whole if that is more.

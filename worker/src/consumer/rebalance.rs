@@ -1,20 +1,23 @@
 //! Rebalances: which partitions are assigned to this consumer, and their offsets, which come from PostgreSQL
 //! and not from Kafka's group offsets.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use platform::health::Heartbeat;
-use platform::kafka::KafkaConfig;
+use platform::kafka::{KafkaConfig, native};
 use platform::offsets::Offsets;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::ConsumerConfig;
 use super::start::{self, AssignedPartition, CompareError};
@@ -25,6 +28,7 @@ const MAX_ATTEMPTS: u32 = 20;
 /// moment.
 const QUIET_ATTEMPTS: u32 = 3;
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(5);
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The context of a consumer, which librdkafka calls at every rebalance.
 pub(super) struct RebalanceContext {
@@ -35,6 +39,8 @@ pub(super) struct RebalanceContext {
     heartbeat: Heartbeat,
     offsets: Mutex<Offsets>,
     failed: AtomicBool,
+    /// Whether it was logged that Kafka does not tell the ids of topics.
+    is_warned: AtomicBool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +63,7 @@ impl RebalanceContext {
             heartbeat: config.heartbeat.clone(),
             offsets: Mutex::default(),
             failed: AtomicBool::new(false),
+            is_warned: AtomicBool::new(false),
         }
     }
 
@@ -96,6 +103,24 @@ impl RebalanceContext {
         Ok(())
     }
 
+    /// Returns the ids of the topics of these partitions, and none of them when Kafka does not tell them.
+    fn find_topic_ids(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: &TopicPartitionList,
+    ) -> BTreeMap<String, Uuid> {
+        let elements = partitions.elements();
+        let topics: BTreeSet<&str> = elements.iter().map(TopicPartitionListElem::topic).collect();
+        let ids = native::find_topic_ids(consumer.client(), &Vec::from_iter(topics), DESCRIBE_TIMEOUT);
+        ids.unwrap_or_else(|error| {
+            if !self.is_warned.swap(true, Ordering::Relaxed) {
+                let effect = "topics that are created again are found by the timestamps of records";
+                tracing::warn!(%error, effect, "topics cannot be described");
+            }
+            BTreeMap::new()
+        })
+    }
+
     /// Returns the offsets at which these partitions start, and stores those that differ from the stored
     /// ones.
     fn find_offsets(
@@ -103,13 +128,15 @@ impl RebalanceContext {
         consumer: &BaseConsumer<Self>,
         partitions: &TopicPartitionList,
     ) -> Result<Offsets, AssignError> {
+        let topic_ids = self.find_topic_ids(consumer, partitions);
         let mut assigned = Vec::new();
         for element in partitions.elements() {
             self.heartbeat.record();
             let (topic, partition) = (element.topic().to_owned(), element.partition());
             let (low, high) = consumer.fetch_watermarks(&topic, partition, WATERMARKS_TIMEOUT)?;
             let stored = self.runtime.block_on(projection_offsets::find(&self.pool, &topic, partition))?;
-            assigned.push(AssignedPartition { topic, partition, low, high, stored });
+            let topic_id = topic_ids.get(&topic).copied();
+            assigned.push(AssignedPartition { topic, partition, low, high, topic_id, stored });
         }
         let replaced = start::find_replaced(&self.kafka, &assigned)?;
         let mut offsets = Offsets::new();
@@ -120,9 +147,9 @@ impl RebalanceContext {
             if of.stored.is_some_and(|stored| stored.next_offset != start) {
                 self.runtime.block_on(connector_state::forget_published(&self.pool))?;
             }
-            if of.stored.is_none_or(|stored| stored.next_offset != start) {
-                let set = projection_offsets::set(&self.pool, &of.topic, of.partition, start);
-                self.runtime.block_on(set)?;
+            if !of.is_stored(start) {
+                let topic = (of.topic.as_str(), of.topic_id);
+                self.runtime.block_on(projection_offsets::set(&self.pool, topic, of.partition, start))?;
             }
             offsets.insert(partition, start);
         }

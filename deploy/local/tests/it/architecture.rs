@@ -7,6 +7,7 @@ mod manifests;
 mod sizes;
 mod source_tree;
 mod type_names;
+mod unsafe_code;
 mod vocabulary;
 
 /// The folders of the workspace's crates.
