@@ -234,11 +234,8 @@ async fn check_provider(
     let opened = provider::open_with_timeout(&config, &credentials, source, &app.network, timeout);
     let opened = opened.map_err(FailedCheck::before_any_answer)?;
     let checked = provider::check(opened.as_ref()).await;
-    let info = checked.map_err(|CheckFailure { info, errors }| FailedCheck {
-        message: one_sentence(&errors),
-        version: info.map(|info| info.version),
-    })?;
-    Ok(info.version)
+    checked
+        .map_err(|CheckFailure { version, errors }| FailedCheck { message: one_sentence(&errors), version })
 }
 
 /// Joins errors, each of which is a sentence.

@@ -1,7 +1,7 @@
 //! A provider in memory: a test changes its content, and makes any request fail, which a real one does not on
 //! demand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,8 +12,8 @@ use contract::events::{
 };
 use contract::state::{EntityKind, RunState};
 use provider::{
-    Decoded, Page, PagePermit, PageToken, Provider, ProviderError, ProviderInfo, RunParameter, RunScope,
-    TaskRunScope, TriggerCommand, UnreadableRows,
+    Decoded, Page, PagePermit, PageToken, Provider, ProviderError, RunParameter, RunScope, TaskRunScope,
+    TriggerCommand, UnreadableRows,
 };
 use tokio::sync::watch;
 
@@ -61,16 +61,59 @@ pub struct FakeProvider {
     single_run_requests: AtomicU64,
     presence_requests: AtomicU64,
     graph_requests: AtomicU64,
-    /// The request, counted from 1, from which on every request fails.
-    failing_from: Mutex<Option<u64>>,
+    /// The request, counted from 1, from which on every request fails, and the error.
+    failing_from: Mutex<Option<(u64, ProviderError)>>,
+    /// The errors of single requests, by what is requested.
+    failing: Mutex<BTreeMap<String, ProviderError>>,
+    failed: AtomicU64,
     requests: AtomicU64,
 }
 
 impl FakeProvider {
     /// Makes every request fail from the given one on, counted from now on and from 1.
     pub fn fail_from(&self, request: Option<u64>) {
-        *self.failing_from.lock().unwrap() = request;
+        *self.failing_from.lock().unwrap() = request.map(|request| (request, internal_error()));
         self.requests.store(0, Ordering::SeqCst);
+    }
+
+    /// Leaves every request without an answer from the given one on, counted from now on and from 1.
+    pub fn stop_answering_from(&self, request: u64) {
+        *self.failing_from.lock().unwrap() = Some((request, unanswered()));
+        self.requests.store(0, Ordering::SeqCst);
+    }
+
+    /// Leaves a request without an answer, after a time-out that is over at once: `tasks a`, `time zone a`,
+    /// `pipeline a`, `history a` and `task runs a` for those of a pipeline, `run r1` for a run.
+    pub fn leave_unanswered(&self, request: &str) {
+        self.failing.lock().unwrap().insert(request.to_owned(), unanswered());
+    }
+
+    /// Answers these requests again.
+    pub fn answer_all(&self) {
+        self.failing.lock().unwrap().clear();
+    }
+
+    /// How many of these requests there were since the last call.
+    pub fn take_unanswered(&self) -> u64 {
+        self.failed.swap(0, Ordering::SeqCst)
+    }
+
+    fn remove_unreadable_tasks(&self, items: &mut Vec<TaskRunObserved>) -> UnreadableRows {
+        let unreadable = self.unreadable_tasks.lock().unwrap().clone();
+        remove_unreadable(items, |TaskRunObserved { task_id, external_id, .. }| {
+            let entry = || UnreadableEntry::new(EntityKind::TaskRun, external_id, "map_index is odd");
+            unreadable.contains(task_id).then(entry)
+        })
+    }
+
+    fn answer(&self, what: &str, of: &str) -> Result<(), ProviderError> {
+        match self.failing.lock().unwrap().get(&format!("{what} {of}")) {
+            Some(error) => {
+                self.failed.fetch_add(1, Ordering::SeqCst);
+                Err(error.clone())
+            }
+            None => Ok(()),
+        }
     }
 
     /// Blocks histories after so many, counted from now on, until more are allowed; 0 is no limit.
@@ -110,8 +153,10 @@ impl FakeProvider {
 
     fn count_request(&self) -> Result<(), ProviderError> {
         let request = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
-        let failing = self.failing_from.lock().unwrap().is_some_and(|from| request >= from);
-        if failing { Err(internal_error()) } else { Ok(()) }
+        match &*self.failing_from.lock().unwrap() {
+            Some((from, error)) if request >= *from => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -141,10 +186,15 @@ fn internal_error() -> ProviderError {
     ProviderError::Failing { host: "test".to_owned(), status: 500, retry_after: None, subject: None }
 }
 
+fn unanswered() -> ProviderError {
+    let (host, reason) = ("test".to_owned(), "no complete answer in time".to_owned());
+    ProviderError::Unreachable { host, reason, sent: true, subject: None }
+}
+
 #[async_trait]
 impl Provider for FakeProvider {
-    async fn probe(&self) -> Result<ProviderInfo, ProviderError> {
-        Ok(ProviderInfo { version: "test".to_owned(), clock: self.clock().await? })
+    async fn version(&self) -> Result<String, ProviderError> {
+        Ok("test".to_owned())
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {
@@ -175,6 +225,7 @@ impl Provider for FakeProvider {
     async fn has_pipeline(&self, pipeline: &str) -> Result<bool, ProviderError> {
         self.count_request()?;
         self.presence_requests.fetch_add(1, Ordering::SeqCst);
+        self.answer("pipeline", pipeline)?;
         if self.forbidden.lock().unwrap().contains(pipeline) {
             let message = "Forbidden".to_owned();
             return Err(ProviderError::Forbidden { status: 403, message, subject: None });
@@ -182,9 +233,10 @@ impl Provider for FakeProvider {
         Ok(self.pipelines.lock().unwrap().iter().any(|known| known.external_id == pipeline))
     }
 
-    async fn tasks(&self, _: &str) -> Result<Decoded<Vec<TaskNode>>, ProviderError> {
+    async fn tasks(&self, pipeline: &str) -> Result<Decoded<Vec<TaskNode>>, ProviderError> {
         self.count_request()?;
         self.graph_requests.fetch_add(1, Ordering::SeqCst);
+        self.answer("tasks", pipeline)?;
         if *self.hides_graphs.lock().unwrap() {
             return Err(internal_error());
         }
@@ -198,7 +250,8 @@ impl Provider for FakeProvider {
         Ok(Decoded::whole(tasks.iter().map(node).collect()))
     }
 
-    async fn time_zone(&self, _: &str) -> Result<Option<String>, ProviderError> {
+    async fn time_zone(&self, pipeline: &str) -> Result<Option<String>, ProviderError> {
+        self.answer("time zone", pipeline)?;
         Ok(self.time_zone.lock().unwrap().map(str::to_owned))
     }
 
@@ -221,6 +274,7 @@ impl Provider for FakeProvider {
             RunScope::Pipeline { pipeline, since } => {
                 self.requested_since.lock().unwrap().push(*since);
                 self.begin_history(pipeline).await?;
+                self.answer("history", pipeline)?;
             }
             RunScope::ChangedSince(since) | RunScope::ChangedBetween(since, _) => {
                 self.changes_since.lock().unwrap().push(*since);
@@ -248,6 +302,7 @@ impl Provider for FakeProvider {
     ) -> Result<Option<Decoded<RunObserved>>, ProviderError> {
         self.count_request()?;
         self.single_run_requests.fetch_add(1, Ordering::SeqCst);
+        self.answer("run", run)?;
         if self.failing_single_runs.lock().unwrap().contains(run) {
             return Err(self.single_run_error.lock().unwrap().clone().unwrap_or_else(internal_error));
         }
@@ -274,7 +329,10 @@ impl Provider for FakeProvider {
         }
         let changed = *self.changed.lock().unwrap();
         match scope {
-            TaskRunScope::Pipeline { since, .. } => self.requested_since.lock().unwrap().push(*since),
+            TaskRunScope::Pipeline { pipeline, since } => {
+                self.requested_since.lock().unwrap().push(*since);
+                self.answer("task runs", pipeline)?;
+            }
             TaskRunScope::ChangedSince(since) | TaskRunScope::ChangedBetween(since, _) => {
                 self.changes_since.lock().unwrap().push(*since);
             }
@@ -296,11 +354,7 @@ impl Provider for FakeProvider {
                 task_run.pipeline_external_id == *pipeline && task_run.run_external_id == *run
             }
         });
-        let unreadable = self.unreadable_tasks.lock().unwrap().clone();
-        let unreadable = remove_unreadable(&mut items, |TaskRunObserved { task_id, external_id, .. }| {
-            let entry = || UnreadableEntry::new(EntityKind::TaskRun, external_id, "map_index is odd");
-            unreadable.contains(task_id).then(entry)
-        });
+        let unreadable = self.remove_unreadable_tasks(&mut items);
         for item in &mut items {
             (item.version, item.observed_at) = (observation.version, observation.at);
         }

@@ -11,6 +11,7 @@ mod fields;
 mod grant;
 mod identity_provider;
 mod json_text;
+mod list_failures;
 mod look_up;
 mod model;
 mod normalize;
@@ -49,8 +50,8 @@ use self::v1::V1;
 use self::v2::V2;
 use crate::connector::{ApiVersion, ConnectorConfig, Credentials, SecretKeys, Secrets};
 use crate::{
-    Decoded, Page, PageToken, Provider, ProviderError, ProviderInfo, RunParameter, RunScope, Subject,
-    TaskRunScope, TriggerCommand, is_run_id,
+    Decoded, Page, PageToken, Provider, ProviderError, RunParameter, RunScope, Subject, TaskRunScope,
+    TriggerCommand, is_run_id,
 };
 use contract::events::{Observation, PipelineObserved, RunObserved, Source, TaskNode, TaskRunObserved};
 
@@ -184,10 +185,10 @@ impl Airflow {
 
 #[async_trait]
 impl Provider for Airflow {
-    async fn probe(&self) -> Result<ProviderInfo, ProviderError> {
+    async fn version(&self) -> Result<String, ProviderError> {
         let version = async { self.api().await?.version().await };
         let version = self.ask(Subject::Version, version).await?;
-        Ok(ProviderInfo { version: self.redaction.clean(&version), clock: self.clock().await? })
+        Ok(self.redaction.clean(&version))
     }
 
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError> {

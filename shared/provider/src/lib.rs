@@ -47,8 +47,8 @@ pub fn is_run_id(run: &str) -> bool {
 /// call is retried for longer than a minute.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// Returns the version and the clock of the server. Also checks the credentials.
-    async fn probe(&self) -> Result<ProviderInfo, ProviderError>;
+    /// Returns the version of the server. The credentials may not be needed for it.
+    async fn version(&self) -> Result<String, ProviderError>;
 
     /// Returns the server's clock, to the second. Sends one request, which also checks the credentials.
     async fn clock(&self) -> Result<DateTime<Utc>, ProviderError>;
@@ -171,14 +171,6 @@ impl<T> Page<T> {
 /// The start of a page, in the provider's own encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken(pub(crate) String);
-
-/// The server behind a connector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProviderInfo {
-    pub version: String,
-    /// The server's clock at the time of the response, to the second.
-    pub clock: DateTime<Utc>,
-}
 
 /// A command to create a run.
 #[derive(Clone, Debug)]

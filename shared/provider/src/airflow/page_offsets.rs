@@ -3,14 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::list_failures::ListFailures;
 use super::session::Retries;
 
 /// The largest page to request. A server may return fewer rows, so the offset advances by the rows received.
 pub(super) const MAX_LIMIT: usize = 100;
 /// A page that fails is split into this many parts.
 const PARTS: usize = 5;
-/// How many pages of one list may fail before the list does.
-const MAX_FAILURES: u32 = 200;
 /// So many failed pages of one list are requested again before they are split or left out, if they have one
 /// row: the server may have failed for another reason.
 const MAX_RETRIED_FAILURES: u32 = 10;
@@ -20,8 +19,7 @@ const MAX_RETRIED_FAILURES: u32 = 10;
 pub(super) struct PageOffsets {
     /// The last part is read next. The first one is the rest of the list, page by page.
     parts: Vec<RowRange>,
-    /// How many pages of the list have failed.
-    failures: u32,
+    failures: ListFailures,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +29,8 @@ struct RowRange {
 }
 
 impl PageOffsets {
-    /// The whole list, of which so many pages have failed before.
-    pub(super) fn start(failures: u32) -> Self {
+    /// The whole list, of which pages may have failed before.
+    pub(super) fn start(failures: ListFailures) -> Self {
         Self { parts: vec![RowRange { offset: 0, limit: MAX_LIMIT }], failures }
     }
 
@@ -50,23 +48,22 @@ impl PageOffsets {
         self.part().limit
     }
 
-    pub(super) fn failures(&self) -> u32 {
+    pub(super) fn failures(&self) -> ListFailures {
         self.failures
     }
 
     /// Which failures of the next page are retried. Parts of a page that failed are likely to fail again.
     pub(super) fn retries(&self) -> Retries {
-        match (self.failures, self.limit()) {
+        match (self.failures.pages, self.limit()) {
             (0, _) => Retries::All,
             (failures, 1) if failures < MAX_RETRIED_FAILURES => Retries::All,
             _ => Retries::OfConnection,
         }
     }
 
-    /// Counts a page that failed; false if these are too many.
-    pub(super) fn count_failure(&mut self) -> bool {
-        self.failures += 1;
-        self.failures <= MAX_FAILURES
+    /// Counts a page that failed.
+    pub(super) fn count_failure(&mut self) {
+        self.failures.count_page();
     }
 
     /// Splits the next page.
@@ -83,8 +80,8 @@ impl PageOffsets {
         }
     }
 
-    /// The position after so many rows of the next page; none at the end of the list.
-    pub(super) fn after(&self, rows: u64, total: Option<u64>) -> Option<Self> {
+    /// The position after so many rows of the next page, some of them lost; none at the end of the list.
+    pub(super) fn after(&self, rows: u64, lost: u64, total: Option<u64>) -> Option<Self> {
         let RowRange { offset, limit } = self.part();
         let end = offset + rows;
         if rows == 0 || total.is_some_and(|total| end >= total) {
@@ -97,7 +94,9 @@ impl PageOffsets {
             0 => {}
             remaining => parts.push(RowRange { offset: end, limit: remaining }),
         }
-        Some(Self { parts, failures: self.failures })
+        let mut failures = self.failures;
+        failures.count_rows(rows.saturating_sub(lost), lost);
+        Some(Self { parts, failures })
     }
 }
 
@@ -108,13 +107,13 @@ mod tests {
     /// Reads a list of which these rows fail; returns the rows that were read and those that were left out.
     fn read(total: u64, failing: &[u64], most_rows: u64) -> (Vec<u64>, Vec<u64>) {
         let (mut read, mut lost) = (Vec::new(), Vec::new());
-        let mut position = Some(PageOffsets::start(0));
+        let mut position = Some(PageOffsets::start(ListFailures::default()));
         while let Some(mut offsets) = position {
             let first = offsets.next();
             let end = (first + (offsets.limit() as u64).min(most_rows)).min(total);
             let fails = failing.iter().any(|row| (first..end).contains(row));
             if fails && offsets.limit() > 1 {
-                assert!(offsets.count_failure());
+                offsets.count_failure();
                 offsets.split();
                 position = Some(offsets);
                 continue;
@@ -124,7 +123,7 @@ mod tests {
             } else {
                 read.extend(first..end)
             };
-            position = offsets.after(end - first, Some(total));
+            position = offsets.after(end - first, fails.into(), Some(total));
         }
         (read, lost)
     }

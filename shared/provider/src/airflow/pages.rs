@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::body_reader::BODY_LIMIT;
 use super::error_body;
 use super::fields::RowFields;
+use super::list_failures::ListFailures;
 use super::page_offsets::{MAX_LIMIT, PageOffsets};
 use super::rows::{List, MAX_PAGE_BYTES, RowDecoder};
 use super::session::{QueryParameters, Retries, Session};
@@ -31,7 +32,7 @@ pub(super) enum PagePosition {
 impl PagePosition {
     /// The first page, without a cursor.
     pub(super) fn start() -> Self {
-        Self::PageOffsets(PageOffsets::start(0))
+        Self::PageOffsets(PageOffsets::start(ListFailures::default()))
     }
 
     /// Decodes the token; without a token the position is the start.
@@ -136,10 +137,10 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> PagedList<'_, F> {
         Ok(List { permit: response.permit, ..list })
     }
 
-    /// Splits a page that fails, or leaves out its only row.
+    /// Splits a page that fails, or leaves out its only row; after many failures also a few rows at once.
     ///
     /// # Errors
-    /// The error of the page, if the list fails without rows, too, or has failed too often.
+    /// The error of the page, if the list fails without rows, too, or most of its rows fail.
     async fn read_in_parts(
         &self,
         position: &PagePosition,
@@ -147,24 +148,29 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> PagedList<'_, F> {
     ) -> Result<(List<T>, Option<PagePosition>), ProviderError> {
         let mut offsets = match position {
             PagePosition::PageOffsets(offsets) => offsets.clone(),
-            PagePosition::Cursor(cursor) if cursor.is_empty() => PageOffsets::start(0),
+            PagePosition::Cursor(cursor) if cursor.is_empty() => PageOffsets::start(ListFailures::default()),
             // No cursor leads past a row that fails: the list is read again by offsets.
             PagePosition::Cursor(_) | PagePosition::Windows(_) => {
                 return Ok((List::empty(), Some(PagePosition::start())));
             }
         };
-        let is_first = offsets.failures() == 0;
-        if !offsets.count_failure() {
+        let is_first = offsets.failures().pages == 0;
+        offsets.count_failure();
+        if offsets.failures().are_of_most_rows() {
             return Err(error);
         }
-        let total = if is_first || offsets.limit() == 1 { self.count_rows(&error).await? } else { None };
-        if offsets.limit() > 1 {
+        let is_left_out = offsets.failures().leave_out(offsets.limit());
+        let total = if is_first || is_left_out { self.count_rows(&error).await? } else { None };
+        if !is_left_out {
             offsets.split();
             return Ok((List::empty(), Some(PagePosition::PageOffsets(offsets))));
         }
-        let row = offsets.next() + 1;
+        let (before, limit) = (offsets.next(), offsets.limit() as u64);
+        let rows = total.map_or(limit, |total| limit.min(total.saturating_sub(before)).max(1));
+        let named = if rows == 1 { "row".to_owned() } else { format!("rows {} to", before + 1) };
         let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-        let list = self.decoder.lost_row(self.path, &format!("row {row}{of}: {error}"), total);
+        let reason = format!("{named} {}{of}: {error}", before + rows);
+        let list = self.decoder.lost_rows(self.path, &reason, rows, total);
         let next = next(&list, &PagePosition::PageOffsets(offsets))?;
         Ok((list, next))
     }
@@ -186,7 +192,7 @@ pub(super) fn next<T>(
     list: &List<T>,
     position: &PagePosition,
 ) -> Result<Option<PagePosition>, ProviderError> {
-    let rows = list.rows.count as u64;
+    let (rows, lost) = (list.rows.count as u64, list.rows.lost.len() as u64);
     match (position, &list.next_cursor) {
         (PagePosition::Cursor(_), Some(None)) => Ok(None),
         (PagePosition::Cursor(here), Some(Some(next))) if here == next || rows == 0 => {
@@ -194,10 +200,11 @@ pub(super) fn next<T>(
         }
         (PagePosition::Cursor(_), Some(Some(next))) => Ok(Some(PagePosition::Cursor(next.clone()))),
         (PagePosition::PageOffsets(offsets), _) => {
-            Ok(offsets.after(rows, list.total_entries).map(PagePosition::PageOffsets))
+            Ok(offsets.after(rows, lost, list.total_entries).map(PagePosition::PageOffsets))
         }
         (PagePosition::Cursor(_) | PagePosition::Windows(_), _) => {
-            Ok(PageOffsets::start(0).after(rows, list.total_entries).map(PagePosition::PageOffsets))
+            let start = PageOffsets::start(ListFailures::default());
+            Ok(start.after(rows, lost, list.total_entries).map(PagePosition::PageOffsets))
         }
     }
 }

@@ -74,7 +74,11 @@ fn observation() -> Observation {
 
 #[tokio::test]
 async fn rebinding_is_denied_before_every_request_of_a_test_a_sync_and_a_trigger() {
-    assert!(rebind_before_each_request(async |airflow| airflow.probe().await).await > 2);
+    let probe = async |airflow: Airflow| {
+        airflow.version().await?;
+        airflow.clock().await
+    };
+    assert!(rebind_before_each_request(probe).await > 2);
     assert!(
         rebind_before_each_request(async |airflow| airflow.pipelines(observation(), None).await).await > 2
     );

@@ -118,14 +118,21 @@ impl<T, F: Fn(&mut RowFields<'_>) -> Option<T>> RowDecoder<F> {
         Ok(rows)
     }
 
-    /// A list of one row that the server cannot return, in the list with this path. Of its ids only those in
-    /// the path are known.
-    pub(super) fn lost_row(&self, path: &[&str], reason: &str, total_entries: Option<u64>) -> List<T> {
+    /// A list of so many rows that the server cannot return, in the list with this path. Of their ids only
+    /// those in the path are known.
+    pub(super) fn lost_rows(
+        &self,
+        path: &[&str],
+        reason: &str,
+        count: u64,
+        total_entries: Option<u64>,
+    ) -> List<T> {
         let id = error_body::path_ids(path).chain(["unknown"]).collect::<Vec<_>>().join("/");
         let mut list = List { total_entries, ..List::empty() };
-        list.rows.count = 1;
-        list.rows.unreadable.push(UnreadableEntry::new(self.what, &id, reason), true);
-        list.rows.lost.insert(hash(reason));
+        let entries = vec![UnreadableEntry::new(self.what, &id, reason)];
+        list.rows.count = usize::try_from(count).unwrap_or(usize::MAX);
+        list.rows.unreadable = UnreadableRows { entries, count, lost: count };
+        list.rows.lost.extend((0..count).map(|row| hash(&format!("{row} {reason}"))));
         list
     }
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::fields::RowFields;
+use super::list_failures::ListFailures;
 use super::model;
 use super::page_offsets::PageOffsets;
 use super::pages::{self, PagePosition, PagedList, is_about_rows, rfc3339_utc};
@@ -24,6 +25,8 @@ const ROWS_PER_PART: u64 = 70;
 const MAX_CLOCK_LAG: TimeDelta = TimeDelta::seconds(4);
 /// After so many failures the rows are counted again: if that fails, too, the list fails as a whole.
 const FAILURES_PER_COUNT: u32 = 10;
+/// After many failures a window of no more rows than this is split no further, because its rows have offsets.
+const MAX_ROWS_BY_OFFSET: u64 = 1_000;
 /// How often a list that cannot be split is read before the read fails.
 const MAX_PASSES: usize = 10;
 /// The maximum number of task instances of one moment, or of one run, in memory.
@@ -38,8 +41,8 @@ struct FoundRows {
     lost: HashSet<u64>,
     /// Of this pass.
     unreadable: UnreadableRows,
-    /// How many pages of the whole list have failed.
-    failures: u32,
+    /// Of the whole list.
+    failures: ListFailures,
 }
 
 impl FoundRows {
@@ -52,8 +55,7 @@ impl FoundRows {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct UnreadWindows {
     windows: Vec<TimeWindow>,
-    /// How many pages of the list have failed.
-    failures: u32,
+    failures: ListFailures,
 }
 
 impl UnreadWindows {
@@ -177,6 +179,7 @@ impl TaskInstanceList<'_> {
             return Err(ProviderError::malformed("a page of task instances that does not say of how many"));
         };
         if list.rows.count as u64 >= total {
+            windows.failures.count_rows(list.rows.items.len() as u64, list.rows.lost.len() as u64);
             return page(list.rows.items, list.rows.unreadable, windows, list.permit);
         }
         let parts = self.split(window, &list);
@@ -189,7 +192,7 @@ impl TaskInstanceList<'_> {
         empty_page(windows)
     }
 
-    /// Splits a window of which the page fails, down to a moment.
+    /// Splits a window of which the page fails, down to a moment; after many failures down to few rows.
     async fn resolve_failure(
         &self,
         window: TimeWindow,
@@ -197,14 +200,17 @@ impl TaskInstanceList<'_> {
         error: ProviderError,
     ) -> Result<Page<model::TaskInstance>, ProviderError> {
         let (path, query) = (self.path(), self.query_for(window));
-        let mut offsets = PageOffsets::start(windows.failures);
-        if !offsets.count_failure() {
+        let failures = &mut windows.failures;
+        failures.count_page();
+        if failures.are_of_most_rows() {
             return Err(error);
         }
-        if windows.failures.is_multiple_of(FAILURES_PER_COUNT) {
-            self.paged(&path, &query).count_rows(&error).await?;
+        if failures.are_many() || failures.pages % FAILURES_PER_COUNT == 1 {
+            let rows = self.paged(&path, &query).count_rows(&error).await?;
+            if failures.are_many() && rows.is_some_and(|rows| rows <= MAX_ROWS_BY_OFFSET) {
+                return self.read_window_repeatedly(window, windows).await;
+            }
         }
-        windows.failures = offsets.failures();
         let parts = self.axis.as_ref().map(|_| window.split_equally(MAX_PARTS, Utc::now().trunc_subsecs(6)));
         match parts.unwrap_or_default() {
             parts if parts.is_empty() => self.read_window_repeatedly(window, windows).await,
@@ -259,7 +265,7 @@ impl TaskInstanceList<'_> {
     async fn read_repeatedly(
         &self,
         query: &QueryParameters<'_>,
-        failures: u32,
+        failures: ListFailures,
     ) -> Result<FoundRows, ProviderError> {
         let mut found = FoundRows { failures, ..FoundRows::default() };
         let mut total = 0;

@@ -14,7 +14,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::airflow_server::{
     ANY_NETWORK, DAGS, TOKEN, basic, list_pipelines_error, mock_dags, mock_get, observation, open_with,
-    provider, provider_as, recorded, response, start_airflow,
+    probe, provider, provider_as, recorded, response, start_airflow,
 };
 use crate::identity_provider::{client, identity_provider};
 
@@ -207,20 +207,20 @@ async fn rejected_credentials_differ_from_missing_permissions() {
     mock_get(&server, "/api/v2/version", 200, "3.3", "version.json").await;
     let refused = response(401, recorded("3.3", "login_refused.json"));
     Mock::given(path("/auth/token")).respond_with(refused).expect(1).mount(&server).await;
-    errors.push(provider(&server.uri()).probe().await.unwrap_err());
+    errors.push(probe(provider(&server.uri()).as_ref()).await.unwrap_err());
 
     let server = MockServer::start().await;
     mock_get(&server, "/api/v2/version", 200, "3.3", "version.json").await;
-    errors.push(provider(&server.uri()).probe().await.unwrap_err());
+    errors.push(probe(provider(&server.uri()).as_ref()).await.unwrap_err());
 
     let server = start_airflow("2.11").await;
     mock_get(&server, "/api/v1/dags", 403, "2.11", "login_refused.json").await;
-    errors.push(provider(&server.uri()).probe().await.unwrap_err());
+    errors.push(probe(provider(&server.uri()).as_ref()).await.unwrap_err());
 
     let server = start_airflow("3.3").await;
     mock_get(&server, DAGS, 403, "3.3", "invalid_token.json").await;
     let token = Credentials::Token { token: TOKEN.into() };
-    errors.push(provider_as(&server.uri(), &token).probe().await.unwrap_err());
+    errors.push(probe(provider_as(&server.uri(), &token).as_ref()).await.unwrap_err());
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(errors.join("\n"));
 }
@@ -252,7 +252,7 @@ async fn no_secret_is_logged() {
             let mut secrets = Secrets::from(credentials);
             secrets.headers.insert("x-gate".to_owned(), "canary-header".into());
             let airflow = open_with(json!({"base_url": server.uri()}), &secrets, ANY_NETWORK).unwrap();
-            tracing::info!(?secrets, error = %airflow.probe().await.unwrap_err(), "probed");
+            tracing::info!(?secrets, error = %probe(airflow.as_ref()).await.unwrap_err(), "probed");
         }
     }
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -13,8 +13,8 @@ use wiremock::matchers::{path, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::airflow_server::{
-    basic, list_pipelines_error, mock_dags, mock_login, observation, open_url, provider, recorded, response,
-    start_airflow,
+    basic, list_pipelines_error, mock_dags, mock_login, observation, open_url, probe, provider, recorded,
+    response, start_airflow,
 };
 
 #[tokio::test]
@@ -102,7 +102,7 @@ fn task_history() -> TaskRunScope {
 #[tokio::test]
 async fn a_server_other_than_airflow_is_an_error() {
     let server = MockServer::start().await;
-    let error = provider(&server.uri()).probe().await.unwrap_err();
+    let error = probe(provider(&server.uri()).as_ref()).await.unwrap_err();
     insta::assert_snapshot!(error.to_string());
 }
 
@@ -111,7 +111,7 @@ async fn a_refused_connection_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = provider(&format!("http://{address}")).probe().await.unwrap_err();
+    let error = probe(provider(&format!("http://{address}")).as_ref()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -124,7 +124,7 @@ async fn a_refused_connection_is_an_error() {
 
 #[tokio::test]
 async fn an_unknown_host_is_an_error() {
-    let error = provider("http://no-such-host.invalid").probe().await.unwrap_err();
+    let error = probe(provider("http://no-such-host.invalid").as_ref()).await.unwrap_err();
     assert!(matches!(&error, ProviderError::Unreachable { sent: false, .. }), "{error:?}");
 }
 
@@ -137,7 +137,7 @@ async fn private_addresses_are_denied_by_default() {
         Some(ProviderError::Denied { .. })
     ));
     let by_name = format!("http://localhost:{}", server.address().port());
-    let error = open_url(&by_name, &basic(), closed).unwrap().probe().await.unwrap_err();
+    let error = probe(open_url(&by_name, &basic(), closed).unwrap().as_ref()).await.unwrap_err();
     assert!(matches!(error, ProviderError::Denied { .. }), "{error}");
     assert_eq!(server.received_requests().await.unwrap().len(), 0);
 }
@@ -168,7 +168,7 @@ async fn a_truncated_body_is_retried() {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"version\":").await
     })
     .await;
-    let error = provider(&url).probe().await.unwrap_err();
+    let error = probe(provider(&url).as_ref()).await.unwrap_err();
     assert!(matches!(error, ProviderError::Unreachable { sent: true, .. }), "{error}");
     assert_eq!(connections.load(Ordering::Relaxed), 3);
 }
@@ -189,7 +189,7 @@ async fn reading_a_huge_body_is_aborted() {
         }
     })
     .await;
-    let error = provider(&url).probe().await.unwrap_err();
+    let error = probe(provider(&url).as_ref()).await.unwrap_err();
     assert!(error.to_string().contains("larger than 16 MiB"), "{error}");
     let written = written.load(Ordering::Relaxed);
     assert!(written < 40, "{written} MiB were read");
@@ -228,7 +228,7 @@ async fn a_silent_server_times_out_after_thirty_seconds() {
     })
     .await;
     let started = Instant::now();
-    let error = provider(&url).probe().await.unwrap_err();
+    let error = probe(provider(&url).as_ref()).await.unwrap_err();
     assert!(error.to_string().contains("no complete answer within 30 s"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(45));
     assert_eq!(connections.load(Ordering::Relaxed), 1);
@@ -266,8 +266,8 @@ async fn no_error_is_longer_than_what_a_person_reads() {
     Mock::given(path("/api/v2/version")).respond_with(response(200, version)).mount(&server).await;
     mock_login(&server).await;
     mock_dags(&server, response(200, recorded("3.3", "dags.json")), 1..).await;
-    let info = provider(&server.uri()).probe().await.unwrap();
-    assert!(info.version.chars().count() <= 301);
+    let (version, _) = probe(provider(&server.uri()).as_ref()).await.unwrap();
+    assert!(version.chars().count() <= 301);
 }
 
 /// PostgreSQL does not store NUL, and terminals act on other control characters.

@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 use wiremock::MockServer;
 
-use crate::airflow_server::{mock_get, observation, pretty, provider, provider_as, start_airflow, time};
+use crate::airflow_server::{
+    mock_get, observation, pretty, probe, provider, provider_as, start_airflow, time,
+};
 
 /// Mocks the endpoints, which differ between the releases in the API version only.
 async fn mount(server: &MockServer, api: &str, release: &str) {
@@ -38,9 +40,9 @@ fn to_json<T: Serialize>(server: &MockServer, events: &T) -> Value {
 
 async fn snapshot(server: &MockServer, release: &str, scheduled: &str) {
     let airflow = provider(&server.uri());
-    let probe = airflow.probe().await.unwrap();
-    assert!(probe.version.starts_with(release), "{}", probe.version);
-    assert_eq!(probe.clock, time("2026-11-24T00:30:00Z"));
+    let (version, clock) = probe(airflow.as_ref()).await.unwrap();
+    assert!(version.starts_with(release), "{version}");
+    assert_eq!(clock, time("2026-11-24T00:30:00Z"));
 
     let pipelines = airflow.pipelines(observation(), None).await.unwrap();
     assert_eq!(pipelines.next, None);

@@ -48,6 +48,11 @@ pub(crate) async fn mock_get(server: &MockServer, at: &str, status: u16, release
         .await;
 }
 
+/// The version and the clock of a server, as they are asked for before anything else.
+pub(crate) async fn probe(airflow: &dyn Provider) -> Result<(String, DateTime<Utc>), ProviderError> {
+    Ok((airflow.version().await?, airflow.clock().await?))
+}
+
 /// A server of this release, with its version and login endpoints.
 pub(crate) async fn start_airflow(release: &str) -> MockServer {
     let server = MockServer::start().await;

@@ -8,7 +8,7 @@ use wiremock::matchers::{body_string, header, method, path, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::airflow_server::{
-    ANY_NETWORK, DAGS, mock_get, observation, open_url, provider_as, recorded, response, start_airflow,
+    ANY_NETWORK, DAGS, mock_get, observation, open_url, probe, provider_as, recorded, response, start_airflow,
 };
 
 const SECRET: &str = "canary secret+%";
@@ -45,7 +45,7 @@ async fn requests(server: &MockServer) -> usize {
 /// The error of the first request to an Airflow behind this token endpoint.
 async fn error_of(token_url: &str) -> ProviderError {
     let airflow = start_airflow("3.3").await;
-    let error = provider_as(&airflow.uri(), &client(token_url)).probe().await.unwrap_err();
+    let error = probe(provider_as(&airflow.uri(), &client(token_url)).as_ref()).await.unwrap_err();
     assert_eq!(requests(&airflow).await, 0, "nothing is sent without a token");
     let text = format!("{error} {error:?}");
     assert!(!text.contains("canary") && !text.contains("YSt3b3"), "{text}");
@@ -79,7 +79,7 @@ async fn a_token_is_requested_once_and_sent_with_every_request() {
             .mount(&airflow)
             .await;
         let provider = provider_as(&airflow.uri(), &client(&format!("{}/token", idp.uri())));
-        provider.probe().await.unwrap();
+        probe(provider.as_ref()).await.unwrap();
         provider.pipelines(observation(), None).await.unwrap();
     }
 }
@@ -93,7 +93,7 @@ async fn a_client_that_is_refused_in_the_header_authenticates_in_the_body() {
     Mock::given(header("authorization", BASIC)).respond_with(refused).expect(1).mount(&idp).await;
     let airflow = start_airflow("3.3").await;
     mock_get(&airflow, DAGS, 200, "3.3", "dags.json").await;
-    provider_as(&airflow.uri(), &client(&idp.uri())).probe().await.unwrap();
+    probe(provider_as(&airflow.uri(), &client(&idp.uri())).as_ref()).await.unwrap();
 }
 
 /// It has a client certificate in place of a secret.
@@ -110,7 +110,7 @@ async fn a_client_without_a_secret_sends_its_id_once() {
         scope: None,
         audience: None,
     });
-    let error = provider_as("http://127.0.0.1:9", &credentials).probe().await.unwrap_err();
+    let error = probe(provider_as("http://127.0.0.1:9", &credentials).as_ref()).await.unwrap_err();
     assert!(matches!(error, ProviderError::CredentialsRefused { status: 401, .. }), "{error}");
     assert!(!idp.received_requests().await.unwrap()[0].headers.contains_key("authorization"));
 }
@@ -157,7 +157,8 @@ async fn the_token_url_is_under_the_network_policy() {
     }
     let url = "http://localhost:9/token";
     let network = NetworkPolicy::default();
-    let error = open_url("http://203.0.113.1", &client(url), network).unwrap().probe().await.unwrap_err();
+    let error =
+        probe(open_url("http://203.0.113.1", &client(url), network).unwrap().as_ref()).await.unwrap_err();
     assert!(matches!(error, ProviderError::Denied { .. }), "{error}");
 }
 
