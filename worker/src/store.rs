@@ -2,6 +2,7 @@
 //! callers interpret the rows.
 
 pub mod backtest;
+pub mod change_cursors;
 pub mod connector_state;
 pub(crate) mod connectors;
 pub(crate) mod dead_letters;

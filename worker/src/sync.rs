@@ -17,6 +17,7 @@ mod pages;
 mod pipelines;
 mod progress;
 mod publish;
+mod requests;
 mod task_graphs;
 mod unread_lists;
 
@@ -30,7 +31,7 @@ use contract::ids::PipelineId;
 use platform::kafka::Producer;
 use platform::offsets::Offsets;
 use provider::{Decoded, Provider, ProviderError};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Mutex, OnceCell, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,11 +43,14 @@ pub use progress::{SyncPhase, SyncProgress};
 
 use crate::metrics::record_schedule_lateness;
 use crate::projection;
+use crate::store::change_cursors::ChangeCursors;
 use crate::store::{connector_state, syncs};
 use changes::ActivePipelines;
 use deletions::MassDeletion;
+use history::TaskRunLists;
 use pipelines::ListedPipelines;
 use publish::Publisher;
+use requests::UnansweredRequests;
 use unread_lists::UnreadLists;
 
 /// The interval of polls while histories are read, unless ten times the duration of a poll is longer.
@@ -69,6 +73,8 @@ struct SyncPass<'a> {
     pipelines_lock: Mutex<()>,
     /// The error because of which lists of task runs are not requested again in this pass.
     task_runs_error: OnceLock<ProviderError>,
+    task_run_lists: TaskRunLists,
+    unanswered: UnansweredRequests,
     /// Pipelines whose task graphs are not requested in this pass.
     graphs_in_backoff: OnceCell<std::sync::Mutex<BTreeSet<String>>>,
 }
@@ -83,8 +89,9 @@ pub struct SyncOutcome {
 /// A complete read of the provider's pipelines and of its changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompletedPoll {
-    /// The provider's time when the poll began: the cursor of the next one.
-    pub provider_clock: DateTime<Utc>,
+    /// The cursors of the next poll: the provider's time when this one began, or an earlier one for a list
+    /// that could not be read.
+    pub cursors: ChangeCursors,
     /// PostgreSQL's time when the poll began: the read model is at least as recent.
     pub began_at: DateTime<Utc>,
     listed: ListedPipelines,
@@ -92,16 +99,27 @@ pub struct CompletedPoll {
     recently_active: BTreeSet<PipelineId>,
     /// The mass deletion that an operator must accept.
     mass_deletion: Option<MassDeletion>,
-    /// The lists that could not be read. While there are any, the cursor is not moved.
+    /// The lists that could not be read. Their cursors are not moved.
     unread: UnreadLists,
 }
 
-/// Syncs a connector: lists its pipelines, reads the changes since the cursor, reads the histories that are
+impl CompletedPoll {
+    /// The error of a sync that ends with this poll; none if the poll read everything.
+    fn failure(&self) -> Option<SyncError> {
+        let mass_deletion = || {
+            let MassDeletion { missing, total } = self.mass_deletion?;
+            Some(SyncError::MassDeletion { missing, total })
+        };
+        self.unread.first().or_else(mass_deletion)
+    }
+}
+
+/// Syncs a connector: lists its pipelines, reads the changes since the cursors, reads the histories that are
 /// due while polls continue, and returns once the read model contains everything.
 ///
 /// # Errors
-/// When any step failed. Published events stay published, and the cursor is not moved past changes that
-/// neither an event nor a history that is still due contains.
+/// When any step failed. Published events stay published, and no cursor is moved past changes that neither an
+/// event nor a history that is still due contains.
 pub async fn sync_connector(
     pool: &PgPool,
     producer: &Producer,
@@ -113,8 +131,7 @@ pub async fn sync_connector(
     let publisher = Publisher::new(pool.clone(), producer.clone());
     let requests_before = provider.requests();
     let pipelines_lock = Mutex::default();
-    let task_runs_error = OnceLock::new();
-    let graphs_in_backoff = OnceCell::new();
+    let (task_runs_error, graphs_in_backoff) = (OnceLock::new(), OnceCell::new());
     let pass = SyncPass {
         pool,
         job,
@@ -126,6 +143,8 @@ pub async fn sync_connector(
         requests_before,
         pipelines_lock,
         task_runs_error,
+        task_run_lists: TaskRunLists::default(),
+        unanswered: UnansweredRequests::default(),
         graphs_in_backoff,
     };
     let outcome = pass.run().await;
@@ -138,61 +157,63 @@ impl SyncPass<'_> {
         self.enter_phase(SyncPhase::Connecting);
         // Compared with a read model that lacks them, the same changes would be published again.
         self.await_projected(&self.job.published).await?;
-        let poll = self.poll(self.job.cursor_at).await?;
+        let poll = self.poll(self.job.cursors).await?;
         let due = self.due_histories(&poll).await?;
         let last_poll = if due.is_empty() { poll } else { self.read_due_histories(due, poll).await? };
         self.enter_phase(SyncPhase::Projecting);
         self.await_read_model().await?;
-        if let Some(error) = last_poll.unread.first() {
-            return Err(error);
-        }
-        match last_poll.mass_deletion {
-            Some(MassDeletion { missing, total }) => {
+        match last_poll.failure() {
+            Some(error) => {
                 self.store_poll(&last_poll).await?;
-                Err(SyncError::MassDeletion { missing, total })
+                Err(error)
             }
             None => Ok(SyncOutcome { report: self.report(), last_poll }),
         }
     }
 
-    /// Lists all pipelines and reads the changes since the cursor; without a cursor, the newest runs.
-    async fn poll(&self, cursor: Option<DateTime<Utc>>) -> Result<CompletedPoll, SyncError> {
+    /// Lists all pipelines and reads the changes since the cursors; without cursors, the newest runs.
+    async fn poll(&self, cursors: Option<ChangeCursors>) -> Result<CompletedPoll, SyncError> {
+        self.unanswered.reset();
         let began_at = self.observe().await?.at;
         let provider_clock = self.provider.clock().await?;
-        let cursor = cursor.map(|cursor| self.not_after(provider_clock, cursor, began_at));
-        if cursor.is_none() {
+        let cursors = cursors.map(|cursors| self.not_after(provider_clock, cursors, began_at));
+        if cursors.is_none() {
             // Moved before anything is read: the next poll then finds the changes during the read of the
             // histories, even if this sync never finishes.
-            self.move_cursor(provider_clock).await?;
+            self.move_cursors(ChangeCursors::both(provider_clock)).await?;
         }
         self.enter_phase(SyncPhase::Listing);
         let listing = self.list_pipelines().await?;
         let listed = listing.names.clone();
         self.enter_phase(SyncPhase::Changes);
-        let ActivePipelines { running, recently_active, unread, cursor, .. } = match cursor {
-            Some(cursor) => self.publish_changes(cursor, provider_clock, &listed).await?,
+        let ActivePipelines { running, recently_active, unread, cursors, .. } = match cursors {
+            Some(cursors) => self.publish_changes(cursors, provider_clock, &listed).await?,
             None => self.publish_newest(provider_clock).await?,
         };
         let mass_deletion = self.deactivate_missing(listing, &running).await?;
-        let provider_clock = cursor;
-        Ok(CompletedPoll { provider_clock, began_at, listed, recently_active, mass_deletion, unread })
+        Ok(CompletedPoll { cursors, began_at, listed, recently_active, mass_deletion, unread })
     }
 
-    /// The cursor, unless the provider's clock has gone back behind it: nothing is stamped later than that
-    /// cursor for a while. The time since the last complete poll is then measured by PostgreSQL's clock.
+    /// The cursors, unless the provider's clock has gone back behind them: nothing is stamped later than such
+    /// a cursor for a while. The time since the last complete poll is then measured by PostgreSQL's clock.
     fn not_after(
         &self,
         provider_clock: DateTime<Utc>,
-        cursor: DateTime<Utc>,
+        cursors: ChangeCursors,
         began_at: DateTime<Utc>,
-    ) -> DateTime<Utc> {
-        if cursor <= provider_clock {
-            return cursor;
-        }
-        if cursor > provider_clock + self.job.overlap {
-            tracing::warn!(%cursor, %provider_clock, "clock of the provider has gone back");
-        }
-        provider_clock - self.job.confirmed_at.map_or(TimeDelta::zero(), |confirmed| began_at - confirmed)
+    ) -> ChangeCursors {
+        let since_confirmed =
+            self.job.confirmed_at.map_or(TimeDelta::zero(), |confirmed| began_at - confirmed);
+        let not_after = |cursor: DateTime<Utc>| {
+            if cursor <= provider_clock {
+                return cursor;
+            }
+            if cursor > provider_clock + self.job.overlap {
+                tracing::warn!(%cursor, %provider_clock, "clock of the provider has gone back");
+            }
+            provider_clock - since_confirmed
+        };
+        ChangeCursors { runs: not_after(cursors.runs), task_runs: not_after(cursors.task_runs) }
     }
 
     /// Reads the histories that are due while polls continue, and returns the last poll.
@@ -202,7 +223,7 @@ impl SyncPass<'_> {
         poll: CompletedPoll,
     ) -> Result<CompletedPoll, SyncError> {
         // A history that cannot be read must not hold back the changes that polls find.
-        self.move_cursor(poll.provider_clock).await?;
+        self.move_cursors(poll.cursors).await?;
         self.await_read_model().await?;
         self.complete_waiting(&poll).await?;
         self.enter_phase(SyncPhase::Histories);
@@ -228,45 +249,51 @@ impl SyncPass<'_> {
                 () = tokio::time::sleep(pause) => {}
             }
             let started = Instant::now();
-            last = self.poll(Some(last.provider_clock)).await?;
+            last = self.poll(Some(last.cursors)).await?;
             pause = MIN_POLL_INTERVAL.max(started.elapsed() * POLL_INTERVAL_FACTOR);
             self.await_read_model().await?;
             self.complete_waiting(&last).await?;
         }
     }
 
-    /// Stores a complete poll of a sync that does not succeed.
+    /// Stores the poll of a sync that does not succeed. It confirms the read model, unless runs could not be
+    /// read.
     async fn store_poll(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
-        let mut db = self.pool.acquire().await?;
-        let lease = self.job.lease;
-        let updated =
-            connector_state::update_after_poll(&mut db, lease, poll.provider_clock, poll.began_at).await?;
-        if updated { Ok(()) } else { Err(SyncError::LeaseLost) }
+        if !poll.unread.are_runs_read() {
+            return self.move_cursors(poll.cursors).await;
+        }
+        let ends_failures = poll.failure().is_none_or(|failure| failure.needs_operator());
+        self.confirm(&mut *self.pool.acquire().await?, poll, ends_failures).await
     }
 
-    /// Moves the cursor: in a first sync before anything is read, since the histories contain it; otherwise
-    /// once everything before it is published.
-    async fn move_cursor(&self, cursor: DateTime<Utc>) -> Result<(), SyncError> {
-        let moved = connector_state::move_cursor(self.pool, self.job.lease, cursor).await?;
+    async fn confirm(
+        &self,
+        db: &mut PgConnection,
+        poll: &CompletedPoll,
+        ends_failures: bool,
+    ) -> Result<(), SyncError> {
+        let (lease, cursors) = (self.job.lease, poll.cursors);
+        let updated = connector_state::update_after_poll(db, lease, cursors, poll.began_at, ends_failures);
+        if updated.await? { Ok(()) } else { Err(SyncError::LeaseLost) }
+    }
+
+    /// Moves the cursors: in a first sync before anything is read, since the histories contain it; otherwise
+    /// once everything before them is published.
+    async fn move_cursors(&self, cursors: ChangeCursors) -> Result<(), SyncError> {
+        let moved = connector_state::move_cursors(self.pool, self.job.lease, cursors).await?;
         if moved { Ok(()) } else { Err(SyncError::LeaseLost) }
     }
 
     /// Stores a complete poll in the middle of a sync that reads histories, and finishes the queued syncs
     /// that ask for no more than a poll, so that they do not wait for the histories.
     async fn complete_waiting(&self, poll: &CompletedPoll) -> Result<(), SyncError> {
-        if !poll.unread.is_empty() {
-            return Ok(());
-        }
-        if poll.mass_deletion.is_some() {
+        if poll.failure().is_some() {
             return self.store_poll(poll).await;
         }
-        let lease = self.job.lease;
+        let connector = self.job.lease.connector_id;
         let mut tx = self.pool.begin().await?;
-        if !connector_state::update_after_poll(&mut tx, lease, poll.provider_clock, poll.began_at).await? {
-            return Err(SyncError::LeaseLost);
-        }
-        let completed =
-            syncs::start_polled(&mut tx, lease.connector_id, poll.began_at, syncs::MAX_STARTED).await?;
+        self.confirm(&mut tx, poll, true).await?;
+        let completed = syncs::start_polled(&mut tx, connector, poll.began_at, syncs::MAX_STARTED).await?;
         let (ids, lateness): (Vec<_>, Vec<_>) = completed.into_iter().unzip();
         syncs::finish(&mut tx, &ids, None, &self.report()).await?;
         lateness.into_iter().flatten().for_each(record_schedule_lateness);

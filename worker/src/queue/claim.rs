@@ -72,14 +72,14 @@ fn build_job(
     overlap: TimeDelta,
 ) -> Result<SyncJob, SyncError> {
     let (config, secrets) = open_settings(lease, &settings, keyring)?;
-    let published = settings.take_published();
+    let (cursors, published) = (settings.cursors(), settings.take_published());
     let full_syncs = || started.iter().filter(|sync| sync.full);
     Ok(SyncJob {
         lease,
         space: settings.space,
         config,
         secrets,
-        cursor_at: settings.cursor_at,
+        cursors,
         overlap,
         confirmed_at: settings.confirmed_at,
         published,

@@ -13,11 +13,11 @@ use crate::sync::{SyncError, SyncJob, SyncOutcome, SyncProgress};
 /// of its own.
 const MAX_ERROR_LENGTH: usize = 1_000;
 
-/// Finishes the syncs of a successful job, and moves the cursor.
+/// Finishes the syncs of a successful job, and moves the cursors.
 pub async fn succeed(pool: &PgPool, job: &SyncJob, synced: &SyncOutcome) -> Result<(), SyncError> {
     let mut tx = pool.begin().await?;
-    let poll = &synced.last_poll;
-    if !connector_state::update_after_success(&mut tx, job.lease, poll.provider_clock, poll.began_at).await? {
+    let (cursor, began_at) = (synced.last_poll.cursors.earliest(), synced.last_poll.began_at);
+    if !connector_state::update_after_success(&mut tx, job.lease, cursor, began_at).await? {
         return Err(SyncError::LeaseLost);
     }
     syncs::finish(&mut tx, &job.syncs, None, &synced.report).await?;

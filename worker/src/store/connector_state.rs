@@ -5,6 +5,8 @@ use contract::ids::{ConnectorId, SpaceId};
 use platform::offsets::Offsets;
 use sqlx::{PgConnection, PgExecutor};
 
+use super::change_cursors::ChangeCursors;
+
 /// How long a lease is valid without being renewed, in seconds.
 pub const LEASE_SECONDS: f64 = 15.0;
 /// Failures in a row before schedules back off: by a second, then twice as long each time, up to the maximum.
@@ -146,45 +148,56 @@ pub async fn release(db: &mut PgConnection, lease: Lease) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Moves the cursor during a sync; false when the lease is lost.
-pub(crate) async fn move_cursor(
+/// Moves the cursors during a sync; false when the lease is lost.
+pub(crate) async fn move_cursors(
     db: impl PgExecutor<'_>,
     lease: Lease,
-    cursor: DateTime<Utc>,
+    cursors: ChangeCursors,
 ) -> sqlx::Result<bool> {
-    let moved =
-        sqlx::query("update connector_state set cursor_at = $3 where connector_id = $1 and lease_epoch = $2")
-            .bind(lease.connector_id)
-            .bind(lease.epoch)
-            .bind(cursor)
-            .execute(db)
-            .await?;
-    Ok(moved.rows_affected() == 1)
-}
-
-/// Updates the state after a complete poll of a sync that reads more than that, or does not succeed; false
-/// when the lease is lost.
-pub(crate) async fn update_after_poll(
-    db: &mut PgConnection,
-    lease: Lease,
-    cursor: DateTime<Utc>,
-    confirmed_at: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let updated = sqlx::query(
-        "update connector_state set cursor_at = $3, confirmed_at = $4, credentials_refused_at = null,
-             failures = 0
+    let moved = sqlx::query(
+        "update connector_state set cursor_at = $3, runs_cursor_at = nullif($4, $3),
+             task_runs_cursor_at = nullif($5, $3)
          where connector_id = $1 and lease_epoch = $2",
     )
     .bind(lease.connector_id)
     .bind(lease.epoch)
-    .bind(cursor)
+    .bind(cursors.earliest())
+    .bind(cursors.runs)
+    .bind(cursors.task_runs)
+    .execute(db)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// Updates the state after a poll of a sync that reads more than that, or does not succeed; false when the
+/// lease is lost. `ends_failures` says whether failures are counted anew.
+pub(crate) async fn update_after_poll(
+    db: &mut PgConnection,
+    lease: Lease,
+    cursors: ChangeCursors,
+    confirmed_at: DateTime<Utc>,
+    ends_failures: bool,
+) -> sqlx::Result<bool> {
+    let updated = sqlx::query(
+        "update connector_state set cursor_at = $3, runs_cursor_at = nullif($4, $3),
+             task_runs_cursor_at = nullif($5, $3), confirmed_at = $6, credentials_refused_at = null,
+             failures = case when $7 then 0 else failures end
+         where connector_id = $1 and lease_epoch = $2",
+    )
+    .bind(lease.connector_id)
+    .bind(lease.epoch)
+    .bind(cursors.earliest())
+    .bind(cursors.runs)
+    .bind(cursors.task_runs)
     .bind(confirmed_at)
+    .bind(ends_failures)
     .execute(db)
     .await?;
     Ok(updated.rows_affected() == 1)
 }
 
-/// Updates the state after a complete sync and ends the lease; false when the lease was lost before.
+/// Updates the state after a complete sync, which has read all lists, and ends the lease; false when the
+/// lease was lost before.
 pub(crate) async fn update_after_success(
     db: &mut PgConnection,
     lease: Lease,
@@ -192,8 +205,9 @@ pub(crate) async fn update_after_success(
     confirmed_at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let updated = sqlx::query(
-        "update connector_state set cursor_at = $3, confirmed_at = $4, last_success_at = clock_timestamp(),
-             credentials_refused_at = null, failures = 0, retry_at = null, lease_until = null
+        "update connector_state set cursor_at = $3, runs_cursor_at = null, task_runs_cursor_at = null,
+             confirmed_at = $4, last_success_at = clock_timestamp(), credentials_refused_at = null,
+             failures = 0, retry_at = null, lease_until = null
          where connector_id = $1 and lease_epoch = $2",
     )
     .bind(lease.connector_id)

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor};
 
+use super::change_cursors::ChangeCursors;
 use super::connector_state::is_behind;
 
 /// Returns which of these connectors exist, deleted ones included.
@@ -27,7 +28,9 @@ pub(crate) struct SyncSettings {
     pub connector_type: ConnectorType,
     pub config: Json<serde_json::Value>,
     pub credentials_sealed: Option<Vec<u8>>,
-    pub cursor_at: Option<DateTime<Utc>>,
+    cursor_at: Option<DateTime<Utc>>,
+    runs_cursor_at: Option<DateTime<Utc>>,
+    task_runs_cursor_at: Option<DateTime<Utc>>,
     pub confirmed_at: Option<DateTime<Utc>>,
     /// The offsets after the last published records, unless these are too old to count.
     pub published: Option<Json<Vec<PublishedOffset>>>,
@@ -42,6 +45,12 @@ pub(crate) struct PublishedOffset {
 }
 
 impl SyncSettings {
+    /// The cursors; none before the first sync.
+    pub(crate) fn cursors(&self) -> Option<ChangeCursors> {
+        let of_stored = |at| ChangeCursors::of_stored(at, self.runs_cursor_at, self.task_runs_cursor_at);
+        self.cursor_at.map(of_stored)
+    }
+
     /// Takes the published offsets.
     pub(crate) fn take_published(&mut self) -> Offsets {
         let published = self.published.take().map_or_else(Vec::new, |published| published.0);
@@ -56,7 +65,7 @@ pub(crate) async fn find_sync_settings(
 ) -> sqlx::Result<Option<SyncSettings>> {
     sqlx::query_as(
         "select spaces.slug as space, c.connector_type, c.config, c.credentials_sealed, state.cursor_at,
-             state.confirmed_at,
+             state.runs_cursor_at, state.task_runs_cursor_at, state.confirmed_at,
              case when state.published_at > now() - interval '1 hour' then state.published_offsets end
                  as published
          from connectors c join spaces on spaces.id = c.space_id

@@ -48,15 +48,25 @@ impl StoredEntity for PipelineObserved {
     const EXPIRED: &'static str = "select null::uuid where false";
 }
 
-/// Finds the pipelines of a connector that are not deleted: external id and id.
+/// A pipeline that is not deleted.
+#[derive(sqlx::FromRow)]
+pub(crate) struct ExistingPipeline {
+    pub external_id: String,
+    pub id: PipelineId,
+    pub is_active: bool,
+}
+
+/// Finds the pipelines of a connector that are not deleted, active or not.
 pub(crate) async fn find_existing(
     db: impl PgExecutor<'_>,
     connector: ConnectorId,
-) -> sqlx::Result<Vec<(String, PipelineId)>> {
-    sqlx::query_as("select external_id, id from pipelines where connector_id = $1 and deleted_at is null")
-        .bind(connector)
-        .fetch_all(db)
-        .await
+) -> sqlx::Result<Vec<ExistingPipeline>> {
+    sqlx::query_as(
+        "select external_id, id, is_active from pipelines where connector_id = $1 and deleted_at is null",
+    )
+    .bind(connector)
+    .fetch_all(db)
+    .await
 }
 
 /// Finds active pipelines of a connector, up to `limit`.

@@ -32,6 +32,12 @@ impl ChangeWindow {
         windows
     }
 
+    /// The part of the window after this time; none if it ends before.
+    pub(super) fn after(self, from: DateTime<Utc>) -> Option<Self> {
+        let is_before = self.until.is_some_and(|until| until <= from);
+        (!is_before).then(|| Self { since: self.since.max(from), ..self })
+    }
+
     pub(super) fn runs(self) -> RunScope {
         match self.until {
             Some(until) => RunScope::ChangedBetween(self.since, until),
@@ -67,6 +73,11 @@ mod tests {
                 assert!(pair[1].since <= now - overlap);
             }
         }
+        let window = ChangeWindow { since: now - overlap, until: Some(now) };
+        assert_eq!(window.after(now), None);
+        assert_eq!(window.after(window.since - overlap), Some(window));
+        let later = now - overlap / 2;
+        assert_eq!(window.after(later), Some(ChangeWindow { since: later, ..window }));
         let long = TimeDelta::hours(3);
         let windows = ChangeWindow::split(now - TimeDelta::hours(8), now, long);
         assert!(windows[windows.len() - 1].since <= now - long);

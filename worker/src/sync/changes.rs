@@ -15,12 +15,13 @@ use provider::{RunScope, TaskRunScope};
 use uuid::Uuid;
 
 use super::change_windows::ChangeWindow;
-use super::error::is_request_specific;
+use super::error::is_unanswered;
 use super::pages::ObservedItems;
 use super::pipelines::ListedPipelines;
 use super::task_graphs::ExecutedTasks;
 use super::unread_lists::{CHANGED_RUNS, CHANGED_TASK_RUNS, UNFINISHED_RUNS, UnreadLists};
 use super::{SyncError, SyncPass};
+use crate::store::change_cursors::ChangeCursors;
 use crate::store::runs::RunExternalIds;
 use crate::store::{entities, histories, runs};
 
@@ -58,35 +59,44 @@ pub(super) struct ActivePipelines {
     /// The pipelines with unfinished or changed runs.
     pub(super) recently_active: BTreeSet<PipelineId>,
     pub(super) unread: UnreadLists,
-    /// Everything before this time of the provider was read.
-    pub(super) cursor: DateTime<Utc>,
+    /// Everything before these times was read.
+    pub(super) cursors: ChangeCursors,
 }
 
 impl ActivePipelines {
-    fn at(cursor: DateTime<Utc>) -> Self {
+    fn at(cursors: ChangeCursors) -> Self {
         let (running, unfinished, recently_active, unread) = Default::default();
-        Self { running, unfinished, recently_active, unread, cursor }
+        Self { running, unfinished, recently_active, unread, cursors }
+    }
+
+    /// Moves the cursors of the lists that were read up to this time; false if there is none.
+    fn move_cursors(&mut self, until: DateTime<Utc>) -> bool {
+        let before = self.cursors;
+        if self.unread.error_of(CHANGED_RUNS).is_none() {
+            self.cursors.runs = self.cursors.runs.max(until);
+        }
+        if self.unread.error_of(CHANGED_TASK_RUNS).is_none() {
+            self.cursors.task_runs = self.cursors.task_runs.max(until);
+        }
+        self.cursors != before
     }
 }
 
 impl SyncPass<'_> {
-    /// Publishes everything that changed since the cursor, window by window. The cursor moves with each
-    /// window, as long as all lists are read.
+    /// Publishes everything that changed since the cursors, window by window. The cursor of each list moves
+    /// with each window, as long as the list is read.
     pub(super) async fn publish_changes(
         &self,
-        cursor: DateTime<Utc>,
+        cursors: ChangeCursors,
         now: DateTime<Utc>,
         listed: &ListedPipelines,
     ) -> Result<ActivePipelines, SyncError> {
         let overlap = self.job.overlap;
-        let mut active = ActivePipelines::at(cursor);
-        for window in ChangeWindow::split(cursor - overlap, now, overlap) {
+        let mut active = ActivePipelines::at(cursors);
+        for window in ChangeWindow::split(cursors.earliest() - overlap, now, overlap) {
             self.publish_window(window, listed, &mut active).await?;
-            if active.unread.is_empty() {
-                active.cursor = window.until.unwrap_or(now);
-                if window.until.is_some() {
-                    self.move_cursor(active.cursor).await?;
-                }
+            if active.move_cursors(window.until.unwrap_or(now)) && window.until.is_some() {
+                self.move_cursors(active.cursors).await?;
             }
         }
         Ok(active)
@@ -99,14 +109,8 @@ impl SyncPass<'_> {
         listed: &ListedPipelines,
         active: &mut ActivePipelines,
     ) -> Result<(), SyncError> {
-        let runs = active.unread.read(CHANGED_RUNS, self.publish_runs_of(&window.runs())).await?;
-        let RunsRead { mut runs, mut older_than_history } = runs;
-        let scope = window.task_runs();
-        let task_runs = self.publish_changed_task_runs(&scope);
-        let (mut changed, executed) = active.unread.read(CHANGED_TASK_RUNS, task_runs).await?;
-        if let Some(error) = active.unread.error_of(CHANGED_TASK_RUNS) {
-            self.task_runs_error.get_or_init(|| error.clone());
-        }
+        let RunsRead { mut runs, mut older_than_history } = self.publish_changed_runs(window, active).await?;
+        let (mut changed, executed) = self.publish_changed_task_runs(window, active).await?;
         let is_last = window.until.is_none();
         runs.extend(self.publish_unfinished(is_last, active).await?);
         changed.retain(|run, _| !runs.contains_key(run));
@@ -125,6 +129,39 @@ impl SyncPass<'_> {
         Ok(())
     }
 
+    /// Publishes the runs that changed in a window after their cursor.
+    async fn publish_changed_runs(
+        &self,
+        window: ChangeWindow,
+        active: &mut ActivePipelines,
+    ) -> Result<RunsRead, SyncError> {
+        let Some(window) = window.after(active.cursors.runs - self.job.overlap) else {
+            return Ok(RunsRead::default());
+        };
+        let scope = window.runs();
+        self.read_list(&mut active.unread, CHANGED_RUNS, self.publish_runs_of(&scope)).await
+    }
+
+    /// Publishes the task runs that changed in a window after their cursor; returns their runs, and the tasks
+    /// that were executed. A refused list is refused for histories as well.
+    async fn publish_changed_task_runs(
+        &self,
+        window: ChangeWindow,
+        active: &mut ActivePipelines,
+    ) -> Result<(RunsById, ExecutedTasks), SyncError> {
+        let Some(window) = window.after(active.cursors.task_runs - self.job.overlap) else {
+            return Ok((RunsById::new(), ExecutedTasks::new()));
+        };
+        let scope = window.task_runs();
+        let task_runs = self.publish_task_runs_and_find_runs(&scope);
+        let read = self.read_list(&mut active.unread, CHANGED_TASK_RUNS, task_runs).await?;
+        let error = active.unread.error_of(CHANGED_TASK_RUNS);
+        if let Some(error) = error.filter(|error| !is_unanswered(error)) {
+            self.task_runs_error.get_or_init(|| error.clone());
+        }
+        Ok(read)
+    }
+
     /// Publishes the unfinished runs in the first and in the last window of a poll, and returns those that
     /// were listed last: they have changed after the windows between.
     async fn publish_unfinished(
@@ -136,7 +173,7 @@ impl SyncPass<'_> {
             return Ok(unfinished.clone());
         }
         let unfinished = self.publish_runs_of(&RunScope::Unfinished);
-        let unfinished = active.unread.read(UNFINISHED_RUNS, unfinished).await?.runs;
+        let unfinished = self.read_list(&mut active.unread, UNFINISHED_RUNS, unfinished).await?.runs;
         active.running = unfinished.values().copied().collect();
         active.unfinished = Some(unfinished.clone());
         Ok(unfinished)
@@ -160,12 +197,13 @@ impl SyncPass<'_> {
         &self,
         provider_clock: DateTime<Utc>,
     ) -> Result<ActivePipelines, SyncError> {
-        let mut active = ActivePipelines::at(provider_clock);
+        let mut active = ActivePipelines::at(ChangeCursors::both(provider_clock));
         let unfinished = self.publish_runs_of(&RunScope::Unfinished);
-        let mut runs = active.unread.read(UNFINISHED_RUNS, unfinished).await?.runs;
+        let mut runs = self.read_list(&mut active.unread, UNFINISHED_RUNS, unfinished).await?.runs;
         active.running = runs.values().copied().collect();
         let scope = RunScope::ChangedSince(provider_clock - NEWEST);
-        runs.extend(active.unread.read(CHANGED_RUNS, self.publish_runs_of(&scope)).await?.runs);
+        let changed = self.publish_runs_of(&scope);
+        runs.extend(self.read_list(&mut active.unread, CHANGED_RUNS, changed).await?.runs);
         active.recently_active = runs.into_values().collect();
         Ok(active)
     }
@@ -189,8 +227,8 @@ impl SyncPass<'_> {
         Ok(read)
     }
 
-    /// Publishes the task runs that changed; returns their runs, and the tasks that were executed.
-    async fn publish_changed_task_runs(
+    /// Publishes the task runs of a scope; returns their runs, and the tasks that were executed.
+    async fn publish_task_runs_and_find_runs(
         &self,
         scope: &TaskRunScope,
     ) -> Result<(RunsById, ExecutedTasks), SyncError> {
@@ -292,16 +330,17 @@ impl SyncPass<'_> {
 
     async fn reread_one(&self, id: RunId, external_ids: RunExternalIds) -> Result<(), SyncError> {
         let observation = self.observe().await?;
-        match self.provider.run(&external_ids.pipeline, &external_ids.run, observation).await {
+        let RunExternalIds { pipeline, run } = &external_ids;
+        let request = async { Ok(self.provider.run(pipeline, run, observation).await?) };
+        match self.request_one(request).await? {
             Ok(Some(observed)) => self.publish_runs(vec![self.note(observed)]).await,
             Ok(None) => self.delete_run(id, observation).await,
-            Err(error) if is_request_specific(&error) => {
-                let run = format!("{}/{}", external_ids.pipeline, external_ids.run);
+            Err(error) => {
+                let run = format!("{pipeline}/{run}");
                 let entry = UnreadableEntry::new(EntityKind::Run, &run, &error.to_string());
                 self.publisher.note_unreadable(entry.into());
                 Ok(())
             }
-            Err(error) => Err(error.into()),
         }
     }
 }

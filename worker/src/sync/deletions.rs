@@ -11,13 +11,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use provider::ProviderError;
 use uuid::Uuid;
 
-use super::error::is_request_specific;
 use super::pipelines::Listing;
 use super::{SyncError, SyncPass};
+use crate::store::pipelines::ExistingPipeline;
 use crate::store::runs::RunExternalIds;
 use crate::store::{entities, histories, pipelines, runs, task_runs};
 
-/// A deactivation of more than one in this many of a connector's pipelines at once must be accepted.
+/// A deactivation of more than one in this many of a connector's active pipelines at once must be accepted.
 const MASS_DELETION_RATIO: usize = 5;
 /// Fewer pipelines than this are no mass deletion, even if the connector has few pipelines.
 const MIN_MASS_DELETION: usize = 3;
@@ -26,11 +26,29 @@ const MISSED_LISTINGS_BEFORE_DELETE: i32 = 2;
 /// The maximum number of unlisted pipelines that one poll requests by their ids.
 const MAX_PRESENCE_REQUESTS: usize = 200;
 
-/// A deactivation of so many pipelines at once that it must be accepted.
+/// A deactivation of so many of the active pipelines at once, which may have to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MassDeletion {
     pub(super) missing: usize,
     pub(super) total: usize,
+}
+
+impl MassDeletion {
+    /// What the deactivation of all missing and stale pipelines among these active ones would be.
+    fn of<'p>(
+        listing: &Listing,
+        active: impl Iterator<Item = &'p ExistingPipeline>,
+        is_missing: impl Fn(&ExistingPipeline) -> bool,
+    ) -> Self {
+        let (missing, present): (Vec<_>, Vec<_>) = active.partition(|pipeline| is_missing(pipeline));
+        // A missing pipeline may be one whose row could not be read.
+        let unlisted = missing.len().saturating_sub(usize::try_from(listing.lost).unwrap_or(usize::MAX));
+        Self { missing: unlisted + listing.stale.len(), total: missing.len() + present.len() }
+    }
+
+    fn must_be_accepted(self) -> bool {
+        self.missing >= MIN_MASS_DELETION && self.missing * MASS_DELETION_RATIO > self.total
+    }
 }
 
 impl SyncPass<'_> {
@@ -43,20 +61,19 @@ impl SyncPass<'_> {
         running: &BTreeSet<PipelineId>,
     ) -> Result<Option<MassDeletion>, SyncError> {
         let stored = pipelines::find_existing(self.pool, self.job.lease.connector_id).await?;
-        let total = stored.len();
-        let missing: BTreeMap<String, PipelineId> = stored
-            .into_iter()
-            .filter(|(name, id)| !listing.names.contains(name) && !running.contains(id))
-            .collect();
+        let is_missing = |pipeline: &ExistingPipeline| {
+            !listing.names.contains(&pipeline.external_id) && !running.contains(&pipeline.id)
+        };
+        let mass =
+            MassDeletion::of(&listing, stored.iter().filter(|pipeline| pipeline.is_active), is_missing);
+        let missing = stored.into_iter().filter(is_missing);
+        let missing: BTreeMap<String, PipelineId> =
+            missing.map(|pipeline| (pipeline.external_id, pipeline.id)).collect();
         // Counted also before the limit: when a mass deletion is accepted, the pipelines have been missed
         // before.
         let gone = self.count_missed_listing(&missing).await?;
         self.note_present(&missing, &listing.stale).await?;
-        // A missing pipeline may be one whose row could not be read.
-        let unlisted = missing.len().saturating_sub(usize::try_from(listing.lost).unwrap_or(usize::MAX));
-        let mass = MassDeletion { missing: unlisted + listing.stale.len(), total };
-        let is_mass = mass.missing >= MIN_MASS_DELETION && mass.missing * MASS_DELETION_RATIO > total;
-        let is_stopped = is_mass && !self.job.accept_mass_deletion;
+        let is_stopped = mass.must_be_accepted() && !self.job.accept_mass_deletion;
         self.publish_stale(listing.stale, is_stopped).await?;
         if is_stopped {
             return Ok(Some(mass));
@@ -131,15 +148,15 @@ impl SyncPass<'_> {
     /// accepted.
     async fn deactivate_if_gone(&self, name: String, pipeline: PipelineId) -> Result<(), SyncError> {
         let observation = self.observe().await?;
-        match self.provider.has_pipeline(&name).await {
+        let request = async { Ok(self.provider.has_pipeline(&name).await?) };
+        match self.request_one(request).await? {
             Ok(true) => Ok(()),
             Ok(false) if self.without_flapping(std::slice::from_ref(&name)).await?.is_empty() => Ok(()),
             Ok(false) => self.deactivate(pipeline, observation).await,
             Err(ProviderError::Forbidden { .. }) if self.job.accept_mass_deletion => {
                 self.deactivate(pipeline, observation).await
             }
-            Err(error) if is_request_specific(&error) => self.keep_unlisted(&name, &error).await,
-            Err(error) => Err(error.into()),
+            Err(error) => self.keep_unlisted(&name, &error).await,
         }
     }
 

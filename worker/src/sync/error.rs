@@ -76,7 +76,13 @@ impl SyncError {
     }
 }
 
-/// Whether an error is specific to one request, so that other requests may succeed.
+/// Whether the provider was reached and did not answer this request in time, or completely.
+pub(super) fn is_unanswered(error: &ProviderError) -> bool {
+    matches!(error, ProviderError::Unreachable { sent: true, .. })
+}
+
+/// Whether an error that the provider answered with is specific to one request, so that other requests may
+/// succeed.
 pub(super) fn is_request_specific(error: &ProviderError) -> bool {
     matches!(
         error,

@@ -2,6 +2,7 @@
 //! full sync and a sync after a crash all read the histories that are not marked as read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,7 +12,7 @@ use provider::{ProviderError, RunScope, TaskRunScope};
 
 use super::back_off::PipelinePart;
 use super::changes::RunsRead;
-use super::error::is_request_specific;
+use super::error::is_unanswered;
 use super::{CompletedPoll, SyncError, SyncPass};
 use crate::store::retention::StoredRetention;
 use crate::store::{histories, runs, task_runs};
@@ -49,6 +50,22 @@ impl UnreadableHistories {
     }
 }
 
+/// How many lists of task runs were answered for the histories of a pass, and how many were not.
+#[derive(Default)]
+pub(super) struct TaskRunLists {
+    answered: AtomicUsize,
+    unanswered: AtomicUsize,
+}
+
+impl TaskRunLists {
+    /// Counts a list that was not answered; true if these are too many for a matter of single pipelines.
+    fn count_unanswered(&self) -> bool {
+        let unanswered = self.unanswered.fetch_add(1, Ordering::Relaxed) + 1;
+        let requested = self.answered.load(Ordering::Relaxed) + unanswered;
+        unanswered > MIN_UNREADABLE.max(requested / UNREADABLE_RATIO)
+    }
+}
+
 /// Errors of one kind and status have the same cause.
 fn cause(error: &ProviderError) -> (&'static str, u16) {
     match error {
@@ -57,6 +74,7 @@ fn cause(error: &ProviderError) -> (&'static str, u16) {
         ProviderError::Refused { status, .. } => ("refused", *status),
         ProviderError::Malformed { .. } => ("malformed", 0),
         ProviderError::Oversized { .. } => ("oversized", 0),
+        ProviderError::Unreachable { .. } => ("unanswered", 0),
         _ => ("other", 0),
     }
 }
@@ -146,7 +164,8 @@ impl SyncPass<'_> {
                 Err(error @ SyncError::UnreadTaskRuns(_)) => {
                     self.back_off(PipelinePart::History, &name, &error.to_string()).await?;
                 }
-                Err(SyncError::Provider(error)) if is_request_specific(&error) => {
+                Err(SyncError::Provider(error)) => {
+                    let error = self.specific(error).await?;
                     let reason = format!("its history cannot be read: {error}");
                     self.back_off(PipelinePart::History, &name, &reason).await?;
                     unreadable.add(name, error);
@@ -199,16 +218,22 @@ impl SyncPass<'_> {
         if marked { Ok(()) } else { Err(SyncError::LeaseLost) }
     }
 
-    /// Publishes the task runs of a history. After one request without a response the list is not requested
-    /// again.
+    /// Publishes the task runs of a history. Once too many of these lists were not answered, no further one
+    /// is requested.
     async fn publish_history_task_runs(&self, scope: TaskRunScope) -> Result<BTreeSet<TaskRunId>, SyncError> {
         if let Some(error) = self.task_runs_error.get() {
             return Err(SyncError::UnreadTaskRuns(error.clone()));
         }
         match self.publish_task_runs_of(scope).await {
-            Ok(read) => Ok(read.ids),
-            Err(SyncError::Provider(error @ ProviderError::Unreachable { .. })) => {
-                self.task_runs_error.get_or_init(|| error.clone());
+            Ok(read) => {
+                self.task_run_lists.answered.fetch_add(1, Ordering::Relaxed);
+                Ok(read.ids)
+            }
+            Err(SyncError::Provider(error)) if is_unanswered(&error) => {
+                let error = self.specific(error).await?;
+                if self.task_run_lists.count_unanswered() {
+                    self.task_runs_error.get_or_init(|| error.clone());
+                }
                 Err(SyncError::UnreadTaskRuns(error))
             }
             Err(SyncError::Provider(error @ ProviderError::Forbidden { .. })) => {

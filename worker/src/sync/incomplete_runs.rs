@@ -7,7 +7,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use provider::TaskRunScope;
 
 use super::changes::{MAX_REREADS, RunsById, TaskRunsRead};
-use super::error::is_request_specific;
 use super::{SyncError, SyncPass};
 use crate::store::runs::RunExternalIds;
 use crate::store::{incomplete_runs, task_runs};
@@ -43,13 +42,13 @@ impl SyncPass<'_> {
         RunExternalIds { pipeline, run }: RunExternalIds,
     ) -> Result<Option<TaskRunsRead>, SyncError> {
         let id = format!("{pipeline}/{run}");
-        match self.publish_task_runs_of(TaskRunScope::Run { pipeline, run }).await {
-            Err(SyncError::Provider(error)) if is_request_specific(&error) => {
+        match self.request_one(self.publish_task_runs_of(TaskRunScope::Run { pipeline, run })).await? {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => {
                 let reason = format!("its task runs cannot be read: {error}");
                 self.publisher.report_unreadable(EntityKind::Run, &id, &reason);
                 Ok(None)
             }
-            read => read.map(Some),
         }
     }
 }

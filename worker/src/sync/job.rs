@@ -8,6 +8,7 @@ use platform::offsets::Offsets;
 use provider::connector::{ConnectorConfig, Secrets};
 
 use super::budget::SyncBudget;
+use crate::store::change_cursors::ChangeCursors;
 use crate::store::connector_state::Lease;
 
 /// A leased connector and the syncs that one pass over it completes.
@@ -18,8 +19,8 @@ pub struct SyncJob {
     pub space: String,
     pub config: ConnectorConfig,
     pub secrets: Secrets,
-    /// The provider's time from which changes are read; none before the first sync.
-    pub cursor_at: Option<DateTime<Utc>>,
+    /// The provider's times from which changes are read; none before the first sync.
+    pub cursors: Option<ChangeCursors>,
     /// How far before the cursor changes are read again: the provider stamps them by several clocks, and
     /// commits them later than it stamps them.
     pub overlap: TimeDelta,

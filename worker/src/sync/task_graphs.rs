@@ -11,7 +11,6 @@ use provider::ProviderError;
 use uuid::Uuid;
 
 use super::back_off::PipelinePart;
-use super::error::is_request_specific;
 use super::{SyncError, SyncPass};
 use crate::store::{entities, histories, pipelines};
 
@@ -77,13 +76,13 @@ impl SyncPass<'_> {
         if pipeline.schedule.is_none() {
             return Ok(provider::with_time_zone(pipeline, None));
         }
-        match self.provider.time_zone(&pipeline.external_id).await {
+        let request = async { Ok(self.provider.time_zone(&pipeline.external_id).await?) };
+        match self.request_one(request).await? {
             Ok(zone) => Ok(provider::with_time_zone(pipeline, zone)),
-            Err(error) if is_request_specific(&error) => {
+            Err(error) => {
                 tracing::debug!(%error, pipeline = %pipeline.id, "time zone not read");
                 Ok(pipeline)
             }
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -94,15 +93,15 @@ impl SyncPass<'_> {
         pipeline: &str,
         stored: &[TaskNode],
     ) -> Result<Option<Vec<TaskNode>>, SyncError> {
-        let reason = match self.provider.tasks(pipeline).await {
+        let request = async { Ok(self.provider.tasks(pipeline).await?) };
+        let reason = match self.request_one(request).await? {
             Ok(tasks) if tasks.value.is_empty() && !stored.is_empty() => {
                 self.note(tasks);
                 "its task graph is empty now; the last one stays".to_owned()
             }
             Ok(tasks) => return Ok(Some(self.note(tasks))),
             Err(ProviderError::Refused { status: 404, .. }) => return Ok(None),
-            Err(error) if is_request_specific(&error) => format!("its task graph cannot be read: {error}"),
-            Err(error) => return Err(error.into()),
+            Err(error) => format!("its task graph cannot be read: {error}"),
         };
         self.back_off(PipelinePart::TaskGraph, pipeline, &reason).await?;
         Ok(None)

@@ -3,8 +3,7 @@
 
 use provider::ProviderError;
 
-use super::SyncError;
-use super::error::is_request_specific;
+use super::{SyncError, SyncPass};
 
 pub(super) const CHANGED_RUNS: &str = "changed runs";
 pub(super) const UNFINISHED_RUNS: &str = "unfinished runs";
@@ -14,52 +13,47 @@ pub(super) const CHANGED_TASK_RUNS: &str = "changed task runs";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct UnreadLists(Vec<(&'static str, ProviderError)>);
 
-impl UnreadLists {
+impl SyncPass<'_> {
     /// Reads a list; nothing when the list alone fails, or has failed before.
-    ///
-    /// # Errors
-    /// Also when a second list is not answered: then the provider is hardly up.
-    pub(super) async fn read<T: Default>(
-        &mut self,
+    pub(super) async fn read_list<T: Default>(
+        &self,
+        unread: &mut UnreadLists,
         list: &'static str,
         read: impl Future<Output = Result<T, SyncError>>,
     ) -> Result<T, SyncError> {
-        if self.error_of(list).is_some() {
+        if unread.error_of(list).is_some() {
             return Ok(T::default());
         }
         match read.await {
-            Err(SyncError::Provider(error)) if self.is_about_list(&error) => {
+            Err(SyncError::Provider(error)) => {
+                let error = self.specific(error).await?;
                 tracing::warn!(list, %error, "list not read");
-                self.0.push((list, error));
+                unread.0.push((list, error));
                 Ok(T::default())
             }
             read => read,
         }
     }
+}
 
-    fn is_about_list(&self, error: &ProviderError) -> bool {
-        match error {
-            ProviderError::Unreachable { .. } => {
-                !self.0.iter().any(|(_, other)| matches!(other, ProviderError::Unreachable { .. }))
-            }
-            error => is_request_specific(error),
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
+impl UnreadLists {
     pub(super) fn error_of(&self, list: &str) -> Option<&ProviderError> {
         self.0.iter().find(|(unread, _)| *unread == list).map(|(_, error)| error)
     }
 
     /// Whether single runs are not to be requested either.
     pub(super) fn are_runs_refused(&self) -> bool {
-        [CHANGED_RUNS, UNFINISHED_RUNS]
-            .into_iter()
-            .filter_map(|list| self.error_of(list))
+        self.errors_of_runs()
             .any(|error| matches!(error, ProviderError::Forbidden { .. } | ProviderError::Unreachable { .. }))
+    }
+
+    /// Whether all runs were read.
+    pub(super) fn are_runs_read(&self) -> bool {
+        self.errors_of_runs().next().is_none()
+    }
+
+    fn errors_of_runs(&self) -> impl Iterator<Item = &ProviderError> {
+        [CHANGED_RUNS, UNFINISHED_RUNS].into_iter().filter_map(|list| self.error_of(list))
     }
 
     /// The first list, as the error of the sync.

@@ -45,6 +45,31 @@ async fn a_mass_deletion_stops_only_the_deactivation() {
     assert_eq!(test.number(named).await, 3);
 }
 
+/// Sources keep pipelines for years that are not active any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mass_deletion_is_measured_by_the_active_pipelines() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    let old: Vec<String> = (0..20).map(|number| format!("old{number}")).collect();
+    for name in &old {
+        let mut pipeline = test.pipeline(name, 0);
+        pipeline.is_active = false;
+        provider.pipelines.lock().unwrap().push(pipeline);
+    }
+    test.sync(&provider, false).await.unwrap();
+    remove(&provider, &["c", "d", "e"]);
+    let error = test.sync(&provider, false).await.unwrap_err();
+    assert!(matches!(error, SyncError::MassDeletion { missing: 3, total: 5 }), "{error}");
+    remove(&provider, &Vec::from_iter(old.iter().map(String::as_str)));
+    let pipelines = ["c", "d", "e"].map(|name| test.pipeline(name, 0));
+    provider.pipelines.lock().unwrap().extend(pipelines);
+    for _ in 0..2 {
+        test.sync(&provider, false).await.unwrap();
+    }
+    let deleted = "select count(*) from pipelines where deleted_at is not null";
+    assert_eq!((test.number(ACTIVE).await, test.number(deleted).await), (5, 20));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_or_two_deletions_are_no_mass_deletion() {
     let test = TestWorker::start().await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use contract::state::{EntityKind, RunState, TaskState};
 use provider::ProviderError;
 use testkit::FakeProvider;
@@ -109,15 +110,82 @@ async fn a_run_that_fails_is_named_and_delays_no_other() {
     }
 }
 
+/// Changed and unfinished runs are two lists of one endpoint.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_answers_no_list_fails_the_sync() {
+async fn lists_that_are_never_answered_stop_nothing_else() {
     let test = TestWorker::start().await;
     let provider = small_provider(&test);
     test.sync(&provider, false).await.unwrap();
+    add_changes(&test, &provider);
+    provider.pipelines.lock().unwrap().retain(|pipeline| pipeline.external_id != "e");
     *provider.failing_runs.lock().unwrap() = Some(unreachable());
+    for _ in 0..2 {
+        let error = test.sync(&provider, false).await.unwrap_err();
+        assert!(matches!(error, SyncError::UnreadList { list: "changed runs", .. }), "{error}");
+    }
+    assert_eq!((test.number(NEW_PIPELINES).await, test.number(NEW_TASK_RUNS).await), (1, 1));
+    let gone = "select count(*) from pipelines where external_id = 'e' and not is_active";
+    assert_eq!(test.number(gone).await, 1);
     *provider.failing_task_runs.lock().unwrap() = Some(unreachable());
     let error = test.sync(&provider, false).await.unwrap_err();
-    assert!(matches!(error, SyncError::Provider(ProviderError::Unreachable { .. })), "{error}");
+    assert!(matches!(error, SyncError::UnreadList { list: "changed runs", .. }), "{error}");
+}
+
+const CURSORS: &str = "select count(*) from connector_state where cursor_at < now() - interval '7 hours'";
+const CONFIRMED: &str =
+    "select count(*) from connector_state where confirmed_at > now() - interval '1 minute' and failures = 0";
+const BEHIND: &str = "update connector_state set cursor_at = now() - interval '8 hours',
+    confirmed_at = now() - interval '8 hours'";
+const ONE_CURSOR: &str = "select count(*) from connector_state where cursor_at > now() - interval '1 minute'
+    and runs_cursor_at is null and task_runs_cursor_at is null";
+
+/// How long ago the changes begin that the provider was asked for, in minutes, in order of the requests.
+fn take_changes_since(provider: &FakeProvider) -> Vec<i64> {
+    let since = std::mem::take(&mut *provider.changes_since.lock().unwrap());
+    since.into_iter().map(|since| (Utc::now() - since).num_minutes()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lasting_refusal_of_task_runs_keeps_all_else_fresh_and_repeats_no_work() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    test.execute(BEHIND).await;
+    add_changes(&test, &provider);
+    *provider.failing_task_runs.lock().unwrap() = Some(forbidden());
+    for windows in [16, 1, 1] {
+        take_changes_since(&provider);
+        test.sync(&provider, false).await.unwrap_err();
+        let since = take_changes_since(&provider);
+        assert_eq!(since.len(), windows, "the changed runs since {since:?} minutes ago");
+        assert_eq!((test.number(CONFIRMED).await, test.number(CURSORS).await), (1, 1));
+    }
+    *provider.failing_task_runs.lock().unwrap() = None;
+    test.sync(&provider, false).await.unwrap();
+    let since = take_changes_since(&provider);
+    assert_eq!(since.len(), 17, "{since:?}");
+    assert!(since.iter().any(|minutes| (480..500).contains(minutes)), "{since:?}");
+    assert_eq!((test.number(NEW_TASK_RUNS).await, test.number(ONE_CURSOR).await), (1, 1));
+}
+
+/// Then nobody knows whether a run is late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_runs_confirms_no_run_and_does_not_repeat_the_task_runs() {
+    let test = TestWorker::start().await;
+    let provider = small_provider(&test);
+    test.sync(&provider, false).await.unwrap();
+    test.execute(BEHIND).await;
+    add_changes(&test, &provider);
+    *provider.failing_runs.lock().unwrap() = Some(forbidden());
+    for windows in [16, 1] {
+        take_changes_since(&provider);
+        test.sync(&provider, false).await.unwrap_err();
+        assert_eq!(take_changes_since(&provider).len(), windows);
+        assert_eq!((test.number(CONFIRMED).await, test.number(CURSORS).await), (0, 1));
+    }
+    *provider.failing_runs.lock().unwrap() = None;
+    test.sync(&provider, false).await.unwrap();
+    assert_eq!((test.number(NEW_RUNS).await, test.number(ONE_CURSOR).await), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

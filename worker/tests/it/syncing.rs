@@ -80,7 +80,7 @@ async fn a_poll_looks_for_changes_as_far_before_its_cursor_as_is_set() {
     for (set, overlap) in [(None, 30), (Some(600), 600)] {
         let mut job = test.enqueue_and_claim(false).await;
         job.overlap = set.map_or(job.overlap, TimeDelta::seconds);
-        let since = job.cursor_at.unwrap() - TimeDelta::seconds(overlap);
+        let since = job.cursors.unwrap().runs - TimeDelta::seconds(overlap);
         provider.changes_since.lock().unwrap().clear();
         test.sync_job(&provider, &job).await.unwrap();
         assert_eq!(*provider.changes_since.lock().unwrap(), [since, since], "runs and task runs");
