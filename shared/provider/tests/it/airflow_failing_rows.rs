@@ -244,18 +244,18 @@ async fn a_list_of_which_every_row_fails_fails_after_a_bounded_number_of_request
 
 /// More than single rows are searched for: then a few rows beside each of them are left out, too.
 async fn check_many_failing_rows(release: &str, name: &'static str) {
-    let failing = Vec::from_iter((7..5000).step_by(50));
-    let (_server, airflow) = start(release, FailingList::new(release, name, 5000, &failing)).await;
+    let failing = Vec::from_iter((7..2400).step_by(34));
+    let (_server, airflow) = start(release, FailingList::new(release, name, 2400, &failing)).await;
     let (mut ids, unreadable) = read(airflow.as_ref(), name).await.unwrap();
     ids.dedup();
-    assert_eq!(ids.len() as u64 + unreadable.lost, 5000, "{release} {name}");
-    assert!((101..=20 * 100).contains(&unreadable.lost), "{release} {name}: {} lost", unreadable.lost);
+    assert_eq!(ids.len() as u64 + unreadable.lost, 2400, "{release} {name}");
+    assert!((72..600).contains(&unreadable.lost), "{release} {name}: {} lost", unreadable.lost);
     let ranges = unreadable.entries.iter().filter(|entry| entry.reason.starts_with("rows ")).count();
     assert!(ranges > 0, "{release} {name}");
 }
 
 #[tokio::test]
 async fn a_list_of_which_many_rows_fail_is_read_to_its_end() {
-    let lists = [("2.11", "dag_runs"), ("3.1", "dags"), ("3.3", "dag_runs"), ("3.1", "task_instances")];
+    let lists = [("2.11", "dag_runs"), ("3.3", "dag_runs")];
     join_all(lists.map(|(release, name)| check_many_failing_rows(release, name))).await;
 }
