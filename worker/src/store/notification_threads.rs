@@ -109,26 +109,35 @@ pub(crate) async fn list_due_channels(
 }
 
 /// Cancels the due reports of channels that are switched off, and the repetition of incidents that were
-/// acknowledged; postpones those of incidents that are muted.
+/// acknowledged. Postpones reports of incidents that are muted, or not seen because their connector is
+/// switched off, and further ones of incidents of which an older message has not been delivered.
 pub(crate) async fn cancel_and_postpone(db: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query(
-        "with due as (
-             select t.channel_id, t.incident_id, i.muted_until,
-                 not c.is_active or t.next_change in ('updated', 'repeated') and i.status <> 'open' as is_over
-             from notification_threads t
-             join notification_channels c on c.id = t.channel_id
-             join incidents i on i.id = t.incident_id
-             where t.due_at <= now()
-               and (not c.is_active or t.next_change in ('updated', 'repeated') and i.status <> 'open'
-                    or i.muted_until > now() and t.next_change not in ('acknowledged', 'resolved')))
-         update notification_threads t set next_change = case when not is_over then t.next_change end,
-             due_at = case when not is_over then due.muted_until end
-         from due where t.channel_id = due.channel_id and t.incident_id = due.incident_id",
-    )
-    .execute(db)
-    .await
-    .map(drop)
+    sqlx::query(CANCEL_AND_POSTPONE).bind(UPDATE_INTERVAL).execute(db).await.map(drop)
 }
+
+const CANCEL_AND_POSTPONE: &str = "
+    with due as (
+        select t.channel_id, t.incident_id,
+            not c.is_active or t.next_change in ('updated', 'repeated') and i.status <> 'open' as is_over,
+            case when t.next_change not in ('acknowledged', 'resolved') then greatest(
+                i.muted_until,
+                case when not k.is_active and k.deleted_at is null
+                    or t.next_change in ('updated', 'repeated') and exists (
+                        select from notification_deliveries d
+                        where d.channel_id = t.channel_id and d.next_attempt_at is not null
+                            and jsonb_path_query_array(d.message, '$.incidents[*].id')
+                                ? t.incident_id::text)
+                    then now() + $1::interval end) end as postponed_to
+        from notification_threads t
+        join notification_channels c on c.id = t.channel_id
+        join incidents i on i.id = t.incident_id
+        left join connectors k on k.id = i.connector_id
+        where t.due_at <= now())
+    update notification_threads t set next_change = case when not is_over then t.next_change end,
+        due_at = case when not is_over then due.postponed_to end
+    from due
+    where t.channel_id = due.channel_id and t.incident_id = due.incident_id
+        and (is_over or due.postponed_to > now())";
 
 /// A report of an incident to a channel.
 #[derive(Debug, FromRow)]
@@ -172,7 +181,7 @@ pub(crate) async fn list_due(
          where t.channel_id = $1 and (
              t.due_at <= now()
              or t.next_change in ('opened', 'reopened') and t.due_at <= now() + $3::interval
-                and (i.muted_until is null or i.muted_until <= now()))
+                and (i.muted_until is null or i.muted_until <= now()) and k.is_active is not false)
          order by i.opened_at, i.id limit $2",
     )
     .bind(channel)

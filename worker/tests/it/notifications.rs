@@ -6,6 +6,7 @@ mod email;
 mod faults;
 mod inbox;
 mod network;
+mod order;
 mod receiver;
 mod retention;
 mod services;
@@ -247,6 +248,11 @@ impl NotificationTest {
         ))
         .await;
         id
+    }
+
+    /// Records that everything in the outbox was delivered.
+    pub(crate) async fn record_delivered(&self) {
+        self.sql("update notification_deliveries set status = 'delivered', next_attempt_at = null").await;
     }
 
     /// Inserts so many webhooks, each with a message that is due.

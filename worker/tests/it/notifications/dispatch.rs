@@ -89,6 +89,7 @@ async fn an_incident_is_updated_repeated_acknowledged_and_resolved() {
     let incident = test.incident(test.pipeline("sales", "x", None).await, "failing").await;
     test.dispatch().await;
     test.dispatch_after("31 seconds").await;
+    test.record_delivered().await;
     test.change(incident, "counted").await;
     test.change(incident, "counted").await;
     test.dispatch().await;
@@ -96,6 +97,7 @@ async fn an_incident_is_updated_repeated_acknowledged_and_resolved() {
     assert_eq!(test.messages(channel).await, ["opened sales"], "an update waits for five minutes");
     test.dispatch_after("5 minutes").await;
     assert_eq!(test.messages(channel).await, ["opened sales", "updated sales"]);
+    test.record_delivered().await;
     test.dispatch_after("239 minutes").await;
     assert_eq!(test.messages(channel).await.len(), 2);
     test.dispatch_after("2 minutes").await;
@@ -154,6 +156,26 @@ async fn a_muted_incident_is_reported_after_the_mute_alone() {
     assert_eq!(test.messages(channel).await, [""; 0]);
     test.dispatch_after("21 minutes").await;
     assert_eq!(test.messages(channel).await, ["opened sales"]);
+}
+
+#[tokio::test]
+async fn what_a_connector_that_is_switched_off_reported_is_repeated_when_it_is_on_again() {
+    let test = NotificationTest::new().await;
+    let channel = test.webhook(NOWHERE).await;
+    test.incident(test.pipeline("sales", "x", None).await, "failing").await;
+    test.dispatch().await;
+    test.dispatch_after("31 seconds").await;
+    test.record_delivered().await;
+    test.incident(test.pipeline("stock", "x", None).await, "slow").await;
+    test.dispatch().await;
+    test.sql("update connectors set is_active = false").await;
+    for _ in 0..3 {
+        test.dispatch_after("10 hours").await;
+    }
+    assert_eq!(test.messages(channel).await, ["opened sales"]);
+    test.sql("update connectors set is_active = true").await;
+    test.dispatch_after("6 minutes").await;
+    assert_eq!(test.messages(channel).await, ["opened sales", "repeated sales, opened stock"]);
 }
 
 #[tokio::test]
