@@ -88,7 +88,7 @@ async fn apply(db: &mut PgConnection, change: &UnreportedChange) -> sqlx::Result
         // What is muted is known when a report is due.
         _ => return Ok(()),
     }
-    inbox::insert_for_watchers(db, change.id, incident, &change.change).await
+    inbox::insert_change(db, change.id, incident, &change.change).await
 }
 
 /// Writes what is due for a channel into its outbox: in one message, or where a service groups them itself,

@@ -9,9 +9,9 @@ const MAX_TRIGGER_AGE: &str = "7 days";
 /// Runs that ended longer ago are not reported, as a PostgreSQL interval.
 const MAX_END_AGE: &str = "1 day";
 
-/// Inserts the change of an incident for the users who watch its pipeline, or a pipeline of its connector.
-/// While an incident is muted, only its end is reported.
-pub(crate) async fn insert_for_watchers(
+/// Inserts the change of an incident for the users who watch its pipeline, or a pipeline of its connector; its
+/// end for those who were notified of it. While an incident is muted, only its end is reported.
+pub(crate) async fn insert_change(
     db: &mut PgConnection,
     change_id: i64,
     incident: Uuid,
@@ -24,11 +24,14 @@ pub(crate) async fn insert_for_watchers(
          from incidents i
          join lateral (
              select user_id from pipeline_watches
-             where pipeline_id = i.pipeline_id and space_id = i.space_id
+             where $3 <> 'resolved' and pipeline_id = i.pipeline_id and space_id = i.space_id
              union
              select w.user_id from pipelines p join pipeline_watches w on w.pipeline_id = p.id
-             where i.pipeline_id is null and p.connector_id = i.connector_id and w.space_id = i.space_id) w
-             on true
+             where $3 <> 'resolved' and i.pipeline_id is null and p.connector_id = i.connector_id
+                 and w.space_id = i.space_id
+             union
+             select user_id from inbox
+             where $3 = 'resolved' and incident_id = i.id and change in ('opened', 'reopened')) w on true
          where i.id = $2 and ($3 = 'resolved' or i.muted_until is null or i.muted_until <= now())
          on conflict (id) do nothing",
     )

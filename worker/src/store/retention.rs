@@ -252,7 +252,13 @@ pub(crate) const DEAD_LETTERS: RetentionSql =
 pub(crate) const NOTIFICATION_DELIVERIES: RetentionSql =
     by_age!("notification_deliveries", "created_at", "next_attempt_at is null", "");
 
-pub(crate) const INBOX: RetentionSql = by_age!("inbox", "created_at");
+/// Without the entries of incidents that last: who has one is notified of the end.
+pub(crate) const INBOX: RetentionSql = by_age!(
+    "inbox",
+    "created_at",
+    "not exists (select from incidents i where i.id = incident_id and i.status <> 'resolved')",
+    ""
+);
 
 pub(crate) const AUDIT: RetentionSql = by_age!("audit", "at");
 

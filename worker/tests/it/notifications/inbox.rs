@@ -58,6 +58,24 @@ async fn watchers_find_the_beginning_and_the_end_of_incidents() {
 }
 
 #[tokio::test]
+async fn the_end_of_an_incident_is_reported_to_those_who_were_notified_of_it() {
+    let test = NotificationTest::new().await;
+    let sales = test.pipeline("sales", "x", None).await;
+    let (ada, bob) = (test.user("ada").await, test.user("bob").await);
+    test.watch(sales, ada).await;
+    let incident = test.incident(sales, "failing").await;
+    test.dispatch().await;
+    test.sql("delete from pipeline_watches").await;
+    test.watch(sales, bob).await;
+    test.change(incident, "resolved").await;
+    test.dispatch().await;
+    assert_eq!(
+        test.entries().await,
+        ["ada: failing opened, It is failing.", "ada: failing resolved, It is failing."]
+    );
+}
+
+#[tokio::test]
 async fn a_stale_connector_notifies_each_watcher_of_its_pipelines_once() {
     let test = NotificationTest::new().await;
     let ada = test.user("ada").await;

@@ -68,6 +68,16 @@ impl NotificationTest {
         .await;
     }
 
+    /// Says that the oldest entry of an inbox is about an incident, which it opens.
+    async fn open_incident_of_oldest_entry(&self) {
+        let incident = self.incident(self.pipeline("sales", "x", None).await, "failing").await;
+        self.sql(&format!(
+            "update inbox set incident_id = '{incident}'
+             where created_at = (select min(created_at) from inbox)"
+        ))
+        .await;
+    }
+
     /// The ages of the deliveries and of the inbox's entries that are left, in days.
     async fn notifications(&self) -> (Vec<String>, Vec<String>) {
         let ages = async |table: &str| {
@@ -112,4 +122,11 @@ async fn notifications_are_kept_for_their_days_unless_they_are_still_to_be_deliv
     let (deliveries, inbox) = test.notifications().await;
     assert_eq!(deliveries, ["1", "900"]);
     assert_eq!(inbox, ["1"]);
+    test.open_incident_of_oldest_entry().await;
+    test.sql("update inbox set created_at = now() - interval '90 days'").await;
+    apply_policy(&test.worker, &["--keep-notifications", "8"]).await;
+    assert_eq!(test.notifications().await.1, ["90"], "who was notified of it is notified of its end");
+    test.sql("update incidents set status = 'resolved', resolved_at = now()").await;
+    apply_policy(&test.worker, &["--keep-notifications", "7"]).await;
+    assert_eq!(test.notifications().await.1, [""; 0]);
 }
