@@ -5,13 +5,17 @@ use provider::connector::parse_schedule;
 
 use super::judgement::seconds;
 
-/// A connector is stale when it was not synced for so many intervals of its schedule, and a while.
+/// A connector is stale when it was not synced for so many intervals of its schedule, and this long.
 const MISSED_INTERVALS: usize = 3;
 const GRACE: TimeDelta = TimeDelta::minutes(5);
 
-/// When a connector becomes stale that was synced last at this time; none without a schedule.
+/// When a connector becomes stale that was synced last at this time; none without a schedule. The intervals
+/// are those from the tick before the sync, which need not be equal.
 pub(super) fn stale_at(schedule: Option<&str>, good_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    ticks(schedule?, good_at).nth(MISSED_INTERVALS - 1).map(|tick| tick + GRACE)
+    let cron = parse_schedule(schedule?).ok()?;
+    let before = cron.find_previous_occurrence(&good_at.trunc_subsecs(0), true).ok()?;
+    let intervals = ticks(schedule?, good_at).nth(MISSED_INTERVALS - 1)? - before;
+    Some(good_at + intervals + GRACE)
 }
 
 /// The seconds between the next two ticks of a schedule; none without one.
@@ -36,13 +40,19 @@ mod tests {
     }
 
     #[test]
-    fn a_connector_is_stale_after_three_ticks_and_five_minutes() {
+    fn a_connector_is_stale_after_three_intervals_and_five_minutes() {
         let good_at = at("2026-03-02T08:00:10.5Z");
-        assert_eq!(stale_at(Some("*/30 * * * * *"), good_at), Some(at("2026-03-02T08:06:30Z")));
-        assert_eq!(stale_at(Some("0 * * * *"), good_at), Some(at("2026-03-02T11:05:00Z")));
+        assert_eq!(stale_at(Some("*/30 * * * * *"), good_at), Some(at("2026-03-02T08:06:40.5Z")));
+        assert_eq!(stale_at(Some("0 * * * *"), good_at), Some(at("2026-03-02T11:05:10.5Z")));
+        // A manual sync, just before the next scheduled one.
+        let good_at = at("2026-03-02T08:59:50Z");
+        assert_eq!(stale_at(Some("0 * * * *"), good_at), Some(at("2026-03-02T12:04:50Z")));
+        assert_eq!(stale_at(Some("0 * * * *"), at("2026-03-02T09:00:00Z")), Some(at("2026-03-02T12:05:00Z")));
         // From Friday evening, with polls in working hours only.
         let good_at = at("2026-03-06T17:00:01Z");
-        assert_eq!(stale_at(Some("0 8-17 * * 1-5"), good_at), Some(at("2026-03-09T10:05:00Z")));
+        assert_eq!(stale_at(Some("0 8-17 * * 1-5"), good_at), Some(at("2026-03-09T10:05:01Z")));
+        let good_at = at("2026-03-06T16:59:50Z");
+        assert_eq!(stale_at(Some("0 8-17 * * 1-5"), good_at), Some(at("2026-03-09T10:04:50Z")));
         assert_eq!(stale_at(None, good_at), None);
     }
 
