@@ -65,6 +65,7 @@ begin
             ('expectations',         'select, insert, update, delete', 'select'),
             ('expectation_classes',  'select, insert, delete',  'select'),
             ('signals',              'select, insert, delete',  ''),
+            ('pipeline_resumptions', 'select, insert, update',  ''),
             ('incidents',            'select, insert, update, delete',
                 'select, update (status, acknowledged_at, acknowledged_by, muted_until, version, updated_at)'),
             ('incident_changes',     'select, insert, delete',  'insert'),

@@ -54,6 +54,7 @@ struct Evaluation {
     /// The subjects whose incidents of a kind stay unresolved without a signal.
     unresolved: HashSet<(Uuid, IncidentKind)>,
     stale: HashSet<ConnectorId>,
+    switched_off: HashSet<ConnectorId>,
     /// Whether everything was read.
     is_complete: bool,
 }
@@ -90,8 +91,12 @@ pub async fn evaluate(pool: &PgPool) -> sqlx::Result<Transitions> {
 async fn observe(db: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Evaluation> {
     let mut signals = Signals::new();
     let connectors = signals::find_connectors(&mut *db, MAX_ROWS).await?;
-    let (mut fresh, mut stale) = (Vec::new(), HashSet::new());
+    let (mut fresh, mut stale, mut switched_off) = (Vec::new(), HashSet::new(), HashSet::new());
     for connector in &connectors {
+        if !connector.is_active {
+            switched_off.insert(connector.id);
+            continue;
+        }
         match staleness::stale_at(connector.schedule.as_deref(), connector.good_at) {
             Some(at) if at < now => {
                 stale.insert(connector.id);
@@ -110,7 +115,7 @@ async fn observe(db: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Eval
     let is_complete =
         [connectors.len(), watched.len(), failing.len(), slow.len()].iter().all(|n| *n < MAX_ROWS as usize);
     let unresolved = slow.into_iter().map(|pipeline| (pipeline.0, IncidentKind::Slow)).collect();
-    Ok(Evaluation { signals, unresolved, stale, is_complete })
+    Ok(Evaluation { signals, unresolved, stale, switched_off, is_complete })
 }
 
 /// When a connector was seen; none before its first poll.

@@ -60,11 +60,13 @@ pub(super) async fn reconcile(db: &mut PgConnection, evaluation: &Evaluation) ->
     Ok(Transitions { opened, counted, resolved: resolved.len(), unresolved: kinds })
 }
 
-/// Whether an incident has no signal any more. What is not seen, because its connector is stale, is not over.
+/// Whether an incident has no signal any more. What is not seen, because its connector is stale or switched
+/// off, is not over.
 fn is_over(evaluation: &Evaluation, key: (Uuid, IncidentKind), incident: &UnresolvedIncident) -> bool {
     let needs_sight =
         matches!(incident.kind, IncidentKind::Slow | IncidentKind::LateStart | IncidentKind::LateFinish);
-    let is_unseen = needs_sight && evaluation.stale.contains(&incident.connector_id);
+    let is_unseen = needs_sight && evaluation.stale.contains(&incident.connector_id)
+        || incident.pipeline_id.is_some() && evaluation.switched_off.contains(&incident.connector_id);
     let has_signal = evaluation.signals.contains_key(&key) || evaluation.unresolved.contains(&key);
     evaluation.is_complete && !is_unseen && !has_signal
 }

@@ -59,7 +59,7 @@ pub(crate) async fn find_pipelines(
     .await
 }
 
-/// Takes samples of all runs of a pipeline since this time, as if none had been slow.
+/// Takes samples of all finished runs of a pipeline since this time, as if none had been slow.
 pub(crate) async fn load(
     db: &mut PgConnection,
     pipeline: PipelineId,
@@ -79,7 +79,7 @@ pub struct PastRun {
     pub due_at: DateTime<Utc>,
     pub started_at: DateTime<Utc>,
     pub ended_at: DateTime<Utc>,
-    /// Whether its due time counts, unlike that of a run that was triggered by assets.
+    /// Whether its due time counts, unlike that of a run that was triggered by assets, or cleared.
     pub is_due: bool,
 }
 
@@ -91,7 +91,9 @@ pub(crate) async fn list_runs(
 ) -> sqlx::Result<Vec<PastRun>> {
     sqlx::query_as(
         "select s.run_id, s.due_at, s.started_at, s.ended_at,
-             coalesce(r.run_type = 'scheduled', true) as is_due
+             coalesce(r.run_type = 'scheduled', true) and not exists (
+                 select from task_runs t where t.run_id = s.run_id and t.deleted_at is null
+                     and t.started_at < coalesce(r.queued_at, r.started_at) - interval '1 minute') as is_due
          from run_samples s left join runs r on r.id = s.run_id
          where s.pipeline_id = $1 and s.due_at >= $2 order by s.started_at, s.run_id",
     )

@@ -62,8 +62,14 @@ pub struct SampleBounds {
     pub samples: i64,
 }
 
-/// Takes samples of runs that have none, or have changed since; returns the pipelines that have new ones. A
-/// run that was created when the next one was due already is not regular: the scheduler was catching up.
+/// Takes samples of finished runs that have none, or have changed since; returns the pipelines that have new
+/// ones. Regular are successful runs without these:
+/// - one that was created when the next one was due already, or that was due before its pipeline was resumed:
+///   the scheduler was catching up;
+/// - one that was cleared: it had finished before it started, or one of its tasks had started before it was
+///   queued. A task that was retried makes a run no less regular.
+///
+/// The tasks of a run may be stored a little later, so the two newest runs are looked at again.
 pub async fn sample(
     db: impl PgExecutor<'_>,
     pipelines: &[PipelineId],
@@ -87,17 +93,24 @@ pub async fn sample(
          insert into run_samples as s (
              run_id, pipeline_id, version, due_at, started_at, ended_at, is_regular, is_flagged)
          select r.id, r.pipeline_id, r.version, r.due_at, r.started_at, r.ended_at,
-             coalesce(coalesce(r.queued_at, r.started_at) < r.next_due_at, true) and not exists (
-                 select from task_runs t where t.run_id = r.id and t.deleted_at is null and t.try_number > 1),
+             r.status = 'success' and coalesce(coalesce(r.queued_at, r.started_at) < r.next_due_at, true)
+                 and not coalesce(
+                     r.due_at < resumed_at and r.started_at > resumed_at - interval '1 hour', false)
+                 and not exists (
+                     select from task_runs t where t.run_id = r.id and t.deleted_at is null
+                         and t.started_at < coalesce(r.queued_at, r.started_at) - interval '1 minute'),
              exists (
                  select from signals where signals.pipeline_id = r.pipeline_id and occurrence in (
                      r.id::text, (extract(epoch from r.due_at) * 1000000)::bigint::text))
          from recent r left join run_samples known on known.run_id = r.id
-         where r.status = 'success' and r.started_at is not null and r.ended_at >= r.started_at
-             and r.age <= $4 and known.version is distinct from r.version
+         left join pipeline_resumptions resumed on resumed.pipeline_id = r.pipeline_id
+         where r.status in ('success', 'failed') and r.started_at is not null
+             and r.ended_at >= r.started_at and r.age <= $4
+             and (known.version is distinct from r.version or r.age <= 2)
          on conflict (run_id) do update set version = excluded.version, due_at = excluded.due_at,
              started_at = excluded.started_at, ended_at = excluded.ended_at,
-             is_regular = excluded.is_regular
+             is_regular = s.is_regular and excluded.is_regular and s.ended_at >= excluded.started_at
+         where s.version <> excluded.version or s.is_regular and not excluded.is_regular
          returning s.pipeline_id",
     )
     .bind(pipelines)

@@ -12,6 +12,18 @@ impl StoredEntity for PipelineObserved {
         "select id, version, fingerprint, log_offset from pipelines where id = any($1)";
 
     const UPSERT: &'static str = "
+        with resumed as (
+            insert into pipeline_resumptions as known (pipeline_id, resumed_at)
+            select p.id, e.observed_at
+            from json_to_recordset($1::json) as e(
+                id uuid, version bigint, observed_at timestamptz, deleted boolean, is_paused boolean,
+                is_active boolean)
+            join pipelines p on p.id = e.id
+            where p.version < e.version and not e.is_paused and e.is_active and not e.deleted
+                and (p.is_paused or not p.is_active or p.deleted_at is not null)
+            order by p.id
+            on conflict (pipeline_id) do update
+                set resumed_at = greatest(known.resumed_at, excluded.resumed_at))
         insert into pipelines (
             id, space_id, connector_id, provider, external_id, version, fingerprint, log_offset,
             observed_at, deleted_at, first_seen_at, name, description, owner, owners, tags, schedule,

@@ -14,12 +14,13 @@ pub(crate) async fn try_lock(db: &mut PgConnection, lock: i64) -> sqlx::Result<b
     sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(lock).fetch_one(db).await
 }
 
-/// An active connector, and when its provider was seen last.
+/// A connector, and when its provider was seen last.
 #[derive(Clone, sqlx::FromRow)]
 pub(crate) struct PolledConnector {
     pub id: ConnectorId,
     pub space_id: SpaceId,
     pub name: String,
+    pub is_active: bool,
     pub schedule: Option<String>,
     /// When the last complete poll began; none before the first one.
     pub confirmed_at: Option<DateTime<Utc>>,
@@ -27,16 +28,16 @@ pub(crate) struct PolledConnector {
     pub good_at: DateTime<Utc>,
 }
 
-/// Finds the active connectors.
+/// Finds the connectors that are not deleted.
 pub(crate) async fn find_connectors(
     db: impl PgExecutor<'_>,
     limit: i64,
 ) -> sqlx::Result<Vec<PolledConnector>> {
     sqlx::query_as(
-        "select c.id, c.space_id, c.name, c.config->>'schedule' as schedule, state.confirmed_at,
+        "select c.id, c.space_id, c.name, c.is_active, c.config->>'schedule' as schedule, state.confirmed_at,
              greatest(state.last_success_at, state.confirmed_at, c.created_at, c.updated_at) as good_at
          from connectors c join connector_state state on state.connector_id = c.id
-         where c.is_active and c.deleted_at is null
+         where c.deleted_at is null
          order by c.id limit $1",
     )
     .bind(limit)
@@ -61,7 +62,8 @@ pub(crate) struct WatchedRun {
     pub pipeline_name: String,
     /// None for a due time without a run.
     pub run_id: Option<RunId>,
-    /// Whether its due time counts: not for a run that was triggered by assets, or of a paused pipeline.
+    /// Whether its due time counts: not for a run that was triggered by assets, or cleared, or of a pipeline
+    /// that is paused, or was resumed after the due time.
     pub is_due: bool,
     pub due_at: DateTime<Utc>,
     /// The due time by the clock of the schedule's zone.
@@ -95,9 +97,17 @@ pub(crate) async fn find_watched(
     Ok(watched)
 }
 
+/// A run that was cleared is unfinished again: it has a sample from before, or a task that started before the
+/// run was queued.
 const UNFINISHED: &str = "
     select r.space_id, r.connector_id, r.pipeline_id, p.name as pipeline_name, r.id as run_id,
-        r.run_type = 'scheduled' and not p.is_paused as is_due, due.at as due_at,
+        r.run_type = 'scheduled' and not p.is_paused and due.at >= coalesce(resumed_at, '-infinity')
+            and not exists (select from run_samples s where s.run_id = r.id)
+            and not exists (
+                select from task_runs t where t.run_id = r.id and t.deleted_at is null
+                    and t.started_at
+                        < coalesce(r.queued_at, r.started_at, 'infinity') - interval '1 minute') as is_due,
+        due.at as due_at,
         timezone(learned.zone, due.at) as due_clock, learned.zone, r.started_at, fresh.seen_at,
         fresh.poll_interval, e.class, e.runs, e.duration_p50_seconds, e.duration_p95_seconds,
         e.slow_after_seconds, e.start_p95_seconds, e.finish_after_seconds
@@ -105,6 +115,7 @@ const UNFINISHED: &str = "
     join runs r on r.connector_id = fresh.id
     join pipelines p on p.id = r.pipeline_id
     join expectations learned on learned.pipeline_id = r.pipeline_id
+    left join pipeline_resumptions resumed on resumed.pipeline_id = r.pipeline_id
     cross join lateral (
         select run_due_at(r.run_type, r.run_after, r.data_interval_end, r.queued_at, r.ordered_at) as at) due
     cross join lateral expectation_at(r.pipeline_id, due.at) e
@@ -124,8 +135,10 @@ const OVERDUE: &str = "
     join unnest($1::uuid[], $2::timestamptz[], $3::float8[]) as fresh (id, seen_at, poll_interval)
         on fresh.id = p.connector_id
     join expectations learned on learned.pipeline_id = p.id
+    left join pipeline_resumptions resumed on resumed.pipeline_id = p.id
     cross join lateral expectation_at(p.id, p.next_run_at) e
     where p.is_active and not p.is_paused and p.deleted_at is null and p.next_run_at < now()
+        and p.next_run_at >= coalesce(resumed_at, '-infinity')
         and not exists (
             select from (
                 select * from runs r where r.pipeline_id = p.id and r.deleted_at is null
@@ -141,7 +154,7 @@ pub(crate) struct FailingPipeline {
     pub connector_id: ConnectorId,
     pub pipeline_id: PipelineId,
     pub pipeline_name: String,
-    /// How many runs have failed in a row, up to 100.
+    /// How many runs have failed in a row; of those before an incident was opened, up to 100.
     pub failures: i32,
     pub failed_run_id: RunId,
     pub failed_at: DateTime<Utc>,
@@ -186,17 +199,33 @@ pub(crate) async fn find_failing(db: impl PgExecutor<'_>, limit: i64) -> sqlx::R
 }
 
 /// The tasks may be stored a little later than their run, so they are looked up until the incident has named
-/// one for five minutes.
+/// one for five minutes. Expectations count up to 100 failures: beyond, the incident has the first one, and
+/// those since its last one are added to its own.
 const FAILING: &str = "
-    select p.space_id, p.connector_id, p.id as pipeline_id, p.name as pipeline_name, e.failures,
-        e.failed_run_id, e.failed_at, e.first_failed_run_id, e.first_failed_at, e.zone,
+    select p.space_id, p.connector_id, p.id as pipeline_id, p.name as pipeline_name, streak.failures,
+        e.failed_run_id, e.failed_at, streak.first_failed_run_id, streak.first_failed_at, e.zone,
         timezone(e.zone, e.failed_at) as failed_clock,
-        timezone(e.zone, e.first_failed_at) as first_failed_clock,
+        timezone(e.zone, streak.first_failed_at) as first_failed_clock,
         coalesce(known.evidence, found.evidence) as tasks
     from expectations e join pipelines p on p.id = e.pipeline_id
     join connectors c on c.id = p.connector_id
     left join incidents i on coalesce(i.pipeline_id, i.connector_id) = p.id and i.kind = 'failing'
         and i.status <> 'resolved'
+    cross join lateral (
+        select count(*)::int as failures
+        from runs known join runs newest on newest.id = e.failed_run_id
+        join runs r on r.pipeline_id = p.id and (r.ordered_at, r.id) > (known.ordered_at, known.id)
+            and (r.ordered_at, r.id) <= (newest.ordered_at, newest.id)
+        where e.failures >= 100 and known.id = i.last_run_id and r.status = 'failed'
+            and r.deleted_at is null) further
+    cross join lateral (
+        select (i.evidence->>'failures')::int + further.failures as failures,
+            (i.evidence->>'first_failed_run_id')::uuid as first_failed_run_id,
+            (i.evidence->>'first_failed_at')::timestamptz as first_failed_at
+        where e.failures >= 100 and i.id is not null
+        union all
+        select e.failures, e.first_failed_run_id, e.first_failed_at
+        where e.failures < 100 or i.id is null) streak
     left join lateral (
         select i.evidence
         where i.last_run_id = e.failed_run_id and i.evidence->'first_failed_task' <> 'null'

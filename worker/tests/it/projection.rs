@@ -30,6 +30,19 @@ async fn a_row_is_equal_to_its_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_time_at_which_a_pipeline_was_resumed_is_kept() {
+    let test = TestWorker::start().await;
+    for (version, is_paused) in [(1, false), (2, true), (3, false), (4, false)] {
+        test.send(&[PipelineObserved { is_paused, ..test.pipeline("sales", version) }]).await;
+        test.wait_for(&format!("select max(version) = {version} from pipelines")).await;
+        let resumed = test.number("select count(*) from pipeline_resumptions").await;
+        assert_eq!(resumed, i64::from(version >= 3));
+    }
+    let third = "select count(*) from pipeline_resumptions where extract(epoch from resumed_at) = 3";
+    assert_eq!(test.number(third).await, 1, "when its third event was observed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_highest_version_wins_in_any_order() {
     let test = TestWorker::start().await;
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(8));

@@ -2,13 +2,14 @@
 
 mod clocks;
 mod failures;
+mod learning;
 mod limits;
+mod unseen;
 
 use chrono::{TimeDelta, Utc};
 use contract::ids::PipelineId;
 use contract::state::IncidentKind;
 use serde_json::Value;
-use worker::expectations;
 use worker::signals::{Backtest, JudgedRun, Transitions};
 
 use crate::fleet::{Fleet, FleetRun, this_hour};
@@ -40,45 +41,6 @@ async fn learned_fleet() -> (Fleet, PipelineId) {
 }
 
 #[tokio::test]
-async fn expectations_are_learned_from_regular_successful_runs() {
-    let fleet = Fleet::new().await;
-    let pipeline = fleet.pipeline("sales").await;
-    fleet.history(pipeline, 7).await;
-    fleet.learn().await;
-    assert_eq!(expected(&fleet, pipeline).await, None, "seven runs are not enough");
-
-    fleet.history(pipeline, 40).await;
-    let at = |hours| this_hour() - TimeDelta::hours(hours);
-    fleet.run(pipeline, FleetRun::failed(at(2), 5_000)).await;
-    let retried = fleet.run(pipeline, FleetRun::success(at(50), 9_000)).await;
-    // Created when the next run was due already, as a scheduler that catches up does.
-    let caught_up = FleetRun { started: Some(7_200), ..FleetRun::success(at(51), 20_000) };
-    let caught_up = fleet.run(pipeline, caught_up).await;
-    sqlx::query("update runs set queued_at = started_at where id = $1")
-        .bind(caught_up)
-        .execute(&fleet.owner)
-        .await
-        .unwrap();
-    sqlx::query(
-        "insert into task_runs (id, space_id, connector_id, pipeline_id, run_id, provider, external_id,
-             version, fingerprint, log_offset, observed_at, task_id, map_index, name, status, try_number,
-             max_tries)
-         select gen_random_uuid(), space_id, connector_id, pipeline_id, id, provider, 'load', 1, '', 0, now(),
-             'load', -1, 'load', 'success', 2, 3
-         from runs where id = $1",
-    )
-    .bind(retried)
-    .execute(&fleet.owner)
-    .await
-    .unwrap();
-    fleet.learn().await;
-    let all = "select count(*) from expectation_classes where class = 'all' and runs = 40
-        and duration_p50_seconds between 600 and 624 and slow_after_seconds between 740 and 800";
-    assert_eq!(fleet.count(all).await, 1);
-    assert_eq!(expectations::learn_changed(&fleet.pool).await.unwrap(), 0, "nothing has changed");
-}
-
-#[tokio::test]
 async fn a_slow_run_opens_one_incident_until_a_run_is_as_usual() {
     let (fleet, pipeline) = learned_fleet().await;
     let began = Utc::now() - TimeDelta::seconds(400);
@@ -101,28 +63,6 @@ async fn a_slow_run_opens_one_incident_until_a_run_is_as_usual() {
     assert_eq!(fleet.incidents().await, ["slow resolved 1"]);
     assert_eq!(fleet.transitions().await, ["slow opened", "slow resolved"]);
     assert_eq!(fleet.count(events).await, 2);
-}
-
-#[tokio::test]
-async fn five_slow_runs_in_a_row_are_a_change_of_regime() {
-    let (fleet, pipeline) = learned_fleet().await;
-    fleet.learn().await;
-    for n in 0..5 {
-        let due_at = this_hour() - TimeDelta::hours(2) + TimeDelta::minutes(n);
-        let run = fleet.run(pipeline, FleetRun::success(due_at, 3_000)).await;
-        sqlx::query("insert into signals (pipeline_id, kind, occurrence) values ($1, 'slow', $2)")
-            .bind(pipeline)
-            .bind(run.to_string())
-            .execute(&fleet.owner)
-            .await
-            .unwrap();
-        fleet.learn().await;
-        let flagged = "select count(*) from run_samples where is_flagged";
-        assert_eq!(fleet.count(flagged).await, if n < 4 { n + 1 } else { 0 });
-    }
-    let limit = expected(&fleet, pipeline).await.unwrap().3;
-    assert!(limit > 3_000.0, "{limit}");
-    assert_eq!(fleet.count("select count(*) from expectations where slow_run_id is not null").await, 0);
 }
 
 #[tokio::test]
@@ -150,7 +90,6 @@ async fn nothing_is_due_of_pipelines_that_are_paused_or_gone() {
         "update pipelines set is_paused = $1 is not null",
         "update pipelines set is_active = $1 is null",
         "update pipelines set deleted_at = $1",
-        "update connectors set is_active = $1 is null",
     ] {
         let (fleet, _) = learned_fleet().await;
         fleet.execute("update pipelines set next_run_at = $1", Utc::now() - TimeDelta::minutes(30)).await;
@@ -250,7 +189,7 @@ async fn one_worker_at_a_time_evaluates() {
 async fn a_backtest_judges_by_what_was_known_and_changes_nothing() {
     let (fleet, pipeline) = learned_fleet().await;
     let at = |hours| this_hour() - TimeDelta::hours(hours);
-    fleet.run(pipeline, FleetRun::success(at(2), 3_000)).await;
+    fleet.run(pipeline, FleetRun::failed(at(2), 3_000)).await;
     fleet
         .run(pipeline, FleetRun { started: Some(1_200), ended: Some(1_800), ..FleetRun::success(at(1), 0) })
         .await;

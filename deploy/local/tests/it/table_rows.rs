@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{AssertSqlSafe, PgPool};
 
 /// Tables that change while the programs run, that are learned from the others, or that hold Kafka offsets.
-const VOLATILE_TABLES: [&str; 21] = [
+const VOLATILE_TABLES: [&str; 22] = [
     "connector_state",
     "expectation_classes",
     "expectations",
@@ -15,6 +15,7 @@ const VOLATILE_TABLES: [&str; 21] = [
     "outbox",
     "pipeline_crawls",
     "pipeline_metrics",
+    "pipeline_resumptions",
     "projection_offsets",
     "retention",
     "run_changes",

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
-use chrono::{DurationRound, TimeDelta, Timelike, Utc};
+use chrono::{DurationRound, TimeDelta, Utc};
 use futures::FutureExt;
 use local::{AirflowRole, AirflowServer, AirflowSetup, AirflowVersion, LocalService, SeedRuns};
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ use crate::test_worker::TestWorker;
 
 const DAGS: &str = include_str!("dags/walk.py");
 const TIMEOUT: Duration = Duration::from_secs(600);
+/// The runs of each DAG with expectations, before it is unpaused.
+const HISTORY: u32 = 12;
 
 struct Walk {
     service: LocalService,
@@ -120,9 +122,16 @@ impl Walk {
         self.wait_until_delivered(2).await;
     }
 
+    /// What was due before the DAG was unpaused runs then, and is not late. What is due while the scheduler
+    /// does not work is.
     async fn missed_start(&self) {
-        let suspended = self.service.suspend("scheduler").unwrap();
         self.airflow.unpause("missed_load").await.unwrap();
+        self.wait(&format!(
+            "select count(*) > {HISTORY} from runs r join pipelines p on p.id = r.pipeline_id
+             where p.name = 'missed_load' and r.status = 'success'"
+        ))
+        .await;
+        let suspended = self.service.suspend("scheduler").unwrap();
         self.wait_until_open("late_start").await;
         self.make_due().await;
         self.wait_until_delivered(3).await;
@@ -251,20 +260,19 @@ fn describe(body: &Value) -> String {
     incidents.collect::<Vec<_>>().join(", ")
 }
 
-/// Writes the DAGs, and a history of those with expectations. One was due a quarter of an hour ago. Its runs
-/// take most of an hour, so that its end is not late, too.
+/// Writes the DAGs, and a history of those with expectations. The runs of one take most of an hour, so that its
+/// end is not late, too.
 async fn write_dags(airflow: &AirflowServer, folder: &TempDir) {
-    let due_at = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap() - TimeDelta::minutes(15);
+    let newest = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap() - TimeDelta::hours(1);
     let release = folder.path().join("release");
-    let text = DAGS.replace("MINUTE", &due_at.minute().to_string());
-    let text = text.replace("RELEASE", release.to_str().unwrap());
+    let text = DAGS.replace("RELEASE", release.to_str().unwrap());
     std::fs::write(airflow.dags_folder.as_ref().unwrap().join("walk.py"), text).unwrap();
     for (dag, task, scheduled, seconds) in
         [("slow_report", "report", false, 5), ("missed_load", "load", true, 3_300)]
     {
         airflow.wait_for_dag(dag, TIMEOUT).await.unwrap();
-        let (dag_id, task_id, newest) = (dag.to_owned(), task.to_owned(), due_at - TimeDelta::hours(1));
-        let runs = SeedRuns { dag_id, task_id, scheduled, newest, runs: 12, seconds };
+        let (dag_id, task_id) = (dag.to_owned(), task.to_owned());
+        let runs = SeedRuns { dag_id, task_id, scheduled, newest, runs: HISTORY, seconds };
         local::seed_runs(airflow, &runs).await.unwrap();
     }
 }

@@ -96,3 +96,33 @@ async fn a_failure_is_reported_however_late_it_is_seen_and_its_incident_stays() 
     fleet.execute("update expectations set watched_from = $1", Utc::now()).await;
     assert_eq!(fleet.incidents().await, ["failing open 1"]);
 }
+
+#[tokio::test]
+async fn failures_are_counted_beyond_the_hundred_that_are_looked_at() {
+    let fleet = Fleet::new().await;
+    let (pipeline, begin) = (fleet.pipeline("sales").await, this_hour() - TimeDelta::days(7));
+    let at = |n| begin + TimeDelta::minutes(n);
+    for n in 0..99 {
+        fleet.run(pipeline, FleetRun::failed(at(n), 10)).await;
+    }
+    fleet.learn().await;
+    fleet.execute("update expectations set watched_from = $1", begin).await;
+    assert_eq!(fleet.incidents().await, ["failing open 99"]);
+    let first = fleet.described().await.1;
+    for (n, count) in [(99, 100), (100, 101), (101, 102)] {
+        fleet.run(pipeline, FleetRun::failed(at(n), 10)).await;
+        assert_eq!(fleet.incidents().await, [format!("failing open {count}")]);
+    }
+    fleet.run(pipeline, FleetRun::failed(at(102), 10)).await;
+    fleet.run(pipeline, FleetRun::failed(at(103), 10)).await;
+    for _ in 0..2 {
+        assert_eq!(fleet.incidents().await, ["failing open 104"]);
+    }
+    let (summary, evidence) = fleet.described().await;
+    let clock = (begin + TimeDelta::seconds(12)).format("%H:%M UTC on %-d %B");
+    assert_eq!(summary, format!("sales failed 104 times in a row, first at {clock}"));
+    assert_eq!(evidence["failures"], 104);
+    for field in ["first_failed_run_id", "first_failed_at"] {
+        assert_eq!(evidence[field], first[field]);
+    }
+}
