@@ -65,7 +65,7 @@ async fn the_stream_contains_every_kind_of_event_of_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comment_on_an_incident_is_streamed_to_those_who_look_at_its_pipeline() {
+async fn an_incident_and_its_comments_are_streamed_to_those_who_look_at_its_pipeline() {
     let test = TestInstallation::start().await;
     let api = ApiProcess::start(&test.settings, &HEARTBEAT).await;
     let pipeline = test.pipeline("sales");
@@ -75,12 +75,16 @@ async fn a_comment_on_an_incident_is_streamed_to_those_who_look_at_its_pipeline(
     assert_eq!(stream.next().await.unwrap(), streamed("pipeline", &pipeline));
     let incident = test.api.incident(pipeline.id, "failing").await;
     let path = format!("/incidents/{incident}/comments");
-    let said = json!({"content": "I look"});
-    let comment = test.api.request(Method::POST, EDITOR, &path, said).await.expect(201);
+    let comment = test.api.request(Method::POST, EDITOR, &path, json!({"content": "Hm"})).await.expect(201);
     let event = stream.next().await.unwrap();
     assert_eq!((event.kind.as_str(), &event.data["id"]), ("comment", &comment["id"]));
     let ids = (&event.data["incident_id"], &event.data["run_id"]);
-    assert_eq!((ids, &event.data["content"]), ((&json!(incident), &Value::Null), &json!("I look")));
+    assert_eq!((ids, &event.data["content"]), ((&json!(incident), &Value::Null), &json!("Hm")));
+    let path = path.replace("comments", "acknowledge");
+    test.api.request(Method::POST, EDITOR, &path, Value::Null).await.expect(200);
+    let StreamedEvent { kind, data } = stream.next().await.unwrap();
+    let seen = (kind.as_str(), &data["id"], &data["status"]);
+    assert_eq!(seen, ("incident", &json!(incident), &json!("acknowledged")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

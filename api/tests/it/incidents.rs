@@ -112,6 +112,10 @@ async fn health_is_the_worst_of_the_unresolved_incidents() {
     };
     let all = ["failing failing", "late late", "never unknown", "ok ok", "slow slow"];
     assert_eq!(healths("").await, all);
+    test.sql("update connectors set is_active = false where name = 'prod airflow'").await;
+    assert!(healths("").await.iter().all(|health| health.ends_with("unknown")), "it is not mirrored");
+    assert_eq!(healths("health=unknown").await.len(), 5);
+    test.sql("update connectors set is_active = true where name = 'prod airflow'").await;
     assert_eq!(healths("health=late&health=ok").await, ["late late", "ok ok"]);
     let facets = test.read("/pipelines/facets?health=ok").await;
     assert_eq!(facets["health"].as_array().unwrap().len(), 5);

@@ -1,5 +1,5 @@
 //! The health of pipelines, which follows from the unresolved incidents: of the pipeline itself, and of its
-//! connector.
+//! connector. It is unknown while the connector is switched off.
 
 use contract::ids::SpaceId;
 use sqlx::{Postgres, QueryBuilder};
@@ -9,11 +9,11 @@ const OF_INCIDENTS: &str = "case when bool_or(i.kind = 'failing') then 'failing'
     when bool_or(i.kind in ('late_start', 'late_finish')) then 'late'
     when bool_or(i.kind = 'slow') then 'slow' end as health";
 
-/// Adds the health of `p` as an expression. `status` is the status of the latest run, which may be
-/// `never_run`.
+/// Adds the health of `p`, whose connector is `c`, as an expression. `status` is the status of the latest run,
+/// which may be `never_run`.
 pub(super) fn push_health(sql: &mut QueryBuilder<Postgres>, status: &str) {
     sql.push(format_args!(
-        "case when stale.connector_id is not null or {status} = 'never_run' then 'unknown'
+        "case when stale.connector_id is not null or not c.is_active or {status} = 'never_run' then 'unknown'
          else coalesce(ailing.health, 'ok') end"
     ));
 }

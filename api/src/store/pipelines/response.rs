@@ -66,7 +66,8 @@ pub struct Pipeline {
     /// The latest run's status, or `never_run`.
     #[sqlx(try_from = "String")]
     pub status: PipelineStatus,
-    /// The worst of `ok`, `slow`, `late`, `failing` and `unknown`: never run, or its connector is stale.
+    /// The worst of `ok`, `slow`, `late`, `failing` and `unknown`: never run, or its connector is stale or
+    /// switched off.
     pub health: Health,
     pub criticality: Option<Criticality>,
     #[sqlx(json(nullable))]
