@@ -9,8 +9,8 @@ const MAX_TRIGGER_AGE: &str = "7 days";
 /// Runs that ended longer ago are not reported, as a PostgreSQL interval.
 const MAX_END_AGE: &str = "1 day";
 
-/// Inserts the change of an incident for the users who watch its pipeline, or a pipeline of its connector; its
-/// end for those who were notified of it. While an incident is muted, only its end is reported.
+/// Inserts the change of an incident for the users who watch its pipeline, or a pipeline of its connector;
+/// its end for those who were notified of it. While an incident is muted, only its end is reported.
 pub(crate) async fn insert_change(
     db: &mut PgConnection,
     change_id: i64,

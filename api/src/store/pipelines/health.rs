@@ -9,7 +9,7 @@ const OF_INCIDENTS: &str = "case when bool_or(i.kind = 'failing') then 'failing'
     when bool_or(i.kind in ('late_start', 'late_finish')) then 'late'
     when bool_or(i.kind = 'slow') then 'slow' end as health";
 
-/// Adds the health of `p`, whose connector is `c`, as an expression. `status` is the status of the latest run,
+/// Adds the health of `p`, whose connector is `c`, as an expression. `status` is that of the latest run,
 /// which may be `never_run`.
 pub(super) fn push_health(sql: &mut QueryBuilder<Postgres>, status: &str) {
     sql.push(format_args!(

@@ -260,8 +260,8 @@ fn describe(body: &Value) -> String {
     incidents.collect::<Vec<_>>().join(", ")
 }
 
-/// Writes the DAGs, and a history of those with expectations. The runs of one take most of an hour, so that its
-/// end is not late, too.
+/// Writes the DAGs, and a history of those with expectations. The runs of one take most of an hour, so that
+/// its end is not late, too.
 async fn write_dags(airflow: &AirflowServer, folder: &TempDir) {
     let newest = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap() - TimeDelta::hours(1);
     let release = folder.path().join("release");
