@@ -53,21 +53,25 @@ async fn every_release_has_the_same_parameters() {
     }
 }
 
-/// The console's tests of its forms read the recording, too.
+/// The console's tests of its forms read the recordings, too.
 #[tokio::test]
 async fn parameters_of_every_kind_are_as_recorded() {
-    let server = start_airflow("3.3").await;
-    let at = "/api/v2/dags/parameters/details";
-    mock_get(&server, at, 200, "3.3", "scenario_parameters.json").await;
-    let found = provider(&server.uri()).parameters("parameters").await.unwrap().unwrap();
-    assert_eq!(found.len(), 22);
-    let of = |name: &str| found.iter().find(|parameter| parameter.name == name).unwrap().clone();
-    assert_eq!(of("plain_list"), parameter("plain_list", json!(["a", "b"]), json!({})));
-    assert_eq!(of("rows").description.as_deref(), Some("How many rows"));
-    // A parameter without a default differs from one that may be null by its type.
-    assert_eq!(of("needed"), parameter("needed", json!(null), json!({"type": "string", "minLength": 2})));
-    assert_eq!(of("note"), parameter("note", json!(null), json!({"type": ["null", "string"]})));
-    assert_eq!((of("api_token").is_redacted, of("api_token").value), (true, json!(null)));
+    for (release, api) in [("2.11", "v1"), ("3.1", "v2"), ("3.3", "v2")] {
+        let server = start_airflow(release).await;
+        let at = format!("/api/{api}/dags/parameters/details");
+        mock_get(&server, &at, 200, release, "scenario_parameters.json").await;
+        let found = provider(&server.uri()).parameters("parameters").await.unwrap().unwrap();
+        assert_eq!(found.len(), 22, "{release}");
+        let of = |name: &str| found.iter().find(|parameter| parameter.name == name).unwrap().clone();
+        assert_eq!(of("plain_list"), parameter("plain_list", json!(["a", "b"]), json!({})), "{release}");
+        assert_eq!(of("rows").description.as_deref(), Some("How many rows"), "{release}");
+        // A parameter without a default differs from one that may be null by its type.
+        let needed = json!({"type": "string", "minLength": 2});
+        assert_eq!(of("needed"), parameter("needed", json!(null), needed), "{release}");
+        let note = json!({"type": ["null", "string"]});
+        assert_eq!(of("note"), parameter("note", json!(null), note), "{release}");
+        assert_eq!((of("api_token").is_redacted, of("api_token").value), (true, json!(null)), "{release}");
+    }
 }
 
 #[tokio::test]
