@@ -83,6 +83,26 @@ test("search and filters live in the address, and the way back restores them", a
   await context.close();
 });
 
+test("the way back shows a list where it was left", async () => {
+  const { page, context } = await openPage(browser, { viewport: { width: 390, height: 400 } });
+  await signIn(page, keys.viewer);
+  await visit(page, `/s/${space}/runs`);
+  await page.locator("[data-row]").first().waitFor();
+  await page.evaluate(() => window.scrollTo(0, 150));
+  // Playwright would scroll to what it clicks.
+  await page
+    .locator("[data-row]")
+    .first()
+    .evaluate((link) => link.click());
+  await page.waitForURL(/\/runs\/[^/]+$/);
+  await page.getByRole("heading", { level: 1 }).waitFor();
+  assert.equal(await page.evaluate(() => window.scrollY), 0);
+  await page.goBack();
+  await page.getByRole("heading", { name: "Runs", level: 1 }).waitFor();
+  await page.waitForFunction(() => window.scrollY === 150);
+  await context.close();
+});
+
 test("an editor sets the team and the criticality of several pipelines at once", async () => {
   const { page, context, faults } = await openPage(browser);
   await signIn(page, keys.editor);

@@ -56,3 +56,19 @@ test("two tabs share one stream, and the second takes over when the first is clo
   assert.ok((await ofSecond[0].allHeaders())["last-event-id"]);
   await context.close();
 });
+
+test("a run that has started is told where it matches the filters, and nowhere else", async () => {
+  const { page: all, context } = await openPage(browser);
+  const failed = await context.newPage();
+  await signIn(all, keys.viewer);
+  await visit(all, `/s/${space}/runs?q=warehouse_stock`);
+  await visit(failed, `/s/${space}/runs?q=warehouse_stock&status=failed`);
+  const checked = failed.waitForResponse(/\/runs\?.*status=failed.*&id=/, { timeout: 180_000 });
+  await triggered();
+  await all.getByText("One run has started or changed").waitFor({ timeout: 180_000 });
+  await (await checked).finished();
+  assert.equal(await failed.getByText("started or changed").count(), 0);
+  await all.getByRole("button", { name: /started or changed/ }).click();
+  await all.getByText("started or changed").waitFor({ state: "detached" });
+  await context.close();
+});

@@ -6,6 +6,7 @@ import { readUnread, unread } from "../data/inbox";
 import { session, signOut } from "../data/session";
 import { useStore } from "../data/store";
 import { paths } from "./paths";
+import { useLocation } from "./router";
 import { type Theme, chooseTheme, chosenTheme } from "./theme";
 
 const UNREAD_MILLIS = 60_000;
@@ -14,6 +15,8 @@ export function UserMenu() {
   const state = useStore(session);
   const [theme, setTheme] = useState(chosenTheme);
   const waiting = useStore(unread);
+  const { path } = useLocation();
+  const current = (to: string) => (path === to ? "page" : undefined);
   useEffect(() => {
     void readUnread();
     const timer = window.setInterval(() => !document.hidden && void readUnread(), UNREAD_MILLIS);
@@ -36,12 +39,12 @@ export function UserMenu() {
         </select>
       </label>
       <nav class="nav" aria-label="You">
-        <a href={paths.inbox}>
+        <a href={paths.inbox} aria-current={current(paths.inbox)}>
           <Icon name="comment" />
           Inbox
           {waiting > 0 && <span class="push tag">{count(waiting)} unread</span>}
         </a>
-        <a href={paths.account}>
+        <a href={paths.account} aria-current={current(paths.account)}>
           <Icon name="key" />
           <span class="clip">{state.me.user.name}</span>
         </a>

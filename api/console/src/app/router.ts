@@ -1,5 +1,6 @@
 // The routes on the History API: a path selects the page, the query holds what the page shows (filters, sort, days).
 import { useEffect, useState } from "preact/hooks";
+import { keepScroll, restoreScroll } from "./scroll";
 
 export interface Location {
   path: string;
@@ -16,7 +17,10 @@ function announce(): void {
   for (const listener of listeners) listener();
 }
 
-window.addEventListener("popstate", announce);
+window.addEventListener("popstate", (event) => {
+  announce();
+  restoreScroll(event.state);
+});
 
 /** Goes to a path of the console. With `replace` the current history entry is overwritten. */
 export function navigate(to: string, options: { replace?: boolean } = {}): void {
@@ -24,7 +28,10 @@ export function navigate(to: string, options: { replace?: boolean } = {}): void 
   if (to === here) return;
   const samePage = to.split("?")[0] === window.location.pathname;
   if (options.replace) history.replaceState(null, "", to);
-  else history.pushState(null, "", to);
+  else {
+    keepScroll();
+    history.pushState(null, "", to);
+  }
   if (!samePage) window.scrollTo(0, 0);
   announce();
 }

@@ -17,23 +17,27 @@ export function Menu({ label, name, align = "start", buttonClass = "button", chi
   const root = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
   const close = () => setOpen(false);
+  // A dialog that an item opens gives the focus back to what has it now, and the item is gone by then.
+  const leave = () => {
+    button.current?.focus();
+    close();
+  };
   useEffect(() => {
     if (!open) return;
-    const leave = (event: Event) => {
+    const elsewhere = (event: Event) => {
       if (!root.current?.contains(event.target as Node)) close();
     };
-    document.addEventListener("pointerdown", leave);
-    document.addEventListener("focusin", leave);
+    document.addEventListener("pointerdown", elsewhere);
+    document.addEventListener("focusin", elsewhere);
     return () => {
-      document.removeEventListener("pointerdown", leave);
-      document.removeEventListener("focusin", leave);
+      document.removeEventListener("pointerdown", elsewhere);
+      document.removeEventListener("focusin", elsewhere);
     };
   }, [open]);
   const keys = (event: KeyboardEvent) => {
     if (event.key === "Escape" && open) {
       event.stopPropagation();
-      close();
-      button.current?.focus();
+      leave();
     } else if (open && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       event.preventDefault();
       moveFocus(root.current, event.key === "ArrowDown" ? 1 : -1);
@@ -54,7 +58,7 @@ export function Menu({ label, name, align = "start", buttonClass = "button", chi
       </button>
       {open && (
         <div class="menu-list" data-align={align}>
-          {children(close)}
+          {children(leave)}
         </div>
       )}
     </div>

@@ -52,5 +52,12 @@ export const namedSchedules = Object.entries(schedules);
 
 export function scheduleText(cron: string | null | undefined): string {
   if (!cron) return "Manual only";
-  return schedules[cron] ?? cron;
+  return schedules[cron] ?? stepText(cron) ?? cron;
+}
+
+/** A step that divides a minute or an hour: of others, the last one is shorter. */
+function stepText(cron: string): string | null {
+  const [, step, seconds] = /^\*\/(\d+)(?: \*){4}( \*)?$/.exec(cron) ?? [];
+  if (step === undefined || Number(step) < 2 || 60 % Number(step) !== 0) return null;
+  return `Every ${Number(step)} ${seconds ? "seconds" : "minutes"}`;
 }

@@ -28,7 +28,7 @@ export function Keys() {
       title="API keys"
       resource={keys}
       what="your keys"
-      className="keys"
+      className="keys cards"
       add={{ label: "New key", dialog: (close) => <NewKey close={close} created={keys.refresh} /> }}
       empty={
         <Blank title="You have no keys">
@@ -58,14 +58,16 @@ function KeyRow({ apiKey, revoke }: { apiKey: ApiKey; revoke(): void }) {
           <code>{apiKey.prefix}…</code>
         </div>
       </td>
-      <td class="col-right">{apiKey.read_only ? "Read-only" : "Same as your role"}</td>
-      <td class="col-used">
+      <td class="col-right" data-label="Right">
+        {apiKey.read_only ? "Read-only" : "Same as your role"}
+      </td>
+      <td class="col-used" data-label="Last used">
         <Time at={apiKey.last_used_at} as="relative" none="Never" />
       </td>
-      <td class="col-until">
+      <td class="col-until" data-label="Expires">
         <Time at={apiKey.expires_at} none="Never" />
       </td>
-      <td class="col-open">
+      <td class="col-open cell-corner">
         <RemoveButton action="Revoke" name={apiKey.label} remove={revoke}>
           <p>Programs with this key are refused within seconds, and sessions that were opened with it end.</p>
         </RemoveButton>

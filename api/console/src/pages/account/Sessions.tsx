@@ -28,6 +28,7 @@ export function Sessions() {
       resource={sessions}
       what="your sessions"
       lines={2}
+      className="cards"
       empty={<Blank title="No browser is signed in" />}
       head={
         <>
@@ -47,20 +48,19 @@ function SessionRow({ session, end }: { session: BrowserSession; end(): void }) 
   return (
     <tr>
       <td>
-        {browserName(session.user_agent)}
-        {session.is_current && <span class="tag here">This browser</span>}
+        {browserName(session.user_agent)} {session.is_current && <span class="tag">This browser</span>}
       </td>
-      <td class="col-right">
+      <td class="col-right" data-label="Signed in with">
         {session.key_label ? `Key ${session.key_label}` : "Company account"}
         {session.read_only && " (read-only)"}
       </td>
-      <td class="col-used">
+      <td class="col-used" data-label="Last used">
         <Time at={session.last_used_at} as="relative" />
       </td>
-      <td class="col-until">
+      <td class="col-until" data-label="Ends">
         <Time at={session.expires_at} />
       </td>
-      <td class="col-end">
+      <td class="col-end cell-corner">
         <button type="button" class="button" onClick={end}>
           {session.is_current ? "Sign out" : "End"}
         </button>

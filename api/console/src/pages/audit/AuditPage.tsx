@@ -49,7 +49,7 @@ export default function AuditPage({ slug }: PageProps) {
 
 function Entries({ slug, rows }: { slug: string; rows: AuditEntry[] }) {
   return (
-    <table class="table audit">
+    <table class="table audit cards">
       <thead>
         <tr>
           <th class="col-at">When</th>
@@ -61,16 +61,19 @@ function Entries({ slug, rows }: { slug: string; rows: AuditEntry[] }) {
       <tbody>
         {rows.map((entry) => (
           <tr key={entry.id}>
-            <td class="col-at">
+            <td class="col-at" data-label="When">
               <Time at={entry.at} />
             </td>
-            <td class="col-who clip">{entry.actor?.name ?? <span class="quiet">The operator</span>}</td>
-            <td>
+            <td class="col-who clip" data-label="Who">
+              {entry.actor?.name ?? <span class="quiet">The operator</span>}
+            </td>
+            <td class="cell-title">
               <Target slug={slug} entry={entry} />
-              <div class="narrow-only small">by {entry.actor?.name ?? "the operator"}</div>
               <div class="quiet small">{detailsText(entry.details)}</div>
             </td>
-            <td class="col-via quiet">{viaTexts[entry.via] ?? entry.via}</td>
+            <td class="col-via quiet" data-label="Via">
+              {viaTexts[entry.via] ?? entry.via}
+            </td>
           </tr>
         ))}
       </tbody>

@@ -13,6 +13,9 @@ test("ids are left out of the details", () => {
     "from: none · to: high · changed: name, config",
   );
   expect(detailsText({ ids: [id, id] })).toBe("ids: 2");
+  expect(detailsText({ is_active: true, tag: null, read_only: false })).toBe(
+    "is active: yes · read only: no",
+  );
   const until = "2026-01-31T05:00:00.123Z";
   expect(detailsText({ until })).toBe(`until: ${exact(until)}`);
 });

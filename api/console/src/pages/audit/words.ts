@@ -68,7 +68,8 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-/;
 /** What is worth reading of the details: without ids, which mean nothing to a reader. */
 export function detailsText(details: Record<string, unknown>): string {
   const parts = Object.entries(details).flatMap(([name, value]) => {
-    const text = valueText(value);
+    // What was not given is no news, unless it is one side of a change.
+    const text = value === null && name !== "from" && name !== "to" ? null : valueText(value);
     return text === null ? [] : [`${name.replaceAll("_", " ")}: ${text}`];
   });
   return parts.join(" · ");
@@ -77,7 +78,8 @@ export function detailsText(details: Record<string, unknown>): string {
 function valueText(value: unknown): string | null {
   if (value === null) return "none";
   if (typeof value === "string") return UUID.test(value) ? null : TIME.test(value) ? exact(value) : value;
-  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "number") return String(value);
   if (Array.isArray(value)) {
     const texts = value.flatMap((one) => valueText(one) ?? []);
     return texts.length > 0 ? texts.join(", ") : value.length > 0 ? String(value.length) : null;

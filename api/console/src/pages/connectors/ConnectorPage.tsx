@@ -12,6 +12,7 @@ import { Menu } from "../../components/Menu";
 import { PageHead } from "../../components/PageHead";
 import { Time } from "../../components/Time";
 import { toast, toastFailure } from "../../components/Toasts";
+import { useNow } from "../../data/clock";
 import { latestSync, scheduleText } from "../../data/connectors";
 import { count } from "../../data/format";
 import { useLiveBatch } from "../../data/live";
@@ -123,7 +124,8 @@ function Problems({ connector }: { connector: Connector }) {
 }
 
 function Facts({ connector }: { connector: Connector }) {
-  const { config, credentials } = connector;
+  const { config, credentials, next_due_at } = connector;
+  const now = useNow(10);
   const kind = authLabels[(credentials.auth_type ?? "none") as AuthType] ?? credentials.auth_type;
   const name = credentials.username ?? credentials.client_id ?? credentials.key?.client_email;
   return (
@@ -140,9 +142,9 @@ function Facts({ connector }: { connector: Connector }) {
         </dd>
         <dt>Schedule</dt>
         <dd>{scheduleText(config.schedule)}</dd>
-        <dt>Next sync</dt>
+        <dt>{next_due_at && Date.parse(next_due_at) < now ? "Was due" : "Next sync"}</dt>
         <dd>
-          <Time at={connector.next_due_at} as="relative" none="Not scheduled" />
+          <Time at={next_due_at} as="relative" none="Not scheduled" />
         </dd>
         <dt>Credentials</dt>
         <dd>

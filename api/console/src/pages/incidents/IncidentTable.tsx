@@ -21,7 +21,7 @@ export function IncidentTable({ slug, rows, changed }: IncidentTableProps) {
   const connectors = useConnectors(slug);
   const subject = (incident: Incident) => subjectOf(incident, connectors.data);
   return (
-    <table class="table incidents">
+    <table class="table incidents cards">
       <thead>
         <tr>
           <th>Incident</th>
@@ -41,13 +41,15 @@ export function IncidentTable({ slug, rows, changed }: IncidentTableProps) {
             <td>
               <What slug={slug} incident={one} subject={subject(one)} />
             </td>
-            <td class="col-state">
+            <td class="col-state" data-label="Status">
               <IncidentStatus incident={one} />
             </td>
-            <td class="col-since">
+            <td class="col-since" data-label="Opened">
               <Time at={one.opened_at} as="relative" />
             </td>
-            <td class="col-count number">{count(one.count)}</td>
+            <td class="col-count number" data-label="Count">
+              {count(one.count)}
+            </td>
             {mayAct && (
               <td class="col-act">
                 <IncidentActions slug={slug} incident={one} subject={subject(one)} changed={changed} />
@@ -74,10 +76,6 @@ function What({ slug, incident, subject }: { slug: string; incident: Incident; s
           <span class="tag">{kindTexts[kind]}</span>
         </span>
         <span class="second small">{summary}</span>
-        <span class="narrow-only row row-wrap small">
-          <IncidentStatus incident={incident} />
-          <Time at={incident.opened_at} as="relative" />
-        </span>
         <span class="row row-wrap small">
           <a href={paths.incident(slug, incident.id)}>Details and comments</a>
           {last_run_id && <a href={paths.run(slug, last_run_id)}>The latest run</a>}

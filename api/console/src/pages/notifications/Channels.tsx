@@ -28,7 +28,7 @@ export function Channels({ slug, path, channels, deleted }: ChannelsProps) {
       title="Channels"
       resource={channels}
       what="the channels"
-      className="channels"
+      className="channels cards"
       add={
         mayChange
           ? {
@@ -58,12 +58,14 @@ export function Channels({ slug, path, channels, deleted }: ChannelsProps) {
             </a>
             <div class="quiet small clip">{targetText(channel)}</div>
           </td>
-          <td class="col-kind">{typeTexts[channel.type]}</td>
-          <td class="col-channel-state">
+          <td class="col-kind" data-label="Type">
+            {typeTexts[channel.type]}
+          </td>
+          <td class="col-channel-state" data-label="State">
             <ChannelState channel={channel} />
           </td>
           {mayChange && (
-            <td class="col-open">
+            <td class="col-open cell-corner">
               <RemoveChannel path={path} channel={channel} deleted={deleted} />
             </td>
           )}

@@ -79,7 +79,7 @@ function DeliveryTable({ slug, path, list }: { slug: string; path: string; list:
       list.refresh();
     }, toastFailure);
   return (
-    <table class="table deliveries">
+    <table class="table deliveries cards">
       <thead>
         <tr>
           <th>Message</th>
@@ -98,14 +98,14 @@ function DeliveryTable({ slug, path, list }: { slug: string; path: string; list:
             <td>
               <Message slug={slug} delivery={delivery} />
             </td>
-            <td class="col-delivery">
+            <td class="col-delivery" data-label="State">
               <Status delivery={delivery} />
             </td>
-            <td class="col-attempts">
+            <td class="col-attempts" data-label="Attempts">
               <Attempts delivery={delivery} />
             </td>
             {mayRedeliver && (
-              <td class="col-again">
+              <td class="col-again cell-corner">
                 <IconButton
                   icon="refresh"
                   label={`Send again: ${changeTexts[delivery.change]}, ${exact(delivery.created_at)}`}
@@ -121,7 +121,7 @@ function DeliveryTable({ slug, path, list }: { slug: string; path: string; list:
 }
 
 function Message({ slug, delivery }: { slug: string; delivery: Delivery }) {
-  const { change, incident_ids, created_at, attempts } = delivery;
+  const { change, incident_ids, created_at } = delivery;
   const others = incident_ids.length;
   return (
     <>
@@ -136,7 +136,6 @@ function Message({ slug, delivery }: { slug: string; delivery: Delivery }) {
       <div class="quiet small">
         <Time at={created_at} as="second" />
       </div>
-      {attempts[0]?.error && <div class="narrow-only small">{attempts[0].error}</div>}
     </>
   );
 }
@@ -178,7 +177,9 @@ function Attempts({ delivery: { attempt_count, attempts } }: { delivery: Deliver
     <ol class="attempts small">
       {attempts.slice(0, SHOWN).map((attempt) => (
         <li key={attempt.number}>
-          <Time at={attempt.at} as="second" />{" "}
+          <span class="quiet">
+            <Time at={attempt.at} as="second" />
+          </span>{" "}
           {attempt.error ?? `Answered ${attempt.code ?? "nothing"} in ${count(attempt.duration_ms)} ms`}
         </li>
       ))}

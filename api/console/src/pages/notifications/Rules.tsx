@@ -32,7 +32,7 @@ export function Rules({ slug, path, rules, channels }: RulesProps) {
       title="Rules"
       resource={rules}
       what="the rules"
-      className="rules"
+      className="rules cards"
       add={mayChange && channels.length > 0 ? { label: "New rule", dialog: dialog(null) } : null}
       empty={
         <Blank title={channels.length > 0 ? "Nothing is reported yet" : "This space has no rules yet"}>
@@ -55,13 +55,13 @@ export function Rules({ slug, path, rules, channels }: RulesProps) {
           <td>
             <Conditions rule={rule} names={names} />
           </td>
-          <td class="col-channel">
+          <td class="col-channel" data-label="Reported to">
             <a class="clip" href={paths.channel(slug, rule.channel_id)}>
               {channels.find(({ id }) => id === rule.channel_id)?.name ?? "The channel"}
             </a>
           </td>
           {mayChange && (
-            <td class="col-edit">
+            <td class="col-edit cell-corner">
               <RuleActions path={path} rule={rule} dialog={dialog(rule)} changed={rules.refresh} />
             </td>
           )}

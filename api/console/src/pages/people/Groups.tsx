@@ -34,7 +34,7 @@ export function Groups({ slug, changed }: { slug: string; changed(): void }) {
       resource={groups}
       what="the groups"
       lines={2}
-      className="members"
+      className="members cards"
       add={{
         label: "Add a group",
         dialog: (close) => (
@@ -65,7 +65,7 @@ export function Groups({ slug, changed }: { slug: string; changed(): void }) {
           <td>
             <b class="clip">{one.group}</b>
           </td>
-          <td class="col-role">
+          <td class="col-role" data-label="Role">
             <RoleSelect
               of={one.group}
               role={one.role}
@@ -77,7 +77,7 @@ export function Groups({ slug, changed }: { slug: string; changed(): void }) {
               }
             />
           </td>
-          <td class="col-open">
+          <td class="col-open cell-corner">
             <RemoveButton
               action="Remove"
               name={one.group}

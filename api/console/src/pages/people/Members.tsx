@@ -39,7 +39,7 @@ export function Members({ slug }: { slug: string }) {
       resource={members}
       what="the members"
       lines={4}
-      className="members"
+      className="members cards"
       add={
         isAdmin
           ? {
@@ -88,14 +88,14 @@ function MemberRow({ member, isAdmin, setRole, remove }: MemberRowProps) {
         </div>
         {email && <div class="quiet small clip">{email}</div>}
       </td>
-      <td class="col-role">
+      <td class="col-role" data-label="Role">
         {isAdmin ? <RoleSelect of={name} role={member.role} change={setRole} /> : roleName(member.role)}
       </td>
-      <td class="col-since">
+      <td class="col-since" data-label="Since">
         <Time at={member.since} />
       </td>
       {isAdmin && (
-        <td class="col-open">
+        <td class="col-open cell-corner">
           <RemoveButton action="Remove" name={name} remove={remove}>
             <p>They will see nothing of this space any more within a few seconds. Their comments stay.</p>
           </RemoveButton>

@@ -23,7 +23,7 @@ export function Teams({ slug }: { slug: string }) {
       title="Teams"
       resource={teams}
       what="the teams"
-      className="teams"
+      className="teams cards"
       add={isAdmin ? { label: "New team", dialog: dialog(null) } : null}
       empty={
         <Blank title="This space has no teams yet">
@@ -60,8 +60,10 @@ function TeamRow({ slug, team, changed }: { slug: string; team: Team; changed():
         {open === "team" && <TeamDialog slug={slug} team={team} close={close} saved={changed} />}
         {open === "members" && <TeamMembers slug={slug} team={team} close={close} changed={changed} />}
       </td>
-      <td class="col-manager">{team.manager?.full_name ?? <span class="quiet">–</span>}</td>
-      <td class="col-count number">
+      <td class="col-manager" data-label="Manager">
+        {team.manager?.full_name ?? <span class="quiet">–</span>}
+      </td>
+      <td class="col-count number" data-label="Members">
         <button
           type="button"
           class="link-button"
@@ -71,11 +73,11 @@ function TeamRow({ slug, team, changed }: { slug: string; team: Team; changed():
           {count(team.member_count ?? 0)}
         </button>
       </td>
-      <td class="col-pipes">
+      <td class="col-pipes" data-label="Pipelines">
         <a href={paths.pipelines(slug, `team_id=${team.id}`)}>Show</a>
       </td>
       {may(slug, "admin") && (
-        <td class="col-edit">
+        <td class="col-edit cell-corner">
           <IconButton icon="edit" label={`Change ${team.name}`} onClick={() => setOpen("team")} />
           <RemoveButton action="Delete" name={team.name} remove={remove}>
             <p>Its pipelines will have no team. Its members stay members of the space.</p>

@@ -88,7 +88,7 @@ function Expected({ pipeline: { expectation } }: { pipeline: PipelineDetail }) {
           {duration(limit)}
         </span>
       )}
-      {next && (
+      {next?.finish_by && (
         <span>
           <span class="quiet">Expected to end by </span>
           <Time at={next.finish_by} />

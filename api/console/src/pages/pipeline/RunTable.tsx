@@ -35,8 +35,9 @@ export function RunTable({ slug, runs }: { slug: string; runs: readonly Run[] })
         {runs.map((run) => (
           <tr key={run.id}>
             <td>
-              <a href={paths.run(slug, run.id)} data-row class="code run-name" title={run.external_id}>
-                {run.external_id}
+              <a href={paths.run(slug, run.id)} data-row class="run-name" title={run.external_id}>
+                <span class="code wide-only">{run.external_id}</span>
+                <span class="narrow-only">{runTypeLabel(run.run_type)}</span>
               </a>
             </td>
             <td class="col-run-state">

@@ -29,16 +29,18 @@ export function UsualDuration({ run, metrics }: UsualDurationProps) {
         )}
         <path class="usual-mark" d={`M${x(p50)} 1v14`} />
       </svg>
-      <span class="small">{sentence(seconds, p50, p95, run.status === "running")}</span>
+      <span class="small">{sentence(seconds, p50, p95, run.status)}</span>
     </div>
   );
 }
 
-export function sentence(seconds: number | null, p50: number, p95: number, running: boolean): string {
+function sentence(seconds: number | null, p50: number, p95: number, status: string): string {
   const usual = `Usually ${duration(p50)}, 95 % within ${duration(p95)}`;
   if (seconds === null) return `${usual}.`;
-  if (seconds > p95) return `${usual}: ${running ? "this run is slower already" : "this run was slower"}.`;
-  if (running) return `${usual}.`;
+  if (seconds > p95)
+    return `${usual}: ${status === "running" ? "this run is slower already" : "this run was slower"}.`;
+  // A run that failed was not quick, but cut short.
+  if (status !== "success") return `${usual}.`;
   return seconds < p50 * 0.5
     ? `${usual}: this run was quicker.`
     : `${usual}: this run took as long as usual.`;

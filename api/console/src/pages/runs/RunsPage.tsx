@@ -1,5 +1,5 @@
 // The runs of all pipelines of a space, with a timeline of those in the list.
-import { useMemo, useState } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { queryText, readList } from "../../api/lists";
 import type { Run } from "../../api/model";
 import { setQuery, useLocation } from "../../app/router";
@@ -13,10 +13,10 @@ import { Search } from "../../components/Search";
 import { StateShape } from "../../components/State";
 import { count } from "../../data/format";
 import { type GrowingList, useGrowingList } from "../../data/growing";
-import { useLiveBatch } from "../../data/live";
 import { runTypes } from "../../data/run_types";
 import { labelOf } from "../../drawings/states";
 import { clearedFilters, isFiltered, periods, runStatuses, runsQuery, sorts } from "./filters";
+import { useLiveList } from "./live_list";
 import { RunsTable } from "./RunsTable";
 import { TimelineChart } from "./TimelineChart";
 
@@ -32,36 +32,20 @@ export default function RunsPage({ slug }: PageProps) {
   const list = useGrowingList<Run>(`${base}?${queryText(read)}`, PAGE, ({ cursor, page }, signal) =>
     readList(base, { ...read, size: PAGE, ...(cursor ? { cursor } : { page }) }, signal),
   );
-  const [newer, setNewer] = useState(0);
-  useLiveBatch(
-    (event) => (event.type === "run" ? event.data.id : null),
-    (ids) => {
-      if (ids === null) return list.refresh();
-      const known = new Set(list.rows.map((run) => run.id));
-      const shown = ids.filter((id) => known.has(id));
-      setNewer((before) => before + ids.length - shown.length);
-      if (shown.length === 0) return;
-      const byId = { id: shown.slice(0, 200), is_active: "any", include_deleted: true, size: 200 };
-      readList<Run>(base, byId).then(
-        ({ rows }) => list.replace(rows),
-        () => undefined,
-      );
-    },
-  );
-  const showNewer = () => {
-    setNewer(0);
-    list.refresh();
-  };
+  const newer = useLiveList(base, read, list);
   return (
     <div class="page">
       <PageHead title="Runs">
         <p class="second">{totalText(list)}</p>
       </PageHead>
       <Filters query={query} />
-      {newer > 0 && (
-        <button type="button" class="button newer" onClick={showNewer}>
+      {newer.count > 0 && (
+        <button type="button" class="button newer" onClick={newer.show}>
           <Icon name="refresh" />
-          {newer === 1 ? "One run has started or changed" : `${newer} runs have started or changed`}: show
+          {newer.count === 1
+            ? "One run has started or changed"
+            : `${count(newer.count)} runs have started or changed`}
+          : show
         </button>
       )}
       <Content slug={slug} list={list} filtered={isFiltered(query)} />

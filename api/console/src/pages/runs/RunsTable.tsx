@@ -64,7 +64,8 @@ function Row({ slug, run }: { slug: string; run: Run }) {
             <a class="name-link clip" data-row href={paths.run(slug, run.id)}>
               {run.pipeline_name}
             </a>
-            <div class="quiet small clip">{run.external_id}</div>
+            <div class="quiet small clip wide-only">{run.external_id}</div>
+            <div class="quiet small narrow-only">{runTypeLabel(run.run_type)}</div>
           </div>
         </div>
       </td>

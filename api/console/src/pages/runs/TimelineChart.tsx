@@ -36,7 +36,7 @@ function spanOf(runs: Run[], now: number): Span | null {
   const ends = runs.map((run) => (run.ended_at ? new Date(run.ended_at).getTime() : now));
   const from = Math.min(...starts);
   const to = Math.max(...ends, from + 60_000);
-  const margin = (to - from) * 0.01;
+  const margin = (to - from) * 0.02;
   return { from: from - margin, to: to + margin };
 }
 
@@ -158,22 +158,23 @@ function tip(run: Run | undefined, event: PointerEvent): void {
 /** Half the width of a time on the axis, in pixels. */
 const HALF_LABEL = 50;
 
+/** Where a time stands below its tick: at the edges within the drawing. */
+function labelPlace(x: number, end: number): { x: number; "text-anchor": "start" | "middle" | "end" } {
+  if (x < HALF_LABEL) return { x: 2, "text-anchor": "start" };
+  if (x > end - HALF_LABEL) return { x: end - 2, "text-anchor": "end" };
+  return { x, "text-anchor": "middle" };
+}
+
 function Axis({ span, left, width, height }: { span: Span; left: number; width: number; height: number }) {
   const most = Math.max(2, Math.min(TICKS, Math.floor(width / 110)));
   return (
     <g>
       {timeTicks(span.from, span.to, most).map((at) => {
         const x = Math.round(left + ((at - span.from) / (span.to - span.from)) * width) + 0.5;
-        const isAtEdge = x < HALF_LABEL;
         return (
           <g key={at}>
             <path class="timeline-tick" d={`M${x} ${AXIS - 4}V${AXIS + height}`} />
-            <text
-              class="timeline-time"
-              x={isAtEdge ? 2 : x}
-              y="12"
-              text-anchor={isAtEdge ? "start" : "middle"}
-            >
+            <text class="timeline-time" y="12" {...labelPlace(x, left + width)}>
               {moment(new Date(at))}
             </text>
           </g>
