@@ -72,3 +72,20 @@ test("a run that has started is told where it matches the filters, and nowhere e
   await all.getByText("started or changed").waitFor({ state: "detached" });
   await context.close();
 });
+
+test("a second tab of a quiet space knows at once that events arrive", async () => {
+  const { page: first, context } = await openPage(browser);
+  await signIn(first, keys.admin);
+  const opened = first.waitForResponse((response) => response.url().endsWith("/empty/orchestration/events"));
+  await visit(first, "/s/empty/pipelines");
+  await opened;
+  const second = await context.newPage();
+  await second.clock.install();
+  await visit(second, "/s/empty/pipelines");
+  await second.waitForTimeout(500);
+  // Longer than a page waits before it says that nothing is live.
+  await second.clock.fastForward(12_000);
+  await second.waitForTimeout(200);
+  assert.equal(await second.getByText("Live updates are interrupted").count(), 0);
+  await context.close();
+});

@@ -61,8 +61,7 @@ export async function takeWithHeaders<T>(
   const { response, data, error } = answer;
   if (response.ok) return { body: data as T, headers: response.headers };
   const failure = failureOf(response, error);
-  if (failure.kind === "unreachable" && failure.provider === null && response.status !== 504)
-    reachable.set(false);
+  if (failure.isOutage) reachable.set(false);
   if (response.status === 401) signedOut.set(failure.message);
   throw failure;
 }

@@ -28,6 +28,11 @@ export class Failure extends Error {
   get passes(): boolean {
     return this.kind === "unreachable" || this.kind === "busy";
   }
+
+  /** Whether the API does not answer at all, which a banner says on every page. A provider's own failure is none. */
+  get isOutage(): boolean {
+    return this.kind === "unreachable" && this.provider === null && this.status !== 504;
+  }
 }
 
 function kindOf(status: number): FailureKind {

@@ -21,10 +21,17 @@ export interface LiveEvent {
   };
 }
 
-type Message = { kind: "event"; event: LiveEvent } | { kind: "position"; id: string } | { kind: "lost" };
-
 /** `live` while events arrive, `waiting` while the stream is being opened, `lost` without access to the space. */
-export const liveState = store<"live" | "waiting" | "lost">("waiting");
+type LiveState = "live" | "waiting" | "lost";
+
+type Message =
+  | { kind: "event"; event: LiveEvent }
+  | { kind: "position"; id: string }
+  | { kind: "state"; state: LiveState }
+  /** Of a tab that was opened: the tab that reads answers with its state and position. */
+  | { kind: "question" };
+
+export const liveState = store<LiveState>("waiting");
 
 const listeners = new Set<(event: LiveEvent) => void>();
 
@@ -41,33 +48,52 @@ function deliver(event: LiveEvent): void {
 /** Follows the events of a space until the returned function is called. */
 export function followSpace(slug: string): () => void {
   const stop = new AbortController();
-  const channel = new BroadcastChannel(`orchestration.live.${slug}`);
+  const name = `orchestration.live.${slug}`;
+  const channel = isShared() ? new BroadcastChannel(name) : null;
   let position: string | null = null;
+  let isReader = false;
   liveState.set("waiting");
   const receive = (message: Message) => {
     if (message.kind === "position") position = message.id;
+    else if (message.kind === "state") liveState.set(message.state);
     else if (message.kind === "event") deliver(message.event);
-    liveState.set(message.kind === "lost" ? "lost" : "live");
+    else if (isReader) answer();
   };
-  channel.onmessage = (message: MessageEvent<Message>) => receive(message.data);
+  const answer = () => {
+    channel?.postMessage({ kind: "state", state: liveState.get() } satisfies Message);
+    if (position !== null) channel?.postMessage({ kind: "position", id: position } satisfies Message);
+  };
   const publish = (message: Message) => {
-    channel.postMessage(message);
+    channel?.postMessage(message);
     receive(message);
   };
-  const read = () => readUntilStopped(slug, stop.signal, () => position, publish);
-  lead(`orchestration.live.${slug}`, stop.signal, read);
+  const read = () => {
+    isReader = true;
+    return readUntilStopped(slug, stop.signal, () => position, publish);
+  };
+  if (channel) channel.onmessage = (message: MessageEvent<Message>) => receive(message.data);
+  channel?.postMessage({ kind: "question" } satisfies Message);
+  lead(name, stop.signal, read);
   return () => {
     stop.abort();
-    channel.close();
+    channel?.close();
   };
 }
 
-/** Runs `read` in one tab at a time. Outside a secure context there are no locks, and each tab reads for itself. */
+/** Whether the tabs of this browser can agree on one reader. Outside a secure context there are no locks. */
+function isShared(): boolean {
+  return "locks" in navigator;
+}
+
+/** Runs `read` in one tab at a time, or in each tab for itself. */
 function lead(name: string, signal: AbortSignal, read: () => Promise<void>): void {
-  if (!("locks" in navigator)) return void read();
+  if (!isShared()) return void read();
   // An aborted request for the lock is no failure.
   navigator.locks.request(name, { signal }, read).catch(() => undefined);
 }
+
+/** The access may be given again. */
+const LOST_MILLIS = 15_000;
 
 async function readUntilStopped(
   slug: string,
@@ -76,14 +102,15 @@ async function readUntilStopped(
   publish: (message: Message) => void,
 ): Promise<void> {
   let retryMillis = 2000;
+  const tell = (state: LiveState) => publish({ kind: "state", state });
+  tell("waiting");
   while (!signal.aborted) {
     const outcome = await readOnce(slug, signal, position(), publish).catch(() => null);
     if (signal.aborted) return;
     if (outcome === null) void checkReachable();
-    if (outcome?.accessLost) return publish({ kind: "lost" });
     retryMillis = outcome?.retryMillis ?? Math.min(retryMillis * 1.5, 20_000);
-    liveState.set("waiting");
-    await pause(retryMillis, signal);
+    tell(outcome?.accessLost ? "lost" : "waiting");
+    await pause(outcome?.accessLost ? LOST_MILLIS : retryMillis, signal);
   }
 }
 
@@ -114,7 +141,7 @@ async function readOnce(
     };
     if (!response.ok || !response.body) return end;
     reachable.set(true);
-    liveState.set("live");
+    publish({ kind: "state", state: "live" });
     const parse = eventParser();
     const pieces = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {

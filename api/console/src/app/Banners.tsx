@@ -12,7 +12,8 @@ import { paths } from "./paths";
 
 const PROBE_MILLIS = 3000;
 
-export function Banners({ slug }: { slug: string }) {
+/** `slug` is null where no space is shown. */
+export function Banners({ slug }: { slug: string | null }) {
   const isReachable = useStore(reachable);
   const live = useStore(liveState);
   useEffect(() => {
@@ -25,10 +26,11 @@ export function Banners({ slug }: { slug: string }) {
     return () => window.clearInterval(timer);
   }, [isReachable]);
   if (isReachable) {
+    if (slug === null) return null;
     return (
       <>
         <StaleBanner slug={slug} />
-        {live === "waiting" && <LiveBanner />}
+        {live !== "live" && <LiveBanner />}
       </>
     );
   }

@@ -25,6 +25,7 @@ export function Shell({ slug, children }: { slug: string | null; children: Compo
     localStorage.setItem("console.space", slug);
     return followSpace(slug);
   }, [slug, allowed]);
+  useSessionWatch(!slug || !allowed);
   useShortcuts(slug);
   const space = slug ?? localStorage.getItem("console.space");
   return (
@@ -68,20 +69,28 @@ export function Shell({ slug, children }: { slug: string | null; children: Compo
       </aside>
       <KeyHelp />
       <main class="main" id="main" tabIndex={-1} ref={main}>
-        {slug && allowed && <Banners slug={slug} />}
+        <Banners slug={allowed ? slug : null} />
         {allowed ? children : <NoSpace />}
       </main>
     </div>
   );
 }
 
-const ACCESS_MILLIS = 15_000;
+const SESSION_MILLIS = 10_000;
+
+/**
+ * Asks again and again who is signed in. The pages of a space need it not: their event stream ends with the key, the
+ * access and the API.
+ */
+function useSessionWatch(isOn: boolean): void {
+  useEffect(() => {
+    if (!isOn) return;
+    const timer = window.setInterval(() => !document.hidden && void readSession(), SESSION_MILLIS);
+    return () => window.clearInterval(timer);
+  }, [isOn]);
+}
 
 function NoSpace() {
-  useEffect(() => {
-    const timer = window.setInterval(() => void readSession(), ACCESS_MILLIS);
-    return () => window.clearInterval(timer);
-  }, []);
   return (
     <div class="page">
       <PageHead title="You have no access to this space" />

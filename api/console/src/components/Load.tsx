@@ -13,7 +13,7 @@ interface LoadProps<T> {
   children: (data: T) => ComponentChildren;
 }
 
-/** Shows the data, or why there is none. A failed refresh keeps the data and adds a note. */
+/** Shows the data, or why there is none. A failed refresh keeps the data and adds a note, if no banner says why. */
 export function Load<T>({ resource, what, lines = 6, children }: LoadProps<T>) {
   const { data, failure } = resource;
   if (data === undefined) {
@@ -25,7 +25,7 @@ export function Load<T>({ resource, what, lines = 6, children }: LoadProps<T>) {
   }
   return (
     <>
-      {failure && !failure.passes && <NotRead failure={failure} what={what} retry={resource.refresh} />}
+      {failure && !failure.isOutage && <NotRead failure={failure} what={what} retry={resource.refresh} />}
       {children(data)}
     </>
   );

@@ -13,8 +13,12 @@ export type SessionState =
 
 export const session = store<SessionState>({ step: "asking" });
 
+const RETRY_MILLIS = 3000;
+let retry: number | undefined;
+
 /** Asks who is signed in. While the API does not answer, it is asked again every few seconds. */
 export async function readSession(): Promise<void> {
+  window.clearTimeout(retry);
   try {
     const [me, own] = await Promise.all([take(api.GET("/api/v1.0/me")), take(api.GET("/api/v1.0/session"))]);
     session.set({ step: "in", me, readOnly: own.read_only, signOutUrl: own.sign_out_url });
@@ -27,7 +31,9 @@ export async function readSession(): Promise<void> {
     }
     // Who is signed in keeps the page, which says that the API does not answer.
     if (session.get().step !== "in") session.set({ step: "unreachable" });
-    window.setTimeout(() => void readSession(), 3000);
+    // A second caller starts no second row of attempts.
+    window.clearTimeout(retry);
+    retry = window.setTimeout(() => void readSession(), RETRY_MILLIS);
   }
 }
 

@@ -1,7 +1,8 @@
 // Who belongs to a space, by which groups, and its teams.
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { PageProps } from "../../app/routes";
 import { PageHead } from "../../components/PageHead";
+import { useResource } from "../../data/resource";
 import { may, signInProviders } from "../../data/session";
 import { Groups } from "./Groups";
 import { Members } from "./Members";
@@ -9,14 +10,8 @@ import { Teams } from "./Teams";
 
 /** Whether people sign in with accounts that have groups. */
 function useHasGroups(): boolean {
-  const [has, setHas] = useState(false);
-  useEffect(() => {
-    signInProviders().then(
-      (all) => setHas(all.some((provider) => provider.type === "oidc")),
-      () => undefined,
-    );
-  }, []);
-  return has;
+  const { data } = useResource("the ways to sign in", signInProviders);
+  return (data ?? []).some((provider) => provider.type === "oidc");
 }
 
 export default function PeoplePage({ slug }: PageProps) {
