@@ -1,6 +1,6 @@
 import { setQuery, useLocation } from "../app/router";
 
-interface QueryChoiceProps {
+export interface QueryChoiceProps {
   /** Read to screen readers; the options say it to others. */
   label: string;
   /** The parameter in the address. */

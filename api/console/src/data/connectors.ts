@@ -35,6 +35,16 @@ export function isStale(connector: Connector, now: number): boolean {
   return connector.failures > 0 && age > GRACE_MILLIS;
 }
 
+/** Those that fail first, then those that are behind their source, those that read, and those switched off. */
+export function worstFirst(connectors: readonly Connector[], now: number): Connector[] {
+  const rank = (one: Connector) => {
+    if (!one.is_active) return 3;
+    if (one.failures > 0) return 0;
+    return isStale(one, now) ? 1 : 2;
+  };
+  return [...connectors].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
+}
+
 export const isOpen = (sync: Sync | null): boolean => sync?.status === "queued" || sync?.status === "running";
 
 /** Cron lines that have a name. */

@@ -1,6 +1,9 @@
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { paths } from "../app/paths";
 import { navigate } from "../app/router";
+import { Dialog } from "../components/Dialog";
+import { StateLabel } from "../components/State";
+import { Time } from "../components/Time";
 import { duration, exact } from "../data/format";
 import "./drawings.css";
 import { addCounts, countsText } from "./counts";
@@ -10,18 +13,22 @@ import { hideTip, showTip } from "./tip";
 
 interface RunStripProps {
   slug: string;
+  /** The name of the pipeline. */
+  name: string;
   /** The newest first. */
   runs: readonly StripRun[];
 }
 
-/** A bar per run of a pipeline, the newest at the right. A click on a bar goes to its run. */
-export function RunStrip({ slug, runs }: RunStripProps) {
+/** A bar per run of a pipeline, the newest at the right. A click on a bar goes to its run; Enter opens a table. */
+export function RunStrip({ slug, name, runs }: RunStripProps) {
+  const [asTable, setAsTable] = useState(false);
   const drawn = useMemo(() => stripPaths(runs, Date.now()), [runs]);
+  const drawing = useRef<SVGSVGElement>(null);
   const width = stripWidth();
   const runAt = (event: MouseEvent) => {
-    const box = (event.currentTarget as Element).getBoundingClientRect();
-    const place = stripRunAt(((event.clientX - box.left) / box.width) * width, runs.length);
-    return place === null ? undefined : runs[place];
+    const box = drawing.current?.getBoundingClientRect();
+    const place = box && stripRunAt(((event.clientX - box.left) / box.width) * width, runs.length);
+    return place === null || place === undefined ? undefined : runs[place];
   };
   const point = (event: PointerEvent) => {
     const run = runAt(event);
@@ -29,28 +36,85 @@ export function RunStrip({ slug, runs }: RunStripProps) {
     else showTip(tipOf(run), event.clientX, event.clientY);
   };
   const open = (event: MouseEvent) => {
-    const run = runAt(event);
-    if (run === undefined) return;
     hideTip();
-    navigate(paths.run(slug, run.id));
+    const run = isByMouse(event) ? runAt(event) : undefined;
+    if (run === undefined) setAsTable(true);
+    else navigate(paths.run(slug, run.id));
   };
   if (runs.length === 0) return <span class="quiet small">No runs yet</span>;
   return (
-    <svg
-      class="run-strip"
-      width={width}
-      height={STRIP.height}
-      viewBox={`0 0 ${width} ${STRIP.height}`}
-      role="img"
-      aria-label={summary(runs)}
-      onPointerMove={point}
-      onPointerLeave={hideTip}
-      onClick={open}
+    <>
+      <button
+        type="button"
+        class="strip-button"
+        aria-haspopup="dialog"
+        onPointerMove={point}
+        onPointerLeave={hideTip}
+        onClick={open}
+      >
+        <svg
+          ref={drawing}
+          class="run-strip"
+          width={width}
+          height={STRIP.height}
+          viewBox={`0 0 ${width} ${STRIP.height}`}
+          role="img"
+          aria-label={summary(runs)}
+        >
+          {drawn.map(({ state, d }) => (
+            <path key={state} class={`fill-${state}`} fill-rule="evenodd" d={d} />
+          ))}
+        </svg>
+      </button>
+      {asTable && <StripTable {...{ slug, name, runs }} close={() => setAsTable(false)} />}
+    </>
+  );
+}
+
+/** The keyboard has no point, and a finger covers several bars. */
+function isByMouse(event: MouseEvent): boolean {
+  return event.detail > 0 && (event as Partial<PointerEvent>).pointerType !== "touch";
+}
+
+function StripTable({ slug, name, runs, close }: RunStripProps & { close(): void }) {
+  const shown = runs.slice(0, STRIP.bars);
+  return (
+    <Dialog
+      title={shown.length === 1 ? `The run of ${name}` : `Last ${shown.length} runs of ${name}`}
+      close={close}
     >
-      {drawn.map(({ state, d }) => (
-        <path key={state} class={`fill-${state}`} fill-rule="evenodd" d={d} />
-      ))}
-    </svg>
+      <table class="table">
+        <thead>
+          <tr>
+            <th scope="col">Started</th>
+            <th scope="col">State</th>
+            <th scope="col" class="number">
+              Duration
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {shown.map((run) => (
+            <tr key={run.id}>
+              <td>
+                <a href={paths.run(slug, run.id)}>
+                  <Time at={run.started_at} none="Not started" />
+                </a>
+              </td>
+              <td>
+                <StateLabel status={run.status} />
+              </td>
+              <td class="number">{duration(runSeconds(run, Date.now()))}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <div class="dialog-foot">
+        <button type="button" class="button" onClick={close}>
+          Close
+        </button>
+      </div>
+    </Dialog>
   );
 }
 

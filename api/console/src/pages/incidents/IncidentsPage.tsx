@@ -14,22 +14,16 @@ import { count } from "../../data/format";
 import { useGrowingList } from "../../data/growing";
 import { useLiveBatch } from "../../data/live";
 import { useTeams } from "../../data/teams";
+import { incidentsQuery } from "./filters";
 import { IncidentTable } from "./IncidentTable";
-import { UNRESOLVED, kindTexts, kinds, statusTexts, statuses } from "./words";
+import { kindTexts, kinds, statusTexts, statuses } from "./words";
 
 const PAGE = 50;
 
 export default function IncidentsPage({ slug }: PageProps) {
   const { query } = useLocation();
   const path = `/spaces/${slug}/orchestration/incidents`;
-  const chosen = query.getAll("status");
-  const filter = {
-    status: chosen.length > 0 ? chosen : UNRESOLVED,
-    kind: query.getAll("kind"),
-    team_id: query.get("team_id"),
-    criticality: query.getAll("criticality"),
-    pipeline_id: query.get("pipeline_id"),
-  };
+  const filter = incidentsQuery(query);
   const isFiltered = [...query.keys()].length > 0;
   const list = useGrowingList<Incident>(`${path}?${queryText(filter)}`, PAGE, ({ cursor, page }, signal) =>
     readList(path, { ...filter, size: PAGE, ...(cursor ? { cursor } : { page }) }, signal),

@@ -1,8 +1,7 @@
 // The home of a space: what fails, what runs, and what changed in the last hour.
 import type { ComponentChildren } from "preact";
-import { send } from "../../api/client";
-import { type ListAnswer, readList } from "../../api/lists";
-import type { Connector, Facets, Incident, Pipeline, Run } from "../../api/model";
+import type { ListAnswer } from "../../api/lists";
+import type { Connector, Incident, Pipeline, Run } from "../../api/model";
 import { useRowKeys } from "../../app/keyboard";
 import { paths } from "../../app/paths";
 import type { PageProps } from "../../app/routes";
@@ -12,68 +11,13 @@ import { PageHead } from "../../components/PageHead";
 import { StateShape } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
 import { useNow } from "../../data/clock";
-import { isStale, latestSync, useConnectors } from "../../data/connectors";
+import { isStale, latestSync, useConnectors, worstFirst } from "../../data/connectors";
 import { count } from "../../data/format";
-import { useLiveBatch } from "../../data/live";
-import { type Resource, useResource } from "../../data/resource";
+import type { Resource } from "../../data/resource";
 import { RunStrip } from "../../drawings/RunStrip";
-import { LATE_OR_SLOW, UNRESOLVED, stateOfKind } from "../incidents/words";
-
-const SHOWN = 8;
-const HOUR_MILLIS = 3_600_000;
-
-/** Rounded to the minute, so that the address of a read stays the same for a while. */
-function since(now: number, hours: number): string {
-  return new Date(Math.floor((now - hours * HOUR_MILLIS) / 60_000) * 60_000)
-    .toISOString()
-    .replace(".000Z", "Z");
-}
-
-interface NowData {
-  facets: Resource<Facets>;
-  failing: Resource<ListAnswer<Pipeline>>;
-  running: Resource<ListAnswer<Run>>;
-  failedDay: Resource<ListAnswer<Run>>;
-  lastHour: Resource<ListAnswer<Run>>;
-  late: Resource<ListAnswer<Incident>>;
-}
-
-function useNowData(slug: string): NowData {
-  const base = `/spaces/${slug}/orchestration`;
-  const list = <T,>(name: string, path: string, query: () => Record<string, string | number | string[]>) =>
-    useResource(`now ${name} ${slug}`, (signal) => readList<T>(base + path, query(), signal), {
-      everySeconds: 60,
-    });
-  const data: NowData = {
-    facets: useResource(`now facets ${slug}`, (signal) =>
-      send<Facets>("GET", `${base}/pipelines/facets`, undefined, signal),
-    ),
-    failing: list("failing", "/pipelines", () => ({
-      status: "failed",
-      sort: "-last_run",
-      size: SHOWN,
-      recent_runs: 25,
-    })),
-    running: list("running", "/runs", () => ({ status: "running", sort: "started_at", size: SHOWN })),
-    failedDay: list("failed", "/runs", () => ({
-      status: "failed",
-      ended_from: since(Date.now(), 24),
-      size: 1,
-    })),
-    late: list("late", "/incidents", () => ({ status: UNRESOLVED, kind: LATE_OR_SLOW, size: SHOWN })),
-    lastHour: list("hour", "/runs", () => ({
-      ended_from: since(Date.now(), 1),
-      sort: "-ended_at",
-      size: SHOWN,
-    })),
-  };
-  useLiveBatch(
-    (event) => (["run", "pipeline", "incident"].includes(event.type) ? event.data.id : null),
-    () => Object.values(data).forEach((resource) => resource.refresh()),
-    2000,
-  );
-  return data;
-}
+import { stateOfKind } from "../incidents/words";
+import { type NowData, SHOWN, useNowData } from "./now_data";
+import { type Shown, addressOf } from "./shown";
 
 export default function NowPage({ slug }: PageProps) {
   const data = useNowData(slug);
@@ -90,7 +34,7 @@ export default function NowPage({ slug }: PageProps) {
         </div>
         <div class="stack">
           <Running slug={slug} resource={data.running} />
-          <Syncs slug={slug} />
+          <Connectors slug={slug} />
         </div>
       </div>
     </div>
@@ -98,38 +42,27 @@ export default function NowPage({ slug }: PageProps) {
 }
 
 function Tiles({ slug, data }: { slug: string; data: NowData }) {
-  const status = (value: string) => {
-    const known = data.facets.data?.status;
-    return known ? (known.find((one) => one.value === value)?.count ?? 0) : null;
-  };
-  const total = data.facets.data?.status.reduce((sum, one) => sum + one.count, 0) ?? null;
+  const statuses = data.facets.data?.status;
+  const succeeded = statuses && (statuses.find((one) => one.value === "success")?.count ?? 0);
+  const total = statuses?.reduce((sum, one) => sum + one.count, 0);
+  const listed = (shown: Shown, { data: answer }: Resource<ListAnswer<unknown>>) => ({
+    to: addressOf(shown, slug),
+    value: answer?.total,
+    isBound: answer?.isBound ?? false,
+  });
   return (
     <ul class="tiles">
-      <Tile
-        status="failed"
-        label="Failing pipelines"
-        value={status("failed")}
-        to={paths.pipelines(slug, "status=failed")}
-      />
-      <Tile
-        status="running"
-        label="Running now"
-        value={data.running.data?.total ?? null}
-        to={paths.runs(slug, "status=running")}
-      />
-      <Tile
-        status="failed"
-        label="Failed runs in 24 hours"
-        value={data.failedDay.data?.total ?? null}
-        to={paths.runs(slug, "status=failed&last=24h")}
-      />
+      <Tile status="failed" label="Failing pipelines" {...listed("failing", data.failing)} />
+      <Tile status="deferred" label="Late or slow" {...listed("late", data.late)} />
+      <Tile status="running" label="Running now" {...listed("running", data.running)} />
+      <Tile status="failed" label="Failed runs in 24 hours" {...listed("failedDay", data.failedDay)} />
       <Tile
         status="success"
         label="Pipelines whose last run succeeded"
-        value={status("success")}
-        to={paths.pipelines(slug, "status=success")}
+        value={succeeded}
+        to={addressOf("succeeded", slug)}
       >
-        {total !== null && <span class="quiet"> of {count(total)}</span>}
+        {total !== undefined && <span class="quiet"> of {count(total)}</span>}
       </Tile>
     </ul>
   );
@@ -138,18 +71,24 @@ function Tiles({ slug, data }: { slug: string; data: NowData }) {
 interface TileProps {
   status: string;
   label: string;
-  value: number | null;
+  value: number | undefined;
+  /** Whether there are at least so many. */
+  isBound?: boolean;
   to: string;
   children?: ComponentChildren;
 }
 
-function Tile({ status, label, value, to, children }: TileProps) {
+/** The states of which none is good news. */
+const TROUBLES = ["failed", "deferred"];
+
+function Tile({ status, label, value, isBound = false, to, children }: TileProps) {
   return (
     <li>
       <a class="tile" href={to}>
         <span class="tile-label">{label}</span>
         <span class="tile-value">
-          <StateShape status={value === 0 && status === "failed" ? "success" : status} />
+          <StateShape status={value === 0 && TROUBLES.includes(status) ? "success" : status} />
+          {isBound && "over "}
           {count(value)}
           {children}
         </span>
@@ -195,7 +134,7 @@ function Failing({ slug, resource }: { slug: string; resource: Resource<ListAnsw
   return (
     <LinesPanel
       title="Failing"
-      more={{ label: "All failing pipelines", to: paths.pipelines(slug, "status=failed&sort=-last_run") }}
+      more={{ label: "All failing pipelines", to: addressOf("failing", slug) }}
       resource={resource}
       what="the failing pipelines"
       empty="No pipeline is failing"
@@ -203,12 +142,12 @@ function Failing({ slug, resource }: { slug: string; resource: Resource<ListAnsw
       line={(pipeline) => (
         <Line
           key={pipeline.id}
-          status={pipeline.status}
+          status="failed"
           name={pipeline.name}
           to={paths.pipeline(slug, pipeline.id)}
-          detail={[pipeline.team?.name, pipeline.owners.join(", ")].filter(Boolean).join(" · ") || "No owner"}
+          detail={failingDetail(pipeline)}
         >
-          <RunStrip slug={slug} runs={pipeline.recent_runs ?? []} />
+          <RunStrip slug={slug} name={pipeline.name} runs={pipeline.recent_runs ?? []} />
           {pipeline.last_run && (
             <a class="line-time" href={paths.run(slug, pipeline.last_run.id)}>
               <Time at={pipeline.last_run.ended_at ?? pipeline.last_run.started_at} as="relative" />
@@ -220,11 +159,17 @@ function Failing({ slug, resource }: { slug: string; resource: Resource<ListAnsw
   );
 }
 
+/** Whose it is. It is failing until a run succeeds, also while the next one runs. */
+function failingDetail({ status, team, owners }: Pipeline): string {
+  const next = status === "running" ? "Runs again" : status === "queued" ? "Queued again" : null;
+  return [next, team?.name, owners.join(", ") || (team ? null : "No owner")].filter(Boolean).join(" · ");
+}
+
 function LateOrSlow({ slug, resource }: { slug: string; resource: Resource<ListAnswer<Incident>> }) {
   return (
     <LinesPanel
       title="Late and slow"
-      more={{ label: "All incidents", to: paths.incidents(slug) }}
+      more={{ label: "All that is late or slow", to: addressOf("late", slug) }}
       resource={resource}
       what="what is late or slow"
       empty="Nothing is late or slow"
@@ -256,7 +201,7 @@ function Running({ slug, resource }: { slug: string; resource: Resource<ListAnsw
   return (
     <LinesPanel
       title="Running longest"
-      more={{ label: "All running", to: paths.runs(slug, "status=running") }}
+      more={{ label: "All running", to: addressOf("running", slug) }}
       resource={resource}
       what="the running runs"
       empty="Nothing is running"
@@ -283,7 +228,7 @@ function LastHour({ slug, resource }: { slug: string; resource: Resource<ListAns
   return (
     <LinesPanel
       title="Ended in the last hour"
-      more={{ label: "All runs", to: paths.runs(slug, "last=1h") }}
+      more={{ label: "All of the last hour", to: addressOf("lastHour", slug) }}
       resource={resource}
       what="the runs of the last hour"
       empty="No run ended in the last hour"
@@ -293,11 +238,13 @@ function LastHour({ slug, resource }: { slug: string; resource: Resource<ListAns
           <Time at={run.ended_at} as="relative" />
         </RunLine>
       )}
-      after={({ total, rows }) =>
-        total > rows.length && <li class="line quiet small">and {count(total - rows.length)} more</li>
-      }
+      after={({ total, rows }) => <More count={total - rows.length} />}
     />
   );
+}
+
+function More({ count: more }: { count: number }) {
+  return more > 0 ? <li class="line quiet small">and {count(more)} more</li> : null;
 }
 
 interface RunLineProps {
@@ -319,7 +266,8 @@ function Took({ run }: { run: Run }) {
   return <Elapsed from={run.started_at} to={run.ended_at} seconds={run.duration_seconds} />;
 }
 
-function Syncs({ slug }: { slug: string }) {
+function Connectors({ slug }: { slug: string }) {
+  const now = useNow(30);
   return (
     <LinesPanel
       title="Connectors"
@@ -327,19 +275,20 @@ function Syncs({ slug }: { slug: string }) {
       resource={useConnectors(slug)}
       what="the connectors"
       empty="This space has no connector yet"
-      rows={(connectors) => worstFirst(connectors).slice(0, SHOWN)}
-      line={(one) => <ConnectorLine key={one.id} slug={slug} connector={one} />}
+      rows={(connectors) => worstFirst(connectors, now).slice(0, SHOWN)}
+      line={(one) => <ConnectorLine key={one.id} slug={slug} connector={one} now={now} />}
+      after={({ length }) => <More count={length - SHOWN} />}
     />
   );
 }
 
-function worstFirst(connectors: Connector[]): Connector[] {
-  const rank = (one: Connector) => (one.failures > 0 ? 0 : one.is_active ? 1 : 2);
-  return [...connectors].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
+interface ConnectorLineProps {
+  slug: string;
+  connector: Connector;
+  now: number;
 }
 
-function ConnectorLine({ slug, connector }: { slug: string; connector: Connector }) {
-  const now = useNow(30);
+function ConnectorLine({ slug, connector, now }: ConnectorLineProps) {
   const failed = connector.failures > 0;
   const status = !connector.is_active
     ? "skipped"

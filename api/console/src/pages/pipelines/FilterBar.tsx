@@ -6,11 +6,23 @@ import { Chips, toggled } from "../../components/Chips";
 import { healthLabel } from "../../components/Health";
 import { Icon } from "../../components/Icon";
 import { Menu } from "../../components/Menu";
+import { QueryChoice, type QueryChoiceProps } from "../../components/QueryChoice";
 import { Search } from "../../components/Search";
 import { StateShape } from "../../components/State";
-import { count } from "../../data/format";
+import { count, providerName } from "../../data/format";
 import { labelOf } from "../../drawings/states";
-import { DEFAULT_DAYS, activeFilters, clearedFilters, dayChoices, facetLabels, facetParams } from "./filters";
+import {
+  DEFAULT_DAYS,
+  activeFilters,
+  clearedFilters,
+  dayChoices,
+  facetLabels,
+  facetParams,
+  pausedChoices,
+  providers,
+  removedChoices,
+  sorts,
+} from "./filters";
 
 interface FilterBarProps {
   query: URLSearchParams;
@@ -38,8 +50,12 @@ export function FilterBar({ query, facets }: FilterBarProps) {
           <FacetMenu key={name} name={name} query={query} facets={facets} />
         ))}
         <Switch query={query} name="watched_only" value="true" label="Watched" />
-        <Switch query={query} name="is_paused" value="true" label="Paused" />
-        <Switch query={query} name="is_active" value="any" label="Include removed" />
+        {(providers.length > 1 || query.has("provider")) && (
+          <Choice label="Provider" name="provider" options={[["", "Any provider"], ...named(providers)]} />
+        )}
+        <Choice label="Paused" name="is_paused" options={pausedChoices} />
+        <Choice label="Removed" name="is_active" options={removedChoices} />
+        <Choice label="Sort" name="sort" options={sorts} />
         {active > 0 && (
           <button type="button" class="button button-quiet" onClick={() => setQuery(clearedFilters)}>
             <Icon name="close" />
@@ -50,6 +66,15 @@ export function FilterBar({ query, facets }: FilterBarProps) {
       <StatusChips query={query} facets={facets} />
     </div>
   );
+}
+
+/** A choice that small screens show with the other filters. */
+function Choice(props: Omit<QueryChoiceProps, "className">) {
+  return <QueryChoice className="choice foldable" {...props} />;
+}
+
+function named(providers: readonly string[]): [value: string, text: string][] {
+  return providers.map((one) => [one, providerName(one)]);
 }
 
 function FacetMenu({

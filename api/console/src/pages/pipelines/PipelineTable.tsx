@@ -7,6 +7,7 @@ import { setQuery } from "../../app/router";
 import { Criticality } from "../../components/Criticality";
 import { HealthTag } from "../../components/Health";
 import { Icon } from "../../components/Icon";
+import { NotRead } from "../../components/Load";
 import { Spacer } from "../../components/Spacer";
 import { StateShape } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
@@ -81,6 +82,9 @@ export function PipelineTable(props: PipelineTableProps) {
           <Spacer rows={total - end} rowHeight={ROW_HEIGHT} />
         </tbody>
       </table>
+      {list.failure && !list.failure.isOutage && (
+        <NotRead failure={list.failure} what="the pipelines" retry={list.refresh} />
+      )}
     </div>
   );
 }
@@ -135,7 +139,7 @@ function Row(props: PipelineTableProps & { index: number; pipeline: Pipeline | u
       )}
       <NameCell slug={slug} pipeline={pipeline} />
       <td class="col-strip">
-        <RunStrip slug={slug} runs={pipeline.recent_runs ?? []} />
+        <RunStrip slug={slug} name={pipeline.name} runs={pipeline.recent_runs ?? []} />
       </td>
       <LastRunCell slug={slug} pipeline={pipeline} />
       <td class="col-next">
@@ -143,6 +147,9 @@ function Row(props: PipelineTableProps & { index: number; pipeline: Pipeline | u
       </td>
       <td class="col-rate number" title={rateTitle(pipeline)}>
         {percent(pipeline.metrics.success_rate)}
+        {pipeline.metrics.failed_count > 0 && (
+          <div class="quiet small">{count(pipeline.metrics.failed_count)} failed</div>
+        )}
       </td>
       <td class="col-average number">{duration(pipeline.metrics.avg_duration_seconds)}</td>
       <td class="col-owner">

@@ -26,31 +26,59 @@ export const facetLabels: Record<FacetName, string> = {
 export const dayChoices = ["7", "30", "90", "365"];
 export const DEFAULT_DAYS = "30";
 
-const PASSED = ["q", "watched_only", "is_paused", "is_active", "days"];
+/** The providers there are: a choice only once there is a second one. */
+export const providers = ["airflow"];
+
+export const pausedChoices: [value: string, text: string][] = [
+  ["", "Paused or not"],
+  ["true", "Paused"],
+  ["false", "Not paused"],
+];
+
+export const removedChoices: [value: string, text: string][] = [
+  ["", "Not removed"],
+  ["any", "Include removed"],
+  ["false", "Removed only"],
+];
+
+export const sorts: [value: string, text: string][] = [
+  ["", "By name"],
+  ["-name", "By name, Z first"],
+  ["-last_run", "Last run first"],
+  ["last_run", "Longest without a run"],
+  ["-failed_count", "Most failed runs"],
+  ["failed_count", "Fewest failed runs"],
+  ["success_rate", "Lowest success rate"],
+  ["-success_rate", "Highest success rate"],
+  ["-avg_duration", "Longest on average"],
+  ["avg_duration", "Shortest on average"],
+];
+
+const SINGLE = ["q", "provider", "watched_only", "is_paused", "is_active"];
 const LISTS = Object.values(facetParams);
 
 /** The parameters that select pipelines: without the sort, which changes no count. */
 export function filterQuery(query: URLSearchParams): Record<string, QueryValue> {
   const filter: Record<string, QueryValue> = {};
-  for (const name of PASSED) filter[name] = query.get(name);
+  for (const name of [...SINGLE, "days"]) filter[name] = query.get(name);
   for (const name of LISTS) filter[name] = query.getAll(name);
   return filter;
 }
 
 export function activeFilters(query: URLSearchParams): number {
   const lists = LISTS.filter((name) => query.has(name)).length;
-  return lists + ["q", "watched_only", "is_paused", "is_active"].filter((name) => query.has(name)).length;
+  return lists + SINGLE.filter((name) => query.has(name)).length;
 }
 
 export const clearedFilters: Record<string, null> = Object.fromEntries(
-  [...LISTS, "q", "watched_only", "is_paused", "is_active"].map((name) => [name, null]),
+  [...LISTS, ...SINGLE].map((name) => [name, null]),
 );
 
-/** Sorting by a column again turns the direction. */
-export function nextSort(current: string, column: string, firstDescends: boolean): string {
-  if (current === column) return `-${column}`;
-  if (current === `-${column}`) return column;
-  return firstDescends ? `-${column}` : column;
+/** Sorting by a column again turns the direction. By name is how a list is sorted without a word: null. */
+export function nextSort(current: string, column: string, firstDescends: boolean): string | null {
+  const descends = current === column || (firstDescends && current !== `-${column}`);
+  if (column === "name" && !descends) return null;
+  return descends ? `-${column}` : column;
 }
 
 export function sortDirection(current: string, column: string): "ascending" | "descending" | undefined {

@@ -1,11 +1,16 @@
 // The filters of the runs of a space, as the address holds them.
 import type { QueryValue } from "../../api/lists";
 
-export const periods: [value: string, label: string, hours: number][] = [
-  ["1h", "Last hour", 1],
-  ["24h", "Last 24 hours", 24],
-  ["7d", "Last 7 days", 168],
-  ["30d", "Last 30 days", 720],
+type Bound = "started_from" | "ended_from";
+
+/** Each period with what must lie in it: the start of a run, or its end. */
+export const periods: [value: string, label: string, bound: Bound, hours: number][] = [
+  ["1h", "Started in the last hour", "started_from", 1],
+  ["24h", "Started in the last 24 hours", "started_from", 24],
+  ["7d", "Started in the last 7 days", "started_from", 168],
+  ["30d", "Started in the last 30 days", "started_from", 720],
+  ["ended-1h", "Ended in the last hour", "ended_from", 1],
+  ["ended-24h", "Ended in the last 24 hours", "ended_from", 24],
 ];
 
 export const runStatuses = ["failed", "running", "queued", "success", "unknown"];
@@ -24,10 +29,11 @@ export function runsQuery(query: URLSearchParams, now: number): Record<string, Q
   const read: Record<string, QueryValue> = { is_active: "any" };
   for (const name of SINGLE) read[name] = query.get(name);
   for (const name of LISTS) read[name] = query.getAll(name);
-  const hours = periods.find(([value]) => value === query.get("last"))?.[2];
-  if (hours) {
+  const period = periods.find(([value]) => value === query.get("last"));
+  if (period) {
+    const [, , bound, hours] = period;
     const from = Math.floor(now / 60_000) * 60_000 - hours * 3_600_000;
-    read.started_from = new Date(from).toISOString().replace(".000Z", "Z");
+    read[bound] = new Date(from).toISOString().replace(".000Z", "Z");
   }
   return read;
 }
