@@ -5,13 +5,16 @@ import type { LiveEvent } from "../../api/live";
 import type { Comment } from "../../api/model";
 import { Load } from "../Load";
 import { toastFailure } from "../Toasts";
+import { count } from "../../data/format";
 import { useLiveBatch } from "../../data/live";
 import { useResource } from "../../data/resource";
 import { may } from "../../data/session";
 import { CommentItem } from "./CommentItem";
+import { PAGE, readNewest } from "./newest";
 import "./comments.css";
 
-const MOST = 500;
+/** How many pages are shown at first: the last one may have a single comment. */
+const FIRST_PAGES = 2;
 export const MOST_CHARACTERS = 10_000;
 
 interface CommentsProps {
@@ -22,13 +25,18 @@ interface CommentsProps {
   counted?: (count: number) => void;
 }
 
-/** The comments of a run, task run or incident, the oldest first, and a field for another. */
+/** The newest comments on a run, task run or incident, the oldest of them first, and a field for another. */
 export function Comments({ slug, target, counted }: CommentsProps) {
   const base = `/spaces/${encodeURIComponent(slug)}/orchestration`;
   const path = `${base}/${target}/comments`;
+  const [pages, setPages] = useState(FIRST_PAGES);
   const comments = useResource(`comments ${slug} ${target}`, (signal) =>
-    readList<Comment>(path, { size: MOST }, signal),
+    readNewest((page) => readList<Comment>(path, { size: PAGE, page }, signal), pages),
   );
+  const showEarlier = () => {
+    setPages(pages + 1);
+    comments.refresh();
+  };
   useLiveBatch((event) => (isOn(target, event) ? event.data.id : null), comments.refresh);
   const total = comments.data?.total;
   useEffect(() => {
@@ -37,11 +45,13 @@ export function Comments({ slug, target, counted }: CommentsProps) {
   return (
     <>
       <Load resource={comments} what="the comments" lines={2}>
-        {({ rows, total: count }) => (
+        {({ rows, earlier }) => (
           <>
-            {count > rows.length && (
-              <p class="quiet small comments-note">
-                The first {rows.length} of {count} comments.
+            {earlier > 0 && (
+              <p class="comments-note">
+                <button type="button" class="button" onClick={showEarlier}>
+                  Show earlier comments ({count(earlier)})
+                </button>
               </p>
             )}
             {rows.length > 0 && (
