@@ -1,4 +1,5 @@
 // Debian's Chromium, and what every browser test does with it.
+import { AxeBuilder } from "@axe-core/playwright";
 import { chromium } from "playwright-core";
 
 const flags = [
@@ -61,6 +62,18 @@ export async function visit(page, path, address = url) {
   await page.waitForFunction(() => !document.querySelector(".skeleton"));
 }
 
+/** What axe finds on the page as it is. */
+export async function violations(page) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  return violations.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes
+        .map((node) => node.target.join(" "))
+        .slice(0, 3)
+        .join(", ")}`,
+  );
+}
+
 /** Asks the API as the page does, with the session's cookie. */
 export function ask(page, path, init = {}) {
   return page.evaluate(
@@ -80,6 +93,12 @@ export async function call(key, method, path, body) {
   const text = await response.text();
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
   return text ? JSON.parse(text) : null;
+}
+
+/** The pipeline of this name. */
+export async function pipelineOf(name) {
+  const found = await call(keys.viewer, "GET", `${base}/pipelines?q=${name}`);
+  return found.find((one) => one.name === name);
 }
 
 /** The views of pages besides their first, and the pages that have nothing to show. */

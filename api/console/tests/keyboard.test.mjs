@@ -1,7 +1,19 @@
 // Every page by the keyboard alone: each control is reached with Tab, and the focus is always in sight.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { keys, launch, openPage, pagesOf, signIn, space, url, visit } from "./browser.mjs";
+import {
+  keys,
+  launch,
+  openPage,
+  pagesOf,
+  pipelineOf,
+  signIn,
+  space,
+  url,
+  viewsOf,
+  violations,
+  visit,
+} from "./browser.mjs";
 
 let browser;
 before(async () => {
@@ -49,7 +61,8 @@ test("every control of every page is reached with Tab, and is in sight then", as
   const { page, context } = await openPage(browser);
   await signIn(page, keys.admin);
   const found = [];
-  for (const [name, path] of await pagesOf(keys.admin)) {
+  const views = (await viewsOf(keys.admin)).filter(([name]) => name.startsWith("pipeline-"));
+  for (const [name, path] of [...(await pagesOf(keys.admin)), ...views]) {
     await visit(page, path);
     found.push(...(await walk(page)).map((one) => `${name}: ${one}`));
   }
@@ -93,6 +106,57 @@ test("the grid is walked with the arrow keys and opens a run with Enter", async 
   const first = await cursor.getAttribute("aria-label");
   await page.keyboard.press("ArrowDown");
   await page.waitForFunction((label) => document.activeElement.ariaLabel !== label, first);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(new RegExp(`/s/${space}/runs/`));
+  await context.close();
+});
+
+test("the views of a pipeline are walked with the arrow keys, and lead to runs", async () => {
+  const { page, context } = await openPage(browser);
+  await signIn(page, keys.viewer);
+  const { id } = await pipelineOf("customer_segments");
+  await visit(page, `/s/${space}/pipelines/${id}`);
+  const tab = (name) => page.getByRole("tab", { name, exact: true });
+  await focusOn(page, tab("Grid"));
+  await page.keyboard.press("ArrowRight");
+  await page.waitForURL(/view=graph/);
+  await focusOn(page, page.getByRole("group", { name: /^Task graph with/ }));
+  const box = page.locator(".graph-focus");
+  await page.keyboard.press("ArrowRight");
+  const first = await box.getAttribute("d");
+  assert.notEqual(first, "");
+  await page.keyboard.press("ArrowRight");
+  assert.notEqual(await box.getAttribute("d"), first);
+  await tab("Graph").focus();
+  await page.keyboard.press("ArrowRight");
+  await page.waitForURL(/view=durations/);
+  await focusOn(page, page.getByRole("img", { name: /^Durations of/ }));
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(new RegExp(`/s/${space}/runs/`));
+  await visit(page, `/s/${space}/pipelines/${id}?view=runs`);
+  await page.locator("[data-row]").first().waitFor();
+  await page.keyboard.press("j");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(new RegExp(`/s/${space}/runs/`));
+  await context.close();
+});
+
+test("the strip of a pipeline's runs opens as a table with Enter", async () => {
+  const { page, context } = await openPage(browser);
+  await signIn(page, keys.viewer);
+  await visit(page, `/s/${space}/pipelines?q=customer_segments`);
+  const strip = page.getByRole("button", { name: /^Last \d+ runs/ });
+  await focusOn(page, strip);
+  await page.keyboard.press("Enter");
+  const dialog = page.getByRole("dialog", { name: /of customer_segments$/ });
+  await dialog.getByRole("cell", { name: "Success" }).first().waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "detached" });
+  assert.ok(await strip.evaluate((element) => element === document.activeElement));
+  await page.keyboard.press("Enter");
+  await focusOn(page, dialog.getByRole("link").first());
   await page.keyboard.press("Enter");
   await page.waitForURL(new RegExp(`/s/${space}/runs/`));
   await context.close();

@@ -1,25 +1,24 @@
 // Every page in both themes: no violation that axe finds, no request elsewhere, nothing wider than a small screen.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { AxeBuilder } from "@axe-core/playwright";
-import { dialogsOf, keys, launch, openPage, pagesOf, signIn, url, viewsOf, visit } from "./browser.mjs";
+import {
+  dialogsOf,
+  keys,
+  launch,
+  openPage,
+  pagesOf,
+  signIn,
+  url,
+  viewsOf,
+  violations,
+  visit,
+} from "./browser.mjs";
 
 let browser;
 before(async () => {
   browser = await launch();
 });
 after(() => browser.close());
-
-async function violations(page) {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  return violations.map(
-    ({ id, nodes }) =>
-      `${id}: ${nodes
-        .map((node) => node.target.join(" "))
-        .slice(0, 3)
-        .join(", ")}`,
-  );
-}
 
 for (const colorScheme of ["light", "dark"]) {
   test(`no page has a violation of accessibility in the ${colorScheme} theme`, async () => {

@@ -1,7 +1,7 @@
 // A run with a parameter, from the dialog until it is green.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ask, base, call, keys, launch, openPage, signIn, space, visit } from "./browser.mjs";
+import { ask, base, call, keys, launch, openPage, pipelineOf, signIn, space, visit } from "./browser.mjs";
 
 let browser;
 before(async () => {
@@ -108,5 +108,27 @@ test("without an answer of the provider a run is triggered with JSON", async () 
   await dialog.getByLabel("Configuration").fill('{"day": "2026-01-01"}');
   await dialog.getByRole("button", { name: "Continue" }).click();
   await dialog.getByText('"day": "2026-01-01"').waitFor();
+  await context.close();
+});
+
+test("what the provider refuses is shown in its own words, and starts no run", async () => {
+  const { page, context, faults } = await openPage(browser);
+  const { id } = await pipelineOf("train_model");
+  const runs = `${base}/pipelines/${id}/runs?run_type=manual&size=1`;
+  const [newest] = await call(keys.editor, "GET", runs);
+  await signIn(page, keys.editor);
+  await visit(page, `/s/${space}/pipelines/${id}`);
+  await page.getByRole("button", { name: "Trigger", exact: true }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Write JSON instead" }).click({ timeout: 60_000 });
+  // Airflow's own rules for the parameter say at least 1.
+  await dialog.getByLabel("Configuration").fill('{"epochs": 0}');
+  await dialog.getByRole("button", { name: "Continue" }).click();
+  await dialog.getByRole("button", { name: "Trigger", exact: true }).click();
+  const refusal = dialog.getByRole("alert");
+  await refusal.getByText(/^Airflow refused: .*epochs/).waitFor({ timeout: 60_000 });
+  await dialog.getByRole("button", { name: "Try again" }).waitFor();
+  assert.equal((await call(keys.editor, "GET", runs))[0]?.id, newest?.id);
+  assert.deepEqual(faults, []);
   await context.close();
 });
