@@ -31,19 +31,23 @@ const SECURITY: [(HeaderName, &str); 3] = [
 
 /// Returns the file at this path, or the console's page if the path is none of the API's.
 pub(crate) fn serve(method: &Method, uri: &Uri) -> Response {
+    respond(method, uri, ConsoleFiles::get)
+}
+
+fn respond(method: &Method, uri: &Uri, find: impl Fn(&str) -> Option<EmbeddedFile>) -> Response {
     let path = uri.path().trim_start_matches('/');
     let first = path.split('/').next().unwrap_or_default();
     if !matches!(*method, Method::GET | Method::HEAD) || RESERVED.contains(&first) {
         return ApiError::NotFound("Route").into_response();
     }
-    if let Some(file) = ConsoleFiles::get(path).filter(|_| !path.is_empty() && path != INDEX) {
+    if let Some(file) = find(path).filter(|_| !path.is_empty() && path != INDEX) {
         let cache = if path.starts_with(ASSETS) { "public, max-age=31536000, immutable" } else { "no-cache" };
         return file_response(file, cache);
     }
     if first == ASSETS.trim_end_matches('/') {
         return ApiError::NotFound("File").into_response();
     }
-    match ConsoleFiles::get(INDEX) {
+    match find(INDEX) {
         Some(page) => file_response(page, "no-cache"),
         None if path.is_empty() => not_built(),
         None => ApiError::NotFound("Route").into_response(),
@@ -64,4 +68,32 @@ fn not_built() -> Response {
     let how =
         "This build has no console: run `npm ci && npm run build` in api/console, and build the API again";
     (StatusCode::NOT_FOUND, Json(json!({"detail": how}))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn without_console(path: &'static str) -> (StatusCode, String) {
+        let response = respond(&Method::GET, &Uri::from_static(path), |_| None);
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        (status, body["detail"].as_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn without_a_console_the_start_page_says_how_to_build_it() {
+        let (status, detail) = without_console("/").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(detail.contains("`npm ci && npm run build` in api/console"), "{detail}");
+        for path in ["/s/demo", "/assets/main.js", "/api/none"] {
+            let (status, detail) = without_console(path).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+            assert!(!detail.contains("npm"), "{path}: {detail}");
+        }
+    }
 }
