@@ -14,11 +14,12 @@ async function freePort() {
   return port;
 }
 
-export async function ownApi(settings = {}) {
+/** It starts with these settings, unless it is started with others. */
+export async function ownApi(own = {}) {
   const port = await freePort();
   const address = `http://127.0.0.1:${port}`;
   let child = null;
-  const start = async () => {
+  const start = async (settings = own) => {
     child = spawn(process.env.CONSOLE_API_PROGRAM, ["serve", "--listen", `127.0.0.1:${port}`], {
       env: { ...process.env, ...settings },
       stdio: "ignore",
