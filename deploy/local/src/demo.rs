@@ -92,8 +92,7 @@ pub async fn demo(port: Option<u16>, oidc: bool) -> Result<()> {
     steps.next("Running example DAGs and waiting for the first sync");
     if external_airflow().is_none() {
         run_examples(&airflow).await?;
-        incidents::delay_next_start(&airflow).await?;
-        incidents::start_slow_run(&airflow).await?;
+        incidents::start_unusual_runs(&airflow).await?;
     }
     let pipelines = wait_for_sync(&settings, &api, &connector).await?;
     let seconds = steps.finish();

@@ -23,9 +23,15 @@ const MISSED: TimeDelta = TimeDelta::seconds(150);
 const USUAL_SECONDS: u32 = 5;
 const SEEDED_RUNS: u32 = 48;
 
+/// Starts a run that delays the next one of its DAG, and one that is slow.
+pub(super) async fn start_unusual_runs(airflow: &AirflowServer) -> Result<()> {
+    delay_next_start(airflow).await?;
+    start_slow_run(airflow).await
+}
+
 /// Starts a run that is slow. One that takes as long as usual comes first: it ends the incident of an earlier
 /// demo.
-pub(super) async fn start_slow_run(airflow: &AirflowServer) -> Result<()> {
+async fn start_slow_run(airflow: &AirflowServer) -> Result<()> {
     let history = SeedRuns {
         dag_id: SLOW.to_owned(),
         task_id: "export".to_owned(),
