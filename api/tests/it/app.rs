@@ -159,6 +159,15 @@ fn open_pool(database: &TestDatabase, connections: Option<u32>) -> PgPool {
     }
 }
 
+fn network(setup: &ApiSetup) -> NetworkPolicy {
+    NetworkPolicy {
+        allow_private_networks: setup.allow_private_networks,
+        proxy: setup.proxy.clone().map(Into::into),
+        no_proxy: setup.no_proxy.clone(),
+        ..NetworkPolicy::default()
+    }
+}
+
 fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
     let db = open_pool(database, setup.connections);
     let (stopping, drained) = (CancellationToken::new(), CancellationToken::new());
@@ -167,12 +176,7 @@ fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
     let config =
         StreamConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 };
     let stream = StreamHub::new(setup.kafka, config, control_db.clone(), keyring.clone(), drained);
-    let network = NetworkPolicy {
-        allow_private_networks: setup.allow_private_networks,
-        proxy: setup.proxy.map(Into::into),
-        no_proxy: setup.no_proxy,
-        ..NetworkPolicy::default()
-    };
+    let network = network(&setup);
     let public_url = setup.sessions.public_url.as_ref();
     let oidc = OidcClient::open(&setup.oidc, public_url, &keyring, &network).unwrap();
     let authenticator = Authenticator {

@@ -82,9 +82,8 @@ async fn an_incident_is_acknowledged_and_muted_once() {
     test.request(Method::POST, EDITOR, &mute, json!({"until": null})).await.expect(409);
 }
 
-#[tokio::test]
-async fn health_is_the_worst_of_the_unresolved_incidents() {
-    let test = TestApi::new().await;
+/// Inserts a pipeline of each health.
+async fn insert_healths(test: &TestApi) {
     for (name, incidents) in [
         ("failing", ["failing", "slow"].as_slice()),
         ("late", &["late_finish", "slow"]),
@@ -105,6 +104,12 @@ async fn health_is_the_worst_of_the_unresolved_incidents() {
          where pipeline_id = (select id from pipelines where name = 'ok')",
     )
     .await;
+}
+
+#[tokio::test]
+async fn health_is_the_worst_of_the_unresolved_incidents() {
+    let test = TestApi::new().await;
+    insert_healths(&test).await;
     let healths = async |query: &str| {
         let list = test.read(&format!("/pipelines?{query}")).await;
         let pairs = list.as_array().unwrap().iter();

@@ -53,12 +53,28 @@ async fn insert_runs(test: &TestApi, pipeline: PipelineId) {
     .await;
 }
 
-/// Inserts rows, and returns the paths of reads that need no permit, and of those that do.
-async fn insert_rows(test: &TestApi) -> [Vec<String>; 2] {
+/// Inserts rows, and returns the paths of reads that need no permit.
+async fn insert_small_rows(test: &TestApi) -> Vec<String> {
     let small = test.pipeline("small").await;
     let run = test.run(small, "r", "success", hours_ago(1)).await;
     let task = test.task_run(run, "t", -1, "success").await;
     let incident = test.incident(small, "failing").await;
+    vec![
+        format!("/pipelines/{small}"),
+        format!("/pipelines/{small}?days=365"),
+        format!("/runs/{run}"),
+        format!("/runs/{run}?include_deleted=true"),
+        format!("/task-runs/{task}"),
+        format!("/incidents/{incident}"),
+    ]
+}
+
+/// Inserts rows, and returns the paths of reads that need a permit.
+async fn insert_large_rows(test: &TestApi) -> Vec<String> {
+    let listed = test.pipeline("listed").await;
+    let run = test.run(listed, "r", "success", hours_ago(1)).await;
+    let task = test.task_run(run, "t", -1, "success").await;
+    let incident = test.incident(listed, "failing").await;
     let channel = insert_channel(test, SPACE).await;
     let busy = test.pipeline("busy").await;
     insert_runs(test, busy).await;
@@ -69,26 +85,18 @@ async fn insert_rows(test: &TestApi) -> [Vec<String>; 2] {
          where id = '{described}'"
     ))
     .await;
-    let mapped = test.run(small, "mapped", "success", hours_ago(2)).await;
+    let mapped = test.run(listed, "mapped", "success", hours_ago(2)).await;
     insert_mapped(test, mapped, TASKS).await;
-    let large = test.run(small, "large", "success", hours_ago(3)).await;
+    let large = test.run(listed, "large", "success", hours_ago(3)).await;
     test.sql(&format!(
         "update runs set conf = jsonb_build_object('x', repeat('x', 500000)) where id = '{large}'"
     ))
     .await;
-    let small_rows = vec![
-        format!("/pipelines/{small}"),
-        format!("/pipelines/{small}?days=365"),
-        format!("/runs/{run}"),
-        format!("/runs/{run}?include_deleted=true"),
-        format!("/task-runs/{task}"),
-        format!("/incidents/{incident}"),
-    ];
-    let others = vec![
+    vec![
         format!("/pipelines/{busy}"),
         format!("/pipelines/{busy}?days=90"),
         format!("/pipelines/{described}"),
-        format!("/pipelines/{small}/grid"),
+        format!("/pipelines/{listed}/grid"),
         format!("/runs/{mapped}"),
         format!("/runs/{large}"),
         format!("/runs/{run}/comments"),
@@ -97,14 +105,13 @@ async fn insert_rows(test: &TestApi) -> [Vec<String>; 2] {
         format!("/notifications/channels/{channel}/deliveries"),
         "/api/me/notifications".to_owned(),
         format!("/api/spaces/{SPACE}/people"),
-    ];
-    [small_rows, others]
+    ]
 }
 
 #[tokio::test]
 async fn single_rows_wait_for_no_permit_and_lists_and_large_rows_do() {
     let test = start().await;
-    let [small_rows, others] = insert_rows(&test).await;
+    let (small_rows, others) = (insert_small_rows(&test).await, insert_large_rows(&test).await);
     let held = test.app.reads.acquire(KeyId(Uuid::nil())).await.unwrap();
     for path in small_rows {
         let read = tokio::time::timeout(Duration::from_secs(60), get(&test, &path)).await;

@@ -62,6 +62,43 @@ pub struct SampleBounds {
     pub samples: i64,
 }
 
+const SAMPLE: &str = "with recent as materialized (
+         select r.*,
+             lead(r.due_at) over (partition by r.pipeline_id order by r.due_at, r.id) as next_due_at,
+             row_number() over (partition by r.pipeline_id order by r.due_at desc, r.id desc) as age
+         from unnest($1::uuid[]) as changed (pipeline_id)
+         cross join lateral (
+             select r.id, r.pipeline_id, r.version, r.status, r.run_type, r.queued_at, r.started_at,
+                 r.ended_at,
+                 run_due_at(r.run_type, r.run_after, r.data_interval_end, r.queued_at, r.ordered_at)
+                     as due_at
+             from runs r
+             where r.pipeline_id = changed.pipeline_id and r.deleted_at is null and r.ordered_at >= $2
+             order by r.ordered_at desc, r.id desc limit $3) r
+         where r.run_type in ('scheduled', 'asset_triggered'))
+     insert into run_samples as s (
+         run_id, pipeline_id, version, due_at, started_at, ended_at, is_regular, is_flagged)
+     select r.id, r.pipeline_id, r.version, r.due_at, r.started_at, r.ended_at,
+         r.status = 'success' and coalesce(coalesce(r.queued_at, r.started_at) < r.next_due_at, true)
+             and not coalesce(
+                 r.due_at < resumed_at and r.started_at > resumed_at - interval '1 hour', false)
+             and not exists (
+                 select from task_runs t where t.run_id = r.id and t.deleted_at is null
+                     and t.started_at < coalesce(r.queued_at, r.started_at) - interval '1 minute'),
+         exists (
+             select from signals where signals.pipeline_id = r.pipeline_id and occurrence in (
+                 r.id::text, (extract(epoch from r.due_at) * 1000000)::bigint::text))
+     from recent r left join run_samples known on known.run_id = r.id
+     left join pipeline_resumptions resumed on resumed.pipeline_id = r.pipeline_id
+     where r.status in ('success', 'failed') and r.started_at is not null
+         and r.ended_at >= r.started_at and r.age <= $4
+         and (known.version is distinct from r.version or r.age <= 2)
+     on conflict (run_id) do update set version = excluded.version, due_at = excluded.due_at,
+         started_at = excluded.started_at, ended_at = excluded.ended_at,
+         is_regular = s.is_regular and excluded.is_regular and s.ended_at >= excluded.started_at
+     where s.version <> excluded.version or s.is_regular and not excluded.is_regular
+     returning s.pipeline_id";
+
 /// Takes samples of finished runs that have none, or have changed since; returns the pipelines that have new
 /// ones. Regular are successful runs without these:
 /// - one that was created when the next one was due already, or that was due before its pipeline was resumed:
@@ -75,50 +112,13 @@ pub async fn sample(
     pipelines: &[PipelineId],
     bounds: SampleBounds,
 ) -> sqlx::Result<HashSet<PipelineId>> {
-    let sampled: Vec<PipelineId> = sqlx::query_scalar(
-        "with recent as materialized (
-             select r.*,
-                 lead(r.due_at) over (partition by r.pipeline_id order by r.due_at, r.id) as next_due_at,
-                 row_number() over (partition by r.pipeline_id order by r.due_at desc, r.id desc) as age
-             from unnest($1::uuid[]) as changed (pipeline_id)
-             cross join lateral (
-                 select r.id, r.pipeline_id, r.version, r.status, r.run_type, r.queued_at, r.started_at,
-                     r.ended_at,
-                     run_due_at(r.run_type, r.run_after, r.data_interval_end, r.queued_at, r.ordered_at)
-                         as due_at
-                 from runs r
-                 where r.pipeline_id = changed.pipeline_id and r.deleted_at is null and r.ordered_at >= $2
-                 order by r.ordered_at desc, r.id desc limit $3) r
-             where r.run_type in ('scheduled', 'asset_triggered'))
-         insert into run_samples as s (
-             run_id, pipeline_id, version, due_at, started_at, ended_at, is_regular, is_flagged)
-         select r.id, r.pipeline_id, r.version, r.due_at, r.started_at, r.ended_at,
-             r.status = 'success' and coalesce(coalesce(r.queued_at, r.started_at) < r.next_due_at, true)
-                 and not coalesce(
-                     r.due_at < resumed_at and r.started_at > resumed_at - interval '1 hour', false)
-                 and not exists (
-                     select from task_runs t where t.run_id = r.id and t.deleted_at is null
-                         and t.started_at < coalesce(r.queued_at, r.started_at) - interval '1 minute'),
-             exists (
-                 select from signals where signals.pipeline_id = r.pipeline_id and occurrence in (
-                     r.id::text, (extract(epoch from r.due_at) * 1000000)::bigint::text))
-         from recent r left join run_samples known on known.run_id = r.id
-         left join pipeline_resumptions resumed on resumed.pipeline_id = r.pipeline_id
-         where r.status in ('success', 'failed') and r.started_at is not null
-             and r.ended_at >= r.started_at and r.age <= $4
-             and (known.version is distinct from r.version or r.age <= 2)
-         on conflict (run_id) do update set version = excluded.version, due_at = excluded.due_at,
-             started_at = excluded.started_at, ended_at = excluded.ended_at,
-             is_regular = s.is_regular and excluded.is_regular and s.ended_at >= excluded.started_at
-         where s.version <> excluded.version or s.is_regular and not excluded.is_regular
-         returning s.pipeline_id",
-    )
-    .bind(pipelines)
-    .bind(bounds.since)
-    .bind(bounds.runs)
-    .bind(bounds.samples)
-    .fetch_all(db)
-    .await?;
+    let sampled: Vec<PipelineId> = sqlx::query_scalar(SAMPLE)
+        .bind(pipelines)
+        .bind(bounds.since)
+        .bind(bounds.runs)
+        .bind(bounds.samples)
+        .fetch_all(db)
+        .await?;
     Ok(sampled.into_iter().collect())
 }
 
