@@ -170,13 +170,13 @@ fn network(setup: &ApiSetup) -> NetworkPolicy {
 
 fn open_app(database: &TestDatabase, keyring: Keyring, setup: ApiSetup) -> App {
     let db = open_pool(database, setup.connections);
+    let network = network(&setup);
     let (stopping, drained) = (CancellationToken::new(), CancellationToken::new());
     let control_db = local::test_pool(&database.api_url).unwrap();
     let kafka = KafkaProbe::new(&setup.kafka).unwrap();
     let config =
         StreamConfig { streams: 10, streams_per_key: 10, stream_history: 1_000, stream_heartbeat: 1 };
     let stream = StreamHub::new(setup.kafka, config, control_db.clone(), keyring.clone(), drained);
-    let network = network(&setup);
     let public_url = setup.sessions.public_url.as_ref();
     let oidc = OidcClient::open(&setup.oidc, public_url, &keyring, &network).unwrap();
     let authenticator = Authenticator {

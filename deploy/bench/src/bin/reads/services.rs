@@ -18,6 +18,7 @@ use axum::Router;
 use contract::ids::SpaceId;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use platform::db::DatabaseConfig;
+use platform::health::Heartbeat;
 use platform::kafka::KafkaProbe;
 use platform::watched_tasks::WatchedTasks;
 use provider::NetworkPolicy;
@@ -43,7 +44,10 @@ impl MeasuredServices {
         let app = app(pool(data)?, pool(data)?)?;
         let api = listen(routes::router(app.clone())).await?;
         // The API listens for changes of access as in production; the task ends with the process.
-        tokio::spawn(async move { app.authenticator.access.listen(&app.control_db, &app.stopping).await });
+        tokio::spawn(async move {
+            let heartbeat = Heartbeat::default();
+            app.authenticator.access.listen(&app.control_db, &heartbeat, &app.stopping).await;
+        });
         let bare = listen(bare::router(BareState { db: pool(data)?, space: SpaceId(data.space) })).await?;
         Ok(Self { api, bare, key: data.key.clone() })
     }
