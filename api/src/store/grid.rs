@@ -163,9 +163,9 @@ async fn find_cells(db: &PgPool, runs: &[RunId], include_deleted: bool) -> sqlx:
              from found group by 1
          )
          select tasks.*, (
-             select tr.name from page join task_runs tr on tr.run_id = page.id
-             where page.place = tasks.newest and tr.task_id = tasks.task_id and {deleted} limit 1) as name
-         from tasks order by task_id collate \"C\""
+             select tr.name from task_runs tr
+             where tr.run_id = page.id and tr.task_id = tasks.task_id and {deleted} limit 1) as name
+         from tasks join page on page.place = tasks.newest order by task_id collate \"C\""
     ));
     sql.build_query_as().fetch_all(db).await
 }

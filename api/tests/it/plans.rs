@@ -20,7 +20,7 @@ const MAX_BUFFERS: u64 = 5_000;
 
 /// The last pages of lists, and pages far from the first. Those of some filters and sorts touch more, and are
 /// better read by cursor.
-const DEEP_PAGES: [&str; 15] = [
+const DEEP_PAGES: [&str; 14] = [
     "/runs?page=1000",
     "/runs?page=1000&include_deleted=true",
     "/runs?page=1000&status=success",
@@ -30,7 +30,6 @@ const DEEP_PAGES: [&str; 15] = [
     "/runs?page=101&started_from={month}&status=failed",
     "/runs?page=1000&sort=-started_at",
     "/runs?page=101&run_id=scheduled",
-    "/runs?page=150&team_id={team}",
     "/pipelines/{pipeline}/runs?page=150",
     "/connectors/{connector}/syncs?page=200",
     "/runs/{run}/comments?page=150",

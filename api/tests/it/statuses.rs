@@ -4,6 +4,7 @@
 mod notifications;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, request};
@@ -158,10 +159,11 @@ async fn statuses_of_special_cases() -> OperationStatuses {
     let row =
         |method: &str, end: &str| rows.iter().find(|row| row.0 == method && row.1.ends_with(end)).unwrap();
 
+    collector.test.app.watched.heartbeats().register("stalled", Duration::ZERO);
+    collector.send_valid(row("GET", "/health"), &Value::Null).await.expect(500);
     collector.test.sql("update syncs set status = 'queued'").await;
     collector.send_valid(row("DELETE", "/syncs/{sync_id}"), &Value::Null).await.expect(204);
-    let resolve = "update incidents set status = 'resolved', resolved_at = now()";
-    collector.test.sql(resolve).await;
+    collector.test.sql("update incidents set status = 'resolved', resolved_at = now()").await;
     collector.send_valid(row("POST", "/acknowledge"), &Value::Null).await.expect(409);
     collector.send_valid(row("POST", "/mute"), &json!({"until": null})).await.expect(409);
     collector.test.sql("update connectors set is_active = false").await;
@@ -189,10 +191,7 @@ async fn statuses_of_special_cases() -> OperationStatuses {
         '', '', sha256(n::text::bytea) from users u, generate_series(1, 100) n where u.name = 'Ada'";
     collector.test.sql(many).await;
     collector.send_valid(row("POST", "/api-keys"), &json!({"label": "one more"})).await.expect(409);
-    collector
-        .send_valid(row("PATCH", "/connectors/{connector_id}"), &json!({"name": "made"}))
-        .await
-        .expect(409);
+    collector.send_valid(row("PATCH", "/connectors/{connector_id}"), &named).await.expect(409);
     collector.test.sql("update connectors set connector_type = 'dbt'").await;
     collector.send_valid(row("POST", "/test"), &Value::Null).await.expect(400);
     collector.test.sql("update connectors set connector_type = 'airflow', is_active = true").await;

@@ -49,7 +49,7 @@ const RUN_FILTERS: [&str; 37] = [
 const OF_A_PIPELINE: usize = 26;
 
 /// Pairs of conditions on runs.
-const RUN_PAIRS: [&str; 34] = [
+const RUN_PAIRS: [&str; 33] = [
     "started_from={day}&status=failed",
     "started_from={week}&status=failed",
     "started_from={month}&status=failed",
@@ -67,7 +67,6 @@ const RUN_PAIRS: [&str; 34] = [
     "ended_from={day}&run_type=asset_triggered",
     "started_to={old}&team_id={team}",
     "ended_from={day}&team_id={team}",
-    "ended_from={month}&team_id={team}",
     "ended_to={old}&team_id={team}",
     "ended_from={month}&criticality=critical",
     "ended_to={old}&criticality=critical",
