@@ -6,7 +6,6 @@ pub(crate) mod etag;
 pub(crate) mod listener;
 pub(crate) mod middleware;
 pub mod pagination;
-pub(crate) mod permitted;
 pub mod rate_limit;
 mod raw_response;
 pub mod request;

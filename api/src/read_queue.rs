@@ -1,6 +1,8 @@
 //! The queue of expensive reads. It bounds how many run at once, in the process and for each key, so that
 //! other requests always find a connection; keys that wait take turns, so that no key delays another's reads.
 
+pub(crate) mod permitted;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

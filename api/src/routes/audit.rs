@@ -7,8 +7,8 @@ use strum::VariantArray;
 use crate::auth::{Forbidden, SpaceAdmin};
 use crate::http::error::ApiResult;
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
-use crate::http::permitted::Permitted;
 use crate::http::request::Query;
+use crate::read_queue::permitted::Permitted;
 use crate::state::App;
 use crate::store::audit::{self, AuditEntry, AuditFilter};
 

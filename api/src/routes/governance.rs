@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::auth::{Forbidden, SpaceEditor, SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::permitted::Permitted;
 use crate::http::request::{Body, Id, body, list};
+use crate::read_queue::permitted::Permitted;
 use crate::state::App;
 use crate::store::governance::GovernanceChange;
 use crate::store::pipelines::{self, PipelineDetail, PipelineView};

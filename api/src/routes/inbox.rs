@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use crate::auth::Caller;
 use crate::http::error::ApiResult;
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
-use crate::http::permitted::Permitted;
 use crate::http::request::{Body, Query, body, list as list_of};
+use crate::read_queue::permitted::Permitted;
 use crate::state::App;
 use crate::store::inbox::{self, InboxFilter, MAX_MARKED, Notification};
 

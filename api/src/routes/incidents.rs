@@ -13,8 +13,8 @@ use super::filters;
 use crate::auth::{Forbidden, SpaceEditor, SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
-use crate::http::permitted::Permitted;
 use crate::http::request::{Body, Id, Query, ValueError, body};
+use crate::read_queue::permitted::Permitted;
 use crate::state::App;
 use crate::store::incidents::{self, Incident, IncidentChange, IncidentFilter, IncidentPipelineParams};
 

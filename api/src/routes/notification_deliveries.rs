@@ -12,8 +12,8 @@ use strum::VariantArray;
 use crate::auth::{Forbidden, SpaceAdmin};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
-use crate::http::permitted::Permitted;
 use crate::http::request::{Id, Query};
+use crate::read_queue::permitted::Permitted;
 use crate::state::App;
 use crate::store::notification_channels as channels;
 use crate::store::notification_deliveries::{

@@ -6,8 +6,8 @@ use utoipa::IntoParams;
 use crate::auth::{Forbidden, SpaceAdmin};
 use crate::http::error::ApiResult;
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
-use crate::http::permitted::Permitted;
 use crate::http::request::Query;
+use crate::read_queue::permitted::Permitted;
 use crate::state::App;
 use crate::store::users::{self, PEOPLE_ORDER, PersonEntry};
 

@@ -9,8 +9,8 @@ use super::filters;
 use crate::auth::{SpaceMember, SpaceViewer};
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::pagination::{PageResponse, RequestUri, read_paging};
-use crate::http::permitted::Permitted;
 use crate::http::request::{Id, Query};
+use crate::read_queue::permitted::Permitted;
 use crate::state::App;
 use crate::store::pipelines::{
     self, MetricsWindow, Pipeline, PipelineDetail, PipelineFacets, PipelineFilter, PipelineQuery,

@@ -168,7 +168,7 @@ async fn a_lasting_refusal_of_task_runs_keeps_all_else_fresh_and_repeats_no_work
     assert_eq!((test.number(NEW_TASK_RUNS).await, test.number(ONE_CURSOR).await), (1, 1));
 }
 
-/// Then nobody knows whether a run is late.
+/// It is not known then whether a run is late.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_runs_confirms_no_run_and_does_not_repeat_the_task_runs() {
     let test = TestWorker::start().await;

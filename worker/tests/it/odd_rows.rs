@@ -14,7 +14,7 @@ use crate::test_worker::TestWorker;
 
 /// The rows of each kind, all of which are on one page with the witnesses.
 const ROWS: usize = 90;
-/// Texts of JSON that a field has instead of its own; an empty one stands for a missing field.
+/// Texts of JSON that a field has instead of its own; an empty one removes the field.
 const ODD: [&str; 9] = [
     "null",
     "7",

@@ -6,8 +6,8 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::ReadPermit;
 use crate::http::error::ApiResult;
-use crate::read_queue::ReadPermit;
 
 /// A response that is built before the permit of its read is returned.
 pub(crate) struct Permitted<T> {
