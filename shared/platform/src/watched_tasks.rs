@@ -48,7 +48,7 @@ impl WatchedTasks {
         self.tasks.spawn(self.clone().watch(name, task));
     }
 
-    /// Stops the process when a task has been stalled for [`MAX_STALLED_LIMITS`] times its limit.
+    /// Stops the process when a task has been stalled for `MAX_STALLED_LIMITS` times its limit.
     pub async fn stop_on_stalled_task(self) {
         let mut checks = Periodic::new(CHECK_INTERVAL, self.stop.clone());
         while checks.next().await {
