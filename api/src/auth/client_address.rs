@@ -6,6 +6,7 @@ use axum::extract::ConnectInfo;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use ipnet::IpNet;
+use provider::parse_network;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -45,10 +46,6 @@ impl TrustedProxies {
         }
         client
     }
-}
-
-fn parse_network(text: &str) -> Option<IpNet> {
-    text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
 }
 
 /// Parses an address, which some proxies write with a port.

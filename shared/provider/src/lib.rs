@@ -23,7 +23,7 @@ pub use check::{CheckFailure, check};
 use chrono::{DateTime, Utc};
 pub use error::{ProviderError, Subject};
 pub use large_pages::PagePermit;
-pub use network::{AllowedNetwork, AllowedNetworks, NetworkPolicy};
+pub use network::{AllowedNetwork, AllowedNetworks, NetworkPolicy, parse_network};
 pub use parameter::RunParameter;
 pub use receiver::{ReceiverError, ReceiverResponse, Receivers};
 use serde_json::value::RawValue;

@@ -141,8 +141,7 @@ impl FromStr for AllowedNetwork {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        if let Ok(network) = network {
+        if let Some(network) = parse_network(text) {
             let is_loopback = network.network().is_loopback() || network.broadcast().is_loopback();
             let message = "loopback is permitted by ORCHESTRATION_ALLOW_LOOPBACK";
             return if is_loopback { Err(message.to_owned()) } else { Ok(Self::Network(network.trunc())) };
@@ -158,6 +157,11 @@ impl FromStr for AllowedNetwork {
             _ => Err("must be an address, a network such as 10.20.0.0/16, or a host name".to_owned()),
         }
     }
+}
+
+/// Parses a network, or an address as the network of it alone.
+pub fn parse_network(text: &str) -> Option<IpNet> {
+    text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()
 }
 
 fn without_dot(name: &str) -> &str {
