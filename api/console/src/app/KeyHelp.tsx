@@ -1,4 +1,4 @@
-import { Dialog } from "../components/Dialog";
+import { CloseFoot, Dialog } from "../components/Dialog";
 import { useStore } from "../data/store";
 import { helpShown } from "./keyboard";
 
@@ -35,11 +35,7 @@ export function KeyHelp() {
           </>
         ))}
       </dl>
-      <div class="dialog-foot">
-        <button type="button" class="button" onClick={() => helpShown.set(false)}>
-          Close
-        </button>
-      </div>
+      <CloseFoot close={() => helpShown.set(false)} />
     </Dialog>
   );
 }

@@ -58,6 +58,17 @@ export function DialogFoot({ cancel, children }: DialogFootProps) {
   );
 }
 
+/** The button of a dialog that only shows something. */
+export function CloseFoot({ close }: { close(): void }) {
+  return (
+    <div class="dialog-foot">
+      <button type="button" class="button" onClick={close}>
+        Close
+      </button>
+    </div>
+  );
+}
+
 interface ConfirmProps {
   title: string;
   action: string;

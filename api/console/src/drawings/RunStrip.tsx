@@ -1,7 +1,7 @@
 import { useMemo, useRef, useState } from "preact/hooks";
 import { paths } from "../app/paths";
 import { navigate } from "../app/router";
-import { Dialog } from "../components/Dialog";
+import { CloseFoot, Dialog } from "../components/Dialog";
 import { StateLabel } from "../components/State";
 import { Time } from "../components/Time";
 import { duration, exact } from "../data/format";
@@ -109,11 +109,7 @@ function StripTable({ slug, name, runs, close }: RunStripProps & { close(): void
           ))}
         </tbody>
       </table>
-      <div class="dialog-foot">
-        <button type="button" class="button" onClick={close}>
-          Close
-        </button>
-      </div>
+      <CloseFoot close={close} />
     </Dialog>
   );
 }

@@ -5,7 +5,7 @@ import type { Connector, Tested } from "../../api/model";
 import { paths } from "../../app/paths";
 import { navigate } from "../../app/router";
 import type { PageProps } from "../../app/routes";
-import { Confirm, Dialog } from "../../components/Dialog";
+import { CloseFoot, Confirm, Dialog } from "../../components/Dialog";
 import { Icon } from "../../components/Icon";
 import { Load } from "../../components/Load";
 import { Menu } from "../../components/Menu";
@@ -267,11 +267,7 @@ function TestResult({ tested, close }: { tested: Tested; close(): void }) {
           )}
         </dl>
       </div>
-      <div class="dialog-foot">
-        <button type="button" class="button" onClick={close}>
-          Close
-        </button>
-      </div>
+      <CloseFoot close={close} />
     </Dialog>
   );
 }

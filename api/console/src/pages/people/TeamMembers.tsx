@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { send } from "../../api/client";
 import { readList } from "../../api/lists";
 import type { Team, TeamMember } from "../../api/model";
-import { Dialog } from "../../components/Dialog";
+import { CloseFoot, Dialog } from "../../components/Dialog";
 import { IconButton } from "../../components/IconButton";
 import { Load } from "../../components/Load";
 import { toastFailure } from "../../components/Toasts";
@@ -101,11 +101,7 @@ export function TeamMembers({ slug, team, close, changed }: TeamMembersProps) {
           </form>
         )}
       </div>
-      <div class="dialog-foot">
-        <button type="button" class="button" onClick={close}>
-          Close
-        </button>
-      </div>
+      <CloseFoot close={close} />
     </Dialog>
   );
 }
