@@ -14,26 +14,38 @@ const CHUNK: i64 = 500_000;
 /// The measured runs by id.
 const MEASURED_RUNS: i64 = 1_000;
 
-/// Opens a database with so many runs, which are inserted unless it has them.
+/// Opens a database with so many runs, which is filled unless it is complete.
 pub(crate) async fn open(runs: i64) -> anyhow::Result<BenchData> {
     let name = format!("orchestration_bench_space_{runs}");
-    let url = local::ensure_database(&local::postgres().await?, &name).await?;
-    let db = PgPool::connect(&url).await?;
-    platform::db::migrate(&db).await?;
-    let inserted: i64 = sqlx::query_scalar("select count(*) from runs").fetch_one(&db).await?;
-    if inserted != runs {
+    let admin = local::postgres().await?;
+    let url = local::ensure_database(&admin, &name).await?;
+    if !is_complete(&url).await? {
+        let drop = format!("drop database \"{name}\" with (force)");
+        execute(&mut PgConnection::connect(&admin).await?, &drop).await?;
+        local::ensure_database(&admin, &name).await?;
+        platform::db::migrate(&PgPool::connect(&url).await?).await?;
         insert(&url, runs).await?;
     }
+    let db = PgPool::connect(&url).await?;
+    platform::db::migrate(&db).await?;
     sqlx::raw_sql(include_str!("space_audit.sql")).execute(&db).await?;
-    platform::db::create_text_index(&db).await?;
+    platform::db::create_text_indexes(&db).await?;
     while pipeline_metrics::refresh(&db).await? {}
-    sqlx::raw_sql("vacuum analyze pipeline_metrics; checkpoint").execute(&db).await?;
+    for statement in ["vacuum analyze pipeline_metrics", "checkpoint"] {
+        sqlx::raw_sql(statement).execute(&db).await?;
+    }
     let space = sqlx::query_scalar("select id from spaces").fetch_one(&db).await?;
     let ids = sqlx::query_scalar("select md5('run' || n)::uuid from generate_series(0, $1 - 1) n")
         .bind(MEASURED_RUNS)
         .fetch_all(&db)
         .await?;
     Ok(BenchData { url, space, key: KEYS[0].to_owned(), runs: ids })
+}
+
+/// Returns whether the database was filled to the end.
+async fn is_complete(url: &str) -> anyhow::Result<bool> {
+    let mut db = PgConnection::connect(url).await?;
+    Ok(sqlx::query_scalar("select to_regclass('complete') is not null").fetch_one(&mut db).await?)
 }
 
 async fn insert(url: &str, runs: i64) -> anyhow::Result<()> {
@@ -45,8 +57,6 @@ async fn insert(url: &str, runs: i64) -> anyhow::Result<()> {
             .replace("{keys}", &keys)
     };
     execute(&mut db, "set synchronous_commit = off; set maintenance_work_mem = '1GB'").await?;
-    execute(&mut db, "drop index if exists runs_external_id").await?;
-    execute(&mut db, "truncate spaces, users, pipelines, runs, task_runs, pipeline_metrics cascade").await?;
     execute(&mut db, &fill(include_str!("space.sql"))).await?;
     let chunks = fill(include_str!("space_runs.sql"));
     without_indexes(&mut db, async |db| {
@@ -59,5 +69,6 @@ async fn insert(url: &str, runs: i64) -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
-    execute(&mut db, "vacuum analyze").await
+    execute(&mut db, "vacuum analyze").await?;
+    execute(&mut db, "create table complete ()").await
 }

@@ -12,7 +12,7 @@ insert into runs (id, space_id, connector_id, pipeline_id, provider, external_id
     from generate_series({to}, {from}::bigint, -1) n,
         lateral (select (hashint8(n * 7919 + 1)::bigint + 2147483648) / 4294967296.0::float8 as part,
             (hashint8(n * 31 + 7)::bigint + 2147483649) / 4294967297.0::float8 as share,
-            now() - interval '365 days' * n / {runs} as at) random,
+            now() - interval '365 days' * (n / {runs}::float8) as at) random,
         lateral (select floor({pipelines} * part * part)::int as pipeline, -ln(share) * 600 as duration,
             case when n < 200 then 'queued' when n < 900 and n % 3 > 0 then 'running' when n % 20 = 3 then 'failed'
                 when n % 100 = 50 then 'unknown' else 'success' end as status,
