@@ -16,10 +16,10 @@ pub(crate) async fn migrate(database: &DatabaseConfig, roles: &Roles, wait: Dura
     let pool = db::pool_of_long_statements(database, APPLICATION_NAME)?;
     wait_for_server(&pool, wait).await?;
     db::migrate(&pool).await.context("The schema could not be brought up to date")?;
-    if !db::create_text_index(&pool).await.context("The index for text in run ids could not be created")? {
+    if !db::create_text_indexes(&pool).await.context("The indexes for text could not be created")? {
         println!(
-            "The extension pg_trgm could not be created, so a search for text in run ids reads all runs of a \
-             space; let a superuser create it, and migrate again."
+            "The extension pg_trgm could not be created, so a search for text reads all runs or pipelines of \
+             a space; let a superuser create it, and migrate again."
         );
     }
     let granted = db::grant(&pool, roles).await.context("The roles could not be granted their rights")?;

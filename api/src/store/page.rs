@@ -264,6 +264,12 @@ pub(super) fn push_words<T: Display>(sql: &mut QueryBuilder<Postgres>, column: &
     }
 }
 
+/// Adds to an expression of text in lower case the condition that it contains another text, in any case.
+pub(super) fn push_contains(sql: &mut QueryBuilder<Postgres>, text: &str) {
+    let escaped = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    sql.push(" like '%' || lower(").push_bind(escaped).push(r#" collate "und-x-icu") || '%'"#);
+}
+
 /// Adds a count of the rows of a list, up to one more than are counted. `matching` adds `from` and `where`.
 pub(super) fn push_count(
     sql: &mut QueryBuilder<Postgres>,

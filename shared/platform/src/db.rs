@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use contract::events::Observation;
 
 pub use self::server_check::{ServerCheckError, check_server, check_sessions};
-pub use self::text_index::{IS_OTHER_RUN_ID, IS_SCHEDULED_RUN_ID, create_text_index};
+pub use self::text_index::{IS_OTHER_RUN_ID, IS_SCHEDULED_RUN_ID, create_text_indexes};
 
 /// How to reach PostgreSQL.
 #[derive(Args, Clone, Debug)]
@@ -118,9 +118,10 @@ fn open_pool(
     let options: PgConnectOptions = config.database_url.expose_secret().parse()?;
     // A connection pooler refuses parameters at the start of a session that it does not know.
     let options = options.application_name(application).extra_float_digits(None);
+    // Compiling a statement takes longer than executing those of these programs.
     let settings = format!(
         "set statement_timeout = '{seconds}s'; set idle_in_transaction_session_timeout = '{}s';
-         set tcp_user_timeout = {}",
+         set tcp_user_timeout = {}; set jit = off",
         seconds.saturating_mul(2),
         seconds.saturating_mul(1000)
     );

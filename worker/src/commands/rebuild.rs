@@ -98,6 +98,8 @@ impl Rebuilding<'_> {
     /// Projects to the end of the log and swaps the tables, as often as workers and other sessions require.
     async fn swap(&mut self) -> anyhow::Result<()> {
         let (mut behind, mut locked) = (0, 0);
+        self.project_to_end().await?;
+        rebuild::analyze_fresh_tables(self.db).await?;
         loop {
             self.project_to_end().await?;
             match try_swap(self.db, self.log.offsets()).await? {

@@ -53,6 +53,17 @@ const FRESH_TABLES: &str = "
     -- This session finds the fresh tables before the live ones.
     set search_path = rebuild, public";
 
+/// Collects the statistics of the fresh tables, without which reads after the swap would get bad plans.
+pub(crate) async fn analyze_fresh_tables(db: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::raw_sql(
+        "analyze pipelines, runs, task_runs, pipeline_metrics, run_changes, run_counts, space_run_counts,
+             run_days, run_windows, run_window_day",
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Locks the live tables and then their offsets, in the order of a projection. A lock that is not free within
 /// two seconds is an error, so that readers do not wait for long behind this session.
 pub(crate) async fn lock_for_swap(db: &mut PgConnection) -> sqlx::Result<()> {
@@ -80,8 +91,9 @@ pub(crate) fn is_lock_conflict(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| ["55P03", "40P01"].contains(&code.as_ref()))
 }
 
-/// Replaces the live tables by the fresh ones, whose runs are counted already. Indexes keep the names of the
-/// live ones, so that later migrations find them; triggers are created again, and owners and privileges stay.
+/// Replaces the live tables by the fresh ones, whose runs are counted already. Indexes and statistics keep the
+/// names of the live ones, so that later migrations find them; triggers are created again, and owners and
+/// privileges stay.
 pub(crate) async fn swap_tables(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(SWAP).execute(db).await?;
     Ok(())
@@ -91,6 +103,7 @@ const SWAP: &str = "
     do $$
     declare
         names jsonb;
+        statistics jsonb;
         renamed record;
         statements text[];
         statement text;
@@ -114,6 +127,11 @@ const SWAP: &str = "
             on old.schemaname = 'public' and old.tablename = fresh.tablename
             and split_part(old.indexdef, ' USING ', 2) = split_part(fresh.indexdef, ' USING ', 2)
         where fresh.schemaname = 'rebuild';
+        select jsonb_object_agg(fresh.stxname, old.stxname) into statistics
+        from pg_statistic_ext fresh join pg_statistic_ext old
+            on old.stxnamespace = 'public'::regnamespace
+            and pg_get_statisticsobjdef_expressions(old.oid) = pg_get_statisticsobjdef_expressions(fresh.oid)
+        where fresh.stxnamespace = 'rebuild'::regnamespace;
         drop table public.pipelines, public.runs, public.task_runs, public.pipeline_metrics,
             public.run_changes, public.run_counts, public.space_run_counts, public.run_days,
             public.run_windows, public.run_window_day;
@@ -121,6 +139,10 @@ const SWAP: &str = "
             where relnamespace = 'rebuild'::regnamespace and relkind = 'r'
         loop
             execute format('alter table rebuild.%I set schema public', renamed.relname);
+        end loop;
+        for renamed in select key, value from jsonb_each_text(statistics) loop
+            execute format('alter statistics rebuild.%I rename to %I', renamed.key, renamed.value);
+            execute format('alter statistics rebuild.%I set schema public', renamed.value);
         end loop;
         drop schema rebuild;
         for renamed in select key, value from jsonb_each_text(names) where key <> value loop

@@ -33,6 +33,8 @@ async fn a_rebuild_under_a_running_worker_gives_the_same_read_model() {
     assert!(output.contains("6001 records"), "{output}");
     assert_eq!(test.read_model().await, rows_before);
     assert_eq!(table_definitions(&test).await, tables_before);
+    let analyzed = "select count(*) from pg_stats_ext_exprs where tablename = 'runs'";
+    assert_eq!(test.number(analyzed).await, 2);
     // The running worker continues with the new tables.
     test.send(&[test.run("sales", "after", 4, RunState::Success)]).await;
     test.wait_for("select count(*) = 3001 from runs").await;
@@ -46,11 +48,13 @@ async fn a_rebuild_under_a_running_worker_gives_the_same_read_model() {
         .await;
 }
 
-/// Owner, privileges, storage options and indexes of the read model's tables.
+/// Owner, privileges, storage options, indexes, statistics and triggers of the read model's tables.
 async fn table_definitions(test: &TestWorker) -> Vec<String> {
     sqlx::query_scalar(
         "select concat_ws(' ', relname, relowner, relacl::text, reloptions::text,
              (select string_agg(indexname, ' ' order by indexname) from pg_indexes where tablename = relname),
+             (select string_agg(stxnamespace::regnamespace || '.' || stxname, ' ' order by stxname)
+              from pg_statistic_ext where stxrelid = pg_class.oid),
              (select string_agg(pg_get_triggerdef(oid), ' ' order by tgname) from pg_trigger
               where tgrelid = pg_class.oid and not tgisinternal))
          from pg_class where relkind = 'r' and (relname in ('pipelines', 'task_runs', 'pipeline_metrics')

@@ -9,6 +9,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::facets::Facet;
+use crate::store::page::push_contains;
 use crate::store::schema::{CriticalityOrNone, IdOrNone, SearchText};
 
 /// The values of the parameter `is_active`.
@@ -205,21 +206,11 @@ impl PipelineFilter {
         }
     }
 
-    /// Adds the search for words. `strpos` treats % and _ as plain characters; joining the fields with line
-    /// breaks keeps a word from matching across two of them. Because of the `offset` the text of a row is
-    /// made once, not once for each word.
+    /// Adds the search for words.
     fn push_words(&self, sql: &mut QueryBuilder<Postgres>) {
-        if self.words.is_empty() {
-            return;
+        for word in &self.words {
+            sql.push(" and p.search_text");
+            push_contains(sql, word);
         }
-        sql.push(
-            r#" and not exists (
-                select from (select lower(concat_ws(E'\n', p.name, p.external_id, p.description,
-                        array_to_string(p.owners, E'\n'), array_to_string(p.tags, E'\n'))
-                    collate "und-x-icu") as content offset 0) row
-                cross join unnest("#,
-        )
-        .push_bind(self.words.clone())
-        .push(r#") as word where strpos(row.content, lower(word collate "und-x-icu")) = 0)"#);
     }
 }

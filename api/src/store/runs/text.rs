@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use platform::db::{IS_OTHER_RUN_ID, IS_SCHEDULED_RUN_ID};
 use sqlx::{Postgres, QueryBuilder};
 
+use crate::store::page::push_contains;
+
 /// The form of the ids of scheduled runs, in lower case. Each `n` is a digit.
 const FORM: &[u8] = b"scheduled__20nn-nn-nntnn:nn:nn+00:00";
 
@@ -56,14 +58,8 @@ pub(super) fn push_run_id(sql: &mut QueryBuilder<Postgres>, text: &str) {
 
 /// Adds the condition in the expression of the index of trigrams.
 fn push_match(sql: &mut QueryBuilder<Postgres>, text: &str) {
-    sql.push(r#"lower(r.external_id collate "und-x-icu") like '%' || lower("#)
-        .push_bind(escape_pattern(text))
-        .push(r#" collate "und-x-icu") || '%'"#);
-}
-
-/// Escapes what has a meaning in a pattern of `like`.
-fn escape_pattern(text: &str) -> String {
-    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+    sql.push(r#"lower(r.external_id collate "und-x-icu")"#);
+    push_contains(sql, text);
 }
 
 fn scheduled_ids_with(text: &str) -> ScheduledIds {

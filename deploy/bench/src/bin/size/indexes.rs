@@ -72,7 +72,7 @@ impl BatchCost {
 pub(crate) async fn measure() -> anyhow::Result<()> {
     let mut history = LongHistory::begin().await?;
     history.grow_to(RUNS).await?;
-    platform::db::create_text_index(&history.db).await?;
+    platform::db::create_text_indexes(&history.db).await?;
     let mut db = PgConnection::connect(&history.url).await?;
     let indexes: Vec<String> = sqlx::query_scalar(
         "select indexrelid::regclass::text from pg_index
