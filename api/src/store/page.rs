@@ -236,21 +236,24 @@ impl Total {
 /// A part of a list: those of its rows for which a condition holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ListPart {
-    /// Two pieces of SQL, and the time between them.
-    condition: Option<(&'static str, DateTime<Utc>, &'static str)>,
+    /// A piece of SQL, the time behind it, and the pieces after that.
+    condition: Option<(&'static str, DateTime<Utc>, &'static [&'static str])>,
 }
 
 impl ListPart {
     /// The whole list.
     pub(super) const ALL: Self = Self { condition: None };
 
-    pub(super) fn of(before: &'static str, time: DateTime<Utc>, after: &'static str) -> Self {
+    pub(super) fn of(before: &'static str, time: DateTime<Utc>, after: &'static [&'static str]) -> Self {
         Self { condition: Some((before, time, after)) }
     }
 
     fn push(self, sql: &mut QueryBuilder<Postgres>) {
         if let Some((before, time, after)) = self.condition {
-            sql.push(before).push_bind(time).push(after);
+            sql.push(before).push_bind(time);
+            after.iter().for_each(|piece| {
+                sql.push(piece);
+            });
         }
     }
 }

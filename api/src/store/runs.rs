@@ -2,7 +2,7 @@
 
 mod conf;
 mod detail;
-mod ended;
+mod each_pipeline;
 mod filter;
 mod response;
 mod selection;

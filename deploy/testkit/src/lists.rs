@@ -49,7 +49,7 @@ const RUN_FILTERS: [&str; 37] = [
 const OF_A_PIPELINE: usize = 26;
 
 /// Pairs of conditions on runs.
-const RUN_PAIRS: [&str; 33] = [
+const RUN_PAIRS: [&str; 35] = [
     "started_from={day}&status=failed",
     "started_from={week}&status=failed",
     "started_from={month}&status=failed",
@@ -67,6 +67,7 @@ const RUN_PAIRS: [&str; 33] = [
     "ended_from={day}&run_type=asset_triggered",
     "started_to={old}&team_id={team}",
     "ended_from={day}&team_id={team}",
+    "ended_from={month}&team_id={team}",
     "ended_to={old}&team_id={team}",
     "ended_from={month}&criticality=critical",
     "ended_to={old}&criticality=critical",
@@ -80,6 +81,7 @@ const RUN_PAIRS: [&str; 33] = [
     "status=success&is_active=true",
     "run_type=manual&team_id={team}",
     "run_type=manual&owner=owner-7",
+    "duration_min=60&team_id={team}",
     "duration_min=3000&team_id={team}",
     "connector_id={connector}&status=failed",
     "q=pipeline_7&started_from={week}",

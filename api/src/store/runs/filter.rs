@@ -76,9 +76,14 @@ impl RunFilter {
         has_time || !self.status.is_empty() || !self.run_type.is_empty() || self.is_status_only()
     }
 
-    /// Returns whether the runs of pipelines that match are found by their end alone.
+    /// Returns whether there is a condition on the end.
     pub(super) fn is_by_end(&self) -> bool {
-        self.ended_from.or(self.ended_to).is_some() && !self.has_index_by_pipeline()
+        self.ended_from.or(self.ended_to).is_some()
+    }
+
+    /// Returns whether there is a condition on the duration.
+    pub(super) fn is_by_duration(&self) -> bool {
+        self.duration_min.or(self.duration_max).is_some()
     }
 
     /// Adds the condition on the status. Its words are part of the statement, because only then PostgreSQL
@@ -122,8 +127,8 @@ impl RunFilter {
     pub(super) fn push_order_of_index(&self, sql: &mut QueryBuilder<Postgres>) {
         let ranges = [
             (" order by r.started_at desc", self.started_from.or(self.started_to).is_some()),
-            (" order by r.ended_at desc", self.ended_from.or(self.ended_to).is_some()),
-            (" order by r.duration_seconds desc", self.duration_min.or(self.duration_max).is_some()),
+            (" order by r.ended_at desc", self.is_by_end()),
+            (" order by r.duration_seconds desc", self.is_by_duration()),
         ];
         let range = ranges.into_iter().find(|(_, is_asked)| *is_asked);
         match (range, self.run_type.len(), self.status.len()) {
@@ -149,6 +154,11 @@ impl RunFilter {
                 sql.push(condition).push_bind(time);
             }
         }
+        self.push_duration(sql);
+    }
+
+    /// Adds the conditions on the duration.
+    pub(super) fn push_duration(&self, sql: &mut QueryBuilder<Postgres>) {
         if let Some(seconds) = self.duration_min {
             sql.push(" and r.duration_seconds >= ").push_bind(seconds);
         }

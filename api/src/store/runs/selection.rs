@@ -7,7 +7,7 @@
 use contract::ids::{PipelineId, SpaceId, UserId};
 use sqlx::{PgPool, Postgres, QueryBuilder};
 
-use super::ended::push_ended;
+use super::each_pipeline::{DISORDERED, push_each_pipeline};
 use super::{RunFilter, RunsOf};
 use crate::store::page::{ListPart, MAX_COUNTED, Paging, Total, push_count};
 
@@ -20,10 +20,8 @@ const MAX_CANDIDATES: i64 = 20_000;
 const MAX_PIPELINES_OF_PART: usize = 300;
 const MAX_EXACT_PARTS: usize = 4;
 
-/// The condition that the times of a run are out of order. There are hardly any, but PostgreSQL expects many,
-/// so they are read apart, from their partial index.
-const DISORDERED: &str = " and r.id = any(array(select d.id from runs d
-    where d.started_at < d.ordered_at or d.ended_at < d.started_at or d.ended_at < d.ordered_at))";
+/// The condition that the times of a run are out of order.
+const IS_DISORDERED: &[&str] = &[" and r.id = any(array(", DISORDERED, "))"];
 
 /// The number of runs in a list, and what it takes to decide how to read it.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +37,8 @@ pub(super) struct Selection<'a> {
     /// All pipelines of the space if none.
     pipelines: Option<Vec<PipelineId>>,
     filter: &'a RunFilter,
+    /// Whether each pipeline is read, because no index has the runs that match.
+    is_by_each_pipeline: bool,
 }
 
 impl<'a> Selection<'a> {
@@ -61,7 +61,13 @@ impl<'a> Selection<'a> {
                 Some(sql.build_query_scalar().fetch_all(db).await?)
             }
         };
-        Ok(Self { space, pipelines, filter })
+        let mut selection = Self { space, pipelines, filter, is_by_each_pipeline: false };
+        if selection.is_of_several() && !filter.has_index_by_pipeline() {
+            selection.is_by_each_pipeline = filter.is_by_end()
+                || filter.is_by_duration()
+                    && selection.add_up(db).await?.total.rows < expect_in_range(db, space, filter).await?;
+        }
+        Ok(selection)
     }
 
     /// Returns whether these are all runs of a space or of a pipeline, whose number is stored.
@@ -156,9 +162,8 @@ impl<'a> Selection<'a> {
             .pipelines
             .as_ref()
             .filter(|pipelines| may_be_newest && pipelines.len() as i64 * paging.end() <= MAX_CANDIDATES);
-        let is_by_status = newest.is_some() && self.filter.is_status_only();
         match newest {
-            _ if !is_by_status && self.is_better_sorted(paging, size) => {
+            _ if self.is_better_sorted(paging, size) => {
                 sql.push("with matching as materialized (");
                 paging.push_id_and_key(sql);
                 self.push(sql);
@@ -200,20 +205,20 @@ impl<'a> Selection<'a> {
         let parts = match paging.order_key() {
             "r.ordered_at" => started_to.into_iter().chain(ended_to).min().map(|time| {
                 [
-                    ListPart::of(" and r.ordered_at < ", time, ""),
-                    ListPart::of(" and r.ordered_at >= ", time, DISORDERED),
+                    ListPart::of(" and r.ordered_at < ", time, &[]),
+                    ListPart::of(" and r.ordered_at >= ", time, IS_DISORDERED),
                 ]
             }),
             "r.started_at" => ended_to.map(|time| {
                 [
-                    ListPart::of(" and r.started_at < ", time, ""),
-                    ListPart::of(" and r.started_at >= ", time, DISORDERED),
+                    ListPart::of(" and r.started_at < ", time, &[]),
+                    ListPart::of(" and r.started_at >= ", time, IS_DISORDERED),
                 ]
             }),
             "r.ended_at" => started_from.map(|time| {
                 [
-                    ListPart::of(" and r.ended_at >= ", time, ""),
-                    ListPart::of(" and r.ended_at < ", time, DISORDERED),
+                    ListPart::of(" and r.ended_at >= ", time, &[]),
+                    ListPart::of(" and r.ended_at < ", time, IS_DISORDERED),
                 ]
             }),
             _ => None,
@@ -228,8 +233,8 @@ impl<'a> Selection<'a> {
     /// Adds `from` and `where`.
     fn push(&self, sql: &mut QueryBuilder<Postgres>) {
         match &self.pipelines {
-            Some(pipelines) if self.is_of_several() && self.filter.is_by_end() => {
-                push_ended(sql, self.space, pipelines, self.filter);
+            Some(pipelines) if self.is_by_each_pipeline => {
+                push_each_pipeline(sql, self.space, pipelines, self.filter);
                 self.filter.push(sql);
             }
             _ => self.push_matching(sql, self.is_of_pipelines_alone()),
@@ -271,6 +276,15 @@ impl<'a> Selection<'a> {
             }
         }
     }
+}
+
+/// Returns how many runs of a space PostgreSQL expects in the range of durations of a filter.
+async fn expect_in_range(db: &PgPool, space: SpaceId, filter: &RunFilter) -> sqlx::Result<i64> {
+    let mut sql = QueryBuilder::new("explain (format json) select from runs r where r.space_id = ");
+    sql.push_bind(space);
+    filter.push_duration(&mut sql);
+    let plan: serde_json::Value = sql.build_query_scalar().persistent(false).fetch_one(db).await?;
+    Ok(plan[0]["Plan"]["Plan Rows"].as_i64().unwrap_or_default())
 }
 
 /// Adds the estimated number of runs as the second column of a statement, and closes its first.
