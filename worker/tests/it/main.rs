@@ -5,6 +5,7 @@
 mod airflow;
 mod audit;
 mod backlog;
+mod backup;
 mod blackhole;
 mod consumer;
 mod control_connections;

@@ -1,5 +1,6 @@
 //! A rebuild gives way to readers, waits for Kafka, and ends where a topic ends.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use contract::events::Topic;
@@ -18,13 +19,22 @@ async fn readers_do_not_wait_behind_the_swap_for_a_backup() {
     let test = TestWorker::start().await;
     test.send(&[test.run("sales", "r1", 1, RunState::Success)]).await;
     test.wait_for("select count(*) = 1 from runs").await;
-    // As pg_dump holds it until its end.
-    let mut backup = test.pool.begin().await.unwrap();
-    sqlx::raw_sql("lock table runs in access share mode").execute(&mut *backup).await.unwrap();
+    // A backup holds its locks until its end, which comes once its output is read: no pipe has room for this.
+    test.execute("create table ballast as select md5(n::text) from generate_series(1, 100000) n").await;
+    let backup = tokio::process::Command::new(local::postgres_program("pg_dump").await.unwrap())
+        .arg(test.owner_url())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let has_locked = "select count(*) > 0 from pg_locks
+         where granted and mode = 'AccessShareLock' and relation = 'runs'::regclass and pid in
+             (select pid from pg_stat_activity where application_name = 'pg_dump')";
+    test.wait_for(has_locked).await;
     let command = test.owner_settings().worker(&["rebuild"]).await;
     let rebuild = tokio::spawn(testkit::stdout_of(command));
     let is_swapping = "select count(*) > 0 from pg_locks
-         where not granted and mode = 'AccessExclusiveLock' and relation = 'runs'::regclass";
+         where not granted and mode = 'AccessExclusiveLock' and relation = 'pipeline_metrics'::regclass";
     test.wait_for(is_swapping).await;
     let count = sqlx::query_scalar::<_, i64>("select count(*) from runs").fetch_one(&test.pool);
     let count = timeout(TIMEOUT, count).await.expect("the reader does not wait for the backup");
@@ -32,7 +42,9 @@ async fn readers_do_not_wait_behind_the_swap_for_a_backup() {
     test.send(&[test.run("sales", "r2", 2, RunState::Success)]).await;
     test.wait_for("select count(*) = 2 from runs").await;
     test.wait_for(is_swapping).await;
-    backup.rollback().await.unwrap();
+    let dumped = backup.wait_with_output().await.unwrap();
+    assert!(dumped.status.success());
+    assert!(String::from_utf8_lossy(&dumped.stdout).contains("PostgreSQL database dump complete"));
     let output = timeout(TIMEOUT, rebuild).await.expect("the rebuild ends").unwrap();
     assert!(output.contains("from 2 records"), "{output}");
     assert_eq!(test.number("select count(*) from runs").await, 2);

@@ -241,19 +241,13 @@ impl TestWorker {
         sqlx::raw_sql(statement).execute(&self.pool).await.unwrap();
     }
 
-    /// Every row of the read model as text, in order. Offsets are left out, so that a replay gives the same
-    /// text.
+    /// The URL of the database with the owner's role.
+    pub(crate) fn owner_url(&self) -> &str {
+        &self.owner_url
+    }
+
     pub(crate) async fn read_model(&self) -> Vec<String> {
-        sqlx::query_scalar(
-            "select row::text from (
-                 select 1 as kind, id, to_jsonb(p) - 'log_offset' as row from pipelines p
-                 union all select 2, id, to_jsonb(r) - 'log_offset' from runs r
-                 union all select 3, id, to_jsonb(t) - 'log_offset' from task_runs t) rows
-             order by kind, id",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .unwrap()
+        read_model(&self.pool).await
     }
 
     pub(crate) fn pipeline(&self, name: &str, version: i64) -> PipelineObserved {
@@ -298,6 +292,20 @@ impl TestWorker {
     fn source(&self) -> Source {
         Source { space: "test".to_owned(), connector_id: self.connector }
     }
+}
+
+/// Every row of the read model as text, in order. Offsets are left out, so that a replay gives the same text.
+pub(crate) async fn read_model(db: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "select row::text from (
+             select 1 as kind, id, to_jsonb(p) - 'log_offset' as row from pipelines p
+             union all select 2, id, to_jsonb(r) - 'log_offset' from runs r
+             union all select 3, id, to_jsonb(t) - 'log_offset' from task_runs t) rows
+         order by kind, id",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap()
 }
 
 /// An observation whose time is `version` seconds after the epoch.
