@@ -48,10 +48,10 @@ use crate::store::{connector_state, syncs};
 use changes::ActivePipelines;
 use deletions::MassDeletion;
 use history::TaskRunLists;
-use pipelines::ListedPipelines;
+use pipelines::{ListedPipelines, Listing};
 use publish::Publisher;
 use requests::UnansweredRequests;
-use unread_lists::UnreadLists;
+use unread_lists::{PIPELINES, UnreadLists};
 
 /// The interval of polls while histories are read, unless ten times the duration of a poll is longer.
 const MIN_POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -110,7 +110,7 @@ impl CompletedPoll {
             let MassDeletion { missing, total } = self.mass_deletion?;
             Some(SyncError::MassDeletion { missing, total })
         };
-        self.unread.first().or_else(mass_deletion)
+        self.unread.failure().or_else(mass_deletion)
     }
 }
 
@@ -177,20 +177,62 @@ impl SyncPass<'_> {
         let began_at = self.observe().await?.at;
         let provider_clock = self.provider.clock().await?;
         let cursors = cursors.map(|cursors| self.not_after(provider_clock, cursors, began_at));
-        if cursors.is_none() {
-            // Moved before anything is read: the next poll then finds the changes during the read of the
-            // histories, even if this sync never finishes.
-            self.move_cursors(ChangeCursors::both(provider_clock)).await?;
-        }
         self.enter_phase(SyncPhase::Listing);
+        match cursors {
+            Some(cursors) => self.poll_changes(began_at, provider_clock, cursors).await,
+            None => self.poll_newest(began_at, provider_clock).await,
+        }
+    }
+
+    /// Lists all pipelines, without which nothing is known, and reads the newest runs.
+    async fn poll_newest(
+        &self,
+        began_at: DateTime<Utc>,
+        provider_clock: DateTime<Utc>,
+    ) -> Result<CompletedPoll, SyncError> {
+        // Moved before anything is read: the next poll then finds the changes during the read of the
+        // histories, even if this sync never finishes.
+        self.move_cursors(ChangeCursors::both(provider_clock)).await?;
         let listing = self.list_pipelines().await?;
         let listed = listing.names.clone();
         self.enter_phase(SyncPhase::Changes);
-        let ActivePipelines { running, recently_active, unread, cursors, .. } = match cursors {
-            Some(cursors) => self.publish_changes(cursors, provider_clock, &listed).await?,
-            None => self.publish_newest(provider_clock).await?,
+        let active = self.publish_newest(provider_clock).await?;
+        self.end_poll(began_at, Some(listing), listed, active).await
+    }
+
+    /// Lists all pipelines and reads the changes since the cursors. While the list cannot be read, the
+    /// pipelines are those of the read model.
+    async fn poll_changes(
+        &self,
+        began_at: DateTime<Utc>,
+        provider_clock: DateTime<Utc>,
+        cursors: ChangeCursors,
+    ) -> Result<CompletedPoll, SyncError> {
+        let mut unread = UnreadLists::default();
+        let list = async { self.list_pipelines().await.map(Some) };
+        let listing = self.read_list(&mut unread, PIPELINES, list).await?;
+        let listed = match &listing {
+            Some(listing) => listing.names.clone(),
+            None => self.find_known_pipelines().await?,
         };
-        let mass_deletion = self.deactivate_missing(listing, &running).await?;
+        self.enter_phase(SyncPhase::Changes);
+        let active = self.publish_changes(cursors, provider_clock, &listed, unread).await?;
+        self.end_poll(began_at, listing, listed, active).await
+    }
+
+    /// Deactivates the pipelines that are missing from the list, if it could be read.
+    async fn end_poll(
+        &self,
+        began_at: DateTime<Utc>,
+        listing: Option<Listing>,
+        listed: ListedPipelines,
+        active: ActivePipelines,
+    ) -> Result<CompletedPoll, SyncError> {
+        let ActivePipelines { running, recently_active, unread, cursors, .. } = active;
+        let mass_deletion = match listing {
+            Some(listing) => self.deactivate_missing(listing, &running).await?,
+            None => None,
+        };
         Ok(CompletedPoll { cursors, began_at, listed, recently_active, mass_deletion, unread })
     }
 

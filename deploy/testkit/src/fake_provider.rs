@@ -35,6 +35,8 @@ pub struct FakeProvider {
     pub time_zone: Mutex<Option<&'static str>>,
     /// The error of every list of runs.
     pub failing_runs: Mutex<Option<ProviderError>>,
+    /// The error of the list of pipelines.
+    pub failing_pipelines: Mutex<Option<ProviderError>>,
     /// The error of every list of task runs.
     pub failing_task_runs: Mutex<Option<ProviderError>>,
     /// Runs that fail with an error when they are requested by their ids.
@@ -208,6 +210,9 @@ impl Provider for FakeProvider {
         _: Option<&PageToken>,
     ) -> Result<Page<PipelineObserved>, ProviderError> {
         self.count_request()?;
+        if let Some(error) = self.failing_pipelines.lock().unwrap().clone() {
+            return Err(error);
+        }
         let mut items = self.pipelines.lock().unwrap().clone();
         items.retain(|pipeline| !self.forbidden.lock().unwrap().contains(&pipeline.external_id));
         for item in &mut items {

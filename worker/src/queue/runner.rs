@@ -12,7 +12,7 @@ use platform::health::Heartbeat;
 use platform::kafka::Producer;
 use platform::secrets::Keyring;
 use platform::trace;
-use provider::NetworkPolicy;
+use provider::{NetworkPolicy, ProviderError};
 use sqlx::PgPool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -237,8 +237,16 @@ impl Runner {
         Ok(synced)
     }
 
+    /// Closes the provider when it may have become another one, such as a later version.
     fn close_unless_transient(&self, job: &SyncJob, error: &SyncError) {
-        if matches!(error, SyncError::Provider(error) if !error.is_transient()) {
+        let is_lasting = match error {
+            SyncError::Provider(error) => !error.is_transient(),
+            SyncError::UnreadList { error, .. } => {
+                matches!(error, ProviderError::Refused { .. } | ProviderError::Malformed { .. })
+            }
+            _ => false,
+        };
+        if is_lasting {
             self.providers.close(job.lease.connector_id);
         }
     }

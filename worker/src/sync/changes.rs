@@ -64,8 +64,8 @@ pub(super) struct ActivePipelines {
 }
 
 impl ActivePipelines {
-    fn at(cursors: ChangeCursors) -> Self {
-        let (running, unfinished, recently_active, unread) = Default::default();
+    fn at(cursors: ChangeCursors, unread: UnreadLists) -> Self {
+        let (running, unfinished, recently_active) = Default::default();
         Self { running, unfinished, recently_active, unread, cursors }
     }
 
@@ -90,9 +90,10 @@ impl SyncPass<'_> {
         cursors: ChangeCursors,
         now: DateTime<Utc>,
         listed: &ListedPipelines,
+        unread: UnreadLists,
     ) -> Result<ActivePipelines, SyncError> {
         let overlap = self.job.overlap;
-        let mut active = ActivePipelines::at(cursors);
+        let mut active = ActivePipelines::at(cursors, unread);
         for window in ChangeWindow::split(cursors.earliest() - overlap, now, overlap) {
             self.publish_window(window, listed, &mut active).await?;
             if active.move_cursors(window.until.unwrap_or(now)) && window.until.is_some() {
@@ -197,7 +198,7 @@ impl SyncPass<'_> {
         &self,
         provider_clock: DateTime<Utc>,
     ) -> Result<ActivePipelines, SyncError> {
-        let mut active = ActivePipelines::at(ChangeCursors::both(provider_clock));
+        let mut active = ActivePipelines::at(ChangeCursors::both(provider_clock), UnreadLists::default());
         let unfinished = self.publish_runs_of(&RunScope::Unfinished);
         let mut runs = self.read_list(&mut active.unread, UNFINISHED_RUNS, unfinished).await?.runs;
         active.running = runs.values().copied().collect();

@@ -27,8 +27,8 @@ pub enum SyncError {
     ReadModelBehind { behind: i64 },
     #[error("{count} of {of} histories could not be read, the first of them that of {first}: {error}")]
     Unreadable { count: usize, of: usize, first: String, error: ProviderError },
-    #[error("The {list} could not be read; all else was. {error}")]
-    UnreadList { list: &'static str, error: ProviderError },
+    #[error("The {lists} could not be read; all else was. {error}")]
+    UnreadList { lists: String, error: ProviderError },
     /// The runs of a history were read, but not their task runs.
     #[error("its task runs cannot be read: {0}")]
     UnreadTaskRuns(ProviderError),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::pages::ObservedItems;
 use super::{SyncError, SyncPass};
-use crate::store::entities;
+use crate::store::{entities, pipelines};
 
 /// The external ids of all pipelines that the provider lists, active or not.
 pub(super) type ListedPipelines = BTreeSet<String>;
@@ -42,6 +42,12 @@ impl SyncPass<'_> {
             listing.stale.extend(self.publish_pipelines(pipelines).await?);
         }
         Ok(listing)
+    }
+
+    /// The active pipelines of the read model, while those of the provider cannot be listed.
+    pub(super) async fn find_known_pipelines(&self) -> Result<ListedPipelines, SyncError> {
+        let known = pipelines::find_existing(self.pool, self.job.lease.connector_id).await?;
+        Ok(known.into_iter().filter(|known| known.is_active).map(|known| known.external_id).collect())
     }
 
     /// Publishes all pipelines except the stale ones, which are returned.

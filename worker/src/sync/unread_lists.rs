@@ -1,10 +1,11 @@
 //! Lists of a poll that the provider refuses or does not answer: what does not depend on them is read all the
-//! same, and the sync fails with the first of them.
+//! same, and the sync fails with the error of the first of them.
 
 use provider::ProviderError;
 
 use super::{SyncError, SyncPass};
 
+pub(super) const PIPELINES: &str = "pipelines";
 pub(super) const CHANGED_RUNS: &str = "changed runs";
 pub(super) const UNFINISHED_RUNS: &str = "unfinished runs";
 pub(super) const CHANGED_TASK_RUNS: &str = "changed task runs";
@@ -47,18 +48,19 @@ impl UnreadLists {
             .any(|error| matches!(error, ProviderError::Forbidden { .. } | ProviderError::Unreachable { .. }))
     }
 
-    /// Whether all runs were read.
+    /// Whether all pipelines and runs were read.
     pub(super) fn are_runs_read(&self) -> bool {
-        self.errors_of_runs().next().is_none()
+        self.error_of(PIPELINES).is_none() && self.errors_of_runs().next().is_none()
     }
 
     fn errors_of_runs(&self) -> impl Iterator<Item = &ProviderError> {
         [CHANGED_RUNS, UNFINISHED_RUNS].into_iter().filter_map(|list| self.error_of(list))
     }
 
-    /// The first list, as the error of the sync.
-    pub(super) fn first(&self) -> Option<SyncError> {
-        let (list, error) = self.0.first()?;
-        Some(SyncError::UnreadList { list, error: error.clone() })
+    /// The lists with the error of the first one, as the error of the sync.
+    pub(super) fn failure(&self) -> Option<SyncError> {
+        let (_, error) = self.0.first()?;
+        let lists: Vec<_> = self.0.iter().map(|(list, _)| *list).collect();
+        Some(SyncError::UnreadList { lists: lists.join(", "), error: error.clone() })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use contract::state::{EntityKind, RunState, TaskState};
 use provider::ProviderError;
 use testkit::FakeProvider;
@@ -63,6 +63,35 @@ async fn a_refused_list_of_runs_stops_neither_pipelines_nor_task_runs() {
     *provider.failing_runs.lock().unwrap() = None;
     test.sync(&provider, false).await.unwrap();
     assert_eq!(test.number(NEW_RUNS).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_pipelines_that_fails_stops_no_run_and_deactivates_nothing() {
+    for error in [forbidden(), unreachable()] {
+        let test = TestWorker::start().await;
+        let provider = small_provider(&test);
+        test.sync(&provider, false).await.unwrap();
+        let active = "select count(*) from pipelines where is_active";
+        let (active_before, confirmed_before) = (test.number(active).await, confirmed_at(&test).await);
+        add_changes(&test, &provider);
+        *provider.failing_pipelines.lock().unwrap() = Some(error.clone());
+        for _ in 0..3 {
+            let text = test.sync(&provider, false).await.unwrap_err().to_string();
+            assert_eq!(text, format!("The pipelines could not be read; all else was. {error}"));
+        }
+        assert_eq!((test.number(NEW_RUNS).await, test.number(NEW_TASK_RUNS).await), (1, 1));
+        assert_eq!(test.number(active).await, active_before);
+        assert_eq!(confirmed_at(&test).await, confirmed_before, "the pipelines may have changed");
+        *provider.failing_pipelines.lock().unwrap() = None;
+        test.sync(&provider, false).await.unwrap();
+        assert_eq!(test.number(NEW_PIPELINES).await, 1);
+        assert!(confirmed_at(&test).await > confirmed_before);
+    }
+}
+
+async fn confirmed_at(test: &TestWorker) -> DateTime<Utc> {
+    let confirmed = "select confirmed_at from connector_state";
+    sqlx::query_scalar(confirmed).fetch_one(&test.pool).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
