@@ -10,7 +10,9 @@ import { PageHead } from "../../components/PageHead";
 import { QueryChoice } from "../../components/QueryChoice";
 import { Time } from "../../components/Time";
 import { useGrowingList } from "../../data/growing";
-import { actionText, actions, detailsText, viaTexts } from "./words";
+import { useTeams } from "../../data/teams";
+import { useMembers } from "../people/members";
+import { type Names, actionText, actions, detailsText, viaTexts } from "./words";
 
 const PAGE = 50;
 
@@ -47,7 +49,18 @@ export default function AuditPage({ slug }: PageProps) {
   );
 }
 
+/** The people and teams of the space, by the ids that entries name them with. */
+function useNames(slug: string): Names {
+  const members = useMembers(slug).data ?? [];
+  const teams = useTeams(slug).data ?? [];
+  return new Map([
+    ...members.map(({ user }) => [user.id, user.name] as const),
+    ...teams.map(({ id, name }) => [id, name] as const),
+  ]);
+}
+
 function Entries({ slug, rows }: { slug: string; rows: AuditEntry[] }) {
+  const names = useNames(slug);
   return (
     <table class="table audit cards">
       <thead>
@@ -62,14 +75,17 @@ function Entries({ slug, rows }: { slug: string; rows: AuditEntry[] }) {
         {rows.map((entry) => (
           <tr key={entry.id}>
             <td class="col-at" data-label="When">
-              <Time at={entry.at} />
+              <Time at={entry.at} as="second" />
             </td>
             <td class="col-who clip" data-label="Who">
               {entry.actor?.name ?? <span class="quiet">The operator</span>}
             </td>
             <td class="cell-title">
               <Target slug={slug} entry={entry} />
-              <div class="quiet small">{detailsText(entry.details)}</div>
+              {entry.target_type === "user" &&
+                names.has(entry.target_id) &&
+                `: ${names.get(entry.target_id)}`}
+              <div class="quiet small">{detailsText(entry.action, entry.details, names)}</div>
             </td>
             <td class="col-via quiet" data-label="Via">
               {viaTexts[entry.via] ?? entry.via}

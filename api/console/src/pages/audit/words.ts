@@ -1,6 +1,8 @@
 // The audit log in words.
 
+import { criticalityLabels } from "../../components/Criticality";
 import { exact } from "../../data/format";
+import { typeTexts } from "../notifications/words";
 
 const texts: Record<string, string> = {
   "channel.changed": "Changed a notification channel",
@@ -65,23 +67,72 @@ export const viaTexts: Record<string, string> = {
 const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-/;
 
-/** What is worth reading of the details: without ids, which mean nothing to a reader. */
-export function detailsText(details: Record<string, unknown>): string {
+type Details = Record<string, unknown>;
+
+/** The names of people and teams by their ids. */
+export type Names = ReadonlyMap<string, string>;
+
+/** What changed, of the actions whose details say only from what and to what. */
+const changeLabels: Record<string, string> = {
+  "group_mapping.changed": "Role",
+  "pipeline.criticality_changed": "Criticality",
+  "pipeline.team_changed": "Team",
+  "space.renamed": "Name",
+  "team.member_changed": "Role",
+  "user.role_changed": "Role",
+};
+
+const valueTexts: Record<string, string> = {
+  ...criticalityLabels,
+  ...typeTexts,
+  admin: "Admin",
+  airflow: "Airflow",
+  editor: "Editor",
+  manager: "Manager",
+  member: "Member",
+  viewer: "Viewer",
+};
+
+/** The details whose values are words of the API, and not what somebody wrote. */
+const coded = new Set(["connector_type", "criticality", "min_criticality", "role", "type"]);
+
+/** What is worth reading of the details; ids only where they have a name. */
+export function detailsText(action: string, details: Details, names: Names): string {
   const parts = Object.entries(details).flatMap(([name, value]) => {
-    // What was not given is no news, unless it is one side of a change.
-    const text = value === null && name !== "from" && name !== "to" ? null : valueText(value);
-    return text === null ? [] : [`${name.replaceAll("_", " ")}: ${text}`];
+    if (value === null || name === "from" || name === "to") return [];
+    const text = codedText(coded.has(name), value, names);
+    return text === null ? [] : [`${labelText(name)}: ${text}`];
   });
-  return parts.join(" · ");
+  return [...changeText(action, details, names), ...parts].join(" · ");
 }
 
-function valueText(value: unknown): string | null {
+function changeText(action: string, { from, to }: Details, names: Names): string[] {
+  if (from === undefined || to === undefined) return [];
+  const label = changeLabels[action] ?? "Changed";
+  const isCoded = action !== "space.renamed";
+  const texts = [from, to].map((value) => codedText(isCoded, value, names));
+  return texts.includes(null) ? [] : [`${label}: ${texts.join(" → ")}`];
+}
+
+/** The detail as a label: `read_only` is `Read only`, `user_id` is `User`. */
+function labelText(name: string): string {
+  const words = name.replace(/_id$/, "").replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+function codedText(isCoded: boolean, value: unknown, names: Names): string | null {
+  const known = isCoded && typeof value === "string" ? valueTexts[value] : undefined;
+  return known ?? valueText(value, names);
+}
+
+function valueText(value: unknown, names: Names): string | null {
   if (value === null) return "none";
-  if (typeof value === "string") return UUID.test(value) ? null : TIME.test(value) ? exact(value) : value;
+  if (typeof value === "string")
+    return UUID.test(value) ? (names.get(value) ?? null) : TIME.test(value) ? exact(value) : value;
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") return String(value);
   if (Array.isArray(value)) {
-    const texts = value.flatMap((one) => valueText(one) ?? []);
+    const texts = value.flatMap((one) => valueText(one, names) ?? []);
     return texts.length > 0 ? texts.join(", ") : value.length > 0 ? String(value.length) : null;
   }
   return null;
