@@ -65,7 +65,7 @@ function LoadedRun({ slug, run, pipeline, change }: LoadedRunProps) {
     { label: "Pipelines", to: paths.pipelines(slug) },
     { label: run.pipeline_name, to: paths.pipeline(slug, run.pipeline_id) },
   ];
-  const at = run.run_after ?? run.started_at ?? run.queued_at;
+  const at = run.started_at ?? run.run_after ?? run.queued_at;
   const commented = (taskRunId: string, count: number) =>
     change((before) => ({
       ...before,

@@ -67,7 +67,7 @@ function dateLabels(runs: readonly RunSummary[], columnWidth: number): HeadDrawi
   const labels: HeadDrawing["dates"] = [];
   let [day, free] = ["", 0];
   runs.forEach((run, column) => {
-    const at = instant(run.run_after ?? run.started_at ?? run.queued_at);
+    const at = instant(run.started_at ?? run.run_after ?? run.queued_at);
     // The last label ends where the grid does.
     const x = Math.min(column * columnWidth, Math.max(0, runs.length * columnWidth - DATE_WIDTH));
     if (at === null || x < free) return;
