@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { duration, elapsed, percent, relative, utc } from "./format";
+import { counted, duration, elapsed, percent, relative, totalText, utc } from "./format";
 
 test.each([
   [null, "–"],
@@ -26,9 +26,22 @@ test.each([
   [0, "0 %"],
 ])("the rate %s is %s", (rate, text) => expect(percent(rate)).toBe(text));
 
+test("a number has the noun that fits it", () => {
+  expect(counted(0, "run", "runs")).toBe("0 runs");
+  expect(counted(1, "run", "runs")).toBe("1 run");
+  expect(counted(2, "run", "runs")).toBe("2 runs");
+});
+
+test("a list whose read failed is not being counted", () => {
+  expect(totalText({ total: null, failure: null }, "run", "runs")).toBe("Counting…");
+  expect(totalText({ total: null, failure: new Error() }, "run", "runs")).toBe("");
+  expect(totalText({ total: 1, failure: null }, "run", "runs")).toBe("1 run");
+});
+
 test("distances from now have a direction and one unit", () => {
   const now = Date.parse("2026-01-01T12:00:00Z");
   expect(relative("2026-01-01T11:59:55Z", now)).toBe("just now");
+  expect(relative("2026-01-01T12:00:05Z", now)).toBe("in a moment");
   expect(relative("2026-01-01T11:56:00Z", now)).toBe("4 min ago");
   expect(relative("2026-01-01T14:00:00Z", now)).toBe("in 2 h");
   expect(relative("2025-12-20T12:00:00Z", now)).toBe("12 d ago");

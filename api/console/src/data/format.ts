@@ -26,6 +26,21 @@ export function count(value: number | null | undefined): string {
   return value === null || value === undefined ? "–" : number0.format(value);
 }
 
+/** A number with its noun: `1 run`, `2,000 runs`. */
+export function counted(value: number, one: string, many: string): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
+/** A list's length with its noun; while it is not known, that it is counted, unless reading it failed. */
+export function totalText(
+  { total, failure }: { total: number | null; failure: unknown },
+  one: string,
+  many: string,
+): string {
+  if (total === null) return failure ? "" : "Counting…";
+  return counted(total, one, many);
+}
+
 /** A rate of 0 to 1 in percent. 100 % only if nothing failed: 0.9996 is `99.9 %`. */
 export function percent(rate: number | null | undefined): string {
   if (rate === null || rate === undefined) return "–";
@@ -93,11 +108,11 @@ export function providerName(provider: string): string {
   return provider.charAt(0).toUpperCase() + provider.slice(1);
 }
 
-/** The distance from now: `just now`, `4 min ago`, `in 2 h`. */
+/** The distance from now: `just now`, `in a moment`, `4 min ago`, `in 2 h`. */
 export function relative(at: string | Date, now: number = Date.now()): string {
   const seconds = (new Date(at).getTime() - now) / 1000;
   const distance = Math.abs(seconds);
-  if (distance < 10) return "just now";
+  if (distance < 10) return seconds > 0 ? "in a moment" : "just now";
   const text = distance < 90 ? `${Math.round(distance)} s` : coarse(distance);
   return seconds > 0 ? `in ${text}` : `${text} ago`;
 }

@@ -6,7 +6,7 @@ import { StateLabel } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
 import { toast, toastFailure } from "../../components/Toasts";
 import { isOpen } from "../../data/connectors";
-import { count } from "../../data/format";
+import { count, counted } from "../../data/format";
 import { may } from "../../data/session";
 
 export const triggerLabels: Record<string, string> = {
@@ -105,8 +105,7 @@ export function ReportNumbers({ sync }: { sync: Sync }) {
         <div class="notice">
           <Icon name="alert" />
           <div>
-            {count(report.unreadable_count)}{" "}
-            {report.unreadable_count === 1 ? "row of Airflow" : "rows of Airflow"} could not be read:
+            {counted(report.unreadable_count, "row of Airflow", "rows of Airflow")} could not be read:
             <ul>
               {report.unreadable.slice(0, 5).map((row) => (
                 <li key={row.id}>

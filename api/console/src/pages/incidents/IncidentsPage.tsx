@@ -10,7 +10,7 @@ import { GrowingRows } from "../../components/GrowingRows";
 import { Blank } from "../../components/Load";
 import { PageHead } from "../../components/PageHead";
 import { QueryChoice } from "../../components/QueryChoice";
-import { count } from "../../data/format";
+import { totalText } from "../../data/format";
 import { useGrowingList } from "../../data/growing";
 import { useLiveBatch } from "../../data/live";
 import { useTeams } from "../../data/teams";
@@ -38,11 +38,7 @@ export default function IncidentsPage({ slug }: PageProps) {
   return (
     <div class="page">
       <PageHead title="Incidents">
-        <p class="second">
-          {list.total === null
-            ? "Counting…"
-            : `${count(list.total)} ${list.total === 1 ? "incident" : "incidents"}`}
-        </p>
+        <p class="second">{totalText(list, "incident", "incidents")}</p>
       </PageHead>
       <div class="filters">
         <QueryChips

@@ -1,7 +1,7 @@
 // What an incident was opened for, as facts in words.
 import type { Incident } from "../../api/model";
 import { scheduleText } from "../../data/connectors";
-import { count, duration } from "../../data/format";
+import { count, counted, duration } from "../../data/format";
 
 export interface Fact {
   label: string;
@@ -77,7 +77,9 @@ const classTexts: Record<string, string> = {
 
 function compared({ runs, class: name }: Evidence): Fact[] {
   if (runs === undefined || name === undefined) return [];
-  return [{ label: "Compared with", text: `${count(runs)} runs ${classTexts[name] ?? ""}`.trim() }];
+  return [
+    { label: "Compared with", text: `${counted(runs, "run", "runs")} ${classTexts[name] ?? ""}`.trim() },
+  ];
 }
 
 function moment(label: string, at: string | null | undefined): Fact[] {

@@ -13,7 +13,7 @@ import { StateShape } from "../../components/State";
 import { Time } from "../../components/Time";
 import { toast, toastFailure } from "../../components/Toasts";
 import { useNow } from "../../data/clock";
-import { count, exact } from "../../data/format";
+import { count, counted, exact } from "../../data/format";
 import { type GrowingList, useGrowingList } from "../../data/growing";
 import { may } from "../../data/session";
 import { changeTexts, statusShapes, statusTexts, statuses } from "./words";
@@ -128,9 +128,7 @@ function Message({ slug, delivery }: { slug: string; delivery: Delivery }) {
       <b>{changeTexts[change]}</b>
       {others > 0 && (
         <div class="small">
-          <a href={reported(slug, incident_ids)}>
-            {others === 1 ? "1 incident" : `${count(others)} incidents`}
-          </a>
+          <a href={reported(slug, incident_ids)}>{counted(others, "incident", "incidents")}</a>
         </div>
       )}
       <div class="quiet small">

@@ -12,7 +12,7 @@ import { StateShape } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
 import { useNow } from "../../data/clock";
 import { isStale, latestSync, useConnectors, worstFirst } from "../../data/connectors";
-import { count } from "../../data/format";
+import { count, counted } from "../../data/format";
 import type { Resource } from "../../data/resource";
 import { RunStrip } from "../../drawings/RunStrip";
 import { stateOfKind } from "../incidents/words";
@@ -301,7 +301,7 @@ function ConnectorLine({ slug, connector, now }: ConnectorLineProps) {
     ? "Switched off"
     : failed
       ? connector.last_error
-      : `${count(connector.pipeline_count)} pipelines`;
+      : counted(connector.pipeline_count, "pipeline", "pipelines");
   return (
     <Line status={status} name={connector.name} to={paths.connector(slug, connector.id)} detail={detail}>
       <span class="quiet small">

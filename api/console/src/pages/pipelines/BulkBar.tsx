@@ -4,6 +4,7 @@ import type { BulkAnswer, Criticality } from "../../api/model";
 import { criticalities, criticalityLabels } from "../../components/Criticality";
 import { Menu } from "../../components/Menu";
 import { toast, toastFailure } from "../../components/Toasts";
+import { counted } from "../../data/format";
 import { useTeams } from "../../data/teams";
 
 type Change = { team_id: string | null } | { criticality: Criticality | null };
@@ -76,8 +77,7 @@ export function BulkBar({ slug, ids, clear, changed }: BulkBarProps) {
 }
 
 function report({ updated, failed }: BulkAnswer): void {
-  if (updated.length > 0)
-    toast(`${updated.length} ${updated.length === 1 ? "pipeline" : "pipelines"} changed`);
+  if (updated.length > 0) toast(`${counted(updated.length, "pipeline", "pipelines")} changed`);
   const first = failed[0];
   if (first) toast(`${failed.length} not changed: ${first.detail}`, "danger");
 }

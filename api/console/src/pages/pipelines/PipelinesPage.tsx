@@ -8,9 +8,9 @@ import type { PageProps } from "../../app/routes";
 import { Blank, FailureBlank, Skeleton } from "../../components/Load";
 import { PageHead } from "../../components/PageHead";
 import { toastFailure } from "../../components/Toasts";
-import { count } from "../../data/format";
+import { totalText } from "../../data/format";
 import { useLiveBatch } from "../../data/live";
-import { PAGE_SIZE, usePages } from "../../data/pages";
+import { PAGE_SIZE, type PagedList, usePages } from "../../data/pages";
 import { useResource } from "../../data/resource";
 import { may } from "../../data/session";
 import { BulkBar } from "./BulkBar";
@@ -87,7 +87,7 @@ export default function PipelinesPage({ slug }: PageProps) {
   return (
     <div class="page">
       <PageHead title="Pipelines" actions={<Days query={query} />}>
-        <p class="second">{total(list.total, list.isBound)}</p>
+        <p class="second">{total(list)}</p>
       </PageHead>
       <FilterBar query={query} facets={facets.data} />
       {list.total === null || list.total === 0 ? (
@@ -109,9 +109,8 @@ export default function PipelinesPage({ slug }: PageProps) {
   );
 }
 
-function total(value: number | null, isBound: boolean): string {
-  if (value === null) return "Counting…";
-  return `${isBound ? "At least " : ""}${count(value)} ${value === 1 ? "pipeline" : "pipelines"}`;
+function total(list: PagedList<Pipeline>): string {
+  return `${list.isBound ? "At least " : ""}${totalText(list, "pipeline", "pipelines")}`;
 }
 
 interface NothingProps {

@@ -11,7 +11,7 @@ import { PageHead } from "../../components/PageHead";
 import { QueryChoice } from "../../components/QueryChoice";
 import { Search } from "../../components/Search";
 import { StateShape } from "../../components/State";
-import { count } from "../../data/format";
+import { count, totalText } from "../../data/format";
 import { type GrowingList, useGrowingList } from "../../data/growing";
 import { runTypes } from "../../data/run_types";
 import { labelOf } from "../../drawings/states";
@@ -36,7 +36,7 @@ export default function RunsPage({ slug }: PageProps) {
   return (
     <div class="page">
       <PageHead title="Runs">
-        <p class="second">{totalText(list)}</p>
+        <p class="second">{atLeast(list)}</p>
       </PageHead>
       <Filters query={query} />
       {newer.count > 0 && (
@@ -53,9 +53,8 @@ export default function RunsPage({ slug }: PageProps) {
   );
 }
 
-function totalText({ total, isBound }: GrowingList<Run>): string {
-  if (total === null) return "Counting…";
-  return `${isBound ? "More than " : ""}${count(total)} ${total === 1 ? "run" : "runs"}`;
+function atLeast(list: GrowingList<Run>): string {
+  return `${list.isBound ? "More than " : ""}${totalText(list, "run", "runs")}`;
 }
 
 function Content({ slug, list, filtered }: { slug: string; list: GrowingList<Run>; filtered: boolean }) {

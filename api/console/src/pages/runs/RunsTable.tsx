@@ -8,6 +8,7 @@ import { NotRead } from "../../components/Load";
 import { Spacer } from "../../components/Spacer";
 import { StateLabel, StateShape } from "../../components/State";
 import { Elapsed, Time } from "../../components/Time";
+import { counted } from "../../data/format";
 import type { GrowingList } from "../../data/growing";
 import { runTypeLabel } from "../../data/run_types";
 import { useVirtualRows } from "../../data/virtual";
@@ -87,7 +88,11 @@ function Row({ slug, run }: { slug: string; run: Run }) {
       </td>
       <td class="col-notes">
         {run.comment_count > 0 && (
-          <a href={paths.run(slug, run.id)} class="row" aria-label={`${run.comment_count} comments`}>
+          <a
+            href={paths.run(slug, run.id)}
+            class="row"
+            aria-label={counted(run.comment_count, "comment", "comments")}
+          >
             <Icon name="comment" />
             {run.comment_count}
           </a>

@@ -4,7 +4,7 @@ import type { Run } from "../../api/model";
 import { paths } from "../../app/paths";
 import { navigate } from "../../app/router";
 import { useNow } from "../../data/clock";
-import { duration, elapsed, exact, moment } from "../../data/format";
+import { counted, duration, elapsed, exact, moment } from "../../data/format";
 import { timeTicks } from "../../drawings/scale";
 import { useWidth } from "../../drawings/scroll_window";
 import { labelOf, stateOf } from "../../drawings/states";
@@ -92,7 +92,7 @@ function Drawing({ slug, runs, chart, span, width, labels }: DrawingProps) {
         width={width}
         height={height + AXIS}
         role="img"
-        aria-label={`${runs.length} runs of ${chart.lanes.length} pipelines over time; the list below has each of them`}
+        aria-label={`${counted(runs.length, "run", "runs")} of ${counted(chart.lanes.length, "pipeline", "pipelines")} over time; the list below has each of them`}
       >
         <Axis span={span} left={labels} width={width - labels} height={height} />
         {lanes.map((lane) => (
@@ -127,7 +127,8 @@ function Drawing({ slug, runs, chart, span, width, labels }: DrawingProps) {
       </svg>
       {chart.lanes.length > MOST_LANES && (
         <p class="quiet small timeline-more">
-          {chart.lanes.length - MOST_LANES} more pipelines are in the list only.
+          {counted(chart.lanes.length - MOST_LANES, "more pipeline is", "more pipelines are")} in the list
+          only.
         </p>
       )}
     </>

@@ -3,7 +3,7 @@ import type { Run } from "../../../api/model";
 import { paths } from "../../../app/paths";
 import { navigate } from "../../../app/router";
 import { useNow } from "../../../data/clock";
-import { duration, exact } from "../../../data/format";
+import { counted, duration, exact } from "../../../data/format";
 import {
   durationChart,
   labelPlaces,
@@ -176,5 +176,5 @@ function summary(runs: readonly Run[], chart: DurationChart): string {
   const failed = runs.filter((run) => run.status === "failed").length;
   const median = chart.median === null ? "" : `, median ${duration(chart.median.seconds)}`;
   const p95 = chart.p95 === null ? "" : `, 95 percent within ${duration(chart.p95.seconds)}`;
-  return `Durations of ${chart.points.length} runs${median}${p95}, ${failed} failed. The table has each of them.`;
+  return `Durations of ${counted(chart.points.length, "run", "runs")}${median}${p95}, ${failed} failed. The table has each of them.`;
 }

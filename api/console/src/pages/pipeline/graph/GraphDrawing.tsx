@@ -1,4 +1,5 @@
 import { useMemo, useRef } from "preact/hooks";
+import { counted } from "../../../data/format";
 import type { PlacedNode } from "../../../drawings/graph";
 import { NODE, type GraphAnswer } from "../../../drawings/graph_messages";
 import { attentionRank, countsText, addCounts } from "../../../drawings/counts";
@@ -34,7 +35,7 @@ export function GraphDrawing({ answer, states, fit, open }: GraphDrawingProps) {
       role="group"
       onKeyDown={pointer.key}
       onBlur={pointer.leave}
-      aria-label={`Task graph with ${graph.nodes.length} boxes and ${graph.edges.length} edges. The table has each task.`}
+      aria-label={`Task graph with ${counted(graph.nodes.length, "box", "boxes")} and ${counted(graph.edges.length, "edge", "edges")}. The table has each task.`}
     >
       <svg
         class="graph"
@@ -165,7 +166,7 @@ function countsLine(tasks: readonly string[], states: TaskStates): string {
       return state === undefined ? [] : [[{ state, count: 1 }]];
     }),
   );
-  return `${tasks.length} tasks${counts.length > 0 ? `: ${countsText(counts)}` : ""}`;
+  return `${counted(tasks.length, "task", "tasks")}${counts.length > 0 ? `: ${countsText(counts)}` : ""}`;
 }
 
 function nodeUnder(

@@ -3,6 +3,7 @@ import { readGrid } from "../../../api/grid";
 import type { PipelineDetail } from "../../../api/model";
 import { Blank, Skeleton } from "../../../components/Load";
 import { StateLabel } from "../../../components/State";
+import { counted } from "../../../data/format";
 import { useLiveBatch } from "../../../data/live";
 import { useResource } from "../../../data/resource";
 import { cellCounts, parseCells } from "../../../drawings/cells";
@@ -48,9 +49,12 @@ export function GraphView({ slug, pipeline }: { slug: string; pipeline: Pipeline
       title="Task graph"
       tools={
         <>
-          <span class="quiet small">{tasks.length.toLocaleString()} tasks</span>
+          <span class="quiet small">{counted(tasks.length, "task", "tasks")}</span>
           {foldedCount > 0 && (
-            <span class="quiet small">{foldedCount} boxes stand for several: open one with a click</span>
+            <span class="quiet small">
+              {counted(foldedCount, "box stands for several: open it", "boxes stand for several: open one")}{" "}
+              with a click
+            </span>
           )}
           {open.length > 0 && (
             <button type="button" class="button button-quiet" onClick={() => setOpen([])}>

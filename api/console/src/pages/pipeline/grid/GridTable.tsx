@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { paths } from "../../../app/paths";
-import { moment } from "../../../data/format";
+import { counted, moment } from "../../../data/format";
 import { countsText } from "../../../drawings/counts";
 import { rowCounts } from "../../../drawings/grid";
 import type { Row } from "../../../drawings/rows";
@@ -37,7 +37,9 @@ export function GridTable({ slug, model, rows }: GridTableProps) {
             {rows.slice(at * PAGE, (at + 1) * PAGE).map((row) => (
               <tr key={row.key}>
                 <th scope="row">
-                  {row.kind === "group" ? `${row.key} (${row.tasks.length} tasks)` : row.key}
+                  {row.kind === "group"
+                    ? `${row.key} (${counted(row.tasks.length, "task", "tasks")})`
+                    : row.key}
                 </th>
                 {columns.map((column) => (
                   <td key={column} class="nowrap">

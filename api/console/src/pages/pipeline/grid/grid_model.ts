@@ -1,6 +1,7 @@
 // What the grid draws: the answer of the API with its runs the oldest first, and its rows in the order of
 // the graph.
 import type { Grid, GridTask, RunSummary, TaskNode } from "../../../api/model";
+import { counted } from "../../../data/format";
 import { cellCounts, cellState, parseCells, type GridCells } from "../../../drawings/cells";
 import { countsText, type StateCount } from "../../../drawings/counts";
 import { isCounted, rowCounts } from "../../../drawings/grid";
@@ -75,5 +76,5 @@ export function cellText(row: Row, cells: GridCells, column: number): string {
 }
 
 export function taskCountText(model: GridModel): string {
-  return `${model.tasks.length.toLocaleString()} ${model.tasks.length === 1 ? "task" : "tasks"}`;
+  return counted(model.tasks.length, "task", "tasks");
 }

@@ -1,7 +1,7 @@
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Icon } from "../../../components/Icon";
 import { StateLabel, StateShape } from "../../../components/State";
-import { duration, moment } from "../../../data/format";
+import { counted, duration, moment } from "../../../data/format";
 import { countsText } from "../../../drawings/counts";
 import type { GanttBar, GanttRange } from "../../../drawings/gantt";
 import { useScrollWindow, useWidth } from "../../../drawings/scroll_window";
@@ -141,7 +141,7 @@ function Row({ line, place, selected, active, indent, now }: RowProps) {
         )}
       </span>
       <span role="cell" class="number">
-        {task === null || task.try_number < 2 ? "" : task.try_number}
+        {task === null ? "–" : task.try_number}
       </span>
       <span role="cell" class="number second">
         {queuedText(bar, now)}
@@ -172,7 +172,7 @@ function Counts({ line }: { line: TaskLine }) {
 }
 
 function CommentMark({ count }: { count: number }) {
-  const text = `${count} ${count === 1 ? "comment" : "comments"}`;
+  const text = counted(count, "comment", "comments");
   return (
     <span class="task-comments" title={text}>
       <Icon name="comment" />
