@@ -106,14 +106,20 @@ function SpaceSwitcher({ slug }: { slug: string | null }) {
   const state = useStore(session);
   const spaces = state.step === "in" ? state.me.spaces : [];
   if (spaces.length === 0) return null;
+  const isKnown = spaces.some((space) => space.slug === slug);
   return (
     <label class="field">
       <span class="hidden-visually">Space</span>
       <select
         class="select"
-        value={slug ?? ""}
+        value={isKnown ? (slug ?? "") : ""}
         onChange={(event) => navigate(paths.space(event.currentTarget.value))}
       >
+        {!isKnown && (
+          <option value="" disabled hidden>
+            Choose a space
+          </option>
+        )}
         {spaces.map((space) => (
           <option key={space.slug} value={space.slug}>
             {space.name}

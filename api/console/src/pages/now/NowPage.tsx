@@ -14,8 +14,10 @@ import { useNow } from "../../data/clock";
 import { isStale, latestSync, useConnectors, worstFirst } from "../../data/connectors";
 import { count, counted } from "../../data/format";
 import type { Resource } from "../../data/resource";
+import { may } from "../../data/session";
 import { RunStrip } from "../../drawings/RunStrip";
 import { stateOfKind } from "../incidents/words";
+import { lastRunsState } from "./last_runs";
 import { type NowData, SHOWN, useNowData } from "./now_data";
 import { type Shown, addressOf } from "./shown";
 
@@ -45,6 +47,7 @@ function Tiles({ slug, data }: { slug: string; data: NowData }) {
   const statuses = data.facets.data?.status;
   const succeeded = statuses && (statuses.find((one) => one.value === "success")?.count ?? 0);
   const total = statuses?.reduce((sum, one) => sum + one.count, 0);
+  const state = statuses ? lastRunsState(statuses) : "unknown";
   const listed = (shown: Shown, { data: answer }: Resource<ListAnswer<unknown>>) => ({
     to: addressOf(shown, slug),
     value: answer?.total,
@@ -52,12 +55,12 @@ function Tiles({ slug, data }: { slug: string; data: NowData }) {
   });
   return (
     <ul class="tiles">
-      <Tile status="failed" label="Failing pipelines" {...listed("failing", data.failing)} />
-      <Tile status="deferred" label="Late or slow" {...listed("late", data.late)} />
+      <Tile label="Failing pipelines" {...trouble("failed", listed("failing", data.failing))} />
+      <Tile label="Late or slow" {...trouble("deferred", listed("late", data.late))} />
       <Tile status="running" label="Running now" {...listed("running", data.running)} />
-      <Tile status="failed" label="Failed runs in 24 hours" {...listed("failedDay", data.failedDay)} />
+      <Tile label="Failed runs in 24 hours" {...trouble("failed", listed("failedDay", data.failedDay))} />
       <Tile
-        status="success"
+        status={state}
         label="Pipelines whose last run succeeded"
         value={succeeded}
         to={addressOf("succeeded", slug)}
@@ -66,6 +69,11 @@ function Tiles({ slug, data }: { slug: string; data: NowData }) {
       </Tile>
     </ul>
   );
+}
+
+/** A state of which none is good news. */
+function trouble<T extends { value: number | undefined }>(status: string, listed: T) {
+  return { ...listed, status: listed.value === 0 ? "success" : status };
 }
 
 interface TileProps {
@@ -78,16 +86,13 @@ interface TileProps {
   children?: ComponentChildren;
 }
 
-/** The states of which none is good news. */
-const TROUBLES = ["failed", "deferred"];
-
 function Tile({ status, label, value, isBound = false, to, children }: TileProps) {
   return (
     <li>
       <a class="tile" href={to}>
         <span class="tile-label">{label}</span>
         <span class="tile-value">
-          <StateShape status={value === 0 && TROUBLES.includes(status) ? "success" : status} />
+          <StateShape status={status} />
           {isBound && "over "}
           {count(value)}
           {children}
@@ -105,19 +110,22 @@ interface LinesPanelProps<D, T> {
   what: string;
   /** What is shown without any line. */
   empty: string;
+  /** What follows that. */
+  advice?: ComponentChildren;
   rows(data: D): T[];
   line(row: T): ComponentChildren;
   /** What follows the lines. */
   after?(data: D): ComponentChildren;
 }
 
-function LinesPanel<D, T>({ title, more, resource, what, empty, rows, line, after }: LinesPanelProps<D, T>) {
+function LinesPanel<D, T>(props: LinesPanelProps<D, T>) {
+  const { title, more, resource, what, empty, advice, rows, line, after } = props;
   return (
     <Panel title={title} more={more}>
       <Load resource={resource} what={what} lines={4}>
         {(data) =>
           rows(data).length === 0 ? (
-            <Blank title={empty} />
+            <Blank title={empty}>{advice}</Blank>
           ) : (
             <ul class="lines">
               {rows(data).map(line)}
@@ -275,6 +283,13 @@ function Connectors({ slug }: { slug: string }) {
       resource={useConnectors(slug)}
       what="the connectors"
       empty="This space has no connector yet"
+      advice={
+        may(slug, "editor") && (
+          <p>
+            <a href={paths.newConnector(slug)}>Create the first connector</a>
+          </p>
+        )
+      }
       rows={(connectors) => worstFirst(connectors, now).slice(0, SHOWN)}
       line={(one) => <ConnectorLine key={one.id} slug={slug} connector={one} now={now} />}
       after={({ length }) => <More count={length - SHOWN} />}
