@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../components/Icon";
 import { toastFailure } from "../components/Toasts";
-import { count } from "../data/format";
+import { count, readerZone } from "../data/format";
 import { readUnread, unread } from "../data/inbox";
 import { session, signOut } from "../data/session";
 import { useStore } from "../data/store";
@@ -38,6 +38,7 @@ export function UserMenu() {
           <option value="dark">Dark</option>
         </select>
       </label>
+      <p class="quiet small">Times in {readerZone()}</p>
       <nav class="nav" aria-label="You">
         <a href={paths.inbox} aria-current={current(paths.inbox)}>
           <Icon name="comment" />

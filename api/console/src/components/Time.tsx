@@ -1,10 +1,13 @@
 import { useNow } from "../data/clock";
-import { duration, elapsed, exact, moment, relative, second, utc } from "../data/format";
+import { duration, elapsed, exact, moment, relative, second, utc, zoned } from "../data/format";
 
 interface TimeProps {
   at: string | null | undefined;
-  /** `relative` counts from now; `moment` is the local time to the minute, `second` to the second, `exact` with the day. */
-  as?: "relative" | "moment" | "second" | "exact";
+  /**
+   * `relative` counts from now; `moment` is the local time to the minute, `second` to the second, `zoned` with the zone
+   * too, `exact` with the day.
+   */
+  as?: "relative" | "moment" | "second" | "zoned" | "exact";
   none?: string;
 }
 
@@ -16,6 +19,7 @@ export function Time({ at, as = "moment", none = "–" }: TimeProps) {
     relative: () => relative(at, now),
     moment: () => moment(at),
     second: () => second(at),
+    zoned: () => zoned(at),
     exact: () => exact(at),
   };
   return (

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { counted, duration, elapsed, percent, relative, totalText, utc } from "./format";
+import { counted, duration, elapsed, percent, relative, second, totalText, utc, zoned } from "./format";
 
 test.each([
   [null, "–"],
@@ -53,6 +53,13 @@ test("a duration is open until its end", () => {
   expect(elapsed("2026-01-01T00:00:00Z", "2026-01-01T00:00:05Z", now)).toBe(5);
   expect(elapsed(null, null, now)).toBeNull();
   expect(elapsed("2026-01-01T00:02:00Z", null, now)).toBe(0);
+});
+
+test("a time may have its zone", () => {
+  const at = "2026-01-01T05:00:01Z";
+  expect(zoned(at)).toMatch(/ \S+$/);
+  expect(zoned(at).startsWith(second(at))).toBe(true);
+  expect(zoned(at)).not.toBe(second(at));
 });
 
 test("UTC is written without fractions", () =>

@@ -91,6 +91,19 @@ export function second(at: string | Date, now: Date = new Date()): string {
   return date.toDateString() === now.toDateString() ? timeWithSeconds.format(date) : moment(at, now);
 }
 
+const zoneName = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" });
+
+/** Like `second`, with the name of the reader's zone. */
+export function zoned(at: string | Date, now: Date = new Date()): string {
+  const zone = zoneName.formatToParts(new Date(at)).find(({ type }) => type === "timeZoneName");
+  return `${second(at, now)} ${zone?.value ?? ""}`.trim();
+}
+
+/** The reader's zone: `Europe/Paris`. */
+export function readerZone(): string {
+  return zoneName.resolvedOptions().timeZone;
+}
+
 export function exact(at: string | Date): string {
   return withSeconds.format(new Date(at));
 }

@@ -233,7 +233,7 @@ function Schedule({ fields, faults, change }: PartProps) {
         fault={faults.schedule}
         list="schedules"
         change={(schedule) => change({ schedule })}
-        help="A cron expression; with six fields, the first is seconds. Leave it empty to sync by request only."
+        help="A cron expression in UTC; with six fields, the first is seconds. Leave it empty to sync by request only."
       />
       <datalist id="schedules">
         {namedSchedules.map(([cron, name]) => (

@@ -22,7 +22,7 @@ export function EvidenceList({ slug, incident }: { slug: string; incident: Incid
 }
 
 function Value({ slug, fact: { text, at, run, taskRun } }: { slug: string; fact: Fact }) {
-  if (at) return <Time at={at} as="second" />;
+  if (at) return <Time at={at} as="zoned" />;
   if (run) {
     const query = taskRun ? `?task_run=${taskRun}` : "";
     return <a href={paths.run(slug, run) + query}>{text}</a>;

@@ -90,10 +90,14 @@ function Standing({ slug, incident, subject }: StandingProps) {
       </dd>
       <dt>Opened</dt>
       <dd>
-        <Time at={incident.opened_at} as="second" />
+        <Time at={incident.opened_at} as="zoned" />
       </dd>
-      <dt>Count</dt>
-      <dd>{count(incident.count)}</dd>
+      {incident.kind !== "failing" && (
+        <>
+          <dt>Count</dt>
+          <dd>{count(incident.count)}</dd>
+        </>
+      )}
       {last_run_id && (
         <>
           <dt>Latest run</dt>

@@ -42,8 +42,8 @@ test("failures link to the first of them, a connector has its schedule", () => {
     ),
   ).toEqual([
     { label: "Failures in a row", text: "3" },
-    { label: "The first one", at: "2026-01-01T05:00:00Z" },
-    { label: "Its run", text: "The first run that failed", run: "r" },
+    { label: "First failure", at: "2026-01-01T05:00:00Z" },
+    { label: "First failed run", text: "Open the run", run: "r" },
   ]);
   const stale = { last_good_at: "2026-01-01T05:00:00Z", schedule: "*/30 * * * * *" };
   expect(factsOf(incident("connector_stale", stale)).at(-1)).toEqual({
@@ -57,7 +57,7 @@ test("the task that failed first is linked in the latest run", () => {
   expect(
     factsOf(incident("failing", { first_failed_task, failed_tasks: 3, upstream_failed_tasks: 0 })),
   ).toEqual([
-    { label: "Failed first", text: "load [2]", run: "latest", taskRun: "t" },
+    { label: "First failed task", text: "load [2]", run: "latest", taskRun: "t" },
     { label: "Failed tasks", text: "3" },
   ]);
   expect(factsOf(incident("failing", { first_failed_task: null, failed_tasks: 0 }))).toEqual([]);

@@ -23,9 +23,9 @@ type Evidence = Incident["evidence"];
 function failures({ failures: times, first_failed_at, first_failed_run_id }: Evidence): Fact[] {
   return [
     ...(times === undefined ? [] : [{ label: "Failures in a row", text: count(times) }]),
-    ...moment("The first one", first_failed_at),
+    ...moment("First failure", first_failed_at),
     ...(first_failed_run_id
-      ? [{ label: "Its run", text: "The first run that failed", run: first_failed_run_id }]
+      ? [{ label: "First failed run", text: "Open the run", run: first_failed_run_id }]
       : []),
   ];
 }
@@ -35,7 +35,7 @@ function failedTasks(evidence: Evidence, run: string | null): Fact[] {
   const { first_failed_task: first, failed_tasks: failed, upstream_failed_tasks: others } = evidence;
   if (!first || run === null) return [];
   const text = first.map_index >= 0 ? `${first.task_id} [${first.map_index}]` : first.task_id;
-  const facts: Fact[] = [{ label: "Failed first", text, run, taskRun: first.task_run_id }];
+  const facts: Fact[] = [{ label: "First failed task", text, run, taskRun: first.task_run_id }];
   if (failed !== undefined && failed > 1) facts.push({ label: "Failed tasks", text: count(failed) });
   if (others !== undefined && others > 0) facts.push({ label: "Upstream failed", text: count(others) });
   return facts;
