@@ -48,10 +48,13 @@ function SessionRow({ session, end }: { session: BrowserSession; end(): void }) 
   return (
     <tr>
       <td>
-        {browserName(session.user_agent)} {session.is_current && <span class="tag">This browser</span>}
+        <span class="row row-wrap">
+          {browserName(session.user_agent)}
+          {session.is_current && <span class="tag">This browser</span>}
+        </span>
       </td>
       <td class="col-right" data-label="Signed in with">
-        {session.key_label ? `Key ${session.key_label}` : "Company account"}
+        {session.key_label ? `API key: ${session.key_label}` : "Company account"}
         {session.read_only && " (read-only)"}
       </td>
       <td class="col-used" data-label="Last used">

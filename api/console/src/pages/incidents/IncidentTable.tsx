@@ -76,7 +76,7 @@ function What({ slug, incident, subject }: { slug: string; incident: Incident; s
           <span class="tag">{kindTexts[kind]}</span>
         </span>
         <span class="second small">{summary}</span>
-        <span class="row row-wrap small">
+        <span class="row row-wrap small links">
           <a href={paths.incident(slug, incident.id)}>Details and comments</a>
           {last_run_id && <a href={paths.run(slug, last_run_id)}>The latest run</a>}
         </span>
