@@ -11,6 +11,7 @@ interface ChipsProps<T extends string> {
 
 /** Values of which each may be chosen, for a filter. */
 export function Chips<T extends string>({ label, values, isChosen, toggle, text }: ChipsProps<T>) {
+  if (values.length === 0) return null;
   return (
     <div class="row row-wrap" role="group" aria-label={label}>
       {values.map((value) => (

@@ -74,7 +74,7 @@ export default function InboxPage() {
           lines={6}
           empty={
             <Blank title={unread ? "You have read everything" : "Your inbox is empty"}>
-              <p>Watch a pipeline, and you read here when something is wrong with it.</p>
+              {!unread && <p>Watch a pipeline to be told here when something is wrong with it.</p>}
             </Blank>
           }
         >

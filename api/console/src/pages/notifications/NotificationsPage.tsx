@@ -25,7 +25,7 @@ export default function NotificationsPage({ slug }: PageProps) {
   return (
     <div class="page">
       <PageHead title="Notifications">
-        <p class="second">Where the incidents of this space are reported, and which of them.</p>
+        <p class="second">Which incidents of this space are reported, and where.</p>
       </PageHead>
       {channels.failure?.kind === "forbidden" ? (
         <div class="panel">

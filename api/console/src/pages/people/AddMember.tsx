@@ -31,7 +31,7 @@ export function AddMember({ slug, close, added }: { slug: string; close(): void;
             change={setText}
             autoComplete="off"
             fault={failure?.message}
-            help="The whole address finds everyone who has a user here; a part of it, or of a name, those who share a space with you."
+            help="Part of a name or address finds people you share a space with; the whole address finds anyone with an account."
           />
           <People slug={slug} text={useSettled(text.trim())} chosen={chosen} choose={setChosen} />
           <RoleField role={role} change={setRole} />

@@ -50,7 +50,9 @@ export function Groups({ slug, changed }: { slug: string; changed(): void }) {
       }}
       empty={
         <Blank title="No group has a role in this space">
-          <p>The members of a group of your company's accounts become members when they sign in.</p>
+          <p>
+            Give a group from your company's accounts a role: its members join this space when they sign in.
+          </p>
         </Blank>
       }
       head={

@@ -25,7 +25,7 @@ export function Figures({ slug, pipeline }: { slug: string; pipeline: PipelineDe
         <a href={runs("failed")}>{count(metrics.failed_count)}</a>
       </Figure>
       <Figure label="Usual duration">{duration(metrics.p50_duration_seconds)}</Figure>
-      <Figure label="95 % within">{duration(metrics.p95_duration_seconds)}</Figure>
+      <Figure label="95 % end within">{duration(metrics.p95_duration_seconds)}</Figure>
       <Figure label="Last success">
         <Time at={metrics.last_success_at} as="relative" none="None" />
       </Figure>
