@@ -1,3 +1,4 @@
+import type { RefObject } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Icon } from "../../../components/Icon";
 import { StateLabel, StateShape } from "../../../components/State";
@@ -26,6 +27,8 @@ export function TaskTable({ lines, range, now, selected, select, toggle }: TaskT
   const scroller = useRef<HTMLDivElement>(null);
   const axis = useRef<HTMLDivElement>(null);
   const ganttWidth = useWidth(axis, 320);
+  // Names stand in one line, whether or not a mark for opening stands before them.
+  const indent = useMemo(() => (lines.some((line) => line.open !== null) ? 18 : 0), [lines]);
   const shown = useScrollWindow(scroller, lines.length, ROW_HEIGHT);
   const focus = useRowFocus(scroller, lines, toggle);
   const act = (event: MouseEvent) => {
@@ -39,29 +42,44 @@ export function TaskTable({ lines, range, now, selected, select, toggle }: TaskT
   return (
     <div class="task-scroll" ref={scroller} onClick={act} onKeyDown={focus.key}>
       <div class="task-table" role="table" aria-label="Tasks of the run" aria-rowcount={lines.length + 1}>
-        <div class="task-row task-head" role="row" aria-rowindex={1}>
-          <span role="columnheader">Task</span>
-          <span role="columnheader">State</span>
-          <span role="columnheader" class="number">
-            Tries
-          </span>
-          <span role="columnheader" class="number">
-            Queued
-          </span>
-          <span role="columnheader" class="number">
-            Duration
-          </span>
-          <div role="columnheader" class="task-axis" ref={axis}>
-            <span class="hidden-visually">Started</span>
-            <GanttAxis range={range} width={ganttWidth} />
-          </div>
-        </div>
+        <Head indent={indent} range={range} width={ganttWidth} axis={axis} />
         <div class="task-rows" role="rowgroup" style={{ height: `${lines.length * ROW_HEIGHT}px` }}>
-          <Rows lines={lines} shown={shown} selected={selected} active={focus.active} now={now} />
+          <Rows {...{ lines, shown, selected, indent, now }} active={focus.active} />
           <div class="task-gantt" style={{ width: `${ganttWidth}px` }} aria-hidden="true">
             <GanttColumn lines={lines} shown={shown} range={range} now={now} width={ganttWidth} />
           </div>
         </div>
+      </div>
+    </div>
+  );
+}
+
+interface HeadProps {
+  indent: number;
+  range: GanttRange;
+  width: number;
+  axis: RefObject<HTMLDivElement | null>;
+}
+
+function Head({ indent, range, width, axis }: HeadProps) {
+  return (
+    <div class="task-row task-head" role="row" aria-rowindex={1}>
+      <span role="columnheader" style={{ paddingLeft: `${indent}px` }}>
+        Task
+      </span>
+      <span role="columnheader">State</span>
+      <span role="columnheader" class="number">
+        Tries
+      </span>
+      <span role="columnheader" class="number">
+        Queued
+      </span>
+      <span role="columnheader" class="number">
+        Duration
+      </span>
+      <div role="columnheader" class="task-axis" ref={axis}>
+        <span class="hidden-visually">Started</span>
+        <GanttAxis range={range} width={width} />
       </div>
     </div>
   );
@@ -72,12 +90,11 @@ interface RowsProps {
   shown: RowWindow;
   selected: string | null;
   active: number;
+  indent: number;
   now: number;
 }
 
-function Rows({ lines, shown, selected, active, now }: RowsProps) {
-  // Names stand in one line, whether or not a mark for opening stands before them.
-  const indent = useMemo(() => (lines.some((line) => line.open !== null) ? 18 : 0), [lines]);
+function Rows({ lines, shown, selected, active, indent, now }: RowsProps) {
   return (
     <>
       {lines.slice(shown.from, shown.to).map((line, n) => (
