@@ -35,7 +35,7 @@ export function UsualDuration({ run, metrics }: UsualDurationProps) {
 }
 
 function sentence(seconds: number | null, p50: number, p95: number, status: string): string {
-  const usual = `Usually ${duration(p50)}, 95 % within ${duration(p95)}`;
+  const usual = `Usually ${duration(p50)}, 95 % end within ${duration(p95)}`;
   if (seconds === null) return `${usual}.`;
   if (seconds > p95)
     return `${usual}: ${status === "running" ? "this run is slower already" : "this run was slower"}.`;
