@@ -11,6 +11,10 @@ import "./graph.css";
 
 const MARGIN = 20;
 
+export function drawingWidth({ layout }: GraphAnswer): number {
+  return layout.width + 2 * MARGIN;
+}
+
 interface GraphDrawingProps {
   answer: GraphAnswer;
   states: TaskStates;
@@ -24,7 +28,7 @@ interface GraphDrawingProps {
 export function GraphDrawing({ answer, states, fit, open }: GraphDrawingProps) {
   const { graph, layout } = answer;
   const drawn = useMemo(() => drawing(answer, states), [answer, states]);
-  const width = layout.width + 2 * MARGIN;
+  const width = drawingWidth(answer);
   const height = layout.height + 2 * MARGIN;
   const pointer = useGraphPointer(answer, states, open);
   return (

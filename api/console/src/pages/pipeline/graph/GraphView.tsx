@@ -1,4 +1,4 @@
-import { useMemo, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { readGrid } from "../../../api/grid";
 import type { PipelineDetail } from "../../../api/model";
 import { Blank, Skeleton } from "../../../components/Load";
@@ -7,83 +7,119 @@ import { counted } from "../../../data/format";
 import { useLiveBatch } from "../../../data/live";
 import { useResource } from "../../../data/resource";
 import { cellCounts, parseCells } from "../../../drawings/cells";
+import type { GraphAnswer } from "../../../drawings/graph_messages";
+import { useWidth } from "../../../drawings/scroll_window";
 import type { StateName } from "../../../drawings/states";
 import { Legend } from "../../../drawings/Legend";
 import { Twin } from "../../../drawings/Twin";
-import { GraphDrawing } from "./GraphDrawing";
+import { GraphDrawing, drawingWidth } from "./GraphDrawing";
 import { useGraphLayout } from "./graph_thread";
 
 export type TaskStates = ReadonlyMap<string, StateName>;
 
-/** Wider graphs need scrolling on most screens. */
-const WIDE = 1000;
 const REFRESH_MILLIS = 2000;
 
+interface GraphProps {
+  slug: string;
+  pipeline: PipelineDetail;
+}
+
 /** The task graph, with the states of the newest run. */
-export function GraphView({ slug, pipeline }: { slug: string; pipeline: PipelineDetail }) {
+export function GraphView(props: GraphProps) {
+  if (props.pipeline.tasks.length > 0) return <Graph {...props} />;
+  return (
+    <div class="panel">
+      <Blank title="The task graph is not known yet">
+        <p>A sync reads it with the next run.</p>
+      </Blank>
+    </div>
+  );
+}
+
+function Graph({ slug, pipeline }: GraphProps) {
   const { tasks } = pipeline;
+  const box = useRef<HTMLDivElement>(null);
+  const room = useWidth(box, window.innerWidth);
   const [open, setOpen] = useState<readonly string[]>([]);
   const [fit, setFit] = useState(false);
   const answer = useGraphLayout(tasks, open);
-  const newest = useResource(`graph ${slug} ${pipeline.id}`, (signal) =>
-    readGrid(slug, pipeline.id, 1, null, signal),
+  const states = useNewestStates(slug, pipeline.id);
+  const isWide = answer !== null && drawingWidth(answer) > room;
+  return (
+    <div ref={box}>
+      <Twin
+        title="Task graph"
+        tools={
+          <>
+            <Sizes tasks={tasks.length} answer={answer} />
+            {open.length > 0 && (
+              <button type="button" class="button button-quiet" onClick={() => setOpen([])}>
+                Fold all
+              </button>
+            )}
+            {isWide && (
+              <button
+                type="button"
+                class="button button-quiet"
+                aria-pressed={fit}
+                onClick={() => setFit(!fit)}
+              >
+                Fit to width
+              </button>
+            )}
+          </>
+        }
+        drawing={() => (
+          <Drawn {...{ answer, states }} fit={fit && isWide} open={(one) => setOpen([...open, one])} />
+        )}
+        table={() => <GraphTable tasks={tasks} states={states} />}
+        foot={states.size > 0 && <Legend states={states.values()} />}
+      />
+    </div>
+  );
+}
+
+interface DrawnProps {
+  answer: GraphAnswer | null;
+  states: TaskStates;
+  fit: boolean;
+  open: (group: string) => void;
+}
+
+function Drawn({ answer, ...rest }: DrawnProps) {
+  return answer === null ? (
+    <Skeleton lines={6} what="the graph" />
+  ) : (
+    <GraphDrawing answer={answer} {...rest} />
+  );
+}
+
+/** How many tasks there are, and how many boxes stand for several of them. */
+function Sizes({ tasks, answer }: { tasks: number; answer: GraphAnswer | null }) {
+  const folded = answer?.graph.nodes.filter((node) => node.tasks.length > 1).length ?? 0;
+  return (
+    <>
+      <span class="quiet small">{counted(tasks, "task", "tasks")}</span>
+      {folded > 0 && (
+        <span class="quiet small">
+          {counted(folded, "box stands for several: open it", "boxes stand for several: open one")} with a
+          click
+        </span>
+      )}
+    </>
+  );
+}
+
+function useNewestStates(slug: string, pipelineId: string): TaskStates {
+  const newest = useResource(`graph ${slug} ${pipelineId}`, (signal) =>
+    readGrid(slug, pipelineId, 1, null, signal),
   );
   useLiveBatch(
-    (event) => (event.data.pipeline_id === pipeline.id ? event.data.id : null),
+    (event) => (event.data.pipeline_id === pipelineId ? event.data.id : null),
     newest.refresh,
     REFRESH_MILLIS,
   );
-  const states = useMemo(() => taskStates(newest.data?.grid ?? null), [newest.data]);
-  if (tasks.length === 0) {
-    return (
-      <div class="panel">
-        <Blank title="The task graph is not known yet">
-          <p>A sync reads it with the next run.</p>
-        </Blank>
-      </div>
-    );
-  }
-  const foldedCount = answer?.graph.nodes.filter((node) => node.tasks.length > 1).length ?? 0;
-  return (
-    <Twin
-      title="Task graph"
-      tools={
-        <>
-          <span class="quiet small">{counted(tasks.length, "task", "tasks")}</span>
-          {foldedCount > 0 && (
-            <span class="quiet small">
-              {counted(foldedCount, "box stands for several: open it", "boxes stand for several: open one")}{" "}
-              with a click
-            </span>
-          )}
-          {open.length > 0 && (
-            <button type="button" class="button button-quiet" onClick={() => setOpen([])}>
-              Fold all
-            </button>
-          )}
-          {(answer?.layout.width ?? 0) > WIDE && (
-            <button type="button" class="button button-quiet" aria-pressed={fit} onClick={() => setFit(!fit)}>
-              Fit to width
-            </button>
-          )}
-        </>
-      }
-      drawing={() =>
-        answer === null ? (
-          <Skeleton lines={6} what="the graph" />
-        ) : (
-          <GraphDrawing
-            answer={answer}
-            states={states}
-            fit={fit}
-            open={(group) => setOpen([...open, group])}
-          />
-        )
-      }
-      table={() => <GraphTable tasks={tasks} states={states} />}
-      foot={states.size > 0 && <Legend states={states.values()} />}
-    />
-  );
+  return useMemo(() => taskStates(newest.data?.grid ?? null), [newest.data]);
 }
 
 function taskStates(
