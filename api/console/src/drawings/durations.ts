@@ -83,6 +83,13 @@ function marks(points: readonly DurationPoint[]): StripPath[] {
   return [...parts].map(([state, d]) => ({ state, d }));
 }
 
+/** Which of so many points have their time below the axis: at most `most`, evenly spaced from the first. */
+export function timePlaces(points: number, most: number): number[] {
+  if (points === 0) return [];
+  const step = Math.max(1, Math.ceil((points - 1) / Math.max(1, most - 1)));
+  return Array.from({ length: Math.floor((points - 1) / step) + 1 }, (_, n) => n * step);
+}
+
 /** Of a name and the value below it. */
 const LABEL_HEIGHT = 26;
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { durationChart, labelPlaces, pointAt } from "./durations";
+import { durationChart, labelPlaces, pointAt, timePlaces } from "./durations";
 import { ganttBar, ganttPaths, ganttRange, joinBars } from "./gantt";
 import { durationTicks, percentile, tickText, timeTicks } from "./scale";
 import { STRIP, stripPaths, stripRunAt, stripWidth } from "./strip";
@@ -163,3 +163,14 @@ test("a window moves in steps, so that scrolling rarely draws anew", () => {
   expect(rowWindow(100, 600, 24, 2000)).toEqual(rowWindow(0, 560, 24, 2000));
   expect(rowWindow(1_000_000, 600, 24, 20)).toEqual({ from: 4, to: 20 });
 });
+
+test.each([
+  [0, 6, []],
+  [1, 6, [0]],
+  [2, 6, [0, 1]],
+  [9, 6, [0, 2, 4, 6, 8]],
+  [25, 6, [0, 5, 10, 15, 20]],
+  [100, 2, [0, 99]],
+])("of %i points with at most %i times, these have one: %j", (points, most, places) =>
+  expect(timePlaces(points, most)).toEqual(places),
+);

@@ -8,10 +8,11 @@ import {
   durationChart,
   labelPlaces,
   pointAt,
+  timePlaces,
   type ChartLine,
   type DurationChart,
 } from "../../../drawings/durations";
-import { tickText } from "../../../drawings/scale";
+import { instant, tickText } from "../../../drawings/scale";
 import { useWidth } from "../../../drawings/scroll_window";
 import { labelOf } from "../../../drawings/states";
 import { hideTip, showTip } from "../../../drawings/tip";
@@ -22,6 +23,7 @@ const LEFT = 64;
 const RIGHT = 76;
 const TOP = 16;
 const BOTTOM = 28;
+const ZERO: ChartLine = { y: HEIGHT, seconds: 0 };
 
 export function DurationsDrawing({ slug, runs }: { slug: string; runs: readonly Run[] }) {
   const box = useRef<HTMLDivElement>(null);
@@ -47,7 +49,7 @@ export function DurationsDrawing({ slug, runs }: { slug: string; runs: readonly 
     >
       <svg width={width} height={HEIGHT + TOP + BOTTOM} aria-hidden="true">
         <g transform={`translate(${LEFT} ${TOP})`}>
-          {chart.ticks.map((tick) => (
+          {[ZERO, ...chart.ticks].map((tick) => (
             <Tick key={tick.seconds} tick={tick} width={plot} />
           ))}
           <path class="chart-axis" d={`M0 ${HEIGHT}H${plot}`} />
@@ -104,26 +106,32 @@ function Line({
   );
 }
 
-const dayFormat = new Intl.DateTimeFormat(undefined, {
-  month: "short",
-  day: "numeric",
-  hour: "2-digit",
-  minute: "2-digit",
-});
+const dayFormat = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+const timeFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+/** The least room for a time with its day. */
+const LABEL = 130;
 
-function TimeAxis({ runs, chart, width }: { runs: readonly Run[]; chart: DurationChart; width: number }) {
-  const count = Math.max(1, Math.min(6, Math.floor(width / 130), chart.points.length));
-  const step = chart.points.length / count;
-  const places = Array.from({ length: count }, (_, n) => Math.floor((n + 0.5) * step));
+interface TimeAxisProps {
+  runs: readonly Run[];
+  chart: DurationChart;
+  width: number;
+}
+
+function TimeAxis({ runs, chart, width }: TimeAxisProps) {
+  const { points } = chart;
+  const most = Math.max(2, Math.min(6, Math.floor(width / LABEL)));
+  let day = "";
   return (
     <>
-      {places.map((place) => {
-        const point = chart.points[place];
-        const at = point === undefined ? null : (runs[point.run]?.started_at ?? null);
+      {timePlaces(points.length, most).map((place) => {
+        const point = points[place];
+        const at = instant(point && runs[point.run]?.started_at);
         if (point === undefined || at === null) return null;
+        const before = day;
+        day = dayFormat.format(at);
         return (
           <text key={place} class="chart-text" x={point.x} y={HEIGHT + 18} text-anchor="middle">
-            {dayFormat.format(Date.parse(at))}
+            {day === before ? timeFormat.format(at) : `${day}, ${timeFormat.format(at)}`}
           </text>
         );
       })}
