@@ -186,7 +186,7 @@ function Switch({
 export function Days({ query }: { query: URLSearchParams }) {
   return (
     <label class="row days">
-      <span class="hidden-visually">Days of the metrics</span>
+      <span class="quiet small nowrap">Metrics of</span>
       <select
         class="select"
         value={query.get("days") ?? DEFAULT_DAYS}
