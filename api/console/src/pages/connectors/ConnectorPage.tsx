@@ -14,7 +14,7 @@ import { Time } from "../../components/Time";
 import { toast, toastFailure } from "../../components/Toasts";
 import { useNow } from "../../data/clock";
 import { latestSync, scheduleText } from "../../data/connectors";
-import { count } from "../../data/format";
+import { count, counted } from "../../data/format";
 import { useLiveBatch } from "../../data/live";
 import { type Resource, useResource } from "../../data/resource";
 import { may } from "../../data/session";
@@ -154,7 +154,7 @@ function Facts({ connector }: { connector: Connector }) {
         <dt>Certificate</dt>
         <dd>{config.verify_tls === false ? "Not verified" : "Verified"}</dd>
         <dt>History</dt>
-        <dd>{config.history_days ?? 30} days</dd>
+        <dd>{counted(config.history_days ?? 30, "day", "days")}</dd>
         <dt>Created</dt>
         <dd>
           <Time at={connector.created_at} />

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useMemo, useRef, useState } from "preact/hooks";
 import { readGrid } from "../../../api/grid";
 import type { PipelineDetail } from "../../../api/model";
@@ -52,20 +53,11 @@ function Graph({ slug, pipeline }: GraphProps) {
         tools={
           <>
             <Sizes tasks={tasks.length} answer={answer} />
-            {open.length > 0 && (
-              <button type="button" class="button button-quiet" onClick={() => setOpen([])}>
-                Fold all
-              </button>
-            )}
+            {open.length > 0 && <Tool click={() => setOpen([])}>Fold all</Tool>}
             {isWide && (
-              <button
-                type="button"
-                class="button button-quiet"
-                aria-pressed={fit}
-                onClick={() => setFit(!fit)}
-              >
+              <Tool pressed={fit} click={() => setFit(!fit)}>
                 Fit to width
-              </button>
+              </Tool>
             )}
           </>
         }
@@ -76,6 +68,21 @@ function Graph({ slug, pipeline }: GraphProps) {
         foot={states.size > 0 && <Legend states={states.values()} />}
       />
     </div>
+  );
+}
+
+interface ToolProps {
+  /** Whether it is on, of one that is switched. */
+  pressed?: boolean;
+  click: () => void;
+  children: ComponentChildren;
+}
+
+function Tool({ pressed, click, children }: ToolProps) {
+  return (
+    <button type="button" class="button button-quiet" aria-pressed={pressed} onClick={click}>
+      {children}
+    </button>
   );
 }
 
