@@ -66,6 +66,7 @@ test("a space without pipelines says what to do next", async () => {
   await page.getByText("This space has no runs yet").waitFor();
   await visit(page, "/s/empty");
   await page.getByText("This space has no connector yet").waitFor();
+  await page.getByRole("link", { name: "Create the first connector" }).waitFor();
   await page.getByText("No pipeline is failing").waitFor();
   await visit(page, "/s/empty/incidents");
   await page.getByText("Every pipeline and connector of this space is as expected.").waitFor();

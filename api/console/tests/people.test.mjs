@@ -77,6 +77,7 @@ test("an admin changes roles, adds and removes a member, and reads of it in the 
   await page.waitForURL(/action=user.role_changed/);
   const entry = page.getByRole("row", { name: /Ada Admin/ }).filter({ hasText: "Changed a member's role" });
   await entry.first().getByText("API").waitFor();
+  await entry.filter({ hasText: "role: Lena Leaver" }).first().waitFor();
   await page.waitForFunction(() =>
     [...document.querySelectorAll(".audit tbody tr")].every((row) => /member's role/.test(row.textContent)),
   );
