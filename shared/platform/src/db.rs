@@ -65,10 +65,10 @@ const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_secs(1);
 
 /// How long a released connection may take to become ready for the next statement. It is closed after that:
 /// the statement of a dropped call still runs on it.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often PostgreSQL checks during a statement whether the connection is closed; if so, it cancels it.
-const CHECK_CONNECTION: &str = "set client_connection_check_interval = '500ms'";
+const CHECK_CONNECTION: &str = "set client_connection_check_interval = '250ms'";
 
 /// How much longer than the timeout of its statement a response may take before its connection is closed.
 const RESPONSE_GRACE: Duration = Duration::from_secs(5);

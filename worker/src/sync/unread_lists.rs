@@ -61,6 +61,6 @@ impl UnreadLists {
     pub(super) fn failure(&self) -> Option<SyncError> {
         let (_, error) = self.0.first()?;
         let lists: Vec<_> = self.0.iter().map(|(list, _)| *list).collect();
-        Some(SyncError::UnreadList { lists: lists.join(", "), error: error.clone() })
+        Some(SyncError::UnreadList { lists: lists.join(" and "), error: error.clone() })
     }
 }
