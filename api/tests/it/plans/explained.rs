@@ -71,7 +71,9 @@ pub(super) struct Touched {
 impl Touched {
     pub(super) fn by(explained: &Value) -> Self {
         let plan = &explained["Plan"];
-        let buffers = ["Shared Hit Blocks", "Shared Read Blocks"].map(|name| plan[name].as_u64().unwrap());
+        // A statement that the API has explained alone has touched nothing.
+        let blocks = |name: &str| plan[name].as_u64().unwrap_or(0);
+        let buffers = ["Shared Hit Blocks", "Shared Read Blocks"].map(blocks);
         let text = explained["Query Text"].as_str().unwrap();
         Self {
             rows: rows(plan).round() as u64,
