@@ -60,7 +60,7 @@ const INDEXES: [(&str, &str); 26] = [
     ("runs_space_status_ended", "/runs?ended_from={month}&status=failed"),
     ("runs_space_type", "/runs?started_from={month}&run_type=manual"),
     ("runs_space_status", "/runs?started_from={month}&status=failed"),
-    ("runs_pipeline_counted", "/pipelines/{pipeline}/runs?duration_min=3000"),
+    ("runs_pipeline_counted", "/runs?ended_from={day}&team_id={team}"),
     ("runs_pipeline_ordered", "/runs?is_active=false"),
     ("runs_space_duration", "/runs?sort=-duration_seconds"),
     ("runs_space_ended", "/runs?sort=-ended_at"),
