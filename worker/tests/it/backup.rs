@@ -1,12 +1,13 @@
 //! A backup that is taken while the worker writes, restored by the commands of the documents.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use contract::state::RunState;
 use sqlx::PgPool;
+use testkit::ProgramSettings;
 use tokio_util::sync::CancellationToken;
-use worker::app::Worker;
 
 use crate::test_worker::{TestWorker, read_model};
 
@@ -40,22 +41,12 @@ async fn a_backup_under_load_is_restored_without_a_gap() {
     .await;
     test.worker.runner.stop.cancel();
 
-    // Its name begins like that of the test's own database, so that it is dropped like that one.
-    let name: String = sqlx::query_scalar("select left(current_database(), 50) || '_restored'")
-        .fetch_one(&test.pool)
-        .await
-        .unwrap();
-    let admin = local::postgres().await.unwrap();
-    let restored = local::ensure_database(&admin, &name).await.unwrap();
-    let options = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "--dbname"];
-    run("pg_restore", &[&options[..], &[&restored, dump.to_str().unwrap()]].concat()).await;
-    let settings = testkit::ProgramSettings { database_url: restored.clone(), ..test.settings.clone() };
-    testkit::stdout_of(settings.api(&["after-restore"]).await).await;
+    let restored = restore(&test, &dump).await;
     let db = PgPool::connect(&restored).await.unwrap();
     let runs: i64 = sqlx::query_scalar("select count(*) from runs").fetch_one(&db).await.unwrap();
     assert!(runs <= in_backup && in_backup < sent, "{runs} in the backup, {in_backup} after it, of {sent}");
 
-    let worker: Worker = test.open_worker(&restored, &[]);
+    let worker = test.open_worker(&restored, &[]);
     worker.start_projecting();
     testkit::eventually("the topics are read from the backup's offsets on", TIMEOUT, async || {
         read_model(&db).await == read_model(&test.pool).await
@@ -65,6 +56,22 @@ async fn a_backup_under_load_is_restored_without_a_gap() {
         "select sum(n)::bigint from (select n from run_counts union all select n from run_changes) c";
     assert_eq!(sqlx::query_scalar::<_, i64>(counted).fetch_one(&db).await.unwrap(), sent);
     worker.runner.stop.cancel();
+}
+
+/// Restores a dump into a database of its own, as the documents say; returns its URL.
+async fn restore(test: &TestWorker, dump: &Path) -> String {
+    // Its name begins like that of the test's own database, so that it is dropped like that one.
+    let name: String = sqlx::query_scalar("select left(current_database(), 50) || '_restored'")
+        .fetch_one(&test.pool)
+        .await
+        .unwrap();
+    let admin = local::postgres().await.unwrap();
+    let restored = local::ensure_database(&admin, &name).await.unwrap();
+    let options = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "--dbname"];
+    run("pg_restore", &[&options[..], &[&restored, dump.to_str().unwrap()]].concat()).await;
+    let settings = ProgramSettings { database_url: restored.clone(), ..test.settings.clone() };
+    testkit::stdout_of(settings.api(&["after-restore"]).await).await;
+    restored
 }
 
 /// Sends runs that begin and end until there are enough; returns how many.
