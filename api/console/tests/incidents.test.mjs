@@ -27,7 +27,7 @@ test("an editor acknowledges an incident and mutes it", async () => {
   // What it was opened for, with a link to the run that began it.
   await row.getByText("Why", { exact: true }).click();
   await row.getByText("Failures in a row").waitFor();
-  const first = await row.getByRole("link", { name: "The first run that failed" }).getAttribute("href");
+  const first = await row.getByRole("link", { name: "Open the run" }).getAttribute("href");
   assert.match(first, new RegExp(`^/s/${space}/runs/[0-9a-f-]{36}$`));
   await row.getByRole("link", { name: "Details and comments" }).click();
   await page.getByRole("heading", { name: "Failing: stock_check", level: 1 }).waitFor();

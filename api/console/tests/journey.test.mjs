@@ -88,7 +88,12 @@ test("the way back shows a list where it was left", async () => {
   await signIn(page, keys.viewer);
   await visit(page, `/s/${space}/runs`);
   await page.locator("[data-row]").first().waitFor();
-  await page.evaluate(() => window.scrollTo(0, 150));
+  // The list is below a timeline, whose height depends on the runs.
+  const left = await page.evaluate(() => {
+    window.scrollBy(0, document.querySelector("table").getBoundingClientRect().top - 100);
+    return window.scrollY;
+  });
+  assert.ok(left > 0);
   // Playwright would scroll to what it clicks.
   await page
     .locator("[data-row]")
@@ -99,7 +104,7 @@ test("the way back shows a list where it was left", async () => {
   assert.equal(await page.evaluate(() => window.scrollY), 0);
   await page.goBack();
   await page.getByRole("heading", { name: "Runs", level: 1 }).waitFor();
-  await page.waitForFunction(() => window.scrollY === 150);
+  await page.waitForFunction((left) => window.scrollY === left, left);
   await context.close();
 });
 

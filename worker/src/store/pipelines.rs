@@ -54,7 +54,8 @@ impl StoredEntity for PipelineObserved {
         where pipelines.version < excluded.version";
 
     const FIND: &'static str = "
-        select to_jsonb(p) - 'search_text' || jsonb_build_object('space', s.slug, 'deleted', p.deleted_at is not null)
+        select to_jsonb(p) - 'search_text'
+            || jsonb_build_object('space', s.slug, 'deleted', p.deleted_at is not null)
         from pipelines p join spaces s on s.id = p.space_id where p.id = any($1)";
 
     const EXPIRED: &'static str = "select null::uuid where false";

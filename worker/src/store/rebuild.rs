@@ -91,8 +91,8 @@ pub(crate) fn is_lock_conflict(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| ["55P03", "40P01"].contains(&code.as_ref()))
 }
 
-/// Replaces the live tables by the fresh ones, whose runs are counted already. Indexes and statistics keep the
-/// names of the live ones, so that later migrations find them; triggers are created again, and owners and
+/// Replaces the live tables by the fresh ones, whose runs are counted already. Indexes and statistics keep
+/// the names of the live ones, so that later migrations find them; triggers are created again, and owners and
 /// privileges stay.
 pub(crate) async fn swap_tables(db: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(SWAP).execute(db).await?;

@@ -61,8 +61,8 @@ async fn create(db: &mut PgConnection, name: &str, definition: &str) -> sqlx::Re
     Ok(())
 }
 
-/// Collects the statistics of the text in run ids unless there are some. Until then, PostgreSQL expects so many
-/// matches of any text that it reads all runs instead of the index.
+/// Collects the statistics of the text in run ids unless there are some. Until then, PostgreSQL expects so
+/// many matches of any text that it reads all runs instead of the index.
 async fn analyze(db: &mut PgConnection) -> sqlx::Result<()> {
     let has_statistics = "select exists (select from pg_stats_ext_exprs
          where schemaname = 'public' and tablename = 'runs' and n_distinct is not null)";
