@@ -9,6 +9,7 @@ import { Load } from "../../components/Load";
 import { PageHead } from "../../components/PageHead";
 import { moment } from "../../data/format";
 import { useResource } from "../../data/resource";
+import { runTime } from "../../data/run_times";
 import { Comments } from "../../components/comments/Comments";
 import { RunActions } from "./RunActions";
 import { RunFacts } from "./RunFacts";
@@ -65,7 +66,7 @@ function LoadedRun({ slug, run, pipeline, change }: LoadedRunProps) {
     { label: "Pipelines", to: paths.pipelines(slug) },
     { label: run.pipeline_name, to: paths.pipeline(slug, run.pipeline_id) },
   ];
-  const at = run.started_at ?? run.run_after ?? run.queued_at;
+  const at = runTime(run);
   const commented = (taskRunId: string, count: number) =>
     change((before) => ({
       ...before,

@@ -1,3 +1,4 @@
+import { runTime } from "../../../data/run_times";
 import { useMemo } from "preact/hooks";
 import type { RunSummary } from "../../../api/model";
 import { rectanglePath, round, roundedPath } from "../../../drawings/outlines";
@@ -67,7 +68,7 @@ function dateLabels(runs: readonly RunSummary[], columnWidth: number): HeadDrawi
   const labels: HeadDrawing["dates"] = [];
   let [day, free] = ["", 0];
   runs.forEach((run, column) => {
-    const at = instant(run.started_at ?? run.run_after ?? run.queued_at);
+    const at = instant(runTime(run));
     // The last label ends where the grid does.
     const x = Math.min(column * columnWidth, Math.max(0, runs.length * columnWidth - DATE_WIDTH));
     if (at === null || x < free) return;

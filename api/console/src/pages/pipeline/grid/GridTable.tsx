@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { paths } from "../../../app/paths";
 import { counted, moment } from "../../../data/format";
+import { runTime } from "../../../data/run_times";
 import { countsText } from "../../../drawings/counts";
 import { rowCounts } from "../../../drawings/grid";
 import type { Row } from "../../../drawings/rows";
@@ -71,7 +72,7 @@ export function GridTable({ slug, model, rows }: GridTableProps) {
 function RunHeading({ slug, model, column }: { slug: string; model: GridModel; column: number }) {
   const run = model.runs[column];
   if (run === undefined) return <th scope="col" />;
-  const at = run.run_after ?? run.started_at ?? run.queued_at;
+  const at = runTime(run);
   return (
     <th scope="col">
       <a href={paths.run(slug, run.id)}>{at === null ? run.external_id : moment(at)}</a>

@@ -2,6 +2,7 @@
 import { paths } from "../../../app/paths";
 import type { RunSummary } from "../../../api/model";
 import { duration, exact } from "../../../data/format";
+import { runTime } from "../../../data/run_times";
 import { runTypeLabel } from "../../../data/run_types";
 import {
   cellAt,
@@ -182,7 +183,7 @@ export class GridPointer {
       return { state: stateOf(run.status), title: labelOf(run.status), lines: runLines(run) };
     }
     const state = rowState(row, parts.model.cells, at.column);
-    const lines = [cellText(row, parts.model.cells, at.column), `Run of ${runTime(run)}`];
+    const lines = [cellText(row, parts.model.cells, at.column), `Run of ${runName(run)}`];
     if (rowCounts(row, parts.model.cells, at.column).length === 0) return { title: row.key, lines };
     return { state: state ?? "unknown", title: row.key, lines };
   }
@@ -204,13 +205,13 @@ function show(element: HTMLElement, isShown: boolean): void {
   if (element.dataset.shown !== text) element.dataset.shown = text;
 }
 
-function runTime(run: RunSummary): string {
-  const at = run.run_after ?? run.started_at ?? run.queued_at;
+function runName(run: RunSummary): string {
+  const at = runTime(run);
   return at === null ? run.external_id : exact(at);
 }
 
 function runLines(run: RunSummary): string[] {
-  const lines = [`Run of ${runTime(run)}`, runTypeLabel(run.run_type)];
+  const lines = [`Run of ${runName(run)}`, runTypeLabel(run.run_type)];
   if (run.duration_seconds !== null) lines.push(`Took ${duration(run.duration_seconds)}`);
   return lines;
 }
